@@ -1,0 +1,272 @@
+"""Configuration: one YAML file, ``section.key=value`` overrides, secrets from the environment.
+
+Each stage reads its own section plus the shared ``seed``, ``tools`` and ``llm``. Fields marked
+``operational`` change how a stage runs, never what it produces, so they are no part of its fingerprint.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ste_ray.core.records import fingerprint
+from ste_ray.errors import ConfigError
+
+STAGES = ("explore", "prepare", "retrieve", "train", "infer", "evaluate")
+
+
+def operational(default: Any, **bounds: Any) -> Any:
+    """Declare a field that changes how a stage runs, never what it produces."""
+    return Field(default=default, json_schema_extra={"operational": True}, **bounds)
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, refusing unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def result_fields(self) -> dict[str, Any]:
+        """The fields that decide what is produced, as JSON values; nested sections included."""
+        fields: dict[str, Any] = {}
+        for name, info in type(self).model_fields.items():
+            extra = info.json_schema_extra
+            if isinstance(extra, Mapping) and extra.get("operational"):
+                continue
+            value = getattr(self, name)
+            fields[name] = value.result_fields() if isinstance(value, Section) else value
+        return fields
+
+
+class ToolsConfig(Section):
+    """Which tools are explored, and how their processes are run."""
+
+    files: tuple[str, ...] = ("builtin",)  # files, folders, or names of shipped sets
+    include: tuple[str, ...] = ()  # empty: all
+    allow: tuple[str, ...] = ()  # tools that may write, destroy, or are of unknown effect
+    num_workers: int = operational(2, ge=1)  # killable processes per explorer
+    memory_mb: int = operational(1024, ge=64)  # address space of one worker process
+    today: str = "2026-03-02"  # the date tools take for today, so that runs can be repeated
+
+
+class LLMConfig(Section):
+    """The OpenAI-compatible endpoint, and the model of each role.
+
+    Without ``base_url`` here, ``STE_LLM_BASE_URL`` counts; without that and with a key, OpenAI's own
+    address; without a key either, the scripted teacher is started.
+    """
+
+    base_url: str = ""
+    model: str = ""
+    api_key_env: str = "OPENAI_API_KEY"
+    explorer_model: str = ""  # empty: model
+    judge_model: str = ""
+    paraphraser_model: str = ""
+    max_concurrency: int = operational(64, ge=1)  # requests in flight per process
+    request_timeout_seconds: float = operational(60.0, gt=0)
+    total_timeout_seconds: float = operational(300.0, gt=0)
+    max_attempts: int = operational(6, ge=1)
+    teacher_latency_seconds: float = operational(0.0, ge=0)
+
+
+class ExploreConfig(Section):
+    """Simulated trial and error; the defaults are the study's."""
+
+    episodes_per_tool: int = Field(default=15, ge=1)
+    trials_per_episode: int = Field(default=4, ge=1)
+    max_turns: int = Field(default=4, ge=1)  # observations a trial may see
+    temperature: float = Field(default=1.0, ge=0)
+    max_tokens: int = Field(default=360, ge=1)
+    observation_chars: int = Field(default=2048, ge=16)
+    execution_feedback: bool = True
+    short_term_memory: bool = True
+    long_term_memory: bool = True
+    reflection: bool = True
+    num_explorers: int = operational(2, ge=1)
+    tools_per_explorer: int = operational(8, ge=1)  # tools an explorer works on at once
+    flush_seconds: float = operational(5.0, gt=0)  # bound on what a crash can lose
+
+
+class PrepareConfig(Section):
+    """Filter, paraphrase, split and format."""
+
+    judge_temperature: float = Field(default=0.0, ge=0)
+    target_per_tool: int = Field(default=150, ge=1)
+    max_paraphrases: int = Field(default=6, ge=0)
+    validation_fraction: float = Field(default=0.1, ge=0, lt=1)
+    test_fraction: float = Field(default=0.2, ge=0, lt=1)
+    tool_responses: bool = True  # also train on observation -> final answer
+    num_workers: int = operational(2, ge=1)
+    flush_seconds: float = operational(5.0, gt=0)
+
+    @model_validator(mode="after")
+    def _fractions(self) -> PrepareConfig:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction + test_fraction must stay below 1")
+        return self
+
+
+class RetrieveConfig(Section):
+    """Candidate tools and demonstrations for each test query."""
+
+    encoder: str = "hashed-ngrams"
+    num_tools: int = Field(default=15, ge=1)
+    num_demonstrations: int = Field(default=8, ge=0)
+
+
+class ModelConfig(Section):
+    """The base model: a local folder or hub name, or a small Llama built from these numbers."""
+
+    base: str = ""  # empty: built from the numbers below, with a tokenizer trained on the data
+    vocab_size: int = Field(default=512, ge=300)
+    hidden_size: int = Field(default=128, ge=8)
+    num_layers: int = Field(default=2, ge=1)
+    num_heads: int = Field(default=4, ge=1)
+    max_positions: int = Field(default=2048, ge=64)
+
+
+class TrainConfig(Section):
+    """Fine-tuning with toolkens under FSDP2 on Ray Train."""
+
+    model: ModelConfig = ModelConfig()
+    num_epochs: float = Field(default=2.0, gt=0)
+    max_steps: int = Field(default=0, ge=0)  # 0: given by num_epochs
+    examples_per_step: int = Field(default=64, ge=1)
+    batch_tokens: int = Field(default=4096, ge=64)  # padded tokens of one forward pass
+    max_tokens: int = Field(default=2048, ge=16)
+    learning_rate: float = Field(default=2e-5, gt=0)
+    warmup_fraction: float = Field(default=0.03, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    toolken_init: Literal["name", "mean"] = "name"
+    num_workers: int = operational(2, ge=1)
+    use_gpu: bool = operational(False)
+    log_every: int = operational(10, ge=1)
+
+
+class InferConfig(Section):
+    """Batch inference on the test split, in one or more settings.
+
+    A setting is ``MODEL/PROMPT``: the model before (``base``) or after (``tuned``) training, and
+    ``retrieved`` (candidate tools in the prompt), ``icl`` (with demonstrations too) or ``toolken``.
+    """
+
+    settings: tuple[str, ...] = ("base/retrieved", "base/icl", "tuned/toolken")
+    batch_size: int = operational(32, ge=1)
+    max_new_tokens: int = Field(default=128, ge=1)
+    num_workers: int = operational(1, ge=1)
+
+
+class EvaluateConfig(Section):
+    """Scoring and its statistics."""
+
+    num_bootstrap: int = Field(default=2000, ge=100)
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+
+
+class Config(Section):
+    """The whole configuration of a run."""
+
+    seed: int = 0
+    tools: ToolsConfig = ToolsConfig()
+    llm: LLMConfig = LLMConfig()
+    explore: ExploreConfig = ExploreConfig()
+    prepare: PrepareConfig = PrepareConfig()
+    retrieve: RetrieveConfig = RetrieveConfig()
+    train: TrainConfig = TrainConfig()
+    infer: InferConfig = InferConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    def stage_fields(self, stage: str) -> dict[str, Any]:
+        """What decides the result of ``stage``: its own section and the shared ones it reads."""
+        section: Section = getattr(self, stage)
+        fields = {"seed": self.seed, stage: section.result_fields()}
+        if stage == "explore":
+            fields["tools"] = self.tools.result_fields()
+        if stage in ("explore", "prepare"):
+            fields["llm"] = self.llm.result_fields()
+        return fields
+
+    def stage_fingerprint(self, stage: str) -> str:
+        """Identity of what ``stage`` is asked to produce."""
+        return fingerprint(self.stage_fields(stage))
+
+
+def load_config(file: str | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file and apply ``section.key=value`` overrides (values are YAML).
+
+    Raises:
+        ConfigError: the file is missing or no YAML, a key is unknown, or a value is refused.
+    """
+    values: dict[str, Any] = {}
+    if file is not None:
+        values = _read_yaml(Path(file))
+    for override in overrides:
+        _apply_override(values, override)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, file)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"no configuration file {str(path)!r}; give --config an existing YAML file"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read configuration file {str(path)!r}: {error}") from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        detail = " ".join(str(error).split())
+        raise ConfigError(f"{str(path)!r} is no valid YAML: {detail}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{str(path)!r} must hold sections such as 'explore:', not {values!r}")
+    return values
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(
+            f"{override!r} is no override; write section.key=value, e.g. explore.max_turns=3"
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"the value of override {override!r} is no valid YAML") from None
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{override!r}: {section!r} is a value, not a section")
+    values[last] = value
+
+
+def _explain(error: ValidationError, file: str | None) -> str:
+    where = f"configuration {file!r}" if file else "configuration"
+    problem = error.errors()[0]
+    path = [str(part) for part in problem["loc"]]
+    if problem["type"] == "extra_forbidden":
+        return _explain_unknown_key(path, where)
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {'.'.join(path) or 'the file'}={problem['input']!r}: {message}"
+
+
+def _explain_unknown_key(path: list[str], where: str) -> str:
+    model: Any = Config
+    for part in path[:-1]:
+        model = model.model_fields[part].annotation
+    allowed = sorted(model.model_fields)
+    close = difflib.get_close_matches(path[-1], allowed, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{where}: unknown key {'.'.join(path)!r}{hint} Allowed here: {', '.join(allowed)}"

@@ -1,0 +1,71 @@
+"""What a flow can ask of the world, and the answers it is sent.
+
+A flow is a generator: it yields ``AskModel`` or ``CallTool`` and is sent ``ModelReply`` or
+``ToolResult``. Nothing here performs anything; ``ste_ray.runtime`` joins flows to ports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Literal, TypeVar
+
+from ste_ray.core.records import Message, ObservationStatus, Record, fingerprint
+
+Role = Literal["explorer", "judge", "paraphraser"]
+
+
+class Sampling(Record):
+    """Sampling settings of one request."""
+
+    temperature: float = 1.0
+    max_tokens: int = 360
+    stop: tuple[str, ...] = ()
+
+
+class AskModel(Record):
+    """Ask the model that plays ``role`` to continue ``messages``."""
+
+    role: Role
+    messages: tuple[Message, ...]
+    sampling: Sampling
+
+    @property
+    def request_hash(self) -> str:
+        """Identity of the request; a recorded answer is only reused for an equal one."""
+        return fingerprint("model", self.model_dump())
+
+
+class ModelReply(Record):
+    """The model's reply; ``context_overflow`` and ``content_filter`` come with empty text."""
+
+    text: str
+    finish_reason: Literal["stop", "length", "content_filter", "context_overflow"] = "stop"
+    model: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class CallTool(Record):
+    """Call ``tool`` with a JSON object given as text."""
+
+    tool: str
+    arguments_json: str
+
+    @property
+    def request_hash(self) -> str:
+        """Identity of the request; a recorded answer is only reused for an equal one."""
+        return fingerprint("tool", self.model_dump())
+
+
+class ToolResult(Record):
+    """What came back from a tool call; ``text`` is shown to the model as the observation."""
+
+    status: ObservationStatus
+    text: str
+    seconds: float = 0.0
+
+
+Request = AskModel | CallTool
+Answer = ModelReply | ToolResult
+Result = TypeVar("Result")
+Flow = Generator[Request, Answer, Result]

@@ -1,0 +1,57 @@
+"""Prompt templates: named texts with ``$placeholders``, filled strictly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from string import Template
+
+from ste_ray.core.records import ToolSpec, fingerprint
+
+REQUIRED_PROMPTS = frozenset(
+    {
+        "explore_query_first",
+        "explore_query_next",
+        "explore_long_term_memory",
+        "explore_answer",
+        "explore_reflect",
+        "observation_parse_failure",
+        "observation_withheld",
+        "judge",
+        "paraphrase_first",
+        "paraphrase_next",
+        "act_system",
+        "act_system_retrieved",
+        "general_system",
+    }
+)
+
+
+class PromptSet:
+    """All prompts of a run.
+
+    Raises:
+        KeyError: a required prompt is absent, or a template is rendered without a value it needs.
+    """
+
+    def __init__(self, templates: Mapping[str, str]) -> None:
+        missing = REQUIRED_PROMPTS - templates.keys()
+        if missing:
+            raise KeyError(f"missing prompts: {', '.join(sorted(missing))}")
+        self._templates = {name: Template(text.strip()) for name, text in templates.items()}
+        self.fingerprint = fingerprint({name: text for name, text in sorted(templates.items())})
+
+    def render(self, name: str, **values: str) -> str:
+        """Fill the template ``name``; values are inserted as they are, never expanded again."""
+        return self._templates[name].substitute(values)
+
+
+def describe_tool(spec: ToolSpec) -> str:
+    """What the model is told about a tool: name, description and JSON Schema of the arguments."""
+    schema = json.dumps(spec.parameters, ensure_ascii=False)
+    return f"Tool: {spec.name}\nDescription: {spec.description}\nParameters: {schema}"
+
+
+def describe_tools(specs: Iterable[ToolSpec]) -> str:
+    """Descriptions of several tools, separated by empty lines."""
+    return "\n\n".join(describe_tool(spec) for spec in specs)

@@ -1,0 +1,256 @@
+"""The records that stages exchange, stored as Parquet under one run URI.
+
+All are frozen pydantic models. A conversation is stored once an episode; turns point into it by
+message index. Raw model text always stands beside what was parsed from it, and outcomes are
+literals, never a boolean beside optional keys. JSON of unknown shape (schemas, arguments) is kept as
+text, because Arrow would unite the keys of differing objects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+Verdict = Literal["yes", "no", "unparsable"]
+Effect = Literal["read_only", "idempotent", "writes", "destructive", "unknown"]
+ObservationStatus = Literal[
+    "ok",  # the tool answered
+    "error",  # the tool answered with an error of its own
+    "rejected",  # the arguments do not fit the schema; the tool was not called
+    "timeout",  # the tool did not answer in time
+    "crashed",  # the tool's process died
+    "interrupted",  # the call was begun in an earlier run and may have taken effect
+    "withheld",  # ablation: the tool was not called and the result not shown
+    "unparsed",  # the reply held no call; the observation says what was wrong
+    "none",  # the reply ended the trial, there is no observation
+]
+
+
+def canonical_json(value: Any) -> str:
+    """Return ``value`` as compact JSON with sorted keys, the form that is hashed and compared."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return a 16-digit hexadecimal SHA-256 of the canonical JSON of ``parts``."""
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:16]
+
+
+class Record(BaseModel):
+    """Base of all records: frozen, and refusing unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Message(Record):
+    """One message of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class ToolExample(Record):
+    """An example call of a tool, run by the tool's own checks."""
+
+    arguments: dict[str, Any]
+    expect_error: bool = False
+
+
+class ToolSpec(Record):
+    """What a model is told about a tool, and how the tool is called.
+
+    ``parameters`` is a JSON Schema of type object. ``executor`` holds ``kind`` and the fields of
+    that kind, for example ``{"kind": "python", "target": "package.module:function"}``.
+    """
+
+    name: str = Field(min_length=1)
+    description: str = Field(min_length=1)
+    parameters: dict[str, Any]
+    executor: dict[str, Any]
+    family: str = ""
+    effect: Effect = "unknown"
+    lenient: bool = False
+    timeout_seconds: float = Field(default=10.0, gt=0)
+    max_output_chars: int = Field(default=20_000, gt=0)
+    examples: tuple[ToolExample, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the tool as the model sees and calls it; examples and family do not count."""
+        return fingerprint(self.model_dump(exclude={"examples", "family"}))
+
+
+class Turn(Record):
+    """One reply of the explorer within a trial, what was parsed from it, and what came back."""
+
+    reply_index: int  # index of the reply in the episode's messages
+    reply_text: str
+    kind: Literal["tool_call", "final_answer", "parse_failure", "cut_off"]
+    thought: str = ""
+    tool: str = ""
+    arguments_text: str = ""
+    arguments_json: str = ""
+    final_answer: str = ""
+    failure_kind: str = ""
+    failure_message: str = ""
+    observation: str = ""
+    observation_status: ObservationStatus = "none"
+    observation_chars: int = 0  # length before the cut
+    seconds: float = 0.0  # time of the tool call
+
+
+class Trial(Record):
+    """One imagined query, the turns that tried to answer it, and the explorer's reflection."""
+
+    schema_version: int = SCHEMA_VERSION
+    trial_id: str
+    episode_id: str
+    tool: str
+    episode_number: int
+    trial_number: int
+    query: str
+    query_text: str  # the raw reply the query was taken from
+    memory_shown: int  # how many earlier queries the long-term memory showed
+    turns: tuple[Turn, ...]
+    final_answer: str
+    outcome: Literal["finished", "out_of_turns", "cut_off", "interrupted"]
+    outcome_detail: str = ""
+    solved: Literal["yes", "no", "unparsable", "not_asked"]
+    reflection_text: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Episode(Record):
+    """Several trials in one conversation (the short-term memory)."""
+
+    schema_version: int = SCHEMA_VERSION
+    episode_id: str
+    tool: str
+    tool_fingerprint: str
+    episode_number: int
+    messages: tuple[Message, ...]
+    trials: tuple[Trial, ...]
+    models: tuple[str, ...] = ()  # model names as the endpoint reported them
+
+
+class Judgment(Record):
+    """The judge's three verdicts on a trial; it passes with three times yes."""
+
+    schema_version: int = SCHEMA_VERSION
+    trial_id: str
+    informative: Verdict
+    faithful: Verdict
+    appropriate: Verdict
+    reason: str = ""
+    reply_text: str = ""
+    model: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """True when all three verdicts are yes."""
+        return self.informative == self.faithful == self.appropriate == "yes"
+
+
+class Example(Record):
+    """A query with the call that answers it: the unit that is split, trained on and tested."""
+
+    schema_version: int = SCHEMA_VERSION
+    example_id: str
+    group_id: str  # a query and all its paraphrases share one
+    trial_id: str
+    tool: str
+    query: str
+    origin: Literal["explored", "paraphrase"]
+    arguments_json: str
+    observation: str
+    final_answer: str
+    split: Literal["train", "validation", "test"]
+
+
+class TrainRow(Record):
+    """A training row: a dialog and the response whose tokens alone carry loss."""
+
+    schema_version: int = SCHEMA_VERSION
+    row_id: str
+    example_id: str
+    tool: str
+    kind: Literal["tool_call", "final_answer", "general"]
+    split: Literal["train", "validation"]
+    dialog: tuple[Message, ...]
+    response: str
+
+
+class LedgerEntry(Record):
+    """The fate of one imagined or paraphrased query, with the stage step and the reason."""
+
+    schema_version: int = SCHEMA_VERSION
+    query_id: str
+    trial_id: str
+    tool: str
+    query: str
+    origin: Literal["explored", "paraphrase"]
+    fate: Literal["kept", "dropped"]
+    step: str
+    reason: str
+
+
+class Neighbor(Record):
+    """A retrieved item and its similarity."""
+
+    key: str
+    score: float
+
+
+class Retrieved(Record):
+    """Candidate tools and demonstrations for one test query, best first."""
+
+    schema_version: int = SCHEMA_VERSION
+    example_id: str
+    tools: tuple[Neighbor, ...]
+    demonstrations: tuple[Neighbor, ...]  # keys are example ids of the training split
+
+
+class Prediction(Record):
+    """What a model answered to one test query in one setting."""
+
+    schema_version: int = SCHEMA_VERSION
+    example_id: str
+    setting: str
+    tool: str  # gold
+    query: str
+    arguments_json: str  # gold
+    candidates: tuple[str, ...]
+    output_text: str
+    error: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Score(Record):
+    """The outcome of one prediction, decided by rules."""
+
+    schema_version: int = SCHEMA_VERSION
+    example_id: str
+    setting: str
+    tool: str
+    outcome: Literal[
+        "correct",
+        "wrong_arguments",
+        "wrong_tool",
+        "unknown_tool",
+        "malformed",
+        "no_call",
+        "error",
+    ]
+    predicted_tool: str = ""
+    predicted_arguments_json: str = ""
+    missing: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+    detail: str = ""

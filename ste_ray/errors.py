@@ -1,0 +1,65 @@
+"""The one tree of errors, and the exit code each branch ends a command with.
+
+Every message names the value that was given (``!r``), what is allowed, and what to do. Errors take
+one string, so that they survive pickling between Ray processes.
+"""
+
+from __future__ import annotations
+
+
+class SteRayError(Exception):
+    """Base of all errors raised on purpose; on its own it means a fault of ours."""
+
+    exit_code = 1
+
+
+class UserError(SteRayError):
+    """The command cannot work as it was given: fix the input and run it again."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A configuration file, override or environment variable is wrong."""
+
+
+class ToolSpecError(UserError):
+    """A tool specification is wrong: the message names file, field and remedy."""
+
+
+class RunConflictError(UserError):
+    """The run URI already holds artifacts made with another configuration."""
+
+
+class StageInputError(UserError):
+    """A stage lacks the artifacts of an earlier stage, or they cannot be used."""
+
+
+class EndpointError(UserError):
+    """The model endpoint cannot be reached or refuses the key or the request."""
+
+
+class TemporaryError(SteRayError):
+    """Something outside failed that may work later: run the same command again."""
+
+    exit_code = 75
+
+
+class ProviderUnavailableError(TemporaryError):
+    """The model endpoint kept failing after all retries."""
+
+
+class StoreError(TemporaryError):
+    """The artifact store cannot be read or written."""
+
+
+class RunLockedError(TemporaryError):
+    """Another process owns the run."""
+
+
+class ReplayMismatchError(SteRayError):
+    """A recorded answer belongs to another request: prompts or code changed under a journal."""
+
+
+class TrainingError(SteRayError):
+    """Training cannot go on, for example because the loss is not a number."""

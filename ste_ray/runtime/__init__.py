@@ -1,0 +1,1 @@
+"""Joins the pure flows to their ports: drives them, records answers, replays them."""

@@ -1,0 +1,1 @@
+"""Tool specifications, the executors that call tools, and the built-in tool families."""
