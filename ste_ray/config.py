@@ -1,7 +1,8 @@
 """Configuration: one YAML file, ``section.key=value`` overrides, secrets from the environment.
 
 Each stage reads its own section plus the shared ``seed``, ``tools`` and ``llm``. Fields marked
-``operational`` change how a stage runs, never what it produces, so they are no part of its fingerprint.
+``operational`` change how a stage runs, never what it produces, so they are no part of its
+fingerprint.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ste_ray.core.records import fingerprint
 from ste_ray.errors import ConfigError
+from ste_ray.yaml_loader import load_yaml
 
 STAGES = ("explore", "prepare", "retrieve", "train", "infer", "evaluate")
 
@@ -50,7 +52,7 @@ class ToolsConfig(Section):
     allow: tuple[str, ...] = ()  # tools that may write, destroy, or are of unknown effect
     num_workers: int = operational(2, ge=1)  # killable processes per explorer
     memory_mb: int = operational(1024, ge=64)  # address space of one worker process
-    today: str = "2026-03-02"  # the date tools take for today, so that runs can be repeated
+    today: str = "2026-03-02"  # what tools take for today, so that runs can be repeated
 
 
 class LLMConfig(Section):
@@ -99,6 +101,7 @@ class PrepareConfig(Section):
     max_paraphrases: int = Field(default=6, ge=0)
     validation_fraction: float = Field(default=0.1, ge=0, lt=1)
     test_fraction: float = Field(default=0.2, ge=0, lt=1)
+    group_by: Literal["query", "arguments"] = "arguments"  # what must not cross splits
     tool_responses: bool = True  # also train on observation -> final answer
     num_workers: int = operational(2, ge=1)
     flush_seconds: float = operational(5.0, gt=0)
@@ -159,6 +162,8 @@ class InferConfig(Section):
     batch_size: int = operational(32, ge=1)
     max_new_tokens: int = Field(default=128, ge=1)
     num_workers: int = operational(1, ge=1)
+    threads_per_worker: int = operational(1, ge=1)  # CPU threads of one model
+    use_gpu: bool = operational(False)
 
 
 class EvaluateConfig(Section):
@@ -223,7 +228,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read configuration file {str(path)!r}: {error}") from None
     try:
-        values = yaml.safe_load(text)
+        values = load_yaml(text)
     except yaml.YAMLError as error:
         detail = " ".join(str(error).split())
         raise ConfigError(f"{str(path)!r} is no valid YAML: {detail}") from None
@@ -241,7 +246,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
             f"{override!r} is no override; write section.key=value, e.g. explore.max_turns=3"
         )
     try:
-        value = yaml.safe_load(text)
+        value = load_yaml(text)
     except yaml.YAMLError:
         raise ConfigError(f"the value of override {override!r} is no valid YAML") from None
     *sections, last = key.split(".")

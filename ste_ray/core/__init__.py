@@ -1,1 +1,1 @@
-"""The pure core: the algorithm of simulated trial and error, without I/O, event loop, Ray or torch."""
+"""The pure core: simulated trial and error without I/O, event loop, Ray or torch."""

@@ -2,8 +2,8 @@
 
 All are frozen pydantic models. A conversation is stored once an episode; turns point into it by
 message index. Raw model text always stands beside what was parsed from it, and outcomes are
-literals, never a boolean beside optional keys. JSON of unknown shape (schemas, arguments) is kept as
-text, because Arrow would unite the keys of differing objects.
+literals, never a boolean beside optional keys. JSON of unknown shape (schemas, arguments) is
+kept as text, because Arrow would unite the keys of differing objects.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Trial(Record):
     memory_shown: int  # how many earlier queries the long-term memory showed
     turns: tuple[Turn, ...]
     final_answer: str
-    outcome: Literal["finished", "out_of_turns", "cut_off", "interrupted"]
+    outcome: Literal["finished", "out_of_turns", "no_query", "cut_off", "interrupted"]
     outcome_detail: str = ""
     solved: Literal["yes", "no", "unparsable", "not_asked"]
     reflection_text: str = ""
@@ -230,6 +230,8 @@ class Prediction(Record):
     error: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    tools_left_out: int = 0  # candidates that did not fit the model's positions
+    demonstrations_left_out: int = 0
 
 
 class Score(Record):

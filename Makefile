@@ -1,0 +1,40 @@
+# make demo and make test need Python >= 3.11 with venv and pip; everything else is installed here.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo check test test-all build clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ste-ray needs Python >= 3.11, not " + sys.version.split()[0])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "torch==2.13.0" -e ".[tools,dev]"
+	touch $(STAMP)
+
+venv: $(STAMP)  ## make .venv with the pinned versions
+
+demo: venv  ## the whole pipeline on a local Ray, ends with the before/after table
+	$(BIN)/ste-ray demo
+
+check: venv  ## format, lint, types, import layers, spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell
+
+test: check  ## check, and every test not marked slow, root, gpu or net
+	$(BIN)/python -m pytest -m "not slow and not root and not gpu and not net"
+
+test-all: check  ## check, and every test
+	$(BIN)/python -m pytest
+
+build: venv  ## the wheel and the source distribution
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:  ## remove what the commands above made, but no runs
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

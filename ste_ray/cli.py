@@ -1,0 +1,226 @@
+"""The command line: ``ste-ray STAGE``, the same as ``jobs/STAGE.py``.
+
+Results go to standard output, progress and errors to standard error. Exit codes: 0 done, 2 the
+user's mistake, 75 try again, 1 a fault of ours, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ste_ray import __version__
+from ste_ray.config import STAGES, load_config
+from ste_ray.errors import ConfigError, SteRayError, TemporaryError, UserError
+
+_STAGE_HELP = {
+    "explore": "simulated trial and error: imagine queries, call tools, reflect",
+    "prepare": "select, judge, paraphrase, split and format the trials",
+    "retrieve": "find candidate tools and demonstrations for each test query",
+    "train": "fine-tune with one added token a tool",
+    "infer": "run the models before and after training on the test split",
+    "evaluate": "score the predictions and write report.html",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one line that names the remedy, with exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see '{self.prog} --help'")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in arguments
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    try:
+        options = _parser().parse_args(arguments)
+        options.function(options)
+        return 0
+    except SteRayError as error:
+        return _fail(error, as_json)
+    except KeyboardInterrupt:
+        _say("interrupted; run the same command again to go on")
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing is left to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        traceback.print_exc()
+        return _fail(SteRayError(f"unexpected {type(error).__name__}: {error}"), as_json)
+
+
+def entry() -> NoReturn:
+    """The console script."""
+    sys.exit(main())
+
+
+def run_job(stage: str) -> NoReturn:
+    """Run ``stage`` with the arguments of a job script."""
+    sys.exit(main([stage, *sys.argv[1:]]))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="ste-ray", description=__doc__.splitlines()[0])
+    parser.add_argument("--version", action="version", version=f"ste-ray {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for stage in STAGES:
+        command = commands.add_parser(stage, help=_STAGE_HELP[stage])
+        _add_run_options(command, run_required=True)
+        if stage == "explore":
+            command.add_argument("--show", action="store_true", help="print conversations live")
+        command.set_defaults(function=_run_stages, stages=(stage,), show=False)
+    pipeline = commands.add_parser("pipeline", help="all stages in order; goes on where it stopped")
+    _add_run_options(pipeline, run_required=True)
+    pipeline.set_defaults(function=_run_stages, stages=STAGES, show=False)
+    demo = commands.add_parser("demo", help="the whole pipeline as jobs on a local Ray head")
+    _add_run_options(demo, run_required=False)
+    demo.set_defaults(function=_run_demo)
+    teacher = commands.add_parser("teacher", help="serve the scripted teacher over HTTP")
+    _add_teacher_options(teacher)
+    return parser
+
+
+def _add_run_options(command: argparse.ArgumentParser, run_required: bool) -> None:
+    command.add_argument(
+        "--run", required=run_required, metavar="URI", help="a folder or s3://bucket/prefix"
+    )
+    command.add_argument("--config", metavar="FILE.yaml", help="configuration; see jobs/*.yaml")
+    command.add_argument("--address", help="Ray cluster to join (default: RAY_ADDRESS, else none)")
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+    command.add_argument(
+        "overrides", nargs="*", metavar="section.key=value", help="e.g. explore.max_turns=3"
+    )
+
+
+def _add_teacher_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--port", type=int, default=8009)
+    command.add_argument("--host", default="127.0.0.1")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--latency-seconds", type=float, default=0.0)
+    command.add_argument("--api-key", default="", help="refuse requests without this key")
+    command.set_defaults(function=_serve_teacher)
+
+
+def _run_stages(options: argparse.Namespace) -> None:
+    config = load_config(options.config, options.overrides)
+    # Ray and torch take seconds to import; bad arguments are answered before that.
+    from ste_ray.stages.base import StageContext
+    from ste_ray.stages.connect import ray_connection
+    from ste_ray.stages.registry import run_stages
+    from ste_ray.store.artifacts import open_store
+
+    store = open_store(options.run)
+    context = StageContext(config=config, store=store, progress=_say, show=options.show)
+    _check_before_ray(options.stages, context)
+    with ray_connection(options.address):
+        manifests = run_stages(options.stages, context)
+    results = [
+        {"stage": m.stage, "run": store.uri, "seconds": m.seconds, "counts": m.counts}
+        for m in manifests
+    ]
+    if options.json:
+        _print_json(results[0] if len(results) == 1 else results)
+        return
+    for manifest in manifests:
+        _say(f"{manifest.stage}: done in {manifest.seconds:.1f} s")
+        sys.stdout.write(_as_lines(manifest.counts))
+
+
+def _check_before_ray(stages: Sequence[str], context: Any) -> None:
+    """Find mistakes in tool files before a cluster is started."""
+    if "explore" in stages:
+        from ste_ray.tools.safety import refuse_unsafe
+
+        refuse_unsafe(context.specs, context.config.tools.allow)
+
+
+def _run_demo(options: argparse.Namespace) -> None:
+    from ste_ray.report.model import load_report_data
+    from ste_ray.report.terminal import before_after_table
+    from ste_ray.resources import resource_folder
+    from ste_ray.stages.demo import run_demo
+    from ste_ray.store.artifacts import open_store
+
+    run = options.run or "runs/demo"
+    if "://" not in run:
+        run = str(Path(run).resolve())
+    file = str(Path(options.config or resource_folder("jobs") / "demo.yaml").resolve())
+    load_config(file, options.overrides)
+    times = run_demo(run, ["--config", file, *options.overrides], _say)
+    store = open_store(run)
+    if options.json:
+        rows = [vars(one) for one in times]
+        _print_json(
+            {"run": run, "stages": rows, "summary": store.read_json("evaluate/summary.json")}
+        )
+        return
+    lines = [f"{'stage':<10} {'wall time':>10} {'peak memory':>12}"]
+    for one in times:
+        memory = f"{one.peak_bytes / 2**30:.2f} GiB"
+        lines.append(f"{one.stage:<10} {one.seconds:>8.1f} s {memory:>12}")
+    lines.append(f"{'all':<10} {sum(one.seconds for one in times):>8.1f} s")
+    table = before_after_table(load_report_data(store))
+    report = "\n".join(lines)
+    sys.stdout.write(f"\n{table}\n\n{report}\n\nreport: {store.uri}/report.html\n")
+
+
+def _serve_teacher(options: argparse.Namespace) -> None:
+    from ste_ray.llm.teacher.server import TeacherSettings, serve
+
+    settings = TeacherSettings(
+        seed=options.seed, latency_seconds=options.latency_seconds, api_key=options.api_key
+    )
+
+    def ready(url: str) -> None:
+        sys.stdout.write(f"scripted teacher (a script, not a language model) at {url}\n")
+        sys.stdout.flush()
+
+    try:
+        asyncio.run(serve(settings, options.host, options.port, ready))
+    except OSError as error:
+        raise UserError(
+            f"cannot listen on {options.host}:{options.port} ({error.strerror or error}); "
+            "choose another --port"
+        ) from None
+
+
+def _on_sigterm(_: int, __: object) -> NoReturn:
+    raise TemporaryError("stopped by SIGTERM; run the same command again to go on")
+
+
+def _fail(error: SteRayError, as_json: bool) -> int:
+    message = " ".join(str(error).split())
+    _say(f"error: {message}")
+    if as_json:
+        kind = type(error).__name__
+        _print_json({"error": {"type": kind, "message": message, "exit_code": error.exit_code}})
+    return error.exit_code
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def _as_lines(counts: dict[str, Any]) -> str:
+    return "".join(f"  {name.replace('_', ' ')}: {value}\n" for name, value in counts.items())
+
+
+if __name__ == "__main__":
+    entry()

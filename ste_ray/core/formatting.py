@@ -1,0 +1,72 @@
+"""Examples as dialogs: what a model is trained on, and what it is asked at inference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ste_ray.core.prompts import PromptSet, describe_tools
+from ste_ray.core.records import Example, Message, ToolSpec, TrainRow, fingerprint
+from ste_ray.core.toolkens import escape_toolkens, toolken
+
+
+def call_text(name: str, arguments_json: str) -> str:
+    """Return a call in the format that the parser reads and the model is trained to write."""
+    return f"Action: {name}\nAction Input: {arguments_json}"
+
+
+def toolken_dialog(query: str, prompts: PromptSet) -> tuple[Message, ...]:
+    """The dialog of a model with toolkens: no descriptions, the tools are in the vocabulary."""
+    return (
+        Message(role="system", content=prompts.render("act_system")),
+        Message(role="user", content=escape_toolkens(query)),
+    )
+
+
+def retrieved_dialog(
+    query: str,
+    tools: Sequence[ToolSpec],
+    demonstrations: Sequence[Example],
+    prompts: PromptSet,
+) -> tuple[Message, ...]:
+    """The dialog of a model that reads candidate tools, and demonstrations, in its prompt."""
+    system = prompts.render("act_system_retrieved", tools=describe_tools(tools))
+    messages = [Message(role="system", content=system)]
+    for example in demonstrations:
+        messages.append(Message(role="user", content=example.query))
+        answer = call_text(example.tool, example.arguments_json)
+        messages.append(Message(role="assistant", content=answer))
+    messages.append(Message(role="user", content=query))
+    return tuple(messages)
+
+
+def training_rows(example: Example, prompts: PromptSet, tool_responses: bool) -> list[TrainRow]:
+    """Return the rows of an example: the call and, if wanted, the final answer after it."""
+    if example.split == "test":
+        raise ValueError(f"example {example.example_id!r} belongs to the test split")
+    dialog = toolken_dialog(example.query, prompts)
+    call = call_text(toolken(example.tool), example.arguments_json)
+    rows = [_row(example, "tool_call", dialog, call)]
+    if tool_responses:
+        observation = f"Observation: {escape_toolkens(example.observation)}"
+        dialog = (
+            *dialog,
+            Message(role="assistant", content=call),
+            Message(role="user", content=observation),
+        )
+        answer = f"Final Answer: {escape_toolkens(example.final_answer)}"
+        rows.append(_row(example, "final_answer", dialog, answer))
+    return rows
+
+
+def _row(example: Example, kind: str, dialog: tuple[Message, ...], response: str) -> TrainRow:
+    return TrainRow.model_validate(
+        {
+            "row_id": fingerprint("row", example.example_id, kind),
+            "example_id": example.example_id,
+            "tool": example.tool,
+            "kind": kind,
+            "split": example.split,
+            "dialog": dialog,
+            "response": response,
+        }
+    )

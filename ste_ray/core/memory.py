@@ -1,0 +1,41 @@
+"""Long-term memory: the queries a tool has been tried with, and how that ended.
+
+It is shown when a query is imagined (breadth) and is no part of the conversation that is kept.
+Source: Wang et al. 2024, section 3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from ste_ray.core.prompts import PromptSet
+from ste_ray.core.records import Episode, Record
+
+_OUTCOME = {"yes": " (solved)", "no": " (not solved)", "unparsable": "", "not_asked": ""}
+
+
+class MemoryEntry(Record):
+    """One earlier query and the explorer's own verdict on it."""
+
+    query: str
+    solved: Literal["yes", "no", "unparsable", "not_asked"]
+
+
+def remember(episodes: Iterable[Episode]) -> tuple[MemoryEntry, ...]:
+    """Return the entries of all trials of ``episodes`` that imagined a query, in order."""
+    return tuple(
+        MemoryEntry(query=trial.query, solved=trial.solved)
+        for episode in episodes
+        for trial in episode.trials
+        if trial.query
+    )
+
+
+def render_memory(entries: Iterable[MemoryEntry], prompts: PromptSet) -> str:
+    """Return the text inserted into a query prompt; empty when there is nothing to remember."""
+    lines = [f"- {' '.join(entry.query.split())}{_OUTCOME[entry.solved]}" for entry in entries]
+    if not lines:
+        return ""
+    # The prompt files are stripped on loading; the blank lines around the block belong here.
+    return "\n" + prompts.render("explore_long_term_memory", queries="\n".join(lines)) + "\n"

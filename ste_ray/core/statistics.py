@@ -1,0 +1,227 @@
+"""Shares with their uncertainty: Wilson and cluster-bootstrap intervals, paired comparison.
+
+Test queries of one tool resemble each other, so figures over several tools are bootstrapped by
+tool: whole tools are drawn with replacement, not queries. The percentile interval that results is
+somewhat too narrow for fewer than about ten tools. Random draws depend on the ``seed`` that is
+given and on nothing else.
+
+Sources: Wilson 1927 (J. Am. Stat. Assoc. 22); Davison and Hinkley, Bootstrap Methods and their
+Application, 1997, ch. 3.8; McNemar 1947 (Psychometrika 12) in its exact binomial form.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from statistics import NormalDist
+from typing import Literal
+
+from ste_ray.core.records import Record
+
+
+class Interval(Record):
+    """A two-sided confidence interval."""
+
+    low: float
+    high: float
+
+
+class Proportion(Record):
+    """``count`` of ``n``; with nothing counted there is no share and no interval."""
+
+    count: int
+    n: int
+    share: float | None = None
+    interval: Interval | None = None
+    method: Literal["none", "wilson", "cluster_bootstrap"] = "none"
+
+
+class PairedComparison(Record):
+    """Two settings on the same items; ``difference`` is second minus first.
+
+    ``p_value`` is McNemar's, which takes items as independent; ``interval`` is clustered, and None
+    with fewer than two clusters.
+    """
+
+    n: int
+    first_share: float
+    second_share: float
+    difference: float
+    interval: Interval | None
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def wilson_interval(count: int, n: int, confidence: float = 0.95) -> Interval:
+    """Return Wilson's score interval of ``count`` successes among ``n`` independent items.
+
+    Raises:
+        ValueError: ``n`` is not positive, ``count`` not within it, or ``confidence`` not in (0, 1).
+    """
+    _check_confidence(confidence)
+    if n <= 0 or not 0 <= count <= n:
+        raise ValueError(
+            f"count={count!r} of n={n!r} is no proportion; give 0 <= count <= n, n > 0"
+        )
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share = count / n
+    center = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    # At the ends the formula gives 0 and 1 exactly, but for rounding.
+    low = 0.0 if count == 0 else max(0.0, center - half)
+    high = 1.0 if count == n else min(1.0, center + half)
+    return Interval(low=low, high=high)
+
+
+def cluster_bootstrap(
+    clusters: Sequence[tuple[float, int]],
+    *,
+    seed: int,
+    num_resamples: int = 2000,
+    confidence: float = 0.95,
+) -> Interval | None:
+    """Return the percentile interval of a mean, from whole clusters drawn with replacement.
+
+    Args:
+        clusters: for each cluster the sum of its values and how many there are. Their order
+            matters to the draws: give them sorted.
+        seed: of the draws; equal seeds draw equal clusters, so figures over the same clusters vary
+            together.
+        num_resamples: how often the clusters are drawn.
+        confidence: between 0 and 1.
+
+    Returns:
+        None with fewer than two clusters: one cluster says nothing of how clusters differ.
+
+    Raises:
+        ValueError: a cluster is empty, or a number is out of its range.
+    """
+    _check_confidence(confidence)
+    if num_resamples < 1:
+        raise ValueError(f"num_resamples={num_resamples!r} must be at least 1")
+    if any(size <= 0 for _, size in clusters):
+        raise ValueError("every cluster must hold at least one item; leave empty clusters out")
+    num_clusters = len(clusters)
+    if num_clusters < 2:
+        return None
+    sum_of = [total for total, _ in clusters].__getitem__
+    size_of = [size for _, size in clusters].__getitem__
+    choices: Callable[..., list[int]] = random.Random(seed).choices
+    everyone = range(num_clusters)
+    means = []
+    for _ in range(num_resamples):
+        drawn = choices(everyone, k=num_clusters)
+        means.append(math.fsum(map(sum_of, drawn)) / sum(map(size_of, drawn)))
+    means.sort()
+    tail = (1 - confidence) / 2
+    return Interval(low=_quantile(means, tail), high=_quantile(means, 1 - tail))
+
+
+def single_proportion(count: int, n: int, confidence: float = 0.95) -> Proportion:
+    """Return a share of independent items, such as the queries of one tool."""
+    if n == 0:
+        return Proportion(count=count, n=n)
+    interval = wilson_interval(count, n, confidence)
+    return Proportion(count=count, n=n, share=count / n, interval=interval, method="wilson")
+
+
+def clustered_proportion(
+    clusters: Sequence[tuple[int, int]],
+    *,
+    seed: int,
+    num_resamples: int = 2000,
+    confidence: float = 0.95,
+) -> Proportion:
+    """Return a share of items in clusters (count, n), with its cluster-bootstrap interval.
+
+    With one cluster, or where all clusters have the same share, the bootstrap sees no spread and
+    would claim certainty; Wilson's interval stands in, and ``method`` says so.
+    """
+    clusters = [(count, n) for count, n in clusters if n]
+    count, n = sum(count for count, _ in clusters), sum(n for _, n in clusters)
+    if any(cluster[0] * n != count * cluster[1] for cluster in clusters):
+        interval = cluster_bootstrap(
+            clusters, seed=seed, num_resamples=num_resamples, confidence=confidence
+        )
+        return Proportion(
+            count=count, n=n, share=count / n, interval=interval, method="cluster_bootstrap"
+        )
+    return single_proportion(count, n, confidence)
+
+
+def mcnemar_exact(only_first: int, only_second: int) -> float:
+    """Return the two-sided exact p-value of McNemar's test on the discordant pairs."""
+    if only_first < 0 or only_second < 0:
+        raise ValueError(
+            f"only_first={only_first!r}, only_second={only_second!r}: counts are not negative"
+        )
+    n = only_first + only_second
+    # Binomial(n, 1/2) in logarithms: 2**-n is no float for the large n of a big test set.
+    log_scale = math.lgamma(n + 1) - n * math.log(2)
+    tail = math.fsum(
+        math.exp(log_scale - math.lgamma(k + 1) - math.lgamma(n - k + 1))
+        for k in range(min(only_first, only_second) + 1)
+    )
+    return min(1.0, 2 * tail)
+
+
+def compare_paired(
+    pairs: Iterable[tuple[Hashable, bool, bool]],
+    *,
+    seed: int,
+    num_resamples: int = 2000,
+    confidence: float = 0.95,
+) -> PairedComparison:
+    """Compare two settings on the same items.
+
+    Args:
+        pairs: for each item its cluster, and whether the first and the second setting succeeded.
+        seed: of the bootstrap.
+        num_resamples: how often the clusters are drawn.
+        confidence: between 0 and 1.
+
+    Raises:
+        ValueError: there are no pairs.
+    """
+    only_first = only_second = both = n = 0
+    clusters: dict[Hashable, tuple[int, int]] = {}
+    for cluster, first, second in pairs:
+        n += 1
+        both += first and second
+        only_first += first and not second
+        only_second += second and not first
+        difference, size = clusters.get(cluster, (0, 0))
+        clusters[cluster] = (difference + second - first, size + 1)
+    if not n:
+        raise ValueError("there are no pairs to compare; give at least one item scored twice")
+    interval = cluster_bootstrap(
+        [clusters[key] for key in sorted(clusters, key=str)],
+        seed=seed,
+        num_resamples=num_resamples,
+        confidence=confidence,
+    )
+    return PairedComparison(
+        n=n,
+        first_share=(both + only_first) / n,
+        second_share=(both + only_second) / n,
+        difference=(only_second - only_first) / n,
+        interval=interval,
+        only_first=only_first,
+        only_second=only_second,
+        p_value=mcnemar_exact(only_first, only_second),
+    )
+
+
+def _quantile(ordered: Sequence[float], probability: float) -> float:
+    """The quantile of sorted values, linear between neighbours."""
+    position = probability * (len(ordered) - 1)
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence!r} must lie between 0 and 1, e.g. 0.95")

@@ -1,0 +1,245 @@
+"""One trial of simulated trial and error, as a flow without I/O.
+
+A query is imagined, answered in turns of call and observation, and reflected on. The flow yields
+``AskModel`` and ``CallTool`` and is sent the answers. Source: Wang et al. 2024, section 3.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ste_ray.core.effects import AskModel, CallTool, Flow, ModelReply, Sampling, ToolResult
+from ste_ray.core.memory import MemoryEntry, render_memory
+from ste_ray.core.parsing import FinalAnswer, ParseFailure, clean_query, parse_action, parse_yes_no
+from ste_ray.core.parsing import ToolCall as ParsedCall
+from ste_ray.core.prompts import PromptSet, describe_tool
+from ste_ray.core.records import Message, Record, ToolSpec, Trial, Turn, fingerprint
+
+QUERY_STOP = ("Thought:",)
+ANSWER_STOP = ("Observation:",)
+
+
+class TrialSettings(Record):
+    """How trials are run; the four switches are the study's ablations."""
+
+    max_turns: int = 4
+    temperature: float = 1.0
+    max_tokens: int = 360
+    observation_chars: int = 2048
+    execution_feedback: bool = True
+    short_term_memory: bool = True
+    long_term_memory: bool = True
+    reflection: bool = True
+
+
+@dataclass
+class Conversation:
+    """The messages of an episode; those from ``start`` on are what the model sees.
+
+    Without short-term memory every trial starts afresh, while the record keeps all messages.
+    """
+
+    messages: list[Message] = field(default_factory=list)
+    start: int = 0
+    models: list[str] = field(default_factory=list)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def say(self, content: str) -> None:
+        """Append a user message."""
+        self.messages.append(Message(role="user", content=content))
+
+    def ask(self, sampling: Sampling, shown: str | None = None) -> Flow[ModelReply]:
+        """Ask for the next reply and keep it, cut at the first stop sequence.
+
+        ``shown`` replaces the last message in this one request; it is not kept. Some endpoints
+        ignore stop sequences: what they invented behind one must not enter the conversation.
+        """
+        visible = self.messages[self.start :]
+        if shown is not None:
+            visible = [*visible[:-1], Message(role="user", content=shown)]
+        request = AskModel(role="explorer", messages=tuple(visible), sampling=sampling)
+        reply = yield request
+        assert isinstance(reply, ModelReply)
+        self.prompt_tokens += reply.prompt_tokens
+        self.completion_tokens += reply.completion_tokens
+        if reply.model and reply.model not in self.models:
+            self.models.append(reply.model)
+        kept = cut_at_stop(reply.text, sampling.stop)
+        self.messages.append(Message(role="assistant", content=kept))
+        return reply
+
+
+def cut_at_stop(text: str, stops: tuple[str, ...]) -> str:
+    """Return ``text`` up to the first of ``stops``, as an obedient endpoint would have."""
+    ends = [index for index in (text.find(stop) for stop in stops) if index >= 0]
+    return text[: min(ends)] if ends else text
+
+
+def cut_observation(text: str, limit: int) -> str:
+    """Return at most ``limit`` characters of ``text``, with a mark where it was cut."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]} ... [cut: {len(text)} characters in all]"
+
+
+@dataclass(frozen=True)
+class TrialContext:
+    """What a trial needs to know besides the conversation."""
+
+    spec: ToolSpec
+    prompts: PromptSet
+    settings: TrialSettings
+    episode_id: str
+    episode_number: int
+    trial_number: int
+    memory: tuple[MemoryEntry, ...]
+
+    @property
+    def trial_id(self) -> str:
+        """A hash of the episode and the number, never of model text."""
+        return fingerprint("trial", self.episode_id, self.trial_number)
+
+    def sampling(self, stop: tuple[str, ...]) -> Sampling:
+        """The explorer's sampling with the given stop sequences."""
+        settings = self.settings
+        return Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, stop=stop)
+
+
+def trial_flow(context: TrialContext, talk: Conversation) -> Flow[Trial]:
+    """Run one trial in the conversation ``talk`` and return its record."""
+    before = (talk.prompt_tokens, talk.completion_tokens)
+    query_reply = yield from _imagine_query(context, talk)
+    query = clean_query(cut_at_stop(query_reply.text, QUERY_STOP))
+    turns: list[Turn] = []
+    outcome, detail = _query_outcome(query_reply, query)
+    if outcome == "finished":
+        talk.say(_answer_prompt(context))
+        outcome, detail = yield from _answer_query(context, talk, turns)
+    solved, reflection = "not_asked", ""
+    if context.settings.reflection and outcome in ("finished", "out_of_turns"):
+        talk.say(context.prompts.render("explore_reflect"))
+        reply = yield from talk.ask(context.sampling(()))
+        solved, reflection = parse_yes_no(reply.text), reply.text
+    return Trial.model_validate(
+        {
+            "trial_id": context.trial_id,
+            "episode_id": context.episode_id,
+            "tool": context.spec.name,
+            "episode_number": context.episode_number,
+            "trial_number": context.trial_number,
+            "query": query,
+            "query_text": query_reply.text,
+            "memory_shown": len(context.memory) if context.settings.long_term_memory else 0,
+            "turns": tuple(turns),
+            "final_answer": turns[-1].final_answer if turns else "",
+            "outcome": outcome,
+            "outcome_detail": detail,
+            "solved": solved,
+            "reflection_text": reflection,
+            "prompt_tokens": talk.prompt_tokens - before[0],
+            "completion_tokens": talk.completion_tokens - before[1],
+        }
+    )
+
+
+def _imagine_query(context: TrialContext, talk: Conversation) -> Flow[ModelReply]:
+    if not context.settings.short_term_memory:
+        talk.start = len(talk.messages)
+    first = len(talk.messages) == talk.start
+    name = "explore_query_first" if first else "explore_query_next"
+    values = {"tools": describe_tool(context.spec)} if first else {}
+    entries = context.memory if context.settings.long_term_memory else ()
+    memory = render_memory(entries, context.prompts)
+    talk.say(context.prompts.render(name, long_term_memory="", **values))
+    shown = context.prompts.render(name, long_term_memory=memory, **values)
+    return (yield from talk.ask(context.sampling(QUERY_STOP), shown=shown))
+
+
+def _query_outcome(reply: ModelReply, query: str) -> tuple[str, str]:
+    if reply.finish_reason in ("content_filter", "context_overflow"):
+        return "cut_off", reply.finish_reason
+    return ("finished", "") if query else ("no_query", "the reply held no query")
+
+
+def _answer_prompt(context: TrialContext) -> str:
+    return context.prompts.render(
+        "explore_answer",
+        tool_names=context.spec.name,
+        max_turns=str(context.settings.max_turns),
+    )
+
+
+def _answer_query(
+    context: TrialContext, talk: Conversation, turns: list[Turn]
+) -> Flow[tuple[str, str]]:
+    """Append turns until a final answer; return the outcome and its detail."""
+    limit = context.settings.max_turns
+    while True:
+        reply = yield from talk.ask(context.sampling(ANSWER_STOP))
+        last = len(turns) == limit  # all observations are spent; only a final answer counts
+        turn = yield from _take_turn(context, talk, reply, last)
+        turns.append(turn)
+        if turn.kind == "final_answer":
+            return "finished", ""
+        if turn.kind == "cut_off":
+            return "cut_off", turn.failure_kind
+        if turn.observation_status == "interrupted":
+            return "interrupted", "a call with side effects was begun but its answer was lost"
+        if last:
+            return "out_of_turns", f"no final answer after {limit} observations"
+        talk.say(f"Observation: {turn.observation}")
+
+
+def _take_turn(
+    context: TrialContext, talk: Conversation, reply: ModelReply, last: bool
+) -> Flow[Turn]:
+    head = {"reply_index": len(talk.messages) - 1, "reply_text": reply.text}
+    if reply.finish_reason in ("content_filter", "context_overflow"):
+        return Turn(kind="cut_off", failure_kind=reply.finish_reason, **head)  # type: ignore[arg-type]
+    parsed = parse_action(cut_at_stop(reply.text, ANSWER_STOP), (context.spec.name,))
+    if isinstance(parsed, FinalAnswer):
+        fields = {"thought": parsed.thought, "final_answer": parsed.text}
+        return Turn(kind="final_answer", **head, **fields)  # type: ignore[arg-type]
+    if isinstance(parsed, ParseFailure):
+        return _failed_turn(context, parsed, head, last)
+    result = ToolResult(status="none", text="")
+    if not last:
+        result = yield from _execute(context, parsed)
+    return Turn(
+        kind="tool_call",
+        thought=parsed.thought,
+        tool=parsed.tool,
+        arguments_text=parsed.arguments_text,
+        arguments_json=parsed.arguments_json,
+        observation=cut_observation(result.text, context.settings.observation_chars),
+        observation_status=result.status,
+        observation_chars=len(result.text),
+        seconds=result.seconds,
+        **head,  # type: ignore[arg-type]
+    )
+
+
+def _failed_turn(
+    context: TrialContext, failure: ParseFailure, head: dict[str, object], last: bool
+) -> Turn:
+    text = context.prompts.render("observation_parse_failure", message=failure.message)
+    return Turn(
+        kind="parse_failure",
+        thought=failure.thought,
+        failure_kind=failure.kind,
+        failure_message=failure.message,
+        observation="" if last else text,
+        observation_status="none" if last else "unparsed",
+        observation_chars=0 if last else len(text),
+        **head,  # type: ignore[arg-type]
+    )
+
+
+def _execute(context: TrialContext, call: ParsedCall) -> Flow[ToolResult]:
+    if not context.settings.execution_feedback:
+        withheld = context.prompts.render("observation_withheld")
+        return ToolResult(status="withheld", text=withheld)
+    result = yield CallTool(tool=call.tool, arguments_json=call.arguments_json)
+    assert isinstance(result, ToolResult)
+    return result

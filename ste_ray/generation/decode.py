@@ -1,0 +1,169 @@
+"""Greedy decoding in left-padded batches of prompts of similar length, with a KV cache.
+
+An answer ends at an end-of-sequence token, at a stop text, or after a number of tokens. Stop texts
+are found in the decoded text, because their tokens depend on what stands before them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+
+from ste_ray.generation.model import LocalModel
+
+# The model would go on by inventing what the tool returns. Both forms leave alone an argument whose
+# text holds the word: JSON strings have no line breaks.
+STOP_TEXTS = ("\nObservation", "Observation:")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model answered: the text before the stop text, or why there is none.
+
+    ``num_tokens`` counts all that was generated, the end-of-sequence token included.
+    """
+
+    text: str
+    num_tokens: int
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How to decode.
+
+    Attributes:
+        max_new_tokens: the most tokens of an answer.
+        batch_size: the most prompts decoded at once.
+        stop_texts: texts that end an answer and are cut off.
+    """
+
+    max_new_tokens: int
+    batch_size: int = 32
+    stop_texts: tuple[str, ...] = STOP_TEXTS
+
+
+def generate(
+    model: LocalModel, prompts: Sequence[Sequence[int]], decoding: Decoding
+) -> list[Completion]:
+    """Return the greedy completion of each prompt (token ids), in the order of the prompts.
+
+    A prompt that the machine cannot decode even on its own, such as for lack of memory, gets a
+    completion with an error; the others are not affected.
+    """
+    completions: dict[int, Completion] = {}
+    # The longest first: if memory is short, that shows at once.
+    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+    for start in range(0, len(order), decoding.batch_size):
+        batch = order[start : start + decoding.batch_size]
+        done = _generate_or_halve(model, [prompts[index] for index in batch], decoding)
+        completions.update(zip(batch, done, strict=True))
+    return [completions[index] for index in range(len(prompts))]
+
+
+def _generate_or_halve(
+    model: LocalModel, prompts: Sequence[Sequence[int]], decoding: Decoding
+) -> list[Completion]:
+    try:
+        return _generate_batch(model, prompts, decoding)
+    except RuntimeError as error:  # torch raises it, or a subclass, when memory is short
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    # Outside the handler, so that the tensors of the failed attempt are free by now.
+    if model.device.type == "cuda":
+        torch.cuda.empty_cache()
+    if len(prompts) == 1:
+        return [Completion("", 0, error=f"generation failed: {reason}")]
+    _log.warning("a batch of %d prompts failed and is halved: %s", len(prompts), reason)
+    middle = len(prompts) // 2
+    return [
+        *_generate_or_halve(model, prompts[:middle], decoding),
+        *_generate_or_halve(model, prompts[middle:], decoding),
+    ]
+
+
+def _generate_batch(
+    model: LocalModel, prompts: Sequence[Sequence[int]], decoding: Decoding
+) -> list[Completion]:
+    width = max(len(prompt) for prompt in prompts)
+    input_ids = torch.full((len(prompts), width), model.pad_token_id, dtype=torch.long)
+    attention_mask = torch.zeros_like(input_ids)
+    for row, prompt in enumerate(prompts):
+        # Padding stands on the left, so that all answers begin in the same column.
+        input_ids[row, width - len(prompt) :] = torch.as_tensor(prompt)
+        attention_mask[row, width - len(prompt) :] = 1
+    stop = _StopOnText(model.tokenizer, width, decoding.stop_texts)
+    with torch.inference_mode():
+        output = model.model.generate(
+            input_ids=input_ids.to(model.device),
+            attention_mask=attention_mask.to(model.device),
+            generation_config=_greedy(model, decoding),
+            stopping_criteria=StoppingCriteriaList([stop]),
+        )
+    return [
+        _completion(row[: stop.lengths.get(index)], model, decoding.stop_texts)
+        for index, row in enumerate(output[:, width:].tolist())
+    ]
+
+
+def _greedy(model: LocalModel, decoding: Decoding) -> GenerationConfig:
+    return GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=decoding.max_new_tokens,
+        eos_token_id=list(model.eos_token_ids) or None,
+        pad_token_id=model.pad_token_id,
+        use_cache=True,
+    )
+
+
+def _completion(
+    token_ids: Sequence[int], model: LocalModel, stop_texts: Sequence[str]
+) -> Completion:
+    ends = [position for position, token in enumerate(token_ids) if token in model.eos_token_ids]
+    # After the end stand only fillers, because other rows of the batch went on.
+    own = token_ids[: ends[0] + 1] if ends else token_ids
+    text = _decode(model.tokenizer, own)
+    cuts = [position for stop in stop_texts if (position := text.find(stop)) >= 0]
+    return Completion(text[: min(cuts)] if cuts else text, len(own))
+
+
+def _decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
+    text = tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return str(text)
+
+
+class _StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
+    """Ends a row once its answer holds a stop text; ``lengths`` then tells its tokens.
+
+    Only the tail is decoded: every token gives at least one byte of a stop text that the last one
+    completes, so it lies within as many tokens as it has bytes.
+    """
+
+    def __init__(self, tokenizer: Any, prompt_width: int, stop_texts: Sequence[str]) -> None:
+        self._tokenizer = tokenizer
+        self._prompt_width = prompt_width
+        self._stop_texts = stop_texts
+        self._tail = max((len(text.encode()) for text in stop_texts), default=0)
+        self.lengths: dict[int, int] = {}
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        """Return which rows are finished, as booleans of shape [rows]."""
+        length = input_ids.shape[1] - self._prompt_width
+        tails = input_ids[:, self._prompt_width :][:, -self._tail :].tolist()
+        for row, tail in enumerate(tails):
+            if row not in self.lengths and self._stops(tail):
+                self.lengths[row] = length
+        finished = torch.zeros(len(tails), dtype=torch.bool, device=input_ids.device)
+        finished[list(self.lengths)] = True
+        return finished
+
+    def _stops(self, tail: Sequence[int]) -> bool:
+        text = _decode(self._tokenizer, tail)
+        return any(stop in text for stop in self._stop_texts)

@@ -1,0 +1,173 @@
+"""The OpenAI-compatible chat client of the hot path, on bare aiohttp.
+
+Retries what may pass (429, 5xx, lost connections, broken replies) with full jitter and
+``Retry-After``; stops at once on what cannot (refused key, unknown model, bad request). A context
+overflow and a content filter are answers, not errors: they end an episode as data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from typing import Any
+
+import aiohttp
+
+from ste_ray.config import LLMConfig
+from ste_ray.core.effects import AskModel, ModelReply
+from ste_ray.errors import EndpointError, ProviderUnavailableError
+from ste_ray.llm.endpoint import Endpoint, refused_key
+
+_BACKOFF_BASE_SECONDS = 0.5
+_BACKOFF_MAX_SECONDS = 30.0
+_FINISH_REASONS = {"length": "length", "content_filter": "content_filter"}
+
+
+class _RetryableError(Exception):
+    """A failure that may pass; carries the wait the server asked for."""
+
+    def __init__(self, reason: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class OpenAIChat:
+    """Fulfils ``ports.ChatModel``; use it as an async context manager.
+
+    Args:
+        endpoint: where to ask, and which model plays which role.
+        config: timeouts, attempts and concurrency.
+        seed: of the jitter between attempts.
+    """
+
+    def __init__(self, endpoint: Endpoint, config: LLMConfig, seed: int = 0) -> None:
+        self._endpoint = endpoint
+        self._config = config
+        self._random = random.Random(seed)
+        self._slots = asyncio.Semaphore(config.max_concurrency)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> OpenAIChat:
+        key = self._endpoint.api_key()
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._session = aiohttp.ClientSession(
+            headers=headers,
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(total=self._config.request_timeout_seconds),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def ask(self, request: AskModel) -> ModelReply:
+        """Answer ``request``; see ``ports.ChatModel``."""
+        body = self._body(request)
+        deadline = time.monotonic() + self._config.total_timeout_seconds
+        async with self._slots:
+            for attempt in range(self._config.max_attempts):
+                try:
+                    return await self._post(body)
+                except _RetryableError as error:
+                    failure = error
+                wait = self._backoff_seconds(attempt, failure)
+                last = attempt + 1 == self._config.max_attempts
+                if last or time.monotonic() + wait > deadline:
+                    break
+                await asyncio.sleep(wait)
+        raise ProviderUnavailableError(
+            f"the endpoint {self._endpoint.base_url!r} kept failing after {attempt + 1} attempts "
+            f"(last: {failure}); run the same command again later, it goes on where it stopped"
+        )
+
+    def _body(self, request: AskModel) -> dict[str, Any]:
+        sampling = request.sampling
+        body: dict[str, Any] = {
+            "model": self._endpoint.models[request.role],
+            "messages": [message.model_dump() for message in request.messages],
+            "temperature": sampling.temperature,
+            "max_tokens": sampling.max_tokens,
+        }
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
+        return body
+
+    def _backoff_seconds(self, attempt: int, failure: _RetryableError) -> float:
+        if failure.retry_after_seconds is not None:
+            return failure.retry_after_seconds + self._random.uniform(0, _BACKOFF_BASE_SECONDS)
+        ceiling = min(_BACKOFF_MAX_SECONDS, _BACKOFF_BASE_SECONDS * 2**attempt)
+        return self._random.uniform(0, ceiling)
+
+    async def _post(self, body: dict[str, Any]) -> ModelReply:
+        if self._session is None:
+            raise RuntimeError("OpenAIChat must be entered with 'async with' before it is asked")
+        url = f"{self._endpoint.base_url}/chat/completions"
+        try:
+            async with self._session.post(url, json=body) as response:
+                text = await response.text(errors="replace")
+                if response.status == 200:
+                    return _parse_reply(text)
+                return self._refusal(response, text)
+        except TimeoutError:
+            seconds = self._config.request_timeout_seconds
+            raise _RetryableError(f"no reply within {seconds:g} s") from None
+        except aiohttp.ClientError as error:
+            raise _RetryableError(f"{type(error).__name__}: {error}") from None
+
+    def _refusal(self, response: aiohttp.ClientResponse, text: str) -> ModelReply:
+        """Return the reply a refusal stands for, or raise what it means."""
+        status, (code, message) = response.status, _error_of(text)
+        if status in (401, 403):
+            base_url, variable = self._endpoint.base_url, self._endpoint.api_key_env
+            raise EndpointError(refused_key(base_url, variable, status))
+        if status in (408, 409, 425, 429) or status >= 500:
+            raise _RetryableError(f"{status} {message[:200]}", _retry_after(response))
+        if "context_length" in code or "context length" in message.lower():
+            return ModelReply(text="", finish_reason="context_overflow")
+        if "content_filter" in code or "content_policy" in code:
+            return ModelReply(text="", finish_reason="content_filter")
+        raise EndpointError(
+            f"the endpoint {self._endpoint.base_url!r} refuses the request ({status}): "
+            f"{message[:300]!r}; check llm.model and the endpoint"
+        )
+
+
+def _parse_reply(text: str) -> ModelReply:
+    try:
+        reply = json.loads(text)
+        choice = reply["choices"][0]
+        content = choice["message"].get("content") or ""
+        usage = reply.get("usage") or {}
+        return ModelReply.model_validate(
+            {
+                "text": content,
+                "finish_reason": _FINISH_REASONS.get(choice.get("finish_reason") or "", "stop"),
+                "model": str(reply.get("model") or ""),
+                "prompt_tokens": int(usage.get("prompt_tokens") or 0),
+                "completion_tokens": int(usage.get("completion_tokens") or 0),
+            }
+        )
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise _RetryableError(f"a reply that is no chat completion: {text[:120]!r}") from None
+
+
+def _error_of(text: str) -> tuple[str, str]:
+    """Return code and message of an OpenAI-shaped error body, or what can be had of another."""
+    try:
+        error = json.loads(text)["error"]
+        if isinstance(error, dict):
+            return str(error.get("code") or error.get("type") or ""), str(error.get("message", ""))
+        return "", str(error)
+    except (ValueError, KeyError, TypeError):
+        return "", text.strip()
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    try:
+        return max(0.0, float(response.headers["Retry-After"]))
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,115 @@
+"""Kinds of values: how a person says one, how it goes into an argument, how it is found in a text."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ste_ray.llm.teacher.schema import Parameter
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value: ``said`` in a request, and the forms it may take in an argument, likely ones first."""
+
+    said: str
+    forms: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A value found in a text."""
+
+    start: int
+    end: int
+    value: Value
+
+
+@dataclass
+class Scene:
+    """What the values of one request have in common, such as the place or the dimension."""
+
+    rng: random.Random
+    shared: dict[str, Any] = field(default_factory=dict)
+
+    def share(self, key: str, draw: Callable[[], T]) -> T:
+        """Return what was drawn under ``key`` before, or draw it now."""
+        if key not in self.shared:
+            self.shared[key] = draw()
+        value: T = self.shared[key]
+        return value
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A semantic kind of value.
+
+    ``cues`` is a pattern over descriptions; ``nouns`` are words that stand for such a value in a
+    tool's description; ``slots`` are phrases a request may put the value in, ``naming`` noun phrases
+    that take the place of the noun.
+    """
+
+    name: str
+    cues: str
+    types: frozenset[str]
+    make: Callable[[Scene, Parameter], Value]
+    find: Callable[[str, Parameter], list[Found]]
+    nouns: tuple[str, ...] = ()
+    slots: tuple[str, ...] = ()
+    naming: tuple[str, ...] = ("the {n} {v}", "{n} {v}")  # noun phrases for noun and value
+
+
+BARE = ("{v}",)  # the value explains itself: it can stand where the noun stood
+NAMED = ("{v}", "{v}", "the {n} {v}")
+
+
+def strings(*types: str) -> frozenset[str]:
+    """The JSON types a kind may have; text unless others are named."""
+    return frozenset(types or ("string",))
+
+
+def find_pattern(pattern: str, convert: Callable[[str], Value | None], text: str) -> list[Found]:
+    """Return all matches of ``pattern`` in ``text`` that ``convert`` accepts."""
+    found = []
+    for match in re.finditer(pattern, text):
+        value = convert(match.group())
+        if value is not None:
+            found.append(Found(match.start(), match.end(), value))
+    return found
+
+
+def find_rows(text: str, rows: Iterable[tuple[str, ...]], *, exact: int = 4) -> list[Found]:
+    """Return the rows of which a form stands in ``text``, longest first.
+
+    Forms shorter than ``exact`` characters must be written exactly; others in any case.
+    """
+    found: list[Found] = []
+    for row in rows:
+        for form in row:
+            flags = 0 if len(form) < exact else re.IGNORECASE
+            for match in re.finditer(rf"(?<![\w/-]){re.escape(form)}(?![\w/])", text, flags):
+                forms = (match.group(), *(item for item in row if item != form))
+                found.append(Found(match.start(), match.end(), Value(match.group(), forms)))
+    found.sort(key=lambda item: item.start - item.end)
+    kept: list[Found] = []
+    for item in found:
+        if not any(item.start < other.end and other.start < item.end for other in kept):
+            kept.append(item)
+    return kept
+
+
+def shape(value: Any) -> str:
+    """Return the shape of a value: A for capitals, a for small letters, 9 for digits.
+
+    Runs of the same kind count once, except in short codes, whose length matters.
+    """
+    text = str(value)
+    marks = re.sub(r"\d", "9", re.sub(r"[a-zà-ÿ]", "a", re.sub(r"[A-ZÀ-Ý]", "A", text)))
+    if len(text) <= 4 and text.isalpha():
+        return marks
+    return re.sub(r"A+a+|A{5,}", "W", re.sub(r"9+", "9", re.sub(r"a+", "a", marks)))

@@ -1,0 +1,273 @@
+"""Kinds of values about time: dates, times of day, time zones, calendars, counts of days."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+from ste_ray.llm.teacher.data_places import TIME_ZONES
+from ste_ray.llm.teacher.kind import (BARE, Found, Kind, NAMED, Scene, Value, find_pattern, find_rows, shape, strings).split()
+WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_MONTH = "|".join(MONTHS)
+_ISO_DATE = r"\d{4}-\d{2}-\d{2}"
+_DATE = rf"{_ISO_DATE}(?!T)|\d{{1,2}} (?:{_MONTH}) \d{{4}}|(?:{_MONTH}) \d{{1,2}}, \d{{4}}"
+_LOOSE = r"yyyy-mm-dd|iso 8601|\biso\b"
+
+CALENDARS = (
+    ("Islamic", "islamic", "isl", "hijri"),
+    ("Persian", "persian", "per", "jalali"),
+    ("Hebrew", "hebrew", "heb", "jewish"),
+    ("Julian", "julian", "jul"),
+    ("Gregorian", "gregorian", "greg"),
+    ("Mayan", "mayan", "maya"),
+    ("Coptic", "coptic", "cop"),
+    ("Indian civil", "indian_civil", "ind"),
+    ("French republican", "french_republican", "fre"),
+    ("Bahai", "bahai", "bah"),
+)
+
+
+def date_forms(day: dt.date) -> tuple[str, ...]:
+    """Return the ways to write ``day``: spelled out, ISO, with slashes, with dots."""
+    month = MONTHS[day.month - 1]
+    return (
+        f"{day.day} {month} {day.year}",
+        day.isoformat(),
+        f"{month} {day.day}, {day.year}",
+        f"{day:%d/%m/%Y}",
+        f"{day:%d.%m.%Y}",
+        f"{day:%Y%m%d}",
+    )
+
+
+def _draw_date(scene: Scene) -> dt.date:
+    return dt.date(1960, 1, 1) + dt.timedelta(days=scene.rng.randrange(110 * 365))
+
+
+def _documents_iso(parameter: Parameter) -> bool:
+    text = f"{parameter.description} {parameter.schema.get('pattern', '')}".lower()
+    dated = any(re.fullmatch(_ISO_DATE, example) for example in parameter.examples)
+    return dated or parameter.schema.get("format") == "date" or bool(re.search(_LOOSE, text))
+
+
+def _make_date(scene: Scene, parameter: Parameter) -> Value:
+    forms = date_forms(_draw_date(scene))
+    spoken = 0.15 if _documents_iso(parameter) else 0.35
+    pick = scene.rng.random()
+    said = forms[0] if pick < spoken * 0.7 else forms[2] if pick < spoken else forms[1]
+    return Value(said, _date_order(said, forms, parameter))
+
+
+def _date_order(said: str, forms: tuple[str, ...], parameter: Parameter) -> tuple[str, ...]:
+    first = forms[1] if _documents_iso(parameter) else said
+    return (first, *(form for form in (forms[1], *forms) if form != first))
+
+
+def _find_date(text: str, parameter: Parameter) -> list[Found]:
+    def convert(said: str) -> Value | None:
+        day = read_date(said)
+        return Value(said, _date_order(said, date_forms(day), parameter)) if day else None
+
+    return find_pattern(_DATE, convert, text)
+
+
+def read_date(said: str) -> dt.date | None:
+    """Return the date that is written in ISO form or with the month's name, if it is one."""
+    for style in ("%Y-%m-%d", "%d %B %Y", "%B %d, %Y"):
+        try:
+            return dt.datetime.strptime(said, style).date()
+        except ValueError:
+            continue
+    return None
+
+
+def _make_moment(scene: Scene, parameter: Parameter) -> Value:
+    rng = scene.rng
+    clock = dt.time(rng.randrange(24), rng.randrange(0, 60, 5))
+    if re.search(r"\b(hh:mm|clock|time of day)\b", parameter.description, re.I):
+        return Value(f"{clock:%H:%M}", (f"{clock:%H:%M}", f"{clock:%H:%M:%S}"))
+    day = dt.date(2015, 1, 1) + dt.timedelta(days=rng.randrange(25 * 365))
+    moment = f"{day}T{clock:%H:%M}"
+    if rng.random() < 0.25:
+        moment = f"{day} {clock:%H:%M}"
+    return _moment(moment)
+
+
+def _moment(said: str) -> Value:
+    iso = said.replace(" ", "T")
+    with_seconds = iso if iso.count(":") == 2 else f"{iso}:00"
+    return Value(said, (said, iso, with_seconds, iso.replace("T", " "), with_seconds + "Z"))
+
+
+def _find_moment(text: str, parameter: Parameter) -> list[Found]:
+    full = find_pattern(rf"{_ISO_DATE}[T ]\d{{2}}:\d{{2}}(?::\d{{2}})?", _moment, text)
+    if full:
+        return full
+    return find_pattern(r"\b\d{1,2}:\d{2}\b", lambda said: Value(said, (said, f"{said}:00")), text)
+
+
+def _make_zone(scene: Scene, parameter: Parameter) -> Value:
+    used = scene.share("zones", list[str])
+    zone, city = scene.rng.choice([row for row in TIME_ZONES if row[0] not in used])
+    used.append(zone)
+    if scene.rng.random() < 0.15:
+        return Value(city, (city, zone))
+    return Value(zone, (zone, city))
+
+
+def _find_zone(text: str, parameter: Parameter) -> list[Found]:
+    return find_rows(text, TIME_ZONES)
+
+
+def _make_calendar(scene: Scene, parameter: Parameter) -> Value:
+    used = scene.share("calendars", list[str])
+    weights = [8 if index < 4 else 1 for index in range(len(CALENDARS))]
+    row = scene.rng.choices(CALENDARS, weights)[0]
+    while row[0] in used:
+        row = scene.rng.choice(CALENDARS)
+    used.append(row[0])
+    return Value(row[0], row)
+
+
+def _find_calendar(text: str, parameter: Parameter) -> list[Found]:
+    return find_rows(text, CALENDARS)
+
+
+def _make_count(scene: Scene, parameter: Parameter) -> Value:
+    low = int(parameter.schema.get("minimum", 1))
+    high = int(parameter.schema.get("maximum", 900))
+    number = scene.rng.randint(max(low, 1), max(high, 1))
+    if high > 900:
+        number = scene.rng.randint(max(low, 1), 900)
+    return Value(str(number), (number,))
+
+
+def _find_count(text: str, parameter: Parameter) -> list[Found]:
+    pattern = r"(?<![\w.:/-])-?\d{1,5}(?![\w:/]|[.,-]\d)"
+    return find_pattern(pattern, lambda said: Value(said, (int(said),)), text)
+
+
+def _make_year(scene: Scene, parameter: Parameter) -> Value:
+    low = int(parameter.schema.get("minimum", 1850))
+    high = int(parameter.schema.get("maximum", 2150))
+    year = scene.rng.randint(max(low, 1850), min(max(high, low), 2150))
+    return Value(str(year), (year, str(year)))
+
+
+def _find_year(text: str, parameter: Parameter) -> list[Found]:
+    return find_pattern(
+        r"(?<![\d.-])\d{4}(?![\d-])", lambda said: Value(said, (int(said), said)), text
+    )
+
+
+def _make_month(scene: Scene, parameter: Parameter) -> Value:
+    month = scene.rng.randrange(12)
+    if parameter.type == "integer":
+        return Value(MONTHS[month], (month + 1,))
+    return Value(MONTHS[month], (MONTHS[month], str(month + 1), MONTHS[month][:3]))
+
+
+def _find_month(text: str, parameter: Parameter) -> list[Found]:
+    def convert(said: str) -> Value:
+        number = MONTHS.index(said) + 1
+        whole = parameter.type == "integer"
+        return Value(said, (number,) if whole else (said, str(number), said[:3]))
+
+    return find_pattern(rf"\b(?:{_MONTH})\b", convert, text)
+
+
+def _make_weekday(scene: Scene, parameter: Parameter) -> Value:
+    return _weekday(scene.rng.choice(WEEKDAYS), parameter)
+
+
+def _weekday(day: str, parameter: Parameter) -> Value:
+    number = WEEKDAYS.index(day) + 1
+    if parameter.type == "integer":
+        return Value(day, (number, number - 1))
+    return Value(day, (day, day[:3], day.lower(), str(number)))
+
+
+def _find_weekday(text: str, parameter: Parameter) -> list[Found]:
+    days = "|".join(WEEKDAYS)
+    return find_pattern(rf"\b(?:{days})\b", lambda said: _weekday(said, parameter), text)
+
+
+KINDS = (
+    Kind(
+        "time zone",
+        r"\btime ?zones?\b|\btz\b|\biana\b",
+        strings(),
+        _make_zone,
+        _find_zone,
+        ("time zone", "timezone", "zone"),
+        ("in {v}", "for {v}", "in the zone {v}"),
+        naming=NAMED,
+    ),
+    Kind(
+        "moment",
+        r"\bdate[- ]?time\b|\bdate and time\b|\btimes?\b(?! zone)|\btimestamp\b|\bclock\b|\bhh:mm",
+        strings(),
+        _make_moment,
+        _find_moment,
+        ("time", "moment", "datetime", "timestamp"),
+        ("at {v}", "for {v}"),
+        naming=BARE,
+    ),
+    Kind(
+        "calendar",
+        r"\bcalendars?\b",
+        strings("string", "integer"),
+        _make_calendar,
+        _find_calendar,
+        ("calendar",),
+        ("in the {v} calendar", "to the {v} calendar", "using the {v} calendar"),
+        naming=("the {v} calendar",),
+    ),
+    Kind(
+        "day count",
+        r"\b(?:number of|how many) (?:\w+ )?(?:days|weeks|months|years|hours|minutes|workdays)\b|"
+        r"\b(?:days|weeks|months|years|hours|minutes) to (?:add|move|shift|subtract|go)\b|"
+        r"\boffset\b",
+        strings("integer", "number"),
+        _make_count,
+        _find_count,
+    ),
+    Kind(
+        "weekday",
+        r"\bweekday\b|\bday of the week\b",
+        strings("string", "integer"),
+        _make_weekday,
+        _find_weekday,
+        ("weekday",),
+        ("on {v}",),
+    ),
+    Kind(
+        "month",
+        r"\bmonth\b",
+        strings("string", "integer"),
+        _make_month,
+        _find_month,
+        ("month",),
+        ("in {v}",),
+    ),
+    Kind(
+        "year",
+        r"\byear\b",
+        strings("integer", "string"),
+        _make_year,
+        _find_year,
+        ("year",),
+        ("in {v}", "in the year {v}", "for {v}"),
+        naming=BARE,
+    ),
+    Kind(
+        "date",
+        r"\bdates?\b|\bdays?\b|\byyyy-mm-dd\b",
+        strings(),
+        _make_date,
+        _find_date,
+        ("date", "day"),
+        ("on {v}", "for {v}", "for the date {v}"),
+        naming=BARE,
+    ),
+)

@@ -1,0 +1,72 @@
+"""Words: content words, articles, similarity of two names for the same thing."""
+
+from __future__ import annotations
+
+import re
+from difflib import SequenceMatcher
+from typing import Any
+
+_STOP_WORDS = frozenset(
+    """a an the of to in on at by for from with and or not is are be been it its this that these
+    those as into which what whose who how when where whether if than then there can could would
+    should may might must will shall do does did done you your me my i we our us please given two
+    one each any all some more other another between value argument parameter optional default
+    e.g eg example such like tell give show find know need want let have has get use using""".split()
+)
+
+
+def content_words(text: str) -> list[str]:
+    """Return the words of ``text`` that carry meaning, in lower case."""
+    words = re.findall(r"[a-z]{2,}", text.lower())
+    return [word for word in words if word not in _STOP_WORDS]
+
+
+def stem(word: str) -> str:
+    """Return a crude stem, so that converts, converted and conversion come near each other."""
+    word = re.sub(r"(?:ies)$", "y", word.lower())
+    return re.sub(r"(?:ing|ed|es|s)$", "", word) if len(word) > 4 else word
+
+
+def fix_articles(text: str) -> str:
+    """Return ``text`` with "a" or "an" as the next word wants it."""
+    text = re.sub(r"\b([Aa]) (?=[aeioAEIO])(?!one\b|eu)", r"\1n ", text)
+    return re.sub(r"\b([Aa])n (?=[bcdfgjkpqtvwyzBCDGJKPQTUVWYZ])", r"\1 ", text)
+
+
+def capitalise(text: str) -> str:
+    """Return ``text`` with a capital first letter."""
+    return text[:1].upper() + text[1:]
+
+
+def likeness(wanted: Any, offered: Any) -> float:
+    """Return how likely ``offered`` is a name of ``wanted``, from 0 to 1.
+
+    Equal texts, prefixes, common stems and abbreviations count, in falling order.
+    """
+    left, right = _plain(wanted), _plain(offered)
+    if not left or not right:
+        return 0.0
+    if left == right:
+        return 1.0
+    if left.isdigit() or right.isdigit():
+        return 0.0
+    short, long = sorted((left, right), key=len)
+    if len(short) >= 2 and long.startswith(short):
+        return 0.9
+    if len(short) >= 5 and short[:5] == long[:5]:
+        return 0.85
+    ratio = SequenceMatcher(None, left, right).ratio()
+    if ratio >= 0.75 and len(short) > 3:
+        return ratio
+    return 0.7 if _abbreviates(short, long) else 0.0
+
+
+def _plain(value: Any) -> str:
+    return re.sub(r"[^a-z0-9/]", "", str(value).lower())
+
+
+def _abbreviates(short: str, long: str) -> bool:
+    if len(short) < 3 or len(short) > 5 or short[0] != long[0]:
+        return False
+    letters = iter(long)
+    return all(letter in letters for letter in short)

@@ -1,0 +1,62 @@
+"""Puts a run's artifacts together into what the report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ste_ray import __version__
+from ste_ray.config import STAGES
+from ste_ray.core.records import Episode, Example, Judgment, LedgerEntry, Prediction, Score
+from ste_ray.report.evaluation import view_evaluation
+from ste_ray.report.exploration import view_exploration
+from ste_ray.report.ledger import view_ledger
+from ste_ray.report.model import ReportData
+from ste_ray.report.overview import utc_time, view_notices, view_stage
+from ste_ray.report.reading import RunReader
+from ste_ray.report.training import view_training
+from ste_ray.report.trials import sample_trials
+
+METRICS_PATH = "train/metrics.json"
+SUMMARY_PATH = "evaluate/summary.json"
+
+
+def assemble_report(reader: RunReader, now: float) -> ReportData:
+    """Read whatever a run holds; parts whose stage has not run stay empty.
+
+    Args:
+        reader: reads the run.
+        now: the time of the report, in seconds since 1970.
+    """
+    manifests = _manifests(reader)
+    episodes = reader.records("explore/episodes", Episode)
+    judgments = reader.records("prepare/judgments", Judgment)
+    entries = reader.records("prepare/ledger", LedgerEntry)
+    ledger = view_ledger(entries, reader.records("prepare/examples", Example))
+    return ReportData(
+        run=reader.uri,
+        created_at=utc_time(now),
+        version=__version__,
+        notices=view_notices(manifests, _models(episodes, judgments), ledger),
+        stages=tuple(view_stage(stage, manifests.get(stage)) for stage in STAGES),
+        evaluation=view_evaluation(
+            reader.json(SUMMARY_PATH),
+            reader.records("evaluate/scores", Score),
+            reader.records("infer/predictions", Prediction),
+        ),
+        exploration=view_exploration(episodes),
+        ledger=ledger,
+        training=view_training(reader.json(METRICS_PATH)),
+        trials=sample_trials(episodes, judgments, entries),
+        trials_total=sum(len(episode.trials) for episode in episodes),
+    )
+
+
+def _manifests(reader: RunReader) -> dict[str, Mapping[str, Any]]:
+    read = {stage: reader.manifest(stage) for stage in STAGES}
+    return {stage: manifest for stage, manifest in read.items() if manifest is not None}
+
+
+def _models(episodes: Sequence[Episode], judgments: Sequence[Judgment]) -> set[str]:
+    explorers = {model for episode in episodes for model in episode.models}
+    return explorers | {judgment.model for judgment in judgments if judgment.model}

@@ -1,0 +1,97 @@
+"""Figures of simulated trial and error: what was solved, and what it took."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ste_ray.core.records import Episode, Trial
+from ste_ray.report.model import ExplorationView, Position, Tally, ToolExploration
+
+MAX_TOOLS = 500  # rows of a table; more would not be read and make the page heavy
+CALL_FAILED = ("error", "rejected", "timeout", "crashed")
+ERROR_BINS = ("0", "1", "2", "3 or more")
+
+
+def view_exploration(episodes: Sequence[Episode]) -> ExplorationView | None:
+    """Count trials by how they ended, by tool and by place in the episode."""
+    trials = [trial for episode in episodes for trial in episode.trials]
+    if not episodes:
+        return None
+    tools = _by_tool(trials)
+    calls = Counter(turn.observation_status for t in trials for turn in t.turns)
+    return ExplorationView(
+        episodes=len(episodes),
+        trials=len(trials),
+        models=tuple(sorted({model for episode in episodes for model in episode.models})),
+        solved=tallies(trial.solved for trial in trials),
+        outcomes=tallies(trial.outcome for trial in trials),
+        calls=tuple(Tally(name=n, count=c) for n, c in calls.most_common() if n != "none"),
+        errors_before_success=_errors_before_success(trials),
+        positions=_by_position(trials),
+        tools=tuple(tools[:MAX_TOOLS]),
+        tools_omitted=max(0, len(tools) - MAX_TOOLS),
+        prompt_tokens=sum(trial.prompt_tokens for trial in trials),
+        completion_tokens=sum(trial.completion_tokens for trial in trials),
+    )
+
+
+def tallies(names: Iterable[str]) -> tuple[Tally, ...]:
+    """Count equal names, most frequent first."""
+    return tuple(Tally(name=name, count=count) for name, count in Counter(names).most_common())
+
+
+def failures_before_success(trial: Trial) -> int | None:
+    """Return how many turns failed before the first successful call, or None without one."""
+    failures = 0
+    for turn in trial.turns:
+        if turn.observation_status == "ok":
+            return failures
+        if turn.observation_status in (*CALL_FAILED, "unparsed"):
+            failures += 1
+    return None
+
+
+def _errors_before_success(trials: Sequence[Trial]) -> tuple[Tally, ...]:
+    counts: Counter[str] = Counter()
+    for trial in trials:
+        failures = failures_before_success(trial)
+        counts["no successful call" if failures is None else ERROR_BINS[min(failures, 3)]] += 1
+    order = (*ERROR_BINS, "no successful call")
+    return tuple(Tally(name=name, count=counts[name]) for name in order)
+
+
+def _by_position(trials: Sequence[Trial]) -> tuple[Position, ...]:
+    groups: dict[int, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(trial.trial_number, []).append(trial)
+    return tuple(
+        Position(
+            number=number + 1,
+            trials=len(group),
+            solved=sum(trial.solved == "yes" for trial in group),
+            first_call_ok=sum(failures_before_success(trial) == 0 for trial in group),
+        )
+        for number, group in sorted(groups.items())
+    )
+
+
+def _by_tool(trials: Sequence[Trial]) -> list[ToolExploration]:
+    """Return one row a tool, the least often solved first."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(trial.tool, []).append(trial)
+    rows = [_tool_row(tool, group) for tool, group in groups.items()]
+    return sorted(rows, key=lambda row: (row.solved / row.trials, row.tool))
+
+
+def _tool_row(tool: str, trials: Sequence[Trial]) -> ToolExploration:
+    statuses = [turn.observation_status for trial in trials for turn in trial.turns]
+    failed = sum(status in CALL_FAILED for status in statuses)
+    return ToolExploration(
+        tool=tool,
+        trials=len(trials),
+        solved=sum(trial.solved == "yes" for trial in trials),
+        calls=failed + statuses.count("ok"),
+        failed_calls=failed,
+    )

@@ -1,0 +1,269 @@
+"""What the report shows: plain values, already counted, cut and ordered, nothing left to decide.
+
+The HTML page, the terminal tables and later forms are all rendered from one ``ReportData``. A part
+whose stage has not run is ``None``, which is shown as "not run".
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class View(BaseModel):
+    """Base of all parts of the report: frozen, and refusing unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Rate(View):
+    """A share of ``n`` with its interval; ``low`` and ``high`` are fractions of one."""
+
+    successes: int = Field(ge=0)
+    n: int = Field(ge=0)
+    low: float = 0.0
+    high: float = 0.0
+
+    @property
+    def value(self) -> float:
+        """The share itself; 0 when there is nothing to count."""
+        return self.successes / self.n if self.n else 0.0
+
+
+class Tally(View):
+    """How often something with a name happened."""
+
+    name: str
+    count: int
+
+
+class Notice(View):
+    """Something the reader must know before believing a figure."""
+
+    kind: Literal["caution", "note"]
+    title: str
+    text: str
+
+
+class StageView(View):
+    """What a stage's manifest says about how it ran."""
+
+    name: str
+    ran: bool
+    started_at: str = ""
+    seconds: float = 0.0
+    seed: int | None = None
+    code_version: str = ""
+    config_fingerprint: str = ""
+    config_text: str = ""  # indented JSON
+    counts: tuple[tuple[str, str], ...] = ()
+    inputs: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class SettingView(View):
+    """The figures of one setting: a model and a prompt on the whole test split."""
+
+    name: str
+    n: int
+    wellformed: Rate
+    tool_match: Rate
+    correct: Rate
+    correct_with_arguments: Rate
+    correct_without_arguments: Rate
+    outcomes: tuple[Tally, ...]
+
+
+class Difference(View):
+    """A paired difference, last setting minus first, of one figure on the same queries."""
+
+    metric: str
+    n: int
+    value: float
+    low: float
+    high: float
+    p_value: float | None = None  # McNemar, exact
+    gained: int = 0
+    lost: int = 0
+
+
+class ToolScore(View):
+    """One tool's figures in the first and last setting, and what goes wrong most in the last."""
+
+    tool: str
+    before: SettingView
+    after: SettingView
+    trouble: str
+
+
+class Confusion(View):
+    """How often each tool was called where another one was right, in one setting."""
+
+    setting: str
+    tools: tuple[str, ...]  # the first columns; each is also a row
+    others: tuple[str, ...]  # the last columns: ways not to call one of the tools
+    rows: tuple[tuple[str, tuple[int, ...]], ...]  # right tool, counts by column
+    pairs: tuple[tuple[str, str, int], ...]  # gold, predicted, count; most frequent first
+    omitted: int = 0  # tools left out because the table would be too large
+
+
+class PredictionView(View):
+    """One scored prediction to read."""
+
+    setting: str
+    outcome: str
+    tool: str
+    query: str
+    gold_arguments: str
+    predicted_tool: str
+    predicted_arguments: str
+    problem: str
+    output_text: str
+
+
+class EvaluationView(View):
+    """Scores of all settings on the test split."""
+
+    settings: tuple[SettingView, ...]
+    differences: tuple[Difference, ...]
+    tools: tuple[ToolScore, ...]
+    tools_omitted: int
+    confusions: tuple[Confusion, ...]
+    examples: tuple[PredictionView, ...]
+    confidence: float
+
+
+class ToolExploration(View):
+    """How the exploration of one tool went."""
+
+    tool: str
+    trials: int
+    solved: int
+    calls: int
+    failed_calls: int
+
+
+class Position(View):
+    """Trials that stand at the same place in their episode."""
+
+    number: int  # from 1
+    trials: int
+    solved: int
+    first_call_ok: int
+
+
+class ExplorationView(View):
+    """Figures of simulated trial and error."""
+
+    episodes: int
+    trials: int
+    models: tuple[str, ...]
+    solved: tuple[Tally, ...]
+    outcomes: tuple[Tally, ...]
+    calls: tuple[Tally, ...]  # by observation status
+    errors_before_success: tuple[Tally, ...]
+    positions: tuple[Position, ...]
+    tools: tuple[ToolExploration, ...]
+    tools_omitted: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class LedgerReason(View):
+    """Queries that met the same fate for the same reason."""
+
+    step: str
+    reason: str
+    explored: int
+    paraphrased: int
+
+
+class ToolData(View):
+    """What became of one tool's queries, and the examples it ended with."""
+
+    tool: str
+    imagined: int
+    kept: int
+    dropped: int
+    train: int
+    validation: int
+    test: int
+    warning: str = ""
+
+
+class LedgerView(View):
+    """The fate of every imagined and paraphrased query."""
+
+    kept: int
+    dropped: int
+    reasons: tuple[LedgerReason, ...]
+    tools: tuple[ToolData, ...]
+    tools_omitted: int
+    few_examples: int  # tools with a warning
+
+
+class Series(View):
+    """A curve: points in order of x."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+class TrainingView(View):
+    """Curves of training and their last values."""
+
+    steps: int
+    panels: tuple[tuple[str, tuple[Series, ...]], ...]  # title, curves that share an axis
+    final: tuple[tuple[str, str], ...]
+
+
+class TurnView(View):
+    """One turn of a trial, cut to a readable length."""
+
+    kind: str
+    thought: str
+    tool: str
+    arguments: str
+    observation: str
+    status: str
+    problem: str
+    reply_text: str  # raw; only where it could not be parsed
+
+
+class TrialView(View):
+    """One trial to read turn by turn."""
+
+    trial_id: str
+    tool: str
+    place: str
+    result: str  # how it ended, the value the page filters by
+    query: str
+    turns: tuple[TurnView, ...]
+    final_answer: str
+    outcome: str
+    solved: str
+    reflection: str
+    judgment: str = ""
+    fate: str = ""
+
+
+class ReportData(View):
+    """Everything the report shows about one run."""
+
+    run: str
+    created_at: str
+    version: str
+    notices: tuple[Notice, ...]
+    stages: tuple[StageView, ...]
+    evaluation: EvaluationView | None = None
+    exploration: ExplorationView | None = None
+    ledger: LedgerView | None = None
+    training: TrainingView | None = None
+    trials: tuple[TrialView, ...] = ()
+    trials_total: int = 0
+
+    @property
+    def run_name(self) -> str:
+        """The last part of the run's address."""
+        return self.run.rstrip("/").rpartition("/")[2] or self.run

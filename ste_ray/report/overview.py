@@ -1,0 +1,134 @@
+"""What the manifests say of each stage, and what a reader must know before believing a figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from ste_ray.report.model import LedgerView, Notice, StageView
+from ste_ray.report.reading import cut
+
+MAX_CHARS = 20_000
+SCRIPTED_MODEL = "scripted-teacher"  # how the script names itself in its replies
+_SCRIPTED_PHRASE = "not a language model"  # in a stage's notes
+
+
+def view_stage(name: str, manifest: Mapping[str, Any] | None) -> StageView:
+    """Return a stage as its manifest describes it; without one it has not run."""
+    if manifest is None:
+        return StageView(name=name, ran=False)
+    config = json.dumps(manifest.get("config", {}), indent=2, ensure_ascii=False)
+    return StageView(
+        name=name,
+        ran=True,
+        started_at=utc_time(manifest.get("started_at")),
+        seconds=float(manifest.get("seconds") or 0.0),
+        seed=manifest.get("seed"),
+        code_version=str(manifest.get("code_version", "")),
+        config_fingerprint=str(manifest.get("config_fingerprint", "")),
+        config_text=cut(config, MAX_CHARS),
+        counts=tuple(_flat(manifest.get("counts") or {})),
+        inputs=tuple((str(k), str(v)) for k, v in (manifest.get("inputs") or {}).items()),
+        notes=tuple(str(note) for note in manifest.get("notes") or ()),
+    )
+
+
+def utc_time(seconds: object) -> str:
+    """Return seconds since 1970 as a UTC time to the minute; other values are shown as given."""
+    if not isinstance(seconds, int | float):
+        return str(seconds or "")
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _flat(counts: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Yield counts with nested ones named ``outer: inner``."""
+    for name, value in counts.items():
+        label = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{label}: ")
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            yield label, cut(str(value), 200)
+        else:
+            yield label, f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def view_notices(
+    manifests: Mapping[str, Mapping[str, Any]], models: Iterable[str], ledger: LedgerView | None
+) -> tuple[Notice, ...]:
+    """Return what the figures do not say of themselves, cautions first.
+
+    Args:
+        manifests: of the stages that ran, by name.
+        models: every model name an endpoint reported while exploring and judging.
+        ledger: for tools with too few examples.
+    """
+    notes = {
+        stage: [str(note) for note in manifest.get("notes") or ()]
+        for stage, manifest in manifests.items()
+    }
+    scripted = SCRIPTED_MODEL in models or any(
+        _SCRIPTED_PHRASE in note for stage_notes in notes.values() for note in stage_notes
+    )
+    notices = [_scripted_notice()] if scripted else []
+    if _from_scratch(manifests.get("train")):
+        notices.append(_from_scratch_notice())
+    if ledger is not None and ledger.few_examples:
+        notices.append(_few_examples_notice(ledger.few_examples))
+    return (*notices, *_stage_notes(notes, skip=_SCRIPTED_PHRASE))
+
+
+def _scripted_notice() -> Notice:
+    return Notice(
+        kind="caution",
+        title="A script explored, not a language model",
+        text=(
+            "Queries, calls, reflections, judgments and paraphrases come from the scripted teacher "
+            "that ships with ste-ray: a seeded program that sees what a language model would see. "
+            "Tools were really called and the model was really trained, so the pipeline's figures "
+            "are real; they say nothing about how well a language model explores. "
+            "Set STE_LLM_BASE_URL or OPENAI_API_KEY to explore with one."
+        ),
+    )
+
+
+def _from_scratch_notice() -> Notice:
+    return Notice(
+        kind="caution",
+        title="A tiny model, trained from scratch",
+        text=(
+            "No pretrained model was fine-tuned: a small Llama was built from its configuration and "
+            "knows nothing but this run's examples. Such a model learns soon which tool to call and "
+            "late to copy argument values from the query, so tool match runs far ahead of correct. "
+            "Before training it is random, and a share near zero is what that looks like."
+        ),
+    )
+
+
+def _few_examples_notice(num_tools: int) -> Notice:
+    which = "1 tool has" if num_tools == 1 else f"{num_tools} tools have"
+    return Notice(
+        kind="caution",
+        title="Too few examples for some tools",
+        text=f"{which} few examples to train or test on; their rows below say little. "
+        "The data section names them.",
+    )
+
+
+def _from_scratch(manifest: Mapping[str, Any] | None) -> bool:
+    """Whether the training configuration names no base model."""
+    section: Any = (manifest or {}).get("config", {})
+    section = section.get("train", section) if isinstance(section, Mapping) else {}
+    model = section.get("model") if isinstance(section, Mapping) else None
+    return isinstance(model, Mapping) and not model.get("base")
+
+
+def _stage_notes(notes: Mapping[str, Sequence[str]], skip: str) -> Iterable[Notice]:
+    """Yield each distinct note of the stages, except those that already are a notice."""
+    seen: set[str] = set()
+    for stage, stage_notes in notes.items():
+        for note in stage_notes:
+            if skip not in note and note not in seen:
+                seen.add(note)
+                yield Notice(kind="note", title=f"Note of the {stage} stage", text=note)

@@ -1,0 +1,120 @@
+"""A sample of trials to read turn by turn, failures first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ste_ray.core.records import Episode, Judgment, LedgerEntry, Trial, Turn
+from ste_ray.report.exploration import failures_before_success
+from ste_ray.report.model import TrialView, TurnView
+from ste_ray.report.reading import cut
+
+MAX_TRIALS = 60
+MAX_CHARS = 3000
+# How a trial went, worst first; the shares of the sample they may fill before others get their turn.
+RESULTS = {
+    "unfinished": 0.25,
+    "not solved": 0.25,
+    "solved after errors": 0.3,
+    "solved at once": 0.2,
+}
+
+
+def result_of(trial: Trial) -> str:
+    """Return which of ``RESULTS`` a trial belongs to; unparsable never counts as solved."""
+    if trial.outcome != "finished":
+        return "unfinished"
+    if trial.solved != "yes":
+        return "not solved"
+    return "solved after errors" if failures_before_success(trial) != 0 else "solved at once"
+
+
+def sample_trials(
+    episodes: Sequence[Episode],
+    judgments: Sequence[Judgment],
+    ledger: Sequence[LedgerEntry],
+    limit: int = MAX_TRIALS,
+) -> tuple[TrialView, ...]:
+    """Return at most ``limit`` trials, spread over results and tools, worst results first.
+
+    The choice does not depend on the order of episodes: ids are hashes, so their order is arbitrary
+    but the same in every run of the report.
+    """
+    groups: dict[str, list[Trial]] = {result: [] for result in RESULTS}
+    for episode in episodes:
+        for trial in episode.trials:
+            groups[result_of(trial)].append(trial)
+    queues = {result: _spread_over_tools(group) for result, group in groups.items()}
+    taken = {r: queue[: round(limit * RESULTS[r])] for r, queue in queues.items()}
+    for result, queue in queues.items():  # what some groups cannot fill goes to the worst first
+        free = limit - sum(map(len, taken.values()))
+        start = len(taken[result])
+        taken[result] = queue[: start + free]
+    by_trial = {judgment.trial_id: judgment for judgment in judgments}
+    fates = {e.trial_id: e for e in ledger if e.origin == "explored"}
+    return tuple(
+        _view(trial, result, by_trial.get(trial.trial_id), fates.get(trial.trial_id))
+        for result, trials in taken.items()
+        for trial in trials
+    )
+
+
+def _spread_over_tools(trials: Iterable[Trial]) -> list[Trial]:
+    """Order trials so that each tool has its first before any has its second."""
+    rank: dict[str, int] = {}
+    keyed = []
+    for trial in sorted(trials, key=lambda trial: trial.trial_id):
+        rank[trial.tool] = rank.get(trial.tool, 0) + 1
+        keyed.append((rank[trial.tool], trial.trial_id, trial))
+    return [trial for _, _, trial in sorted(keyed, key=lambda item: item[:2])]
+
+
+def _view(
+    trial: Trial, result: str, judgment: Judgment | None, entry: LedgerEntry | None
+) -> TrialView:
+    place = f"episode {trial.episode_number + 1}, trial {trial.trial_number + 1}"
+    outcome = trial.outcome.replace("_", " ")
+    if trial.outcome_detail:
+        outcome += f": {trial.outcome_detail}"
+    return TrialView(
+        trial_id=trial.trial_id,
+        tool=trial.tool,
+        place=place,
+        result=result,
+        query=cut(trial.query or trial.query_text, MAX_CHARS),
+        turns=tuple(_view_turn(turn) for turn in trial.turns),
+        final_answer=cut(trial.final_answer, MAX_CHARS),
+        outcome=cut(outcome, MAX_CHARS),
+        solved=trial.solved.replace("_", " "),
+        reflection=cut(trial.reflection_text, MAX_CHARS),
+        judgment=_describe_judgment(judgment),
+        fate="" if entry is None else _describe_fate(entry),
+    )
+
+
+def _view_turn(turn: Turn) -> TurnView:
+    raw = turn.reply_text if turn.kind in ("parse_failure", "cut_off") else ""
+    return TurnView(
+        kind=turn.kind.replace("_", " "),
+        thought=cut(turn.thought, MAX_CHARS),
+        tool=turn.tool,
+        arguments=cut(turn.arguments_text, MAX_CHARS),
+        observation=cut(turn.observation, MAX_CHARS),
+        status=turn.observation_status,
+        problem=cut(turn.failure_message or turn.failure_kind, MAX_CHARS),
+        reply_text=cut(raw, MAX_CHARS),
+    )
+
+
+def _describe_judgment(judgment: Judgment | None) -> str:
+    if judgment is None:
+        return ""
+    verdicts = (
+        f"informative {judgment.informative}, faithful {judgment.faithful}, "
+        f"appropriate {judgment.appropriate}"
+    )
+    return cut(f"{verdicts}. {judgment.reason}" if judgment.reason else verdicts, MAX_CHARS)
+
+
+def _describe_fate(entry: LedgerEntry) -> str:
+    return "kept" if entry.fate == "kept" else f"dropped at {entry.step}: {entry.reason}"

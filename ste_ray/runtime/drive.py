@@ -1,0 +1,101 @@
+"""Drives a flow: performs what it asks for, or replays what was recorded, until it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ste_ray.core.effects import Answer, AskModel, CallTool, Flow, Request, ToolResult
+from ste_ray.errors import ReplayMismatchError
+from ste_ray.ports import ChatModel, EventSink, Journal, ToolExecutor
+
+Result = TypeVar("Result")
+
+
+def _repeatable(_: CallTool) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Everything a flow needs from outside.
+
+    Attributes:
+        model: answers ``AskModel``.
+        tools: answers ``CallTool``; absent for flows that call none.
+        journal: where answers are recorded and replayed from.
+        events: is told of every answer.
+        repeatable: whether a call may be made again when its answer was lost.
+    """
+
+    model: ChatModel
+    journal: Journal
+    events: EventSink
+    tools: ToolExecutor | None = None
+    repeatable: Callable[[CallTool], bool] = _repeatable
+
+
+async def drive(flow: Flow[Result], scope: str, ports: Ports) -> Result:
+    """Run ``flow`` to its end and return its result.
+
+    Args:
+        flow: a fresh generator.
+        scope: identity of the flow in the journal; steps are counted within it.
+        ports: what answers the flow's requests.
+
+    Raises:
+        ReplayMismatchError: a recorded answer belongs to another request.
+        SteRayError: whatever the ports raise.
+    """
+    step = 0
+    try:
+        request = next(flow)
+        while True:
+            answer = await _answer(request, scope, step, ports)
+            step += 1
+            request = flow.send(answer)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+
+
+async def _answer(request: Request, scope: str, step: int, ports: Ports) -> Answer:
+    recorded = ports.journal.recorded(scope, step)
+    if recorded is not None:
+        request_hash, answer = recorded
+        if request_hash != request.request_hash:
+            raise ReplayMismatchError(
+                f"the answer recorded for step {step} of {scope!r} belongs to another request: "
+                "prompts, tools or code changed since; use a new --run"
+            )
+        _tell(ports.events, request, answer, scope, replayed=True)
+        return answer
+    if isinstance(request, CallTool) and not ports.repeatable(request):
+        if ports.journal.intended(scope, step):
+            return ToolResult(status="interrupted", text="")
+        await ports.journal.intend(scope, step, request)
+    answer = await _perform(request, ports)
+    await ports.journal.record(scope, step, request, answer)
+    _tell(ports.events, request, answer, scope, replayed=False)
+    return answer
+
+
+async def _perform(request: Request, ports: Ports) -> Answer:
+    if isinstance(request, AskModel):
+        return await ports.model.ask(request)
+    if ports.tools is None:
+        raise ValueError(f"a flow without tools asked for {request.tool!r}")
+    return await ports.tools.call(request)
+
+
+def _tell(events: EventSink, request: Request, answer: Answer, scope: str, replayed: bool) -> None:
+    fields: dict[str, object] = {"scope": scope, "replayed": replayed}
+    if isinstance(answer, ToolResult):
+        events.emit("tool", {**fields, "status": answer.status, "text": answer.text})
+        return
+    assert isinstance(request, AskModel)
+    prompt = request.messages[-1].content
+    tokens = (answer.prompt_tokens, answer.completion_tokens)
+    fields |= {"role": request.role, "prompt": prompt, "text": answer.text, "tokens": tokens}
+    events.emit("model", fields)

@@ -1,0 +1,170 @@
+"""The journal: answers in immutable segments, so that nothing finished is asked again.
+
+Object storage has no append, so a journal is a folder of segments (gzipped JSON lines), written
+every few seconds by each writer. A segment's name begins with the epoch of its writer's run lock.
+When a new owner opens the journal it seals the list of segments that exist at that moment; segments
+of earlier epochs that turn up later come from a process that was thought dead, and are not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ste_ray.core.effects import Answer, ModelReply, Request, ToolResult
+from ste_ray.errors import StoreError
+from ste_ray.ports import ArtifactStore
+
+Recorded = dict[int, dict[str, Any]]  # step -> entry
+
+
+def seal(store: ArtifactStore, folder: str, epoch: int) -> None:
+    """Open the journal for ``epoch``: segments of earlier epochs that appear later are refused."""
+    accepted = _accepted(store, folder)
+    store.write_bytes(
+        f"{folder}/sealed-{epoch:06d}.json",
+        json.dumps({"epoch": epoch, "accepted": accepted}).encode(),
+    )
+
+
+def load(store: ArtifactStore, folder: str) -> dict[str, Recorded]:
+    """Return all recorded entries, scope -> step -> entry; the first record of a step counts.
+
+    Raises:
+        StoreError: a segment cannot be read.
+    """
+    scopes: dict[str, Recorded] = {}
+    for path in _accepted(store, folder):
+        for entry in _read_segment(store, path):
+            steps = scopes.setdefault(entry["scope"], {})
+            if "answer" in entry:
+                known = steps.get(entry["step"])
+                if known is None or "answer" not in known:
+                    steps[entry["step"]] = entry
+            else:
+                steps.setdefault(entry["step"], entry)
+    return scopes
+
+
+def _accepted(store: ArtifactStore, folder: str) -> list[str]:
+    paths = store.list(folder)
+    seals = [path for path in paths if "/sealed-" in path]
+    segments = [path for path in paths if path.endswith(".jsonl.gz")]
+    if not seals:
+        return segments
+    sealed = json.loads(store.read_bytes(seals[-1]))
+    accepted = set(sealed["accepted"])
+    current = f"{folder}/{sealed['epoch']:06d}-"
+    return [path for path in segments if path in accepted or path.startswith(current)]
+
+
+def _read_segment(store: ArtifactStore, path: str) -> list[dict[str, Any]]:
+    data = store.read_bytes(path)
+    try:
+        return [json.loads(line) for line in gzip.decompress(data).splitlines()]
+    except (OSError, EOFError, ValueError) as error:
+        raise StoreError(f"journal segment {path!r} is damaged: {error}; delete it") from None
+
+
+class SegmentJournal:
+    """Fulfils ``ports.Journal`` on an artifact store.
+
+    Args:
+        store: the run's artifacts.
+        folder: where the segments lie, relative to the run.
+        epoch: the epoch of the run lock.
+        writer: a name no other writer of this epoch has.
+        flush_seconds: bound on how long an answer stays in memory only.
+        recorded: entries of earlier runs, as ``load`` returns them.
+    """
+
+    def __init__(
+        self,
+        store: ArtifactStore,
+        folder: str,
+        *,
+        epoch: int,
+        writer: str,
+        flush_seconds: float,
+        recorded: Mapping[str, Recorded] | None = None,
+    ) -> None:
+        self._store = store
+        self._prefix = f"{folder}/{epoch:06d}-{writer}"
+        self._flush_seconds = flush_seconds
+        self._recorded: dict[str, Recorded] = dict(recorded or {})
+        self._buffer: list[str] = []
+        self._num_segments = 0
+        self._flush_lock = asyncio.Lock()
+        self._timer: asyncio.Task[None] | None = None
+
+    def add_recorded(self, recorded: Mapping[str, Recorded]) -> None:
+        """Make further entries of earlier runs known."""
+        self._recorded.update(recorded)
+
+    def forget(self, scopes: Iterable[str]) -> None:
+        """Drop what is recorded of finished scopes from memory."""
+        for scope in scopes:
+            self._recorded.pop(scope, None)
+
+    def recorded(self, scope: str, step: int) -> tuple[str, Answer] | None:
+        """Return the request hash and answer of a step, if it was recorded."""
+        entry = self._recorded.get(scope, {}).get(step)
+        if entry is None or "answer" not in entry:
+            return None
+        kind = ModelReply if entry["kind"] == "model" else ToolResult
+        return entry["hash"], kind.model_validate(entry["answer"])
+
+    def intended(self, scope: str, step: int) -> bool:
+        """Whether a call was begun at that step."""
+        return step in self._recorded.get(scope, {})
+
+    async def intend(self, scope: str, step: int, request: Request) -> None:
+        """Record that a call is about to begin, durably."""
+        self._append({"scope": scope, "step": step, "hash": request.request_hash})
+        await self.flush()
+
+    async def record(self, scope: str, step: int, request: Request, answer: Answer) -> None:
+        """Record an answer; it reaches the store within the flush interval."""
+        kind = "model" if isinstance(answer, ModelReply) else "tool"
+        entry = {"scope": scope, "step": step, "hash": request.request_hash, "kind": kind}
+        self._append({**entry, "answer": answer.model_dump()})
+        if self._timer is not None and self._timer.done():
+            # A failed write must stop the run, not be noticed at its end.
+            timer, self._timer = self._timer, None
+            timer.result()
+        if self._timer is None:
+            self._timer = asyncio.create_task(self._flush_later())
+
+    async def flush(self) -> None:
+        """Write what is buffered as a new segment.
+
+        Raises:
+            StoreError: the store failed; the entries stay buffered.
+        """
+        async with self._flush_lock:
+            if not self._buffer:
+                return
+            count = len(self._buffer)
+            data = gzip.compress("\n".join(self._buffer).encode(), compresslevel=3)
+            path = f"{self._prefix}-{self._num_segments:06d}.jsonl.gz"
+            await asyncio.to_thread(self._store.write_bytes, path, data)
+            self._num_segments += 1
+            del self._buffer[:count]
+
+    async def close(self) -> None:
+        """Flush and stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await self.flush()
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        self._buffer.append(json.dumps(entry, ensure_ascii=False))
+
+    async def _flush_later(self) -> None:
+        await asyncio.sleep(self._flush_seconds)
+        await self.flush()
+        self._timer = None

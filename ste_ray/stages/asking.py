@@ -1,0 +1,88 @@
+"""A Ray Data worker that drives flows: an event loop, a chat client and a journal of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+import ray
+
+from ste_ray.config import Config
+from ste_ray.core.effects import Flow
+from ste_ray.core.prompts import PromptSet
+from ste_ray.core.records import ToolSpec
+from ste_ray.llm.client import OpenAIChat
+from ste_ray.llm.endpoint import Endpoint
+from ste_ray.runtime.drive import Ports, drive
+from ste_ray.runtime.events import NullEvents
+from ste_ray.runtime.journal import SegmentJournal
+from ste_ray.store.artifacts import RunStore
+
+Drive = Callable[[Flow[Any], str], Awaitable[Any]]
+Work = Callable[[pa.Table, "Workplace"], Awaitable[pa.Table]]
+
+
+class Workplace:
+    """What a step that asks a model works with."""
+
+    def __init__(
+        self, config: Config, specs: dict[str, ToolSpec], prompts: PromptSet, run_flow: Drive
+    ) -> None:
+        self.config = config
+        self.specs = specs
+        self.prompts = prompts
+        self.run_flow = run_flow
+
+
+class Asker:
+    """Applies ``work`` to each batch, its flows side by side in one event loop.
+
+    The journal is flushed after each batch: what a batch has asked is never asked again.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        endpoint: Endpoint,
+        store: RunStore,
+        specs: dict[str, ToolSpec],
+        prompts: PromptSet,
+        epoch: int,
+        recorded: list[Any],
+        work: Work,
+        name: str,
+    ) -> None:
+        self._work = work
+        self._endpoint = endpoint
+        self._config = config
+        self._journal = SegmentJournal(
+            store,
+            "prepare/journal",
+            epoch=epoch,
+            writer=f"{name}-{uuid4().hex[:8]}",
+            flush_seconds=config.prepare.flush_seconds,
+            recorded=ray.get(recorded[0]),
+        )
+        self._specs = specs
+        self._prompts = prompts
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Return the rows that ``work`` makes of ``batch``."""
+        return asyncio.run(self._run(batch))
+
+    async def _run(self, batch: pa.Table) -> pa.Table:
+        async with OpenAIChat(self._endpoint, self._config.llm, self._config.seed) as model:
+            ports = Ports(model=model, journal=self._journal, events=NullEvents())
+            workplace = Workplace(
+                self._config,
+                self._specs,
+                self._prompts,
+                lambda flow, scope: drive(flow, scope, ports),
+            )
+            try:
+                return await self._work(batch, workplace)
+            finally:
+                await self._journal.close()

@@ -1,0 +1,177 @@
+"""What every stage shares: its context, its inputs, and the manifest that is written last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from ste_ray import __version__
+from ste_ray.config import Config
+from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
+from ste_ray.core.records import ToolSpec
+from ste_ray.errors import ConfigError, StageInputError, SteRayError, UserError
+from ste_ray.resources import resource_folder
+from ste_ray.store.artifacts import RunStore
+from ste_ray.store.lock import RunLock
+from ste_ray.store.manifest import (
+    StageManifest,
+    begin_stage,
+    clear_failure,
+    manifest_fingerprint,
+    read_manifest,
+    write_failure,
+    write_manifest,
+)
+from ste_ray.tools.spec import load_tool_specs
+
+# The stages whose artifacts a stage reads.
+INPUTS: dict[str, tuple[str, ...]] = {
+    "explore": (),
+    "prepare": ("explore",),
+    "retrieve": ("prepare",),
+    "train": ("prepare",),
+    "infer": ("retrieve", "train"),
+    "evaluate": ("infer",),
+}
+TOOLS_PATH = "explore/tools.json"
+
+
+@dataclass
+class StageContext:
+    """What a stage works with.
+
+    Attributes:
+        config: the whole configuration; a stage reads its own section and the shared ones.
+        store: the run's artifacts.
+        progress: says a line to the person who waits.
+        show: whether conversations are printed while they happen.
+        epoch: of the run lock; part of the names of journal segments.
+        notes: honest remarks for manifest and report, appended by the stage.
+    """
+
+    config: Config
+    store: RunStore
+    progress: Callable[[str], None]
+    show: bool = False
+    epoch: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def specs(self) -> dict[str, ToolSpec]:
+        """The run's tools by name: as explored, or from the tool files before exploration."""
+        if self.store.exists(TOOLS_PATH):
+            stored = self.store.read_json(TOOLS_PATH)
+            return {item["name"]: ToolSpec.model_validate(item) for item in stored}
+        tools = self.config.tools
+        return load_tool_specs(tools.files, tools.include, shipped=resource_folder("tool_metadata"))
+
+    @cached_property
+    def prompts(self) -> PromptSet:
+        """The shipped prompt templates."""
+        return load_prompts()
+
+
+StageBody = Callable[[StageContext], dict[str, Any]]
+
+
+def load_prompts() -> PromptSet:
+    """Read the prompt files that ship with the project."""
+    folder = resource_folder("prompts")
+    templates = {path.stem: path.read_text("utf-8") for path in sorted(folder.glob("*.txt"))}
+    missing = sorted(REQUIRED_PROMPTS - templates.keys())
+    if missing:
+        raise ConfigError(f"the prompts folder lacks {missing[0]!r}.txt; install ste-ray again")
+    return PromptSet(templates)
+
+
+def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManifest:
+    """Run ``body`` under the run's lock and write the stage's manifest last.
+
+    A stage whose manifest matches is not run again; one that was cut off goes on.
+
+    Raises:
+        StageInputError: an earlier stage is not complete.
+        RunConflictError: the run holds artifacts of another configuration.
+        RunLockedError: another process owns the run.
+    """
+    store, config = context.store, context.config
+    with RunLock(store) as lock:
+        context.epoch = lock.epoch
+        inputs = _input_fingerprints(stage, store)
+        fields, print_of = config.stage_fields(stage), config.stage_fingerprint(stage)
+        state = begin_stage(store, stage, fields, print_of, inputs)
+        if state == "complete":
+            manifest = read_manifest(store, stage)
+            assert manifest is not None
+            context.progress(f"{stage}: already complete in {store.uri}, nothing to do")
+            return manifest
+        if state == "resume":
+            context.progress(f"{stage}: going on with what an earlier run left in {store.uri}")
+        clear_failure(store, stage)
+        started, begun = time.time(), time.monotonic()
+        counts = _run_body(stage, context, body, print_of)
+        lock.check()
+        manifest = StageManifest(
+            stage=stage,
+            config=fields,
+            config_fingerprint=print_of,
+            inputs=inputs,
+            code_version=__version__,
+            started_at=started,
+            seconds=round(time.monotonic() - begun, 3),
+            counts=counts,
+            notes=tuple(context.notes),
+            seed=config.seed,
+        )
+        write_manifest(store, manifest)
+        return manifest
+
+
+def _run_body(
+    stage: str, context: StageContext, body: StageBody, config_fingerprint: str
+) -> dict[str, Any]:
+    try:
+        return body(context)
+    except Exception as error:
+        known = find_own_error(error)
+        if known is None:
+            raise
+        if isinstance(known, UserError) or known.exit_code == 1:
+            write_failure(context.store, stage, config_fingerprint, known)
+        raise known from error
+
+
+def _input_fingerprints(stage: str, store: RunStore) -> dict[str, str]:
+    prints = {}
+    for earlier in INPUTS[stage]:
+        manifest = read_manifest(store, earlier)
+        if manifest is None:
+            raise StageInputError(
+                f"{stage} needs the artifacts of {earlier}, which is not complete in "
+                f"{store.uri!r}; run 'ste-ray {earlier} --run {store.uri}' first"
+            )
+        prints[earlier] = manifest_fingerprint(manifest)
+    return prints
+
+
+def find_own_error(error: BaseException) -> SteRayError | None:
+    """Return the error raised on purpose inside ``error``, through what Ray wraps around it."""
+    seen: set[int] = set()
+    queue: list[BaseException | None] = [error]
+    while queue:
+        current = queue.pop(0)
+        if not isinstance(current, BaseException) or id(current) in seen:
+            continue
+        seen.add(id(current))
+        cause = getattr(current, "cause", None)
+        # RayTaskError(X) is an instance of X too, but its text is a remote traceback.
+        if isinstance(current, SteRayError) and not isinstance(cause, BaseException):
+            return current
+        queue += [cause, current.__cause__, current.__context__]
+        failures = getattr(current, "worker_failures", None)  # Ray Train, by rank
+        if isinstance(failures, dict):
+            queue += list(failures.values())
+    return None

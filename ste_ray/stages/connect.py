@@ -1,0 +1,65 @@
+"""Joins the Ray cluster of ``RAY_ADDRESS``, or starts a private one inside this process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from ste_ray.errors import ConfigError
+
+
+@contextmanager
+def ray_connection(address: str | None = None) -> Iterator[None]:
+    """Connect to ``address`` or ``RAY_ADDRESS``; without either, run Ray in this process' session.
+
+    Raises:
+        ConfigError: there is no cluster at the address.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    if address is None:
+        # Unset, Ray may switch token authentication on by itself, depending on the user's home.
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        with tempfile.TemporaryDirectory(
+            prefix="ste-", dir="/tmp", ignore_cleanup_errors=True
+        ) as folder:
+            ray.init(
+                address="local",
+                num_cpus=max(4, os.cpu_count() or 1),
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                _temp_dir=folder,
+                _node_ip_address="127.0.0.1",
+            )
+            with _connected():
+                yield
+        return
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(
+            f"cannot join the Ray cluster at {address!r} ({reason}); check --address or "
+            "RAY_ADDRESS, or unset it to run on this machine alone"
+        ) from None
+    with _connected():
+        yield
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    data = ray.data.DataContext.get_current()
+    data.enable_progress_bars = False
+    data.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,122 @@
+"""The demo: all stages as submitted Ray jobs on a head of its own, then the before/after table."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import Any
+
+import psutil
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+from ste_ray.config import STAGES
+from ste_ray.errors import SteRayError, TemporaryError, UserError
+from ste_ray.resources import resource_folder
+from ste_ray.stages.local_cluster import LocalCluster, in_environment
+
+_POLL_SECONDS = 0.5
+_ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
+
+
+class StageTime:
+    """Wall time and peak memory of one submitted stage."""
+
+    def __init__(self, stage: str, seconds: float, peak_bytes: int) -> None:
+        self.stage = stage
+        self.seconds = seconds
+        self.peak_bytes = peak_bytes
+
+
+def run_demo(run: str, arguments: list[str], progress: Callable[[str], None]) -> list[StageTime]:
+    """Submit every stage to a local head and wait for it.
+
+    Args:
+        run: the run URI, absolute when local, because jobs run in a folder of Ray's.
+        arguments: further arguments of each stage, such as ``--config``.
+        progress: is given each line that a stage writes.
+
+    Raises:
+        SteRayError: a stage failed; the error has the stage's own exit code.
+    """
+    times = []
+    progress("demo: starting a local Ray head")
+    with LocalCluster() as cluster, in_environment(cluster.environment):
+        client = JobSubmissionClient(cluster.dashboard_url)
+        for stage in STAGES:
+            script = resource_folder("jobs") / f"{stage}.py"
+            command = [sys.executable, str(script), "--run", run, *arguments]
+            started = time.monotonic()
+            with _peak_memory(cluster.owns) as peak:
+                _run_job(client, stage, shlex.join(command), progress)
+            times.append(StageTime(stage, time.monotonic() - started, peak[0]))
+    return times
+
+
+def _run_job(
+    client: JobSubmissionClient, stage: str, entrypoint: str, progress: Callable[[str], None]
+) -> None:
+    job = client.submit_job(entrypoint=entrypoint)
+    shown = 0
+    while True:
+        status = client.get_job_status(job)
+        lines = client.get_job_logs(job).split("\n")
+        complete = lines if status in _ENDED else lines[:-1]
+        for line in complete[shown:]:
+            if _worth_showing(line):
+                progress(line)
+        shown = max(shown, len(complete))
+        if status in _ENDED:
+            break
+        time.sleep(_POLL_SECONDS)
+    if status != JobStatus.SUCCEEDED:
+        raise _stage_error(client, job, stage)
+
+
+def _worth_showing(line: str) -> bool:
+    """Ray announces itself in each job's log; what the stage says is what matters."""
+    return bool(line.strip()) and " INFO " not in line and not line.startswith("variable ")
+
+
+def _stage_error(client: JobSubmissionClient, job: str, stage: str) -> SteRayError:
+    # Ray folds every exit code to "failed"; the real one stands in the job's details.
+    code = client.get_job_info(job).driver_exit_code
+    message = f"stage {stage} failed with exit code {code}; its last lines are above"
+    by_code: dict[Any, type[SteRayError]] = {2: UserError, 75: TemporaryError}
+    return by_code.get(code, SteRayError)(message)
+
+
+@contextmanager
+def _peak_memory(is_ours: Callable[[psutil.Process], bool]) -> Iterator[list[int]]:
+    """Sample the proportional memory of the cluster's processes; yield ``[peak bytes]``."""
+    peak, stop = [0], Event()
+
+    def sample() -> None:
+        while not stop.wait(2.0):
+            peak[0] = max(peak[0], sum(_proportional_bytes(p) for p in _ours(is_ours)))
+
+    thread = Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _ours(is_ours: Callable[[psutil.Process], bool]) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        if is_ours(process):
+            yield process
+
+
+def _proportional_bytes(process: psutil.Process) -> int:
+    """Memory with shared pages divided among their users (Linux), else the resident size."""
+    try:
+        full = process.memory_full_info()
+        return int(getattr(full, "pss", full.rss))
+    except (psutil.Error, OSError):
+        return 0

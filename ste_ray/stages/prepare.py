@@ -1,0 +1,156 @@
+"""The prepare stage on Ray Data: select, judge, paraphrase, split and format.
+
+Input: ``explore/episodes``. Output: ``prepare/examples``, ``prepare/rows`` (training and validation
+rows), ``prepare/judgments``, ``prepare/ledger`` (the fate of every query), ``prepare/tools.json``
+(exactly the tools in the data).
+
+Between the steps a Ray Data row is ``{"tool", "kind", "record": JSON}``: Arrow would unite the
+keys of differing records.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import ray
+
+from ste_ray.config import Config
+from ste_ray.core.records import (
+    Example,
+    Judgment,
+    LedgerEntry,
+    Record,
+    TrainRow,
+)
+from ste_ray.errors import StageInputError
+from ste_ray.runtime import journal
+from ste_ray.stages.asking import Asker
+from ste_ray.stages.base import StageContext
+from ste_ray.stages.explore import EPISODES_PATH, open_endpoint
+from ste_ray.stages.preparing import (
+    finish_tool,
+    judge_rows,
+    paraphrase_rows,
+    plan_paraphrases,
+    select_rows,
+)
+from ste_ray.store.tables import write_records
+
+JOURNAL = "prepare/journal"
+_OUTPUTS: dict[str, type[Record]] = {
+    "examples": Example,
+    "rows": TrainRow,
+    "judgments": Judgment,
+    "ledger": LedgerEntry,
+}
+_ROWS_PER_PART = 20_000
+
+
+def run(context: StageContext) -> dict[str, Any]:
+    """Prepare the training data; see the module's docstring."""
+    config, specs, prompts = context.config, context.specs, context.prompts
+    with open_endpoint(context) as endpoint:
+        journal.seal(context.store, JOURNAL, context.epoch)
+        recorded = ray.put(journal.load(context.store, JOURNAL))
+        asker = {
+            "config": config,
+            "endpoint": endpoint,
+            "store": context.store,
+            "specs": specs,
+            "prompts": prompts,
+            "epoch": context.epoch,
+            "recorded": [recorded],
+        }
+        pool = ray.data.ActorPoolStrategy(size=config.prepare.num_workers)
+        episodes = ray.data.read_parquet(
+            context.store.path(EPISODES_PATH), filesystem=context.store.filesystem
+        )
+        judged = episodes.map_batches(select_rows, batch_format="pyarrow").map_batches(
+            Asker,
+            fn_constructor_kwargs={**asker, "work": judge_rows, "name": "judge"},
+            batch_size=64,
+            batch_format="pyarrow",
+            compute=pool,
+            num_cpus=0.25,
+        )
+        planned = _by_tool(judged, plan_paraphrases, config)
+        asked = planned.map_batches(
+            Asker,
+            fn_constructor_kwargs={**asker, "work": paraphrase_rows, "name": "paraphrase"},
+            batch_size=32,
+            batch_format="pyarrow",
+            compute=pool,
+            num_cpus=0.25,
+        )
+        finished = _by_tool(asked, finish_tool, config, prompts).materialize()
+    return _write(context, finished)
+
+
+def _by_tool(dataset: Any, function: Any, config: Config, *extra: Any) -> Any:
+    """Apply ``function`` to all rows of one tool at a time."""
+    return dataset.groupby("tool").map_groups(
+        function, batch_format="pyarrow", fn_args=[config, *extra], num_cpus=0.25
+    )
+
+
+def _write(context: StageContext, finished: Any) -> dict[str, Any]:
+    counts = Counter[str]()
+    dropped = Counter[str]()
+    splits: dict[str, Counter[str]] = {}
+    buffers: dict[str, list[Record]] = {kind: [] for kind in _OUTPUTS}
+    parts = Counter[str]()
+    for batch in finished.iter_batches(batch_format="pyarrow", batch_size=4096):
+        for row in batch.to_pylist():
+            kind = row["kind"]
+            record = _OUTPUTS[kind].model_validate_json(row["record"])
+            buffers[kind].append(record)
+            counts[kind] += 1
+            if isinstance(record, LedgerEntry) and record.fate == "dropped":
+                dropped[f"{record.step}: {record.reason}"] += 1
+            if isinstance(record, Example):
+                splits.setdefault(record.tool, Counter())[record.split] += 1
+            if len(buffers[kind]) >= _ROWS_PER_PART:
+                _flush(context, kind, buffers, parts)
+    for kind in _OUTPUTS:
+        _flush(context, kind, buffers, parts, last=True)
+    _require_examples(counts, dropped)
+    tools = [
+        {"name": name, "description": context.specs[name].description} for name in sorted(splits)
+    ]
+    context.store.write_json("prepare/tools.json", tools)
+    return {
+        **{kind: counts[kind] for kind in _OUTPUTS},
+        "tools": len(splits),
+        "splits": dict(sum(splits.values(), Counter())),
+        "dropped": dict(dropped.most_common()),
+        "tools_without_test_examples": sorted(
+            name for name, split in splits.items() if not split["test"]
+        ),
+    }
+
+
+def _flush(
+    context: StageContext,
+    kind: str,
+    buffers: dict[str, list[Record]],
+    parts: Counter[str],
+    last: bool = False,
+) -> None:
+    if not buffers[kind] and not (last and parts[kind] == 0):
+        return
+    # Sorted, because Ray Data promises no order and equal runs should give equal files.
+    records = sorted(buffers[kind], key=lambda record: record.model_dump_json())
+    path = f"prepare/{kind}/part-{parts[kind]:05d}.parquet"
+    write_records(context.store, path, records, _OUTPUTS[kind])
+    buffers[kind].clear()
+    parts[kind] += 1
+
+
+def _require_examples(counts: Counter[str], dropped: Counter[str]) -> None:
+    if counts["examples"] == 0:
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in dropped.most_common(3))
+        raise StageInputError(
+            f"no trial passed selection and filter ({reasons or 'there were no trials'}); look at "
+            "explore/episodes, improve the tool descriptions or explore more episodes"
+        )

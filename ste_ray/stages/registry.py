@@ -1,0 +1,28 @@
+"""The stages by name. A stage's module is imported only when the stage is run."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from ste_ray.stages.base import StageBody, StageContext, run_stage
+from ste_ray.store.manifest import StageManifest
+
+
+def stage_body(stage: str) -> StageBody:
+    """Return the function that runs ``stage``, one of ``config.STAGES``."""
+    body: StageBody = import_module(f"ste_ray.stages.{stage}").run
+    return body
+
+
+def run_stages(names: tuple[str, ...], context: StageContext) -> list[StageManifest]:
+    """Run the named stages in order; a stage that is complete is skipped."""
+    manifests = []
+    for name in names:
+        fresh = StageContext(
+            config=context.config,
+            store=context.store,
+            progress=context.progress,
+            show=context.show,
+        )
+        manifests.append(run_stage(name, fresh, stage_body(name)))
+    return manifests

@@ -1,0 +1,30 @@
+"""Prints conversations while they happen, coloured by who speaks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+_COLOURS = {"user": "\033[36m", "explorer": "\033[33m", "tool": "\033[32m", "error": "\033[31m"}
+_RESET = "\033[0m"
+
+
+def print_conversation(name: str, fields: Mapping[str, object]) -> None:
+    """Write one event of a flow to standard output, whose reader asked to see conversations."""
+    if name == "tool":
+        who = "tool" if fields["status"] == "ok" else "error"
+        # The observation reaches the model, and this display, with the next prompt.
+        _write(who, str(fields["scope"]), f"tool answered: {fields['status']}", "")
+    elif name == "model":
+        _write("user", str(fields["scope"]), "user", str(fields["prompt"]))
+        _write("explorer", str(fields["scope"]), str(fields["role"]), str(fields["text"]))
+
+
+def _write(colour: str, scope: str, who: str, text: str) -> None:
+    plain = not sys.stdout.isatty() and os.environ.get("FORCE_COLOR") is None
+    start, end = ("", "") if plain or os.environ.get("NO_COLOR") else (_COLOURS[colour], _RESET)
+    sys.stdout.write(f"{start}[{scope[:8]}] {who}:{end}\n")
+    if text:
+        sys.stdout.write(f"{start}{text.strip()}{end}\n\n")
+    sys.stdout.flush()

@@ -1,0 +1,268 @@
+"""One owner a run: a lock object that is taken by conditional write and kept alive by a thread.
+
+``lock.json`` holds the owner and an ``epoch`` that grows by one with each acquisition and survives
+the release. What an owner writes carries its epoch, so that a process that was thought dead and
+woke up later can be told from its successor. The clock must be the hosts' common one (seconds since
+1970): hosts whose clocks differ by more than ``stale_seconds`` would take each other for dead.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydantic import ValidationError
+
+from ste_ray.core.records import Record
+from ste_ray.errors import RunLockedError, StageInputError, SteRayError
+from ste_ray.ports import Clock
+from ste_ray.store.artifacts import RunStore, encode_json
+
+LOCK_PATH = "lock.json"
+
+_logger = logging.getLogger(__name__)
+
+
+class WallClock:
+    """Seconds since 1970, on all hosts alike."""
+
+    def now(self) -> float:
+        """Return the time."""
+        return time.time()
+
+
+class Owner(Record):
+    """A process that owns a run."""
+
+    name: str  # what people call it, for example the stage
+    host: str
+    pid: int
+    started: str  # tells the process from a later one with its pid
+    token: str  # tells this acquisition from all others
+
+    def is_dead(self) -> bool:
+        """Whether the process surely ended; False also when it runs where that cannot be seen."""
+        return self.host == _this_host() and _process_start(self.pid) != self.started
+
+
+class LockState(Record):
+    """The content of ``lock.json``."""
+
+    epoch: int
+    owner: Owner | None
+    acquired_at: float
+    heartbeat_at: float
+
+
+class RunLock:
+    """Ownership of a run, as a context manager.
+
+    Attributes:
+        epoch: number of this acquisition, from 1; 0 before.
+        lost: True once somebody else owns the run.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        owner: str = "ste-ray",
+        clock: Clock | None = None,
+        *,
+        refresh_seconds: float = 10.0,
+        stale_seconds: float = 60.0,
+    ) -> None:
+        """Prepare the lock.
+
+        Args:
+            store: the run.
+            owner: what people call the owner, for example the stage.
+            clock: seconds since 1970.
+            refresh_seconds: time between two signs of life.
+            stale_seconds: without a sign of life for so long, an owner counts as dead.
+        """
+        self.epoch = 0
+        self.lost = False
+        self._store = store
+        self._name = owner
+        self._clock = clock or WallClock()
+        self._refresh_seconds = refresh_seconds
+        self._stale_seconds = stale_seconds
+        self._state: LockState | None = None  # as we wrote it last
+        self._winner: LockState | None = None  # who took the run from us
+        self._version = ""
+        self._writing = threading.Lock()
+        self._released = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def acquire(self) -> None:
+        """Become the owner, or fail at once.
+
+        Raises:
+            RunLockedError: a living process owns the run.
+        """
+        found, version = self._read()
+        if found is not None and found.owner is not None:
+            self._refuse_if_alive(found, found.owner)
+        now = self._clock.now()
+        mine = LockState(
+            epoch=found.epoch + 1 if found else 1,
+            owner=Owner(
+                name=self._name,
+                host=_this_host(),
+                pid=os.getpid(),
+                started=_process_start(os.getpid()),
+                token=uuid.uuid4().hex,
+            ),
+            acquired_at=now,
+            heartbeat_at=now,
+        )
+        data = _encode(mine)
+        if found is None:
+            self._store.create_bytes(LOCK_PATH, data)
+        else:
+            self._store.replace_bytes(LOCK_PATH, data, version)
+        # Read back rather than trust the answer: a retried request may have written and still be
+        # answered with "no".
+        winner, self._version = self._read()
+        if winner != mine:
+            raise RunLockedError(self._held_by(winner))
+        self._state, self.epoch, self.lost = mine, mine.epoch, False
+        self._released.clear()
+        self._thread = threading.Thread(target=self._keep_alive, name="run-lock", daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Give the run free, if it is still ours; never raises."""
+        self._released.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        with self._writing:
+            state, self._state = self._state, None
+            if state is None or self.lost:
+                return
+            try:
+                free = state.model_copy(update={"owner": None})
+                self._store.replace_bytes(LOCK_PATH, _encode(free), self._version)
+            except SteRayError as error:
+                # Whatever the block raised matters more, and the lock goes stale by itself.
+                _logger.warning("the run lock could not be released: %s", error)
+
+    def check(self) -> None:
+        """Make sure that the run is still ours, for example before something is published.
+
+        Raises:
+            RunLockedError: somebody else owns it.
+            StoreError: that cannot be found out, and others may already take us for dead.
+        """
+        with self._writing:
+            if self._state is None and not self.lost:
+                raise RunLockedError(f"the run {self._store.uri!r} is not locked; acquire it first")
+            # A process that was stopped for long has a thread that was stopped too.
+            if not self.lost and self._silence() >= self._stale_seconds:
+                self._refresh()
+        if self.lost:
+            raise RunLockedError(f"this process lost its run: {self._held_by(self._winner)}")
+
+    def _keep_alive(self) -> None:
+        while not self._released.wait(self._refresh_seconds) and not self.lost:
+            try:
+                with self._writing:
+                    self._refresh()
+            except SteRayError as error:
+                _logger.warning("the run lock could not be refreshed: %s", error)
+
+    def _refresh(self) -> None:
+        """Write a sign of life; the caller holds ``_writing``."""
+        if self._state is None:
+            return
+        fresh = self._state.model_copy(update={"heartbeat_at": self._clock.now()})
+        self._store.replace_bytes(LOCK_PATH, _encode(fresh), self._version)
+        # Go on from what is there: an earlier write may have been carried out though it seemed to
+        # fail, so that a refused one does not yet mean that the run is lost.
+        current, self._version = self._read()
+        if current is not None and current.owner == self._state.owner:
+            self._state = current
+        else:
+            self._winner, self.lost = current, True
+
+    def _silence(self) -> float:
+        return self._clock.now() - self._state.heartbeat_at if self._state else 0.0
+
+    def _refuse_if_alive(self, found: LockState, owner: Owner) -> None:
+        silence = self._clock.now() - found.heartbeat_at
+        if silence < self._stale_seconds and not owner.is_dead():
+            raise RunLockedError(self._held_by(found))
+
+    def _held_by(self, state: LockState | None) -> str:
+        if state is None or state.owner is None:
+            return f"the run {self._store.uri!r} changed hands just now; run the same command again"
+        owner = state.owner
+        return (
+            f"the run {self._store.uri!r} is in use by {owner.name!r} (process {owner.pid} on "
+            f"{owner.host.partition('/')[0]!r}) since {_timestamp(state.acquired_at)}, last sign "
+            f"of life {_timestamp(state.heartbeat_at)}; wait for it or stop it, then run this again "
+            f"(after {self._stale_seconds:g} seconds without a sign of life the run is free)"
+        )
+
+    def _read(self) -> tuple[LockState | None, str]:
+        try:
+            data, version = self._store.read_versioned(LOCK_PATH)
+        except FileNotFoundError:
+            return None, ""
+        try:
+            return LockState.model_validate_json(data), version
+        except ValidationError as error:
+            address = self._store.address(LOCK_PATH)
+            raise StageInputError(
+                f"{address!r} is no run lock; delete it if no process uses the run"
+            ) from error
+
+
+def _timestamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _encode(state: LockState) -> bytes:
+    return encode_json(state.model_dump(mode="json"))
+
+
+def _this_host() -> str:
+    """Return host name, boot and process namespace: within one, process ids can be compared."""
+    boot = namespace = ""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        namespace = os.readlink("/proc/self/ns/pid")
+    return f"{socket.gethostname()}/{boot}/{namespace}"
+
+
+def _process_start(pid: int) -> str:
+    """Return when a process started, in the kernel's ticks; empty if there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    # The second field is the command in parentheses and may hold spaces; a zombie is dead.
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else fields[19]

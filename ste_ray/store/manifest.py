@@ -1,0 +1,206 @@
+"""What a stage leaves beside its data: what it was asked, what it made, and why it failed.
+
+``started.json`` is written first, ``manifest.json`` last, so a folder with a manifest is complete
+and one without is to be resumed. ``failure.json`` keeps a permanent error, so that a resubmission
+of the same configuration ends with the same line instead of failing slowly again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+
+from ste_ray import errors
+from ste_ray.core.records import SCHEMA_VERSION, Record, fingerprint
+from ste_ray.errors import RunConflictError, StageInputError, SteRayError
+from ste_ray.store.artifacts import RunStore, encode_json
+
+_MAX_DIFFERENCES = 3
+
+R = TypeVar("R", bound=Record)
+
+
+class StageRequest(Record):
+    """What a stage was asked to do: the content of ``started.json``."""
+
+    stage: str
+    schema_version: int = SCHEMA_VERSION
+    config: dict[str, Any]  # the fields that decide the result
+    config_fingerprint: str
+    inputs: dict[str, str] = Field(
+        default_factory=dict
+    )  # fingerprints of earlier stages' manifests
+
+
+class StageManifest(StageRequest):
+    """What a finished stage was asked and what it made: the content of ``manifest.json``."""
+
+    code_version: str
+    started_at: float  # seconds since 1970
+    seconds: float
+    seed: int
+    counts: dict[str, Any] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what a reader of the results must know
+
+
+class StageFailure(Record):
+    """A permanent failure of a stage: the content of ``failure.json``."""
+
+    stage: str
+    config_fingerprint: str
+    error_type: str  # a class of ste_ray.errors
+    message: str
+    exit_code: int
+    at: float  # seconds since 1970
+
+    def error(self) -> SteRayError:
+        """Return the error as it was raised."""
+        kind = getattr(errors, self.error_type, SteRayError)
+        known = isinstance(kind, type) and issubclass(kind, SteRayError)
+        return kind(self.message) if known else SteRayError(self.message)
+
+
+def manifest_fingerprint(manifest: StageManifest) -> str:
+    """Identity of what a stage made, for the stages that read it; times do not count."""
+    return fingerprint(manifest.config_fingerprint, manifest.inputs, manifest.counts)
+
+
+def read_manifest(store: RunStore, stage: str) -> StageManifest | None:
+    """Return the manifest of a finished stage, or None."""
+    return _read(store, f"{stage}/manifest.json", StageManifest)
+
+
+def write_manifest(store: RunStore, manifest: StageManifest) -> None:
+    """Declare a stage finished; everything else must have been written before."""
+    store.write_json(f"{manifest.stage}/manifest.json", manifest.model_dump(mode="json"))
+
+
+def begin_stage(
+    store: RunStore,
+    stage: str,
+    config_fields: Mapping[str, Any],
+    config_fingerprint: str,
+    inputs: Mapping[str, str],
+) -> Literal["complete", "resume", "new"]:
+    """Say whether a stage is finished, was begun, or begins now (which is noted durably).
+
+    Raises:
+        RunConflictError: the stage was run or begun with another configuration or other inputs.
+    """
+    request = StageRequest(
+        stage=stage,
+        config=dict(config_fields),
+        config_fingerprint=config_fingerprint,
+        inputs=dict(inputs),
+    )
+    manifest = read_manifest(store, stage)
+    if manifest is not None:
+        _check_same(store, manifest, request)
+        return "complete"
+    path = f"{stage}/started.json"
+    if store.create_bytes(path, encode_json(request.model_dump(mode="json"))):
+        return "new"
+    begun = _read(store, path, StageRequest)
+    if begun is not None:
+        _check_same(store, begun, request)
+    return "resume"
+
+
+def write_failure(store: RunStore, stage: str, config_fingerprint: str, error: SteRayError) -> None:
+    """Record that a stage failed for good."""
+    failure = StageFailure(
+        stage=stage,
+        config_fingerprint=config_fingerprint,
+        error_type=type(error).__name__,
+        message=str(error),
+        exit_code=error.exit_code,
+        at=time.time(),
+    )
+    store.write_json(f"{stage}/failure.json", failure.model_dump(mode="json"))
+
+
+def read_failure(store: RunStore, stage: str, config_fingerprint: str) -> StageFailure | None:
+    """Return the permanent failure recorded for this very configuration, or None."""
+    failure = _read(store, f"{stage}/failure.json", StageFailure)
+    if failure is None or failure.config_fingerprint != config_fingerprint:
+        return None
+    return failure
+
+
+def clear_failure(store: RunStore, stage: str) -> None:
+    """Forget a recorded failure, if any."""
+    store.delete(f"{stage}/failure.json")
+
+
+def _read(store: RunStore, path: str, model: type[R]) -> R | None:
+    try:
+        value = store.read_json(path)
+    except FileNotFoundError:
+        return None
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        raise StageInputError(
+            f"{store.address(path)!r}: {field or 'content'!r}: {problem['msg']}; it was written by "
+            "another version or program: delete the stage's folder and run it again"
+        ) from error
+
+
+def _check_same(store: RunStore, found: StageRequest, asked: StageRequest) -> None:
+    if (
+        found.schema_version == asked.schema_version
+        and found.config_fingerprint == asked.config_fingerprint
+        and found.inputs == asked.inputs
+    ):
+        return
+    differences = _differences(_facts(found), _facts(asked))
+    if not differences:
+        differences = ["its configuration was recorded by another version of this program"]
+    shown = "; ".join(differences[:_MAX_DIFFERENCES])
+    more = len(differences) - _MAX_DIFFERENCES
+    raise RunConflictError(
+        f"stage {asked.stage!r} in {store.uri!r} was run or begun differently: {shown}"
+        f"{f'; and {more} more' if more > 0 else ''}. Give another run URI, or delete "
+        f"{store.address(asked.stage)!r} to make it anew"
+    )
+
+
+def _facts(request: StageRequest) -> dict[str, Any]:
+    # Through JSON, in which tuples are lists, because what was found was read from JSON.
+    values = request.model_dump(mode="json")
+    facts = _flattened(values["config"])
+    facts |= {f"input {name!r}": value for name, value in values["inputs"].items()}
+    facts["schema version"] = values["schema_version"]
+    return facts
+
+
+def _flattened(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in fields.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flattened(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _differences(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    absent = object()
+    texts = []
+    for key in sorted({*found, *asked}):
+        old, new = found.get(key, absent), asked.get(key, absent)
+        if old != new:
+            old_text = "absent" if old is absent else _shortened(old)
+            new_text = "absent" if new is absent else _shortened(new)
+            texts.append(f"{key} was {old_text}, now {new_text}")
+    return texts
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

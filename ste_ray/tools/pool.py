@@ -1,0 +1,163 @@
+"""A pool of killable worker processes that call Python functions with a time and memory limit.
+
+In-process functions cannot be stopped; a process can. Workers start when first needed and are used
+again while warm. One that takes too long, dies, or whose call is cancelled is killed with all that it
+started, and the next call gets a new one. State that a function leaves behind (globals, files in its
+folder) is seen by later calls on the same worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from types import TracebackType
+from typing import Any, Literal
+
+from ste_ray.core.effects import ToolResult
+from ste_ray.errors import TemporaryError
+from ste_ray.tools.worker_process import Reply, WorkerDiedError, WorkerProcess
+
+_LOAD_SECONDS = 60.0  # start of the interpreter and import of a module
+_LOAD_CHARS = 2_000
+
+
+class WorkerPool:
+    """Calls functions in worker processes.
+
+    Args:
+        num_workers: Processes, and so calls at once; further calls wait for their turn, and that
+            time does not count against their limit.
+        memory_mb: Address space of a process.
+        today: The date that tools take for today, given to them as ``STE_TODAY``.
+    """
+
+    def __init__(self, num_workers: int, memory_mb: int, today: str) -> None:
+        self._memory_mb = memory_mb
+        self._today = today
+        self._slots = asyncio.Semaphore(num_workers)
+        self._idle: list[WorkerProcess] = []
+        self._workers: set[WorkerProcess] = set()
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> WorkerPool:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def call(
+        self,
+        target: str,
+        arguments: dict[str, Any],
+        timeout_seconds: float,
+        max_output_chars: int = 20_000,
+    ) -> ToolResult:
+        """Call ``module:function`` with keyword arguments; its failures are results too.
+
+        The import of a module that a worker has not used yet has a time limit of its own.
+
+        Raises:
+            RuntimeError: the pool is closed.
+            TemporaryError: no process can be started.
+        """
+        request = {"target": target, "arguments": arguments}
+        return await self._with_worker(request, timeout_seconds, max_output_chars)
+
+    async def load(self, target: str) -> ToolResult:
+        """Import ``module:function`` without calling it; status ``ok`` if it is there."""
+        return await self._with_worker({"target": target}, _LOAD_SECONDS, _LOAD_CHARS)
+
+    async def aclose(self) -> None:
+        """Kill all workers and wait until they are gone; calls under way end as ``crashed``."""
+        self._closed = True
+        workers = list(self._workers)
+        for worker in workers:
+            worker.kill()
+        await asyncio.gather(*(worker.wait() for worker in workers))
+        self._workers.clear()
+        self._idle.clear()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    async def _with_worker(
+        self, request: dict[str, Any], timeout_seconds: float, max_chars: int
+    ) -> ToolResult:
+        async with self._slots:
+            worker = await self._take_worker()
+            started = time.monotonic()
+            reusable = False
+            try:
+                refusal = await self._ensure_loaded(worker, request["target"])
+                started = time.monotonic()
+                reply = refusal or await worker.exchange(request, timeout_seconds, max_chars)
+                reusable = True
+                return _result(reply, time.monotonic() - started)
+            except TimeoutError:
+                limit = timeout_seconds if request["target"] in worker.loaded else _LOAD_SECONDS
+                return _failure(
+                    "timeout", f"the tool did not answer within {limit:g} seconds", started
+                )
+            except WorkerDiedError as error:
+                return _failure("crashed", f"the process of the tool died ({error})", started)
+            finally:
+                if reusable and worker.alive and not self._closed:
+                    self._idle.append(worker)
+                else:
+                    await self._discard(worker)
+
+    async def _ensure_loaded(self, worker: WorkerProcess, target: str) -> Reply | None:
+        """Import the target; return the reply that says why, if that fails."""
+        if target in worker.loaded:
+            return None
+        reply = await worker.exchange({"target": target}, _LOAD_SECONDS, _LOAD_CHARS)
+        if reply.status != "ok":
+            return reply._replace(text=f"the tool cannot be loaded: {reply.text}")
+        worker.loaded.add(target)
+        return None
+
+    async def _take_worker(self) -> WorkerProcess:
+        if self._closed:
+            raise RuntimeError("the worker pool is closed")
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.alive:
+                return worker
+            await self._discard(worker)
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="ste-tools-")
+        try:
+            worker = await WorkerProcess.start(self._memory_mb, self._today, self._folder.name)
+        except OSError as error:
+            raise TemporaryError(
+                f"cannot start a process for tools: {error}; free memory or processes, run again"
+            ) from None
+        self._workers.add(worker)
+        if self._closed:  # while it was starting
+            await self._discard(worker)
+            raise RuntimeError("the worker pool is closed")
+        return worker
+
+    async def _discard(self, worker: WorkerProcess) -> None:
+        worker.kill()  # first and without waiting: this may run in a cancelled task
+        await worker.wait()
+        self._workers.discard(worker)
+
+
+def _result(reply: Reply, seconds: float) -> ToolResult:
+    text = reply.text
+    if len(text) < reply.chars:
+        text = f"{text}… [cut: {len(text)} of {reply.chars} characters]"
+    status: Literal["ok", "error"] = "ok" if reply.status == "ok" else "error"
+    return ToolResult(status=status, text=text, seconds=seconds)
+
+
+def _failure(status: Literal["timeout", "crashed"], text: str, started: float) -> ToolResult:
+    return ToolResult(status=status, text=text, seconds=time.monotonic() - started)

@@ -1,0 +1,142 @@
+"""A worker process: calls Python functions on request until its standard input ends.
+
+Run as ``python -m ste_ray.tools.worker PARENT_PID MEMORY_MB`` by ``WorkerProcess``. A request is one
+line of JSON: ``{"target": "module:function", "max_chars": 2000}`` imports a function, with
+``"arguments"`` it is called too. A reply is one line of JSON, ``{"status", "chars", "bytes"}``, followed by
+that many bytes of UTF-8 text. The text is cut here, so that a huge result never crosses the pipe;
+``chars`` is its length before the cut.
+
+What tools print goes nowhere and what they read is empty: the two pipes of the protocol are moved
+away from standard input and output before the first tool is imported. On Linux the process and all
+that it started (unless put into another session) die with the parent, however that ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import importlib
+import inspect
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from typing import IO, Any
+
+from ste_ray.tools.errors import ToolError
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Serve requests until standard input ends."""
+    parent_pid, memory_mb = int(sys.argv[1]), int(sys.argv[2])
+    _die_with(parent_pid, signal.SIGKILL)
+    _guard_group()
+    _limit(memory_mb)
+    requests, replies = _take_pipes()
+    functions: dict[str, Callable[..., Any]] = {}
+    for line in requests:
+        request = json.loads(line)
+        status, text = _serve(request, functions, memory_mb)
+        _reply(replies, status, text, request["max_chars"])
+    os._exit(0)  # threads that a tool has left behind must not keep the process
+
+
+def _die_with(parent_pid: int, death_signal: signal.Signals) -> None:
+    """Have the kernel send ``death_signal`` when the parent dies, also if it is dead already."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
+    if os.getppid() != parent_pid:
+        os.killpg(0, signal.SIGKILL)
+
+
+def _guard_group() -> None:
+    """Fork a process that kills the whole group when this one dies.
+
+    The death signal of the kernel reaches this process alone; what its tools have started would
+    stay. The guard gets it next, and takes the group (and itself) along.
+    """
+    if sys.platform != "linux":
+        return
+    worker_pid = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    if os.fork() != 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        return
+    # Open pipes would hide the worker's end from the parent.
+    os.closerange(0, 3)
+    _die_with(worker_pid, signal.SIGTERM)
+    signal.sigwait({signal.SIGTERM})
+    os.killpg(0, signal.SIGKILL)
+
+
+def _limit(memory_mb: int) -> None:
+    limit = memory_mb * 1024 * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
+    """Move the protocol off file descriptors 0 and 1, and point those at nothing."""
+    requests = os.fdopen(os.dup(0), "rb")
+    replies = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    os.close(nothing)
+    return requests, replies
+
+
+def _serve(
+    request: dict[str, Any], functions: dict[str, Callable[..., Any]], memory_mb: int
+) -> tuple[str, str]:
+    try:
+        target = request["target"]
+        if target not in functions:
+            functions[target] = _load(target)
+        if "arguments" not in request:
+            return "ok", ""
+        value = functions[target](**request["arguments"])
+        if inspect.iscoroutine(value):
+            value = asyncio.run(value)
+        return "ok", _render(value)
+    except ToolError as error:
+        return "error", str(error) or "the tool failed"
+    except MemoryError:
+        return "error", f"the tool needed more memory than its limit of {memory_mb} MB"
+    except BaseException as error:  # also SystemExit: a tool may not end its worker
+        return "error", f"{type(error).__name__}: {error}"
+
+
+def _load(target: str) -> Callable[..., Any]:
+    module_name, _, function_name = target.partition(":")
+    function = getattr(importlib.import_module(module_name), function_name)
+    if not callable(function):
+        raise TypeError(f"{target!r} is no function but {type(function).__name__}")
+    return function  # type: ignore[no-any-return]
+
+
+def _render(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise ToolError(f"the tool returned {len(value)} bytes of binary data, which is no text")
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise ToolError(f"the tool returned a value that is no JSON: {error}") from None
+
+
+def _reply(replies: IO[bytes], status: str, text: str, max_chars: int) -> None:
+    body = text[:max_chars].encode("utf-8", errors="replace")
+    header = {"status": status, "chars": len(text), "bytes": len(body)}
+    replies.write(json.dumps(header).encode() + b"\n" + body)
+    replies.flush()
+
+
+if __name__ == "__main__":
+    main()

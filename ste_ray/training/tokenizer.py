@@ -1,0 +1,104 @@
+"""Tokenizers: a small one trained on the spot, or the one that belongs to a base model.
+
+The small one is a byte-level BPE, so that any text survives a round trip. Before merging, text is cut
+into runs of letters, JSON punctuation such as ``{"`` and ``": "``, and single other characters. A
+space is always its own token and so is a digit: a value is then cut alike wherever it stands, which
+lets a small model copy it from the query into the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from ste_ray.errors import ConfigError
+
+BOS, EOS, PAD = "<|begin|>", "<|end|>", "<|pad|>"
+ROLE_MARKERS = ("<|system|>", "<|user|>", "<|assistant|>")
+
+_PIECES = r'\{"|": "|":"|": |", "|","|"\}|\p{L}+|[\s\S]'
+
+_CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+
+# The form of Llama 2, for base models that come without a chat template.
+_INST_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "{% if message['role'] == 'system' %}{{ '<<SYS>>\n' + message['content'] + '\n<</SYS>>\n\n' }}"
+    "{% elif message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
+    "{% else %}{{ message['content'] + eos_token }}{% endif %}"
+    "{% endfor %}"
+)
+
+
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int, max_positions: int
+) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE of at most ``vocab_size`` tokens, with a chat template.
+
+    The result depends on the texts alone, and loads with plain ``AutoTokenizer``.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    # mypy knows the attributes of the compiled module as read-only.
+    backend: Any = tokenizer
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        special_tokens=[PAD, BOS, EOS, *ROLE_MARKERS],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        additional_special_tokens=list(ROLE_MARKERS),
+        clean_up_tokenization_spaces=False,
+        model_max_length=max_positions,
+        chat_template=_CHAT_TEMPLATE,
+    )
+
+
+def load_tokenizer(base: str) -> PreTrainedTokenizerFast:
+    """Load the tokenizer of a base model, fit for training: with EOS, PAD and a chat template.
+
+    Raises:
+        ConfigError: there is none, or it has no end-of-sequence token.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(
+            f"cannot load the tokenizer of train.model.base={base!r}: {reason}; give a folder or hub"
+            " name with a Hugging Face tokenizer"
+        ) from None
+    if tokenizer.eos_token_id is None:
+        raise ConfigError(
+            f"the tokenizer of train.model.base={base!r} has no end-of-sequence token; set"
+            " 'eos_token' in its tokenizer_config.json"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = _INST_TEMPLATE
+    return tokenizer

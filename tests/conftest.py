@@ -1,0 +1,120 @@
+"""Fixtures that all tests share: no network, a private home, and a local S3 server."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ste_ray.store.artifacts import RunStore, open_store
+
+
+@pytest.fixture(autouse=True)
+def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections beyond this machine, as a machine without a network would."""
+    if request.node.get_closest_marker("net"):
+        return
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        if _leaves_this_machine(self, address):
+            raise OSError(errno.ENETUNREACH, f"tests may not connect to {address!r}; mark it net")
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
+        if _leaves_this_machine(self, address):
+            return errno.ENETUNREACH
+        return connect_ex(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+
+
+def _leaves_this_machine(sock: socket.socket, address: Any) -> bool:
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    host = address[0]
+    try:
+        parsed = ipaddress.ip_address(host)
+    except ValueError:
+        return host not in ("", "localhost", socket.gethostname())
+    return not (parsed.is_loopback or parsed.is_unspecified or host in _own_addresses())
+
+
+def _own_addresses() -> list[str]:
+    # Ray binds to the machine's own address, which never leaves it either.
+    try:
+        return socket.gethostbyname_ex(socket.gethostname())[2]
+    except OSError:
+        return []
+
+
+@pytest.fixture
+def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder of the test's own, without settings or credentials of whoever runs it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return home
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """The address of an S3-compatible server on this machine; sets nothing in the environment."""
+    server_module = pytest.importorskip("moto.server")
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    # The server looks at a condition and writes in two steps; S3 does both in one.
+    app, one_at_a_time = server._server.app, threading.Lock()
+
+    def serialised(environ: Any, start_response: Any) -> list[bytes]:
+        with one_at_a_time:
+            return list(app(environ, start_response))
+
+    server._server.app = serialised
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_environment(s3_endpoint: str, private_home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Point the AWS variables at the local server and return its address."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    return s3_endpoint
+
+
+@pytest.fixture
+def s3_bucket(s3_environment: str) -> str:
+    """The name of an empty bucket of the test's own, with the environment set up for it."""
+    import boto3
+
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    client = boto3.client("s3", endpoint_url=s3_environment, region_name="us-east-1")
+    client.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> RunStore:
+    """An empty run, once in a local folder and once in S3."""
+    if request.param == "local":
+        return open_store(str(tmp_path / "run"))
+    return open_store(f"s3://{request.getfixturevalue('s3_bucket')}/runs/one")

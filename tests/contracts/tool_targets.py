@@ -1,0 +1,120 @@
+"""Functions that misbehave in every way a tool can, called in worker processes by the tests."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from ste_ray.tools.errors import ToolError
+
+NO_FUNCTION = 7
+
+
+def echo(**arguments):
+    return arguments
+
+
+def process_id():
+    return os.getpid()
+
+
+def sleep(seconds, pid_file=""):
+    if pid_file:
+        with open(pid_file, "w") as file:
+            file.write(str(os.getpid()))
+    time.sleep(seconds)
+    return "awake"
+
+
+def hold_the_interpreter(seconds):
+    """Sleep in C without releasing the interpreter, as a long regular expression does."""
+    ctypes.PyDLL(None).sleep(int(seconds))
+
+
+def sleep_with_grandchild(seconds, pid_file):
+    child = subprocess.Popen(["sleep", "600"])
+    with open(pid_file + ".new", "w") as file:
+        file.write(f"{os.getpid()} {child.pid}")
+    os.rename(pid_file + ".new", pid_file)
+    time.sleep(seconds)
+
+
+def exit_at_once(code):
+    os._exit(code)
+
+
+def kill_itself():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_after_reply():
+    threading.Timer(0.05, os._exit, (9,)).start()
+    return "still here"
+
+
+def system_exit():
+    sys.exit(3)
+
+
+def fill_memory(megabytes):
+    return len(bytearray(megabytes * 1024 * 1024))
+
+
+def much_text(megabytes):
+    return "x" * (megabytes * 1024 * 1024)
+
+
+def wide_text(characters):
+    return "\N{GRINNING FACE}" * characters
+
+
+def binary():
+    return b"\x00\xff\xfe"
+
+
+def lone_surrogate():
+    return "a\udcffb"
+
+
+def object_result():
+    return object()
+
+
+def write_everywhere():
+    print('{"status": "ok", "bytes": 0, "chars": 0}')
+    sys.stdout.flush()
+    sys.stderr.write("noise\n")
+    os.write(1, b"raw noise\n")
+    subprocess.run(["echo", "noise of a child"], check=True)
+    return {"read": sys.stdin.read()}
+
+
+def environment():
+    return dict(os.environ)
+
+
+def folder():
+    return os.getcwd()
+
+
+async def asynchronous(value):
+    return value
+
+
+def raise_tool_error():
+    raise ToolError("Unknown colour 'rede'. Use red or green.")
+
+
+def raise_empty_tool_error():
+    raise ToolError
+
+
+def raise_value_error():
+    raise ValueError("no such thing")
+
+
+def raise_key_error():
+    return {}["key"]
