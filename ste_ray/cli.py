@@ -77,10 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for stage in STAGES:
         command = commands.add_parser(stage, help=_STAGE_HELP[stage])
-        _add_run_options(command, run_required=True)
+        _add_run_options(command, run_required=stage != "evaluate")
+        command.set_defaults(function=_run_stages, stages=(stage,), show=False)
         if stage == "explore":
             command.add_argument("--show", action="store_true", help="print conversations live")
-        command.set_defaults(function=_run_stages, stages=(stage,), show=False)
+        if stage == "evaluate":
+            _add_study_options(command)
     pipeline = commands.add_parser("pipeline", help="all stages in order; goes on where it stopped")
     _add_run_options(pipeline, run_required=True)
     pipeline.set_defaults(function=_run_stages, stages=STAGES, show=False)
@@ -102,6 +104,18 @@ def _add_run_options(command: argparse.ArgumentParser, run_required: bool) -> No
     command.add_argument(
         "overrides", nargs="*", metavar="section.key=value", help="e.g. explore.max_turns=3"
     )
+
+
+def _add_study_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--predictions", metavar="FILE.json", help="score this file instead of a run"
+    )
+    command.add_argument("--profile", choices=["ste-2024"], help="rules for --predictions")
+    command.add_argument("--verdicts", choices=["recorded", "rules"], default="rules")
+    command.add_argument(
+        "--string-match-apis", metavar="FILE.json", help="APIs whose arguments are compared as text"
+    )
+    command.set_defaults(function=_evaluate)
 
 
 def _add_teacher_options(command: argparse.ArgumentParser) -> None:
@@ -136,6 +150,24 @@ def _run_stages(options: argparse.Namespace) -> None:
     for manifest in manifests:
         _say(f"{manifest.stage}: done in {manifest.seconds:.1f} s")
         sys.stdout.write(_as_lines(manifest.counts))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    if options.predictions is None:
+        if options.run is None:
+            raise ConfigError("evaluate needs --run URI, or --predictions FILE with --profile")
+        _run_stages(options)
+        return
+    if options.profile is None:
+        raise ConfigError("--predictions needs a --profile; allowed: ste-2024")
+    from ste_ray.report.study import score_study_file
+
+    report = score_study_file(options.predictions, options.verdicts, options.string_match_apis)
+    figures = report.model_dump()
+    if options.json:
+        _print_json(figures)
+    else:
+        sys.stdout.write(_as_lines(figures))
 
 
 def _check_before_ray(stages: Sequence[str], context: Any) -> None:

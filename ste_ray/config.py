@@ -7,13 +7,21 @@ fingerprint.
 
 from __future__ import annotations
 
+import datetime
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ste_ray.core.records import fingerprint
 from ste_ray.errors import ConfigError
@@ -54,12 +62,20 @@ class ToolsConfig(Section):
     memory_mb: int = operational(1024, ge=64)  # address space of one worker process
     today: str = "2026-03-02"  # what tools take for today, so that runs can be repeated
 
+    @field_validator("today", mode="before")
+    @classmethod
+    def _iso_date(cls, value: object) -> str:
+        try:  # a date without quotes is no string in YAML
+            return datetime.date.fromisoformat(str(value)).isoformat()
+        except ValueError:
+            raise ValueError("must be a date such as 2026-03-02") from None
+
 
 class LLMConfig(Section):
     """The OpenAI-compatible endpoint, and the model of each role.
 
-    Without ``base_url`` here, ``STE_LLM_BASE_URL`` counts; without that and with a key, OpenAI's own
-    address; without a key either, the scripted teacher is started.
+    Without ``base_url`` here, ``STE_LLM_BASE_URL`` counts; without that and with a key, OpenAI's
+    own address; without a key either, the scripted teacher is started.
     """
 
     base_url: str = ""
@@ -236,7 +252,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{str(path)!r} must hold sections such as 'explore:', not {values!r}")
-    return values
+    return {key: value for key, value in values.items() if value is not None}  # bare headings
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
@@ -251,7 +267,9 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"the value of override {override!r} is no valid YAML") from None
     *sections, last = key.split(".")
     for section in sections:
-        values = values.setdefault(section, {})
+        if values.get(section) is None:
+            values[section] = {}
+        values = values[section]
         if not isinstance(values, dict):
             raise ConfigError(f"{override!r}: {section!r} is a value, not a section")
     values[last] = value
@@ -273,5 +291,5 @@ def _explain_unknown_key(path: list[str], where: str) -> str:
         model = model.model_fields[part].annotation
     allowed = sorted(model.model_fields)
     close = difflib.get_close_matches(path[-1], allowed, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{where}: unknown key {'.'.join(path)!r}{hint} Allowed here: {', '.join(allowed)}"
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{where}: unknown key {'.'.join(path)!r}; {hint}allowed here: {', '.join(allowed)}"

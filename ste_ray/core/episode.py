@@ -24,7 +24,7 @@ def episode_flow(
     memory: tuple[MemoryEntry, ...],
     config_fingerprint: str,
 ) -> Flow[Episode]:
-    """Run ``num_trials`` trials; a trial that was cut off ends the episode.
+    """Run ``num_trials`` trials; a reply that was cut off by the endpoint ends the episode.
 
     Args:
         spec: the tool to explore.
@@ -52,7 +52,7 @@ def episode_flow(
         trials.append(trial)
         if trial.query:
             memory = (*memory, MemoryEntry(query=trial.query, solved=trial.solved))
-        if trial.outcome in ("cut_off", "interrupted"):
+        if talk.cut_off or trial.outcome == "interrupted":
             break
     return Episode(
         episode_id=own_id,

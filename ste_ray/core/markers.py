@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 Label = Literal["thought", "action", "actioninput", "observation", "finalanswer"]
 
@@ -21,8 +20,7 @@ _MARKER = re.compile(
 _INLINE_INPUT = re.compile(r"action[ \t]input[*_`]*+[:：](?:\*\*)?", re.IGNORECASE | re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
+class Marker(NamedTuple):
     """A marker in a text: ``text[start:end]`` is all of it, with its colon."""
 
     label: Label
@@ -54,5 +52,5 @@ def marker_at_start(text: str) -> Marker | None:
 
 
 def _as_marker(match: re.Match[str]) -> Marker:
-    label = "".join(match[1].lower().split())
+    label = match[1].lower().replace(" ", "").replace("\t", "")
     return Marker(cast(Label, label), match.start(), match.end())

@@ -6,7 +6,7 @@ from ste_ray.core.effects import AskModel, Flow, ModelReply, Sampling
 from ste_ray.core.parsing import clean_query
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Message, Record
-from ste_ray.core.selecting import copied_values, normalise
+from ste_ray.core.selecting import copied_values, find_value, normalise
 
 _SAMPLING = Sampling(temperature=1.0, max_tokens=240)
 
@@ -20,16 +20,19 @@ class Paraphrase(Record):
 
 
 def num_paraphrases(num_examples: int, target: int, maximum: int) -> int:
-    """Return how many paraphrases each of a tool's examples gets (the study: 150, at most 6)."""
+    """Return how many paraphrases each of a tool's examples gets.
+
+    Examples and paraphrases together are at most ``target`` (the study: up to 150, at most 6 each).
+    """
     if num_examples == 0:
         return 0
-    return max(0, min(round(target / num_examples) - 1, maximum))
+    return max(0, min(target // num_examples - 1, maximum))
 
 
 def paraphrase_flow(
     query: str, arguments_json: str, count: int, prompts: PromptSet
 ) -> Flow[list[Paraphrase]]:
-    """Ask for ``count`` paraphrases; one that is a copy or loses a value is re-asked once."""
+    """Ask for ``count`` paraphrases; one that is a copy, cut, or loses a value is re-asked once."""
     values = copied_values(query, arguments_json)
     listed = ", ".join(values) if values else "none"
     messages = [_user(prompts.render("paraphrase_first", query=query, values=listed))]
@@ -43,7 +46,8 @@ def paraphrase_flow(
             text = clean_query(reply.text)
             messages.append(Message(role="assistant", content=reply.text))
             messages.append(_user(prompts.render("paraphrase_next")))
-            reason = _fault(text, seen, values)
+            cut = reply.finish_reason != "stop"
+            reason = "cut off" if cut else _fault(text, seen, values)
             if not reason or attempt:
                 results.append(Paraphrase(text=text, kept=not reason, reason=reason))
                 break
@@ -60,5 +64,5 @@ def _fault(text: str, seen: set[str], values: tuple[str, ...]) -> str:
         return "empty paraphrase"
     if normalise(text) in seen:
         return "a copy of an earlier wording"
-    lost = [value for value in values if value.casefold() not in text.casefold()]
+    lost = [value for value in values if not find_value(value, text)]
     return f"lost the value {lost[0]!r}" if lost else ""

@@ -89,17 +89,22 @@ def parse_action(
     if not text.strip():
         return ParseFailure("empty", "it is empty")
     markers = find_markers(text)
-    first = next((i for i, m in enumerate(markers) if m.label not in SIDE_LABELS), None)
-    if first is None:
+    first = 0
+    while first < len(markers) and markers[first].label in SIDE_LABELS:
+        first += 1
+    markers = markers[first:]
+    if not markers:
         message = 'it holds neither "Action:" nor "Final Answer:" at the start of a line'
         return ParseFailure("no_action", message, _thought(text))
-    thought = _thought(text[: markers[first].start])
-    if markers[first].label == "finalanswer":
-        return _parse_final_answer(text, markers[first:], thought)
-    return _parse_call(text, markers[first:], thought, allowed, suggest)
+    thought = _thought(text[: markers[0].start])
+    if markers[0].label == "finalanswer":
+        return _parse_final_answer(text, markers, thought)
+    return _parse_call(text, markers, thought, allowed, suggest)
 
 
 def _thought(text: str) -> str:
+    if not text:
+        return text
     text = text.strip().removeprefix("```").lstrip()
     label = marker_at_start(text)
     return (text[label.end :] if label and label.label == "thought" else text).strip()
@@ -155,8 +160,7 @@ def _calls_again(labels: list[str]) -> bool:
 
 
 def _tool_name(written: str, allowed: Collection[str]) -> str:
-    written = written.strip()
-    name = written.partition("\n")[0].strip()
+    name = written.strip().partition("\n")[0].rstrip()
     for _ in range(_MAX_WRAPPERS):
         if name in allowed:
             return name

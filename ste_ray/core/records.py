@@ -31,9 +31,12 @@ ObservationStatus = Literal[
 ]
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
 def canonical_json(value: Any) -> str:
     """Return ``value`` as compact JSON with sorted keys, the form that is hashed and compared."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return _CANONICAL.encode(value)
 
 
 def fingerprint(*parts: Any) -> str:
@@ -250,8 +253,10 @@ class Score(Record):
         "no_call",
         "error",
     ]
-    predicted_tool: str = ""
+    num_gold_arguments: int  # 0: the right call has no arguments
+    predicted_tool: str = ""  # as written, also where no such tool exists
     predicted_arguments_json: str = ""
+    failure_kind: str = ""  # why a reply is malformed or no call
     missing: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()

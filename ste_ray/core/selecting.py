@@ -14,6 +14,8 @@ EXECUTED = frozenset({"ok", "error", "withheld"})
 
 Split = Literal["train", "validation", "test"]
 
+_PUNCTUATION = ".,;:!?…\"'“”‘’«»()[]"
+
 
 def select_call(trial: Trial) -> Turn | str:
     """Return the turn with the trial's last executed call, or the reason why there is none."""
@@ -49,8 +51,13 @@ def split_of(group: str, seed: int, validation_fraction: float, test_fraction: f
 
 
 def normalise(text: str) -> str:
-    """Return ``text`` in the form in which duplicate queries are equal."""
-    return " ".join(re.findall(r"\w+", text.casefold()))
+    """Return ``text`` in the form in which duplicate queries are equal.
+
+    Case, white space and the punctuation around words do not count; signs do: "3 + 4" and "3 - 4"
+    are two queries.
+    """
+    words = (word.strip(_PUNCTUATION) for word in text.casefold().split())
+    return " ".join(word for word in words if word)
 
 
 def copied_values(query: str, arguments_json: str) -> tuple[str, ...]:
@@ -58,10 +65,18 @@ def copied_values(query: str, arguments_json: str) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for value in _leaves(json.loads(arguments_json)):
         text = value if isinstance(value, str) else json.dumps(value)
-        position = query.casefold().find(text.casefold())
-        if text and position >= 0:
-            found[query[position : position + len(text)]] = None
+        if match := find_value(text, query):
+            found[match[0]] = None
     return tuple(found)
+
+
+def find_value(value: str, text: str) -> re.Match[str] | None:
+    """Find ``value`` in ``text``, whatever its case, but not within another word or number.
+
+    So "LON" does not stand in "long", nor 5 in 15, 5.5 or 5,000.
+    """
+    before, after = r"(?<![A-Za-z0-9_])(?<!\d\.)", r"(?![A-Za-z0-9_])(?!\.\d)(?!,\d{3}(?!\d))"
+    return re.search(before + re.escape(value) + after, text, re.IGNORECASE) if value else None
 
 
 def _leaves(value: object) -> list[object]:
@@ -69,4 +84,4 @@ def _leaves(value: object) -> list[object]:
         return [leaf for item in value.values() for leaf in _leaves(item)]
     if isinstance(value, list):
         return [leaf for item in value for leaf in _leaves(item)]
-    return [] if value is None else [value]
+    return [] if value is None or isinstance(value, bool) else [value]

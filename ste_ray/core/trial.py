@@ -37,6 +37,7 @@ class Conversation:
     """The messages of an episode; those from ``start`` on are what the model sees.
 
     Without short-term memory every trial starts afresh, while the record keeps all messages.
+    ``cut_off`` says why the conversation cannot go on, once the endpoint has ended it.
     """
 
     messages: list[Message] = field(default_factory=list)
@@ -44,6 +45,7 @@ class Conversation:
     models: list[str] = field(default_factory=list)
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cut_off: str = ""
 
     def say(self, content: str) -> None:
         """Append a user message."""
@@ -65,6 +67,8 @@ class Conversation:
         self.completion_tokens += reply.completion_tokens
         if reply.model and reply.model not in self.models:
             self.models.append(reply.model)
+        if reply.finish_reason in ("content_filter", "context_overflow"):
+            self.cut_off = reply.finish_reason
         kept = cut_at_stop(reply.text, sampling.stop)
         self.messages.append(Message(role="assistant", content=kept))
         return reply
@@ -112,7 +116,7 @@ def trial_flow(context: TrialContext, talk: Conversation) -> Flow[Trial]:
     query_reply = yield from _imagine_query(context, talk)
     query = clean_query(cut_at_stop(query_reply.text, QUERY_STOP))
     turns: list[Turn] = []
-    outcome, detail = _query_outcome(query_reply, query)
+    outcome, detail = _query_outcome(talk, query)
     if outcome == "finished":
         talk.say(_answer_prompt(context))
         outcome, detail = yield from _answer_query(context, talk, turns)
@@ -121,6 +125,8 @@ def trial_flow(context: TrialContext, talk: Conversation) -> Flow[Trial]:
         talk.say(context.prompts.render("explore_reflect"))
         reply = yield from talk.ask(context.sampling(()))
         solved, reflection = parse_yes_no(reply.text), reply.text
+        if talk.cut_off:
+            detail = f"the reflection was cut off: {talk.cut_off}"
     return Trial.model_validate(
         {
             "trial_id": context.trial_id,
@@ -156,9 +162,9 @@ def _imagine_query(context: TrialContext, talk: Conversation) -> Flow[ModelReply
     return (yield from talk.ask(context.sampling(QUERY_STOP), shown=shown))
 
 
-def _query_outcome(reply: ModelReply, query: str) -> tuple[str, str]:
-    if reply.finish_reason in ("content_filter", "context_overflow"):
-        return "cut_off", reply.finish_reason
+def _query_outcome(talk: Conversation, query: str) -> tuple[str, str]:
+    if talk.cut_off:
+        return "cut_off", talk.cut_off
     return ("finished", "") if query else ("no_query", "the reply held no query")
 
 
@@ -195,8 +201,8 @@ def _take_turn(
     context: TrialContext, talk: Conversation, reply: ModelReply, last: bool
 ) -> Flow[Turn]:
     head = {"reply_index": len(talk.messages) - 1, "reply_text": reply.text}
-    if reply.finish_reason in ("content_filter", "context_overflow"):
-        return Turn(kind="cut_off", failure_kind=reply.finish_reason, **head)  # type: ignore[arg-type]
+    if talk.cut_off:
+        return Turn(kind="cut_off", failure_kind=talk.cut_off, **head)  # type: ignore[arg-type]
     parsed = parse_action(cut_at_stop(reply.text, ANSWER_STOP), (context.spec.name,))
     if isinstance(parsed, FinalAnswer):
         fields = {"thought": parsed.thought, "final_answer": parsed.text}

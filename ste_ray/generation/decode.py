@@ -98,7 +98,7 @@ def _generate_batch(
         # Padding stands on the left, so that all answers begin in the same column.
         input_ids[row, width - len(prompt) :] = torch.as_tensor(prompt)
         attention_mask[row, width - len(prompt) :] = 1
-    stop = _StopOnText(model.tokenizer, width, decoding.stop_texts)
+    stop = StopOnText(model.tokenizer, width, decoding.stop_texts)
     with torch.inference_mode():
         output = model.model.generate(
             input_ids=input_ids.to(model.device),
@@ -139,7 +139,7 @@ def _decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
     return str(text)
 
 
-class _StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
+class StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
     """Ends a row once its answer holds a stop text; ``lengths`` then tells its tokens.
 
     Only the tail is decoded: every token gives at least one byte of a stop text that the last one

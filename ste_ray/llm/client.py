@@ -23,6 +23,15 @@ from ste_ray.llm.endpoint import Endpoint, refused_key
 _BACKOFF_BASE_SECONDS = 0.5
 _BACKOFF_MAX_SECONDS = 30.0
 _FINISH_REASONS = {"length": "length", "content_filter": "content_filter"}
+# Every server says it in its own words (OpenAI and vLLM, llama.cpp, Anthropic, Google).
+_OVERFLOW_SIGNS = (
+    "context_length",
+    "context length",
+    "context size",
+    "context window",
+    "prompt is too long",
+    "maximum number of tokens",
+)
 
 
 class _RetryableError(Exception):
@@ -44,14 +53,16 @@ class OpenAIChat:
 
     def __init__(self, endpoint: Endpoint, config: LLMConfig, seed: int = 0) -> None:
         self._endpoint = endpoint
+        self._url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
+        self._key = ""
         self._config = config
         self._random = random.Random(seed)
         self._slots = asyncio.Semaphore(config.max_concurrency)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> OpenAIChat:
-        key = self._endpoint.api_key()
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._key = self._endpoint.api_key()
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._session = aiohttp.ClientSession(
             headers=headers,
             connector=aiohttp.TCPConnector(limit=0),
@@ -67,8 +78,9 @@ class OpenAIChat:
     async def ask(self, request: AskModel) -> ModelReply:
         """Answer ``request``; see ``ports.ChatModel``."""
         body = self._body(request)
-        deadline = time.monotonic() + self._config.total_timeout_seconds
         async with self._slots:
+            # Waiting for a slot is no fault of the endpoint and must not use its time up.
+            deadline = time.monotonic() + self._config.total_timeout_seconds
             for attempt in range(self._config.max_attempts):
                 try:
                     return await self._post(body)
@@ -81,7 +93,8 @@ class OpenAIChat:
                 await asyncio.sleep(wait)
         raise ProviderUnavailableError(
             f"the endpoint {self._endpoint.base_url!r} kept failing after {attempt + 1} attempts "
-            f"(last: {failure}); run the same command again later, it goes on where it stopped"
+            f"(last: {self._redacted(str(failure))}); run the same command again later, it goes on "
+            "where it stopped"
         )
 
     def _body(self, request: AskModel) -> dict[str, Any]:
@@ -105,17 +118,16 @@ class OpenAIChat:
     async def _post(self, body: dict[str, Any]) -> ModelReply:
         if self._session is None:
             raise RuntimeError("OpenAIChat must be entered with 'async with' before it is asked")
-        url = f"{self._endpoint.base_url}/chat/completions"
         try:
-            async with self._session.post(url, json=body) as response:
+            async with self._session.post(self._url, json=body) as response:
                 text = await response.text(errors="replace")
                 if response.status == 200:
                     return _parse_reply(text)
-                return self._refusal(response, text)
+                return self._refusal(response, self._redacted(text))
         except TimeoutError:
             seconds = self._config.request_timeout_seconds
             raise _RetryableError(f"no reply within {seconds:g} s") from None
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, OSError) as error:
             raise _RetryableError(f"{type(error).__name__}: {error}") from None
 
     def _refusal(self, response: aiohttp.ClientResponse, text: str) -> ModelReply:
@@ -126,7 +138,7 @@ class OpenAIChat:
             raise EndpointError(refused_key(base_url, variable, status))
         if status in (408, 409, 425, 429) or status >= 500:
             raise _RetryableError(f"{status} {message[:200]}", _retry_after(response))
-        if "context_length" in code or "context length" in message.lower():
+        if any(sign in f"{code} {message}".lower() for sign in _OVERFLOW_SIGNS):
             return ModelReply(text="", finish_reason="context_overflow")
         if "content_filter" in code or "content_policy" in code:
             return ModelReply(text="", finish_reason="content_filter")
@@ -135,12 +147,18 @@ class OpenAIChat:
             f"{message[:300]!r}; check llm.model and the endpoint"
         )
 
+    def _redacted(self, text: str) -> str:
+        """Return ``text`` without the key, which some proxies echo in their errors."""
+        return text.replace(self._key, "***") if self._key else text
+
 
 def _parse_reply(text: str) -> ModelReply:
     try:
         reply = json.loads(text)
         choice = reply["choices"][0]
         content = choice["message"].get("content") or ""
+        # Half of a surrogate pair (an emoji cut at the limit) can be neither hashed nor stored.
+        content = content.encode("utf-8", "replace").decode()
         usage = reply.get("usage") or {}
         return ModelReply.model_validate(
             {
@@ -151,7 +169,7 @@ def _parse_reply(text: str) -> ModelReply:
                 "completion_tokens": int(usage.get("completion_tokens") or 0),
             }
         )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         raise _RetryableError(f"a reply that is no chat completion: {text[:120]!r}") from None
 
 
@@ -162,7 +180,7 @@ def _error_of(text: str) -> tuple[str, str]:
         if isinstance(error, dict):
             return str(error.get("code") or error.get("type") or ""), str(error.get("message", ""))
         return "", str(error)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "", text.strip()
 
 

@@ -5,6 +5,7 @@ The openai SDK serves here, where rate does not matter; the hot path is ``ste_ra
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ste_ray.config import LLMConfig
 from ste_ray.core.effects import Role
-from ste_ray.errors import ConfigError, EndpointError
+from ste_ray.errors import ConfigError, EndpointError, ProviderUnavailableError
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 TEACHER_MODEL = "scripted-teacher"
@@ -35,7 +36,21 @@ class Endpoint(BaseModel):
 
     def api_key(self) -> str:
         """The key from the environment of this process; empty when there is none."""
-        return os.environ.get(self.api_key_env, "")
+        return read_key(self.api_key_env, os.environ)
+
+
+def read_key(variable: str, env: Mapping[str, str]) -> str:
+    """Return the key in ``variable`` without white space around it; secret files end in a newline.
+
+    Raises:
+        ConfigError: no HTTP header can carry it. Libraries would show the key when they say so.
+    """
+    key = env.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(
+            f"{variable} holds characters that no HTTP header can carry; set it to the key alone"
+        )
+    return key
 
 
 def configured_base_url(config: LLMConfig, env: Mapping[str, str]) -> str:
@@ -59,9 +74,10 @@ def check_endpoint(config: LLMConfig, base_url: str, env: Mapping[str, str]) -> 
 
     Raises:
         EndpointError: it cannot be reached, refuses the key, or lacks a model that was named.
+        ProviderUnavailableError: it is there, but overloaded or failing.
         ConfigError: no model was named and the endpoint offers several.
     """
-    offered = _offered_models(config, base_url)
+    offered = _offered_models(config, base_url, env)
     default = config.model or env.get("STE_LLM_MODEL", "")
     if not default and len(offered) == 1:
         default = offered[0]
@@ -85,12 +101,12 @@ def check_endpoint(config: LLMConfig, base_url: str, env: Mapping[str, str]) -> 
     return Endpoint(base_url=base_url, api_key_env=config.api_key_env, models=chosen)
 
 
-def _offered_models(config: LLMConfig, base_url: str) -> list[str]:
-    key = os.environ.get(config.api_key_env, "") or "none"
+def _offered_models(config: LLMConfig, base_url: str, env: Mapping[str, str]) -> list[str]:
+    key = read_key(config.api_key_env, env) or "none"
     client = openai.OpenAI(base_url=base_url, api_key=key, timeout=20.0, max_retries=1)
     try:
         with client:
-            return sorted(model.id for model in client.models.list())
+            listing = client.models.with_raw_response.list().http_response.text
     except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
         raise EndpointError(refused_key(base_url, config.api_key_env, error.status_code)) from None
     except openai.APIConnectionError as error:
@@ -100,11 +116,25 @@ def _offered_models(config: LLMConfig, base_url: str) -> list[str]:
             "STE_LLM_BASE_URL and that the server runs"
         ) from None
     except openai.APIStatusError as error:
-        if error.status_code in (404, 405, 501):  # the listing is optional for a compatible server
-            return []
+        return _without_listing(base_url, error.status_code)
+    try:
+        # Ollama says null where it has no models.
+        return sorted(str(model["id"]) for model in json.loads(listing)["data"] or [])
+    except (ValueError, KeyError, TypeError):
         raise EndpointError(
-            f"the endpoint {base_url!r} answered {error.status_code} when asked for its models"
+            f"the endpoint {base_url!r} answers, but not as an OpenAI-compatible one; check "
+            "llm.base_url or STE_LLM_BASE_URL, which usually ends in /v1"
         ) from None
+
+
+def _without_listing(base_url: str, status: int) -> list[str]:
+    """Return no models where the listing, which is optional, is absent; raise otherwise."""
+    if status in (404, 405, 501):
+        return []
+    message = f"the endpoint {base_url!r} answered {status} when asked for its models"
+    if status in (408, 429) or status >= 500:
+        raise ProviderUnavailableError(f"{message}; run the same command again later")
+    raise EndpointError(f"{message}; check llm.base_url or STE_LLM_BASE_URL")
 
 
 def refused_key(base_url: str, api_key_env: str, status: int) -> str:

@@ -15,27 +15,25 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ste_ray.core.scoring import METRICS
+from ste_ray.core.statistics import Proportion
 from ste_ray.report import plots
+from ste_ray.report.evaluation import OUTCOME_LABELS
 from ste_ray.report.model import (
     ExplorationView,
     Position,
-    Rate,
     ReportData,
-    SettingView,
     TrainingView,
 )
-from ste_ray.report.text import duration, interval, metric_label, percent, points
-
-METRICS = ("wellformed", "tool_match", "correct")
-OUTCOME_LABELS = {
-    "correct": "correct",
-    "wrong_arguments": "wrong arguments",
-    "wrong_tool": "wrong tool",
-    "unknown_tool": "unknown tool",
-    "malformed": "malformed call",
-    "no_call": "no call",
-    "error": "inference error",
-}
+from ste_ray.report.text import (
+    difference_interval,
+    duration,
+    metric_label,
+    p_value,
+    percent,
+    points,
+    share_interval,
+)
 
 
 def render_html(data: ReportData) -> str:
@@ -65,8 +63,12 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         percent=percent,
-        interval=interval,
+        share_interval=share_interval,
+        difference_interval=difference_interval,
         points=points,
+        p_value=p_value,
+        pair=_pair,
+        breakable=_breakable,
         duration=duration,
         metric_label=metric_label,
         outcome_label=lambda name: OUTCOME_LABELS.get(name, name),
@@ -81,22 +83,36 @@ def _source(environment: Environment, name: str) -> str:
     return environment.loader.get_source(environment, name)[0]
 
 
+def _pair(name: str, label: bool = False) -> tuple[str, str]:
+    """Return a filter's option: the value of the data attribute, and what is shown."""
+    return name, OUTCOME_LABELS.get(name, name) if label else name
+
+
+def _breakable(name: str) -> Markup:
+    """Return an escaped name that a narrow column may break behind underscores."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
 def _metric_plots(data: ReportData) -> list[Markup]:
     if data.evaluation is None:
         return []
-    settings, confidence = data.evaluation.settings, data.evaluation.confidence
+    settings = data.evaluation.summary.settings
     return [
         plots.interval_plot(
             metric_label(metric),
-            [_interval_row(setting, getattr(setting, metric)) for setting in settings],
-            confidence,
+            [_interval_row(one.setting, getattr(one.overall, metric)) for one in settings],
+            settings[0].confidence,
         )
         for metric in METRICS
     ]
 
 
-def _interval_row(setting: SettingView, rate: Rate) -> tuple[str, float, float, float, int]:
-    return setting.name, rate.value, rate.low, rate.high, rate.n
+def _interval_row(name: str, share: Proportion) -> plots.IntervalRow:
+    value = share.share or 0.0
+    low, high = (
+        (value, value) if share.interval is None else (share.interval.low, share.interval.high)
+    )
+    return name, value, low, high, share.n
 
 
 def _position_plots(exploration: ExplorationView) -> list[Markup]:
@@ -140,10 +156,10 @@ def _training_plots(training: TrainingView) -> list[Markup]:
     ]
 
 
-def _dumbbell(before: Rate, after: Rate) -> Markup:
+def _dumbbell(before: Proportion, after: Proportion) -> Markup:
     """Return a small drawing of a share before and after, for a table cell."""
-    left, right = 6 + 88 * before.value, 6 + 88 * after.value
-    note = f"{percent(before.value)} before, {percent(after.value)} after"
+    left, right = 6 + 88 * (before.share or 0.0), 6 + 88 * (after.share or 0.0)
+    note = f"{percent(before.share)} before, {percent(after.share)} after"
     parts = [
         plots.tag("title", note),
         plots.tag("line", x1=6, x2=94, y1=8, y2=8, class_="grid"),
@@ -158,4 +174,3 @@ def _dumbbell(before: Rate, after: Rate) -> Markup:
 def _heat(count: int, row: Sequence[int]) -> int:
     """Return the share of a row's total in percent, which sets a cell's colour."""
     return round(100 * count / max(1, sum(row)))
-

@@ -14,18 +14,17 @@ FEW_TRAIN_EXAMPLES = 20  # below this, a tool's figures say little about the met
 FEW_TEST_EXAMPLES = 5
 
 
-def view_ledger(
-    entries: Sequence[LedgerEntry], examples: Sequence[Example]
-) -> LedgerView | None:
+def view_ledger(entries: Sequence[LedgerEntry], examples: Sequence[Example]) -> LedgerView | None:
     """Count fates by step and reason, and by tool with the splits they ended in."""
     if not entries and not examples:
         return None
-    tools = _tools(entries, examples)
+    tools, reasons = _tools(entries, examples), _reasons(entries)
     kept = sum(entry.fate == "kept" for entry in entries)
     return LedgerView(
         kept=kept,
         dropped=len(entries) - kept,
-        reasons=_reasons(entries),
+        reasons=reasons[:MAX_REASONS],
+        reasons_omitted=max(0, len(reasons) - MAX_REASONS),
         tools=tuple(tools[:MAX_TOOLS]),
         tools_omitted=max(0, len(tools) - MAX_TOOLS),
         few_examples=sum(bool(tool.warning) for tool in tools),
@@ -47,7 +46,7 @@ def _reasons(entries: Sequence[LedgerEntry]) -> tuple[LedgerReason, ...]:
             explored=explored[step, reason],
             paraphrased=count - explored[step, reason],
         )
-        for (step, reason), count in counts.most_common(MAX_REASONS)
+        for (step, reason), count in counts.most_common()
     )
 
 

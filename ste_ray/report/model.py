@@ -8,27 +8,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
+
+from ste_ray.core.scoring import Figures, Metric, Summary
+from ste_ray.core.statistics import PairedComparison
 
 
 class View(BaseModel):
     """Base of all parts of the report: frozen, and refusing unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Rate(View):
-    """A share of ``n`` with its interval; ``low`` and ``high`` are fractions of one."""
-
-    successes: int = Field(ge=0)
-    n: int = Field(ge=0)
-    low: float = 0.0
-    high: float = 0.0
-
-    @property
-    def value(self) -> float:
-        """The share itself; 0 when there is nothing to count."""
-        return self.successes / self.n if self.n else 0.0
 
 
 class Tally(View):
@@ -62,38 +51,26 @@ class StageView(View):
     notes: tuple[str, ...] = ()
 
 
-class SettingView(View):
-    """The figures of one setting: a model and a prompt on the whole test split."""
-
-    name: str
-    n: int
-    wellformed: Rate
-    tool_match: Rate
-    correct: Rate
-    correct_with_arguments: Rate
-    correct_without_arguments: Rate
-    outcomes: tuple[Tally, ...]
-
-
 class Difference(View):
-    """A paired difference, last setting minus first, of one figure on the same queries."""
+    """One figure in the first and the last setting, paired on the same queries."""
 
-    metric: str
-    n: int
-    value: float
-    low: float
-    high: float
-    p_value: float | None = None  # McNemar, exact
-    gained: int = 0
-    lost: int = 0
+    metric: Metric
+    comparison: PairedComparison
+
+
+class EvaluationSummary(View):
+    """The content of ``evaluate/summary.json``: settings in the order they were asked for."""
+
+    settings: tuple[Summary, ...]
+    differences: tuple[Difference, ...]  # last setting against first; none with one setting
 
 
 class ToolScore(View):
     """One tool's figures in the first and last setting, and what goes wrong most in the last."""
 
     tool: str
-    before: SettingView
-    after: SettingView
+    before: Figures
+    after: Figures
     trouble: str
 
 
@@ -125,13 +102,11 @@ class PredictionView(View):
 class EvaluationView(View):
     """Scores of all settings on the test split."""
 
-    settings: tuple[SettingView, ...]
-    differences: tuple[Difference, ...]
+    summary: EvaluationSummary
     tools: tuple[ToolScore, ...]
     tools_omitted: int
     confusions: tuple[Confusion, ...]
     examples: tuple[PredictionView, ...]
-    confidence: float
 
 
 class ToolExploration(View):
@@ -198,6 +173,7 @@ class LedgerView(View):
     kept: int
     dropped: int
     reasons: tuple[LedgerReason, ...]
+    reasons_omitted: int
     tools: tuple[ToolData, ...]
     tools_omitted: int
     few_examples: int  # tools with a warning
@@ -211,11 +187,11 @@ class Series(View):
 
 
 class TrainingView(View):
-    """Curves of training and their last values."""
+    """Curves of training, and figures worth reading as numbers."""
 
     steps: int
     panels: tuple[tuple[str, tuple[Series, ...]], ...]  # title, curves that share an axis
-    final: tuple[tuple[str, str], ...]
+    figures: tuple[tuple[str, str], ...]
 
 
 class TurnView(View):

@@ -98,10 +98,10 @@ def _from_scratch_notice() -> Notice:
         kind="caution",
         title="A tiny model, trained from scratch",
         text=(
-            "No pretrained model was fine-tuned: a small Llama was built from its configuration and "
-            "knows nothing but this run's examples. Such a model learns soon which tool to call and "
-            "late to copy argument values from the query, so tool match runs far ahead of correct. "
-            "Before training it is random, and a share near zero is what that looks like."
+            "No pretrained model was fine-tuned: a small Llama was built from its configuration "
+            "and knows nothing but this run's examples. Such a model learns soon which tool to "
+            "call and late to copy argument values from the query, so tool match runs far ahead "
+            "of correct. Before training it is random; shares near zero are what that looks like."
         ),
     )
 

@@ -1,19 +1,36 @@
 """Small SVG plots, drawn by pure functions from plain values.
 
 Every panel is drawn for a width of ``WIDTH`` units, about a phone's, and pages lay panels out side
-by side, so that text keeps its size on any screen. Colours are CSS classes: the page's theme decides.
-All text is escaped here; what a function returns can be put into a page as it is.
+by side, so that text keeps its size on any screen. Colours are CSS classes: the page's theme
+decides. All text is escaped here; what a function returns can be put into a page as it is.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
 WIDTH = 340
 Point = tuple[float, float]
+IntervalRow = tuple[str, float, float, float, int]  # name, value, low, high, n
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Maps values from ``low`` to ``high`` onto places from ``start`` to ``end``."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        """Return the place of ``value``."""
+        share = (value - self.low) / ((self.high - self.low) or 1.0)
+        return self.start + (self.end - self.start) * share
 
 
 def tag(name: str, content: object = "", /, **attributes: object) -> Markup:
@@ -87,27 +104,24 @@ def line_plot(title: str, series: Sequence[tuple[str, Sequence[Point]]], x_label
     if not curves:
         return svg(title, 60.0, [_title(title), _text(8, 44, "no values recorded", "muted")])
     left, right, top, bottom = 44.0, WIDTH - 10.0, 30.0, 158.0
-    x_values = [x for _, points in curves for x, _ in points]
-    y_values = [y for _, points in curves for _, y in points]
-    y_ticks = nice_ticks(min(0.0, *y_values) if min(y_values) >= 0 else min(y_values), max(y_values))
-    x_ticks = [tick for tick in nice_ticks(min(x_values), max(x_values)) if tick <= max(x_values)]
-    x_low, x_high = min(min(x_values), x_ticks[0]), max(max(x_values), x_ticks[-1])
-
-    def x_at(value: float) -> float:
-        return left + (right - left) * ((value - x_low) / ((x_high - x_low) or 1.0))
-
-    def y_at(value: float) -> float:
-        return bottom - (bottom - top) * (value - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
-
+    xs = [x for _, points in curves for x, _ in points]
+    ys = [y for _, points in curves for _, y in points]
+    x_ticks = [tick for tick in nice_ticks(min(xs), max(xs)) if tick <= max(xs)]
+    y_ticks = nice_ticks(min(0.0, *ys), max(ys))
+    x_axis = Axis(min(*xs, x_ticks[0]), max(*xs, x_ticks[0] + 1e-9), left, right)
+    y_axis = Axis(y_ticks[0], y_ticks[-1], bottom, top)
     parts = [_title(title)]
     for tick in y_ticks:
-        parts.append(tag("line", x1=left, x2=right, y1=y_at(tick), y2=y_at(tick), class_="grid"))
-        parts.append(_text(left - 6, y_at(tick) + 4, short_number(tick), "axis", anchor="end"))
+        y = y_axis.at(tick)
+        parts.append(tag("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
+        parts.append(_text(left - 6, y + 4, short_number(tick), "axis", anchor="end"))
     for tick in x_ticks:
-        parts.append(_text(x_at(tick), bottom + 16, short_number(tick), "axis", anchor="middle"))
+        parts.append(
+            _text(x_axis.at(tick), bottom + 16, short_number(tick), "axis", anchor="middle")
+        )
     parts.append(_text((left + right) / 2, bottom + 32, x_label, "axis", anchor="middle"))
     for index, (name, points) in enumerate(curves):
-        parts.append(_curve(name, [(x_at(x), y_at(y)) for x, y in points], points, index))
+        parts.append(_curve(name, [(x_axis.at(x), y_axis.at(y)) for x, y in points], points, index))
         if len(curves) > 1:
             parts.append(_legend_entry(right, 16.0, index, name, len(curves)))
     return svg(title, bottom + 40, parts)
@@ -141,9 +155,7 @@ def _legend_entry(right: float, y: float, index: int, name: str, total: int) -> 
     return joined([line, _text(x + 18, y, name, "axis")])
 
 
-def interval_plot(
-    title: str, rows: Sequence[tuple[str, float, float, float, int]], confidence: float
-) -> Markup:
+def interval_plot(title: str, rows: Sequence[IntervalRow], confidence: float) -> Markup:
     """Return one dot with its interval a row, on an axis from 0 to 100 %.
 
     Args:
@@ -153,20 +165,19 @@ def interval_plot(
     """
     left, right, top, step = 12.0, WIDTH - 48.0, 34.0, 34.0
     bottom = top + step * len(rows)
-
-    def x_at(value: float) -> float:
-        return left + (right - left) * value
-
+    axis = Axis(0.0, 1.0, left, right)
     parts = [_title(title)]
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x = x_at(tick)
+        x = axis.at(tick)
         parts.append(tag("line", x1=x, x2=x, y1=top, y2=bottom, class_="grid"))
         parts.append(_text(x, bottom + 16, f"{tick:.0%}", "axis", anchor="middle"))
     for index, (name, value, low, high, n) in enumerate(rows):
         y = top + step * index + 24
         note = f"{name}: {value:.1%}, {confidence:.0%} interval {low:.1%} to {high:.1%}, n = {n}"
-        whisker = tag("line", x1=x_at(low), x2=x_at(high), y1=y, y2=y, class_=f"whisker s{index}")
-        dot = tag("circle", cx=x_at(value), cy=y, r=5, class_=f"dot s{index}")
+        whisker = tag(
+            "line", x1=axis.at(low), x2=axis.at(high), y1=y, y2=y, class_=f"whisker s{index}"
+        )
+        dot = tag("circle", cx=axis.at(value), cy=y, r=5, class_=f"dot s{index}")
         parts.append(_text(left, y - 11, name, "label"))
         parts.append(tag("g", joined([tag("title", note), whisker, dot])))
         parts.append(_text(WIDTH - 2, y + 4, f"{value:.1%}", "value", anchor="end"))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ste_ray.report.model import Rate
+from ste_ray.core.statistics import Interval, Proportion
 
+NOTHING = "\N{EN DASH}"
 METRIC_LABELS = {
     "wellformed": "Wellformed",
     "tool_match": "Tool match",
@@ -18,9 +19,9 @@ def metric_label(name: str) -> str:
     return METRIC_LABELS.get(name, name.replace("_", " "))
 
 
-def percent(fraction: float) -> str:
-    """Return a fraction of one as a percentage with one decimal."""
-    return f"{100 * fraction:.1f}%"
+def percent(fraction: float | None) -> str:
+    """Return a fraction of one as a percentage with one decimal, or a dash for none."""
+    return NOTHING if fraction is None else f"{100 * fraction:.1f}%"
 
 
 def points(fraction: float) -> str:
@@ -28,11 +29,22 @@ def points(fraction: float) -> str:
     return f"{100 * fraction:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
-def interval(rate: Rate) -> str:
-    """Return the interval of a share in percent, or a dash without anything to count."""
-    if not rate.n:
-        return "\N{EN DASH}"
-    return f"{100 * rate.low:.1f}\N{EN DASH}{100 * rate.high:.1f}"
+def share_interval(proportion: Proportion) -> str:
+    """Return the interval of a share in percent, such as ``1.2–3.4``, or a dash for none."""
+    bounds = proportion.interval
+    if bounds is None:
+        return NOTHING
+    return f"{100 * bounds.low:.1f}\N{EN DASH}{100 * bounds.high:.1f}"
+
+
+def difference_interval(bounds: Interval | None) -> str:
+    """Return the interval of a difference in percentage points, or a dash for none."""
+    return NOTHING if bounds is None else f"{points(bounds.low)} to {points(bounds.high)}"
+
+
+def p_value(value: float) -> str:
+    """Return a p-value with four decimals; smaller ones as a bound."""
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from ste_ray.report.model import Series, TrainingView
@@ -14,8 +15,8 @@ PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("Loss per label token", (("loss", "training"), ("validation_loss", "validation"))),
     ("Learning rate", (("learning_rate", "learning rate"),)),
     ("Gradient norm", (("grad_norm", "gradient norm"),)),
-    ("Tokens per second", (("useful_tokens_per_second", "tokens per second"),)),
 )
+LAST_VALUES = (("loss", "last training loss"), ("validation_loss", "last validation loss"))
 
 
 def view_training(metrics: Any) -> TrainingView | None:
@@ -30,29 +31,33 @@ def view_training(metrics: Any) -> TrainingView | None:
     records = [record for record in metrics if isinstance(record, Mapping) and "step" in record]
     if not records:
         return None
-    panels, final = [], []
-    for title, curves in PANELS:
-        series = [Series(name=name, points=_points(records, key)) for key, name in curves]
-        drawn = tuple(one for one in series if one.points)
-        if drawn:
-            panels.append((title, drawn))
-        if title != "Learning rate":
-            final += [
-                (title if len(curves) == 1 else f"{title}, {one.name}", _last(one)) for one in drawn
-            ]
-    steps = max(int(record["step"]) for record in records)
-    return TrainingView(steps=steps, panels=tuple(panels), final=tuple(final))
+    panels = [
+        (title, tuple(Series(name=name, points=_points(records, key)) for key, name in curves))
+        for title, curves in PANELS
+    ]
+    return TrainingView(
+        steps=max(int(record["step"]) for record in records),
+        panels=tuple(
+            (title, tuple(one for one in series if one.points))
+            for title, series in panels
+            if any(one.points for one in series)
+        ),
+        figures=tuple(_figures(records)),
+    )
 
 
-def _points(
-    records: Sequence[Mapping[str, Any]], key: str
-) -> tuple[tuple[float, float], ...]:
+def _figures(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield what is worth reading as a number, where it was recorded."""
+    for key, label in LAST_VALUES:
+        if points := _points(records, key):
+            yield label, short_number(points[-1][1])
+    if rates := [rate for _, rate in _points(records, "useful_tokens_per_second")]:
+        yield "tokens per second, median", short_number(median(rates))
+
+
+def _points(records: Sequence[Mapping[str, Any]], key: str) -> tuple[tuple[float, float], ...]:
     return tuple(
         (float(record["step"]), float(record[key]))
         for record in records
         if isinstance(record.get(key), int | float) and math.isfinite(record[key])
     )
-
-
-def _last(series: Series) -> str:
-    return short_number(series.points[-1][1])

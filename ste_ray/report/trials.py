@@ -11,7 +11,7 @@ from ste_ray.report.reading import cut
 
 MAX_TRIALS = 60
 MAX_CHARS = 3000
-# How a trial went, worst first; the shares of the sample they may fill before others get their turn.
+# How a trial went, worst first, and the share of the sample that is kept free for it.
 RESULTS = {
     "unfinished": 0.25,
     "not solved": 0.25,

@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Mapping
+from itertools import count, takewhile
 from typing import Any
 
 from ste_ray.core.effects import Answer, ModelReply, Request, ToolResult
@@ -31,22 +33,34 @@ def seal(store: ArtifactStore, folder: str, epoch: int) -> None:
 
 
 def load(store: ArtifactStore, folder: str) -> dict[str, Recorded]:
-    """Return all recorded entries, scope -> step -> entry; the first record of a step counts.
+    """Return all recorded entries, scope -> step -> entry.
+
+    Where two writers recorded the same scope (one of them was thought dead), the answers of one
+    must not be followed by those of the other, to other questions: what a later writer recorded
+    replaces all that earlier ones recorded from its first step on. For the same reason nothing
+    counts that stands behind a gap, where a segment was lost.
 
     Raises:
         StoreError: a segment cannot be read.
     """
     scopes: dict[str, Recorded] = {}
+    writers: dict[str, str] = {}
     for path in _accepted(store, folder):
+        writer = path.rpartition("-")[0]
         for entry in _read_segment(store, path):
-            steps = scopes.setdefault(entry["scope"], {})
-            if "answer" in entry:
-                known = steps.get(entry["step"])
-                if known is None or "answer" not in known:
-                    steps[entry["step"]] = entry
-            else:
-                steps.setdefault(entry["step"], entry)
-    return scopes
+            scope, step = entry["scope"], entry["step"]
+            steps = scopes.setdefault(scope, {})
+            if writers.get(scope) != writer:
+                writers[scope] = writer
+                for replaced in [known for known in steps if known >= step]:
+                    del steps[replaced]
+            if "answer" not in steps.get(step, {}):
+                steps[step] = entry
+    return {scope: _without_gap(steps) for scope, steps in scopes.items()}
+
+
+def _without_gap(steps: Recorded) -> Recorded:
+    return {step: steps[step] for step in takewhile(steps.__contains__, count())}
 
 
 def _accepted(store: ArtifactStore, folder: str) -> list[str]:
@@ -65,8 +79,11 @@ def _read_segment(store: ArtifactStore, path: str) -> list[dict[str, Any]]:
     data = store.read_bytes(path)
     try:
         return [json.loads(line) for line in gzip.decompress(data).splitlines()]
-    except (OSError, EOFError, ValueError) as error:
-        raise StoreError(f"journal segment {path!r} is damaged: {error}; delete it") from None
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise StoreError(
+            f"journal segment {path!r} is damaged ({error}); delete it and run the same command "
+            "again: what it held is asked again"
+        ) from None
 
 
 class SegmentJournal:
@@ -144,22 +161,30 @@ class SegmentJournal:
         Raises:
             StoreError: the store failed; the entries stay buffered.
         """
+        # Shielded: a caller that is cancelled must not leave a write behind that a later one, of
+        # more entries to the same path, overtakes.
+        await asyncio.shield(self._write_buffer())
+
+    async def _write_buffer(self) -> None:
         async with self._flush_lock:
             if not self._buffer:
                 return
-            count = len(self._buffer)
+            num_entries = len(self._buffer)
             data = gzip.compress("\n".join(self._buffer).encode(), compresslevel=3)
             path = f"{self._prefix}-{self._num_segments:06d}.jsonl.gz"
             await asyncio.to_thread(self._store.write_bytes, path, data)
             self._num_segments += 1
-            del self._buffer[:count]
+            del self._buffer[:num_entries]
 
     async def close(self) -> None:
-        """Flush and stop the timer."""
+        """Flush and stop the timer; the journal may be used again, also in another event loop."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        await self.flush()
+        try:
+            await self.flush()
+        finally:
+            self._flush_lock = asyncio.Lock()  # a lock keeps to the loop it was waited for in
 
     def _append(self, entry: dict[str, Any]) -> None:
         self._buffer.append(json.dumps(entry, ensure_ascii=False))

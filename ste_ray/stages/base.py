@@ -140,8 +140,16 @@ def _run_body(
         if known is None:
             raise
         if isinstance(known, UserError) or known.exit_code == 1:
+            _forget_empty_start(stage, context.store)
             write_failure(context.store, stage, config_fingerprint, known)
         raise known from error
+
+
+def _forget_empty_start(stage: str, store: RunStore) -> None:
+    """Let a corrected configuration use the run, if the wrong one has produced nothing yet."""
+    bookkeeping = (f"{stage}/started.json", TOOLS_PATH, f"{stage}/journal/sealed-")
+    if all(path.startswith(bookkeeping) for path in store.list(stage)):
+        store.delete_folder(stage)
 
 
 def _input_fingerprints(stage: str, store: RunStore) -> dict[str, str]:

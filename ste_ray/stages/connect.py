@@ -10,7 +10,10 @@ from contextlib import contextmanager
 
 import ray
 
-from ste_ray.errors import ConfigError
+from ste_ray.errors import ConfigError, TemporaryError
+
+# On a busy machine Ray's own processes can take longer than the 30 s Ray waits by default.
+START_WAIT = {"RAY_raylet_start_wait_time_s": "120"}
 
 
 @contextmanager
@@ -21,6 +24,8 @@ def ray_connection(address: str | None = None) -> Iterator[None]:
         ConfigError: there is no cluster at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in START_WAIT.items():
+        os.environ.setdefault(name, value)
     address = address or os.environ.get("RAY_ADDRESS") or None
     if address is None:
         # Unset, Ray may switch token authentication on by itself, depending on the user's home.
@@ -28,15 +33,7 @@ def ray_connection(address: str | None = None) -> Iterator[None]:
         with tempfile.TemporaryDirectory(
             prefix="ste-", dir="/tmp", ignore_cleanup_errors=True
         ) as folder:
-            ray.init(
-                address="local",
-                num_cpus=max(4, os.cpu_count() or 1),
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-                _temp_dir=folder,
-                _node_ip_address="127.0.0.1",
-            )
+            _start_local(folder)
             with _connected():
                 yield
         return
@@ -50,6 +47,22 @@ def ray_connection(address: str | None = None) -> Iterator[None]:
         ) from None
     with _connected():
         yield
+
+
+def _start_local(folder: str) -> None:
+    try:
+        ray.init(
+            address="local",
+            num_cpus=max(4, os.cpu_count() or 1),
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            _temp_dir=folder,
+            _node_ip_address="127.0.0.1",
+        )
+    except Exception as error:  # Ray raises a bare Exception when its processes do not come up
+        reason = " ".join(str(error).split())
+        raise TemporaryError(f"Ray did not start on this machine: {reason[:300]}") from error
 
 
 @contextmanager

@@ -123,7 +123,8 @@ def _load(context: StageContext) -> tuple[list[Query], PromptMaterial]:
         if missing := sorted(keys - known.keys()):
             raise StageInputError(
                 f"{context.store.address(RETRIEVED_PATH)!r} names the unknown {what}"
-                f" {missing[0]!r}; it was made from other data: run everything from prepare on in another run"
+                f" {missing[0]!r}; it was made from other data: run everything from prepare on"
+                " in another run"
             )
     material = PromptMaterial(
         specs=context.specs,

@@ -23,9 +23,10 @@ from types import TracebackType
 import psutil
 
 from ste_ray.errors import TemporaryError
+from ste_ray.stages.connect import START_WAIT
 
 MARKER = "STE_RAY_LOCAL_CLUSTER"
-_START_SECONDS = 120.0
+_START_SECONDS = 180.0
 _PORT_OPTIONS = (
     "--port",
     "--dashboard-port",
@@ -67,6 +68,7 @@ class LocalCluster:
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_ADDRESS": self.address,
             "RAY_USAGE_STATS_ENABLED": "0",
+            **START_WAIT,
         }
 
     def __enter__(self) -> LocalCluster:

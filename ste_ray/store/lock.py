@@ -222,7 +222,7 @@ class RunLock:
         return (
             f"the run {self._store.uri!r} is in use by {owner.name!r} (process {owner.pid} on "
             f"{owner.host.partition('/')[0]!r}) since {_timestamp(state.acquired_at)}, last sign "
-            f"of life {_timestamp(state.heartbeat_at)}; wait for it or stop it, then run this again "
+            f"of life {_timestamp(state.heartbeat_at)}; wait for it or stop it, then run again "
             f"(after {self._stale_seconds:g} seconds without a sign of life the run is free)"
         )
 

@@ -121,9 +121,9 @@ class S3Objects:
     def list(self, prefix: str) -> list[str]:
         """Return the paths of all objects in the folder ``prefix``, at any depth, sorted."""
         start = f"{self._prefix}/" if self._prefix else ""
-        paths = (key.removeprefix(start) for key in self._keys(prefix))
-        # Keys that end in a slash are how some clients mark folders.
-        return sorted(path for path in paths if not path.endswith("/") and not is_hidden(path))
+        # Keys that end in a slash are how pyarrow and other clients mark folders.
+        paths = [key.removeprefix(start) for key in self._keys(prefix) if not key.endswith("/")]
+        return sorted(path for path in paths if not is_hidden(path))
 
     def delete(self, path: str) -> None:
         """Delete the object, if there."""

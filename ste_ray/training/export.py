@@ -16,9 +16,7 @@ from transformers import (
 from ste_ray.training.distributed import rank
 
 
-def export_model(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path
-) -> None:
+def export_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Gather the whole model on rank 0 and write it there; every rank must call this.
 
     The folder loads with plain ``AutoModelForCausalLM`` and ``AutoTokenizer``.

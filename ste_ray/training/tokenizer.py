@@ -1,13 +1,16 @@
 """Tokenizers: a small one trained on the spot, or the one that belongs to a base model.
 
-The small one is a byte-level BPE, so that any text survives a round trip. Before merging, text is cut
-into runs of letters, JSON punctuation such as ``{"`` and ``": "``, and single other characters. A
-space is always its own token and so is a digit: a value is then cut alike wherever it stands, which
-lets a small model copy it from the query into the call.
+The small one is a BPE over ASCII that falls back to bytes for everything else, so that any text
+survives a round trip. (In the usual byte-level alphabet, an added token such as ``<tool_Größe>`` does
+not: its letters are taken for bytes when it is decoded.) Before merging, text is cut into runs of
+letters, JSON punctuation such as ``{"`` and ``": "``, and single other characters. A space is always
+its own token and so is a digit: a value is then cut alike wherever it stands, which lets a small
+model copy it from the query into the call.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,7 +22,10 @@ from ste_ray.errors import ConfigError
 BOS, EOS, PAD = "<|begin|>", "<|end|>", "<|pad|>"
 ROLE_MARKERS = ("<|system|>", "<|user|>", "<|assistant|>")
 
-_PIECES = r'\{"|": "|":"|": |", "|","|"\}|\p{L}+|[\s\S]'
+_PIECES = r'\{"|": "|":"|": |", "|","|"\}|[A-Za-z]+|[\s\S]'
+_ASCII = [chr(code) for code in range(128)]
+# The bytes that UTF-8 uses beyond ASCII.
+_BYTES = [f"<0x{byte:02X}>" for byte in (*range(0x80, 0xC0), *range(0xC2, 0xF5))]
 
 _CHAT_TEMPLATE = (
     "{{ bos_token }}"
@@ -32,10 +38,12 @@ _CHAT_TEMPLATE = (
 
 # The form of Llama 2, for base models that come without a chat template.
 _INST_TEMPLATE = (
-    "{{ bos_token }}"
+    "{{ bos_token }}{% set first = namespace(system='') %}"
     "{% for message in messages %}"
-    "{% if message['role'] == 'system' %}{{ '<<SYS>>\n' + message['content'] + '\n<</SYS>>\n\n' }}"
-    "{% elif message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
+    "{% if message['role'] == 'system' %}"
+    "{% set first.system = '<<SYS>>\n' + message['content'] + '\n<</SYS>>\n\n' %}"
+    "{% elif message['role'] == 'user' %}"
+    "{{ '[INST] ' + first.system + message['content'] + ' [/INST]' }}{% set first.system = '' %}"
     "{% else %}{{ message['content'] + eos_token }}{% endif %}"
     "{% endfor %}"
 )
@@ -44,30 +52,12 @@ _INST_TEMPLATE = (
 def train_tokenizer(
     texts: Iterable[str], vocab_size: int, max_positions: int
 ) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE of at most ``vocab_size`` tokens, with a chat template.
+    """Train a BPE of at most ``vocab_size`` tokens, with a chat template.
 
     The result depends on the texts alone, and loads with plain ``AutoTokenizer``.
     """
-    tokenizer = Tokenizer(models.BPE())
-    # mypy knows the attributes of the compiled module as read-only.
-    backend: Any = tokenizer
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_PIECES), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=2,
-        special_tokens=[PAD, BOS, EOS, *ROLE_MARKERS],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+        tokenizer_object=_with_byte_fallback(_train_bpe(texts, vocab_size - len(_BYTES))),
         bos_token=BOS,
         eos_token=EOS,
         pad_token=PAD,
@@ -76,6 +66,34 @@ def train_tokenizer(
         model_max_length=max_positions,
         chat_template=_CHAT_TEMPLATE,
     )
+
+
+def _train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    # mypy knows the attributes of the compiled module as read-only.
+    settable: Any = tokenizer
+    settable.pre_tokenizer = pre_tokenizers.Split(Regex(_PIECES), behavior="isolated")
+    settable.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        special_tokens=[PAD, BOS, EOS, *ROLE_MARKERS],
+        initial_alphabet=_ASCII,
+        limit_alphabet=len(_ASCII),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _with_byte_fallback(tokenizer: Tokenizer) -> Tokenizer:
+    # The trainer cannot be told of tokens that are neither characters nor matched in the text.
+    state = json.loads(tokenizer.to_str())
+    vocabulary = state["model"]["vocab"]
+    for byte in _BYTES:
+        vocabulary[byte] = len(vocabulary)
+    state["model"]["byte_fallback"] = True
+    return Tokenizer.from_str(json.dumps(state))
 
 
 def load_tokenizer(base: str) -> PreTrainedTokenizerFast:

@@ -25,7 +25,7 @@ def add_tokens(tokenizer: PreTrainedTokenizerFast, names: Sequence[str]) -> dict
     """Add the toolkens that ``tokenizer`` lacks, in place; return each tool's toolken id.
 
     Raises:
-        TrainingError: the tokenizer does not keep one of them as a single token.
+        TrainingError: the tokenizer cannot read and write one of them as a single token.
     """
     unique = list(dict.fromkeys(names))
     tokenizer.add_tokens(
@@ -38,11 +38,19 @@ def add_tokens(tokenizer: PreTrainedTokenizerFast, names: Sequence[str]) -> dict
     ids: dict[str, int] = {}
     for name in unique:
         ids[name] = tokenizer.convert_tokens_to_ids(toolken(name))
-        if tokenizer(toolken(name), add_special_tokens=False)["input_ids"] != [ids[name]]:
-            raise TrainingError(
-                f"the tokenizer splits {toolken(name)!r}, the toolken of {name!r}; rename the tool"
-            )
+        _check_round_trip(tokenizer, toolken(name), ids[name])
     return ids
+
+
+def _check_round_trip(tokenizer: PreTrainedTokenizerFast, token: str, token_id: int) -> None:
+    # Byte-level decoders garble added tokens of letters such as 'ö', unless there is a space too.
+    encoded = tokenizer(token, add_special_tokens=False)["input_ids"]
+    decoded = tokenizer.decode([token_id], skip_special_tokens=True)
+    if encoded != [token_id] or decoded != token:
+        raise TrainingError(
+            f"the tokenizer of the base model cannot hold the toolken {token!r}: it reads"
+            f" {encoded!r} and writes {decoded!r}; give the tool a name in ASCII"
+        )
 
 
 def add_toolkens(
@@ -57,7 +65,7 @@ def add_toolkens(
     Rows of toolkens that exist already keep their trained values.
 
     Raises:
-        TrainingError: the tokenizer does not keep one of them as a single token.
+        TrainingError: the tokenizer cannot read and write one of them as a single token.
     """
     vocabulary = tokenizer.get_vocab()
     new = [name for name in dict.fromkeys(names) if toolken(name) not in vocabulary]

@@ -10,6 +10,10 @@ from ste_ray.training.tokenizer import train_tokenizer
 
 TOOLS = ("weather report", "get_time", "Größe%%[v2]")
 
+MODEL_CONFIG = ModelConfig(
+    vocab_size=400, hidden_size=32, num_layers=2, num_heads=2, max_positions=256
+)
+
 
 def make_row(number, split="train"):
     rng = random.Random(number)
@@ -50,9 +54,7 @@ def train_rows():
 
 @pytest.fixture(scope="session")
 def texts(train_rows):
-    return [
-        text for row in train_rows for text in (*(m.content for m in row.dialog), row.response)
-    ]
+    return [text for row in train_rows for text in (*(m.content for m in row.dialog), row.response)]
 
 
 @pytest.fixture
@@ -62,6 +64,4 @@ def tokenizer(texts):
 
 @pytest.fixture
 def model_config():
-    return ModelConfig(
-        vocab_size=400, hidden_size=32, num_layers=2, num_heads=2, max_positions=256
-    )
+    return MODEL_CONFIG

@@ -13,6 +13,11 @@ def test_any_text_survives_a_round_trip(tokenizer, text):
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 
 
+@pytest.mark.parametrize("text", ["<0x41>", "<0xC3><0xB6>", "ö<0xC3>", "\x00\x7f", "\U0010ffff"])
+def test_text_that_looks_like_the_byte_fallback_stays_text(tokenizer, text):
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
 def test_the_vocabulary_is_bounded_and_the_same_each_time(texts):
     first = train_tokenizer(texts, vocab_size=330, max_positions=64)
     again = train_tokenizer(texts, vocab_size=330, max_positions=64)
@@ -23,9 +28,9 @@ def test_the_vocabulary_is_bounded_and_the_same_each_time(texts):
 def test_values_are_cut_alike_in_query_and_call():
     texts = ['Weather in London 2026? {"city": "London", "year": "2026"}'] * 9
     tokenizer = train_tokenizer(texts, vocab_size=400, max_positions=64)
-    assert tokenizer.tokenize(" London 12.") == ["Ġ", "London", "Ġ", "1", "2", "."]
+    assert tokenizer.tokenize(" London 12.") == [" ", "London", " ", "1", "2", "."]
     assert tokenizer.tokenize('{"city": "London", "year": "12"}') == [
-        *('{"', "city", '":Ġ"', "London", '",Ġ"', "year", '":Ġ"', "1", "2", '"}')
+        *('{"', "city", '": "', "London", '", "', "year", '": "', "1", "2", '"}')
     ]
 
 

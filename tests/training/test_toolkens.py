@@ -1,10 +1,12 @@
 import pytest
 import torch
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from ste_ray.core.toolkens import toolken
+from ste_ray.errors import TrainingError
 from ste_ray.training.model import build_model
-from ste_ray.training.toolkens import add_toolkens
+from ste_ray.training.toolkens import add_tokens, add_toolkens
 
 NAMES = ["weather report", "get_time", "Größe%%[v2]", "a & b - c", "x>y", "tool_"]
 
@@ -71,3 +73,13 @@ def test_a_padded_vocabulary_is_not_shrunk(tokenizer, model_config):
     expected = tokenizer("get")["input_ids"] + tokenizer("time")["input_ids"]
     weight = model.get_input_embeddings().weight
     torch.testing.assert_close(weight[ids["get_time"]], weight[expected].mean(dim=0))
+
+
+def test_a_toolken_that_the_tokenizer_would_garble_is_refused():
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel()
+    backend.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    assert add_tokens(tokenizer, ["size"])["size"] >= 0
+    with pytest.raises(TrainingError, match="'<tool_Größe>'"):
+        add_tokens(tokenizer, ["Größe"])

@@ -1,7 +1,8 @@
 """Carriers: the many ways in which a person puts a request around its core.
 
 A core is a verb phrase (``do``: "convert 3 miles to feet"), a noun phrase (``know``: "the time in
-Rome") or a clause (``clause``: "whether 17 is prime"). Every carrier can be taken off again, so that a
+Rome"), a clause (``clause``: "whether 17 is prime"), something done (``have``: "3 miles converted to
+feet") or a question without its verb (``ask``: "17 prime"). Every carrier can be taken off again, so that a
 request can be put in other words.
 """
 
@@ -14,7 +15,7 @@ from typing import Literal
 
 from ste_ray.llm.teacher.words import capitalise
 
-Mood = Literal["do", "know", "clause", "plain"]
+Mood = Literal["do", "know", "clause", "have", "ask", "plain"]
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ _DO = (
     "Is there a way to {c}?",
     "What do I get if I {c}?",
     "I need some help to {c}.",
-    "Go ahead and {c}.",
+    "I have been asked to {c}.",
     "Kindly {c}.",
-    "Be so kind and {c}.",
+    "Be so kind as to {c}.",
 )
 _KNOW = (
     "What {is} {c}?",
@@ -97,7 +98,38 @@ _CLAUSE = (
     "Please let me know {c}.",
     "Could you see {c} for me?",
 )
-CARRIERS: dict[Mood, tuple[str, ...]] = {"do": _DO, "know": _KNOW, "clause": _CLAUSE, "plain": ("{c}",)}
+_HAVE = (
+    "I need {c}.",
+    "I need to have {c}.",
+    "I'd like to have {c}.",
+    "I want {c}.",
+    "Can I have {c}?",
+    "Could I get {c}, please?",
+    "Can I get {c}?",
+    "Please let me have {c}.",
+    "I would like to see {c}.",
+    "Let me see {c}.",
+    "Show me {c}.",
+    "May I have {c}?",
+    "I have to get {c}.",
+    "How does it look to have {c}?",
+)
+_ASK = (
+    "Is {c}?",
+    "Is {c}, please?",
+    "Is {c}, do you know?",
+    "Is {c} or not?",
+    "Is {c}, as far as you can tell?",
+    "Is {c}, would you say?",
+)
+CARRIERS: dict[Mood, tuple[str, ...]] = {
+    "do": _DO,
+    "know": _KNOW,
+    "clause": _CLAUSE,
+    "have": _HAVE,
+    "ask": _ASK,
+    "plain": ("{c}",),
+}
 OPENINGS = (
     "Hi! ",
     "Hello, ",
@@ -112,20 +144,57 @@ OPENINGS = (
     "I am writing a report. ",
     "When you have a moment: ",
 )
-CLOSINGS = (" Thanks!", " Thank you.", " Thanks in advance.", " It is urgent.", " No hurry.", " Cheers!")
+CLOSINGS = (
+    " Thanks!",
+    " Thank you.",
+    " Thanks in advance.",
+    " It is urgent.",
+    " No hurry.",
+    " Cheers!",
+)
+# Cores that begin so bring no result of a doing: "what do I get if I look up …" says nothing.
+_LOOKING = (
+    "find",
+    "look",
+    "get",
+    "check",
+    "verify",
+    "test",
+    "search",
+    "confirm",
+    "make sure",
+    "val",
+)
 _PLURAL = re.compile(r"(?!.*(?:ss|us|is)$).*s$")
 
 
 def dress(core: Core, carrier: str, opening: str = "", closing: str = "") -> str:
     """Return the request: ``core`` in ``carrier``, between an opening and a closing."""
     text = carrier.replace("{is}", verb_to_be(core.text)).replace("{c}", core.text)
-    return f"{opening}{capitalise(text)}{closing}"
+    return join(opening, capitalise(text), closing)
 
 
-def draw_carrier(core: Core, rng: random.Random, avoid: str = "") -> str:
-    """Draw a carrier for the core's mood that none of the texts in ``avoid`` begins with."""
-    choices = [item for item in CARRIERS[core.mood] if _opening_words(item) not in avoid]
-    return rng.choice(choices or list(CARRIERS[core.mood]))
+def join(opening: str, request: str, closing: str) -> str:
+    """Return opening, request and closing as one text; after a comma or colon it goes on small."""
+    if opening.endswith((", ", ": ")):
+        request = uncapitalise(request)
+    return f"{opening}{request}{closing}"
+
+
+def uncapitalise(request: str) -> str:
+    """Return a sentence with a small first letter, unless its first word wants a capital."""
+    first = request.split(" ", 1)[0]
+    if first in ("I", "I'd") or not first[1:].islower():
+        return request
+    return request[0].lower() + request[1:]
+
+
+def draw_carrier(core: Core, rng: random.Random) -> str:
+    """Draw a carrier for the core's mood."""
+    choices = list(CARRIERS[core.mood])
+    if core.mood == "do" and core.text.startswith(_LOOKING):
+        choices.remove("What do I get if I {c}?")
+    return rng.choice(choices)
 
 
 def draw_frame(rng: random.Random) -> tuple[str, str]:
@@ -135,53 +204,10 @@ def draw_frame(rng: random.Random) -> tuple[str, str]:
     return opening, closing
 
 
-def _opening_words(carrier: str) -> str:
-    return carrier.partition("{c}")[0].strip() or "\0"
-
-
 def verb_to_be(noun_phrase: str) -> str:
     """Return "are" for a noun phrase whose head looks plural, else "is"."""
-    head = re.split(r" (?:of|for|in|at|on|between|from|with|to|that|by)\b", noun_phrase)[0]
+    head = re.split(
+        r" (?:of|for|in|at|on|as|between|from|with|to|that|by|whose|which|using)\b", noun_phrase
+    )[0]
     last = head.split()[-1] if head.split() else ""
     return "are" if last.islower() and _PLURAL.match(last) and " and " not in head else "is"
-
-
-def undress(text: str) -> Core:
-    """Return the core of a request; of an unknown make, the whole text as plain."""
-    text = text.strip()
-    for closing in CLOSINGS:
-        text = text.removesuffix(closing)
-    for opening in OPENINGS:
-        if text.startswith(opening):
-            text = text[len(opening) :]
-    best: Core | None = None
-    for mood in ("clause", "do", "know"):
-        for carrier in CARRIERS[mood]:
-            core = _taken_off(text, carrier, mood)
-            if core is not None and (best is None or _rank(core) < _rank(best)):
-                best = core
-    return best or Core("plain", text)
-
-
-def _taken_off(text: str, carrier: str, mood: Mood) -> Core | None:
-    pattern = re.escape(carrier).replace(r"\{c\}", "(?P<c>.+)").replace(r"\{is\}", "(?:is|are)")
-    match = re.fullmatch(pattern, text, re.IGNORECASE)
-    if match is None:
-        return None
-    core = match["c"]
-    if core[:1].isupper() and core[1:2].islower() and carrier.startswith("{c}"):
-        core = core[0].lower() + core[1:]
-    return Core(mood, core) if _fits(core, mood) else None
-
-
-def _fits(core: str, mood: Mood) -> bool:
-    first = core.split(" ", 1)[0].lower()
-    if mood == "clause":
-        return first in ("whether", "if", "how", "when", "which", "where", "what", "who", "why")
-    if mood == "know":
-        return first not in ("whether", "if", "how", "when", "which", "where", "what", "to")
-    return first.isalpha() and first not in ("what", "whether", "how", "is", "are", "the", "i")
-
-
-def _rank(core: Core) -> tuple[int, int]:
-    return (len(core.text), 0)

@@ -273,5 +273,7 @@ COUNTRIES = _rows(_COUNTRIES)
 AIRPORTS = _rows(_AIRPORTS)
 LANGUAGES = _rows(_LANGUAGES)
 CURRENCIES = _rows(_CURRENCIES)
-TIME_ZONES = tuple((zone, zone.rpartition("/")[2].replace("_", " ")) for zone in _TIME_ZONES.split())
+TIME_ZONES = tuple(
+    (zone, zone.rpartition("/")[2].replace("_", " ")) for zone in _TIME_ZONES.split()
+)
 CITIES = tuple(dict.fromkeys(row[1] for row in AIRPORTS))

@@ -20,13 +20,58 @@ _BANKS: dict[str, tuple[tuple[str, ...], int]] = {
     "LU": (("001", "002", "003", "014"), 13),
     "DK": (("0040", "3000", "2191", "5051"), 10),
 }
-_BICS = (
-    "DEUTDEFF COBADEFF INGDDEFF GENODEF1 BYLADEMM MARKDEFF HYVEDEMM PBNKDEFF ABNANL2A INGBNL2A "
-    "RABONL2U TRIONL2U BNPAFRPP SOGEFRPP AGRIFRPP CRLYFRPP BARCGB22 LOYDGB2L NWBKGB2L MIDLGB22 "
-    "HBUKGB4B UBSWCHZH CRESCHZZ POFICHBE RZBAATWW GIBAATWW BKAUATWW BSCHESMM BBVAESMM CAIXESBB "
-    "UNCRITMM BCITITMM KREDBEBB GEBABEBB NDEAFIHH DABADKKK ESSESESS SWEDSESS DNBANOKK BKPLPLPW "
-    "PKOPPLPW CEKOCZPP KOMBCZPP AIBKIE2D BOFIIE2D BCOMPTPL CHASUS33 CITIUS33 BOFAUS3N BOTKJPJT"
-).split()
+_BICS = [
+    "DEUTDEFF",
+    "COBADEFF",
+    "INGDDEFF",
+    "GENODEF1",
+    "BYLADEMM",
+    "MARKDEFF",
+    "HYVEDEMM",
+    "PBNKDEFF",
+    "ABNANL2A",
+    "INGBNL2A",
+    "RABONL2U",
+    "TRIONL2U",
+    "BNPAFRPP",
+    "SOGEFRPP",
+    "AGRIFRPP",
+    "CRLYFRPP",
+    "BARCGB22",
+    "LOYDGB2L",
+    "NWBKGB2L",
+    "MIDLGB22",
+    "HBUKGB4B",
+    "UBSWCHZH",
+    "CRESCHZZ",
+    "POFICHBE",
+    "RZBAATWW",
+    "GIBAATWW",
+    "BKAUATWW",
+    "BSCHESMM",
+    "BBVAESMM",
+    "CAIXESBB",
+    "UNCRITMM",
+    "BCITITMM",
+    "KREDBEBB",
+    "GEBABEBB",
+    "NDEAFIHH",
+    "DABADKKK",
+    "ESSESESS",
+    "SWEDSESS",
+    "DNBANOKK",
+    "BKPLPLPW",
+    "PKOPPLPW",
+    "CEKOCZPP",
+    "KOMBCZPP",
+    "AIBKIE2D",
+    "BOFIIE2D",
+    "BCOMPTPL",
+    "CHASUS33",
+    "CITIUS33",
+    "BOFAUS3N",
+    "BOTKJPJT",
+]
 _DIGITS_AND_SPACES = r"(?<![\w-])\d(?:[ -]?\d){7,18}[xX]?(?![\w-])"
 
 
@@ -185,7 +230,12 @@ KINDS = (
     Kind("iban", r"\biban\b", strings(), _make_iban, _find_iban, ("iban",)),
     Kind("bic", r"\b(?:bic|swift)\b", strings(), _make_bic, _find_bic, ("bic", "swift code")),
     Kind(
-        "isbn", r"\bisbn(?:-?1[03])?\b|\bbook number\b", strings(), _make_isbn, _find_digits, ("isbn",)
+        "isbn",
+        r"\bisbn(?:-?1[03])?\b|\bbook number\b",
+        strings(),
+        _make_isbn,
+        _find_digits,
+        ("isbn",),
     ),
     Kind(
         "ean",

@@ -6,25 +6,123 @@ import re
 from collections.abc import Callable
 
 from ste_ray.llm.teacher.data_places import AIRPORTS, CITIES, COUNTRIES, CURRENCIES, LANGUAGES
-from ste_ray.llm.teacher.kind import (BARE, Found, Kind, NAMED, Scene, Value, find_pattern, find_rows, shape, strings)
+from ste_ray.llm.teacher.kind import (
+    BARE,
+    NAMED,
+    Found,
+    Kind,
+    Scene,
+    Value,
+    find_pattern,
+    find_rows,
+    shape,
+    strings,
+)
 from ste_ray.llm.teacher.kinds_codes import bank_country
 from ste_ray.llm.teacher.schema import Parameter
 
 _LOCALES = "en_US en_GB de_DE de_AT de_CH fr_FR es_ES it_IT nl_NL pt_BR pt_PT sv_SE da_DK ja_JP"
 _AIRPORT_FORMS = tuple((row[0], row[1], row[5]) for row in AIRPORTS)
-_NAMES = (
-    "Aino Berit Carlos Dilek Elena Farid Greta Hiro Ingrid Jamal Katya Liam Mireille Nadia Omar "
-    "Priya Quentin Rosa Stefan Tomas Ursula Viktor Wanda Yusuf Zelda Anneke Bruno Chiara Davor Emeka"
-).split()
-_SURNAMES = (
-    "Abbott Bergman Castellano Dimitrov Eriksen Fontaine Gruber Haddad Ivanova Jansen Kowalski Lopez "
-    "Moreau Nakamura Okafor Petrov Quiroga Rossi Schneider Tanaka Usman Vasquez Weber Yamada Zhou"
-).split()
-_WORDS = (
-    "anchor bridge candle desert ember forest garden harbour island jacket kettle lantern meadow "
-    "needle orchard pepper quarry ribbon saddle timber umbrella velvet willow yonder zephyr marble "
-    "copper river thunder violin winter blossom castle dragon falcon granite hollow ivory juniper"
-).split()
+_NAMES = [
+    "Aino",
+    "Berit",
+    "Carlos",
+    "Dilek",
+    "Elena",
+    "Farid",
+    "Greta",
+    "Hiro",
+    "Ingrid",
+    "Jamal",
+    "Katya",
+    "Liam",
+    "Mireille",
+    "Nadia",
+    "Omar",
+    "Priya",
+    "Quentin",
+    "Rosa",
+    "Stefan",
+    "Tomas",
+    "Ursula",
+    "Viktor",
+    "Wanda",
+    "Yusuf",
+    "Zelda",
+    "Anneke",
+    "Bruno",
+    "Chiara",
+    "Davor",
+    "Emeka",
+]
+_SURNAMES = [
+    "Abbott",
+    "Bergman",
+    "Castellano",
+    "Dimitrov",
+    "Eriksen",
+    "Fontaine",
+    "Gruber",
+    "Haddad",
+    "Ivanova",
+    "Jansen",
+    "Kowalski",
+    "Lopez",
+    "Moreau",
+    "Nakamura",
+    "Okafor",
+    "Petrov",
+    "Quiroga",
+    "Rossi",
+    "Schneider",
+    "Tanaka",
+    "Usman",
+    "Vasquez",
+    "Weber",
+    "Yamada",
+    "Zhou",
+]
+_WORDS = [
+    "anchor",
+    "bridge",
+    "candle",
+    "desert",
+    "ember",
+    "forest",
+    "garden",
+    "harbour",
+    "island",
+    "jacket",
+    "kettle",
+    "lantern",
+    "meadow",
+    "needle",
+    "orchard",
+    "pepper",
+    "quarry",
+    "ribbon",
+    "saddle",
+    "timber",
+    "umbrella",
+    "velvet",
+    "willow",
+    "yonder",
+    "zephyr",
+    "marble",
+    "copper",
+    "river",
+    "thunder",
+    "violin",
+    "winter",
+    "blossom",
+    "castle",
+    "dragon",
+    "falcon",
+    "granite",
+    "hollow",
+    "ivory",
+    "juniper",
+]
 _CALLING = (("44", 10), ("49", 11), ("33", 9), ("39", 10), ("34", 9), ("31", 9), ("61", 9))
 
 
@@ -57,12 +155,16 @@ def _from_table(rows: tuple[tuple[str, ...], ...], key: str) -> Callable[[Scene,
         used = scene.share(f"used {key}", list[str])
         row = scene.rng.choice([item for item in rows if item[0] not in used])
         used.append(row[0])
-        forms = preferred(row, parameter)
-        # A person mostly gives the code where codes are documented, and sometimes the name.
-        said = row[0] if scene.rng.random() < 0.15 else forms[0]
-        return Value(said, tuple(dict.fromkeys((*_asked(forms, said, parameter), *forms))))
+        return _one_of(row, scene, parameter)
 
     return make
+
+
+def _one_of(row: tuple[str, ...], scene: Scene, parameter: Parameter) -> Value:
+    forms = preferred(row, parameter)
+    # A person mostly gives the code where codes are documented, and sometimes the name.
+    said = row[0] if scene.rng.random() < 0.15 else forms[0]
+    return Value(said, tuple(dict.fromkeys((*_asked(forms, said, parameter), *forms))))
 
 
 def _asked(forms: tuple[str, ...], said: str, parameter: Parameter) -> tuple[str, ...]:
@@ -89,6 +191,10 @@ def _make_country(scene: Scene, parameter: Parameter) -> Value:
         code = bank_country(scene)
         row = next((item for item in COUNTRIES if item[1] == code), COUNTRIES[0])
         return Value(code, preferred((code, row[0], row[2]), parameter))
+    if re.search(r"\bcity\b", parameter.description + str(scene.shared.get("topic", ""))):
+        code = scene.share("airport row", lambda: scene.rng.choice(AIRPORTS))[2]
+        row = next((item for item in COUNTRIES if item[1] == code), COUNTRIES[0])
+        return _one_of(row, scene, parameter)
     return _country_from_table(scene, parameter)
 
 
@@ -104,7 +210,7 @@ def _find_airport(text: str, parameter: Parameter) -> list[Found]:
 
 
 def _make_city(scene: Scene, parameter: Parameter) -> Value:
-    city = scene.rng.choice(CITIES)
+    city = scene.share("airport row", lambda: scene.rng.choice(AIRPORTS))[1]
     return Value(city, (city, city.lower()))
 
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 import re
 
 from ste_ray.llm.teacher.data_places import AIRPORTS
-from ste_ray.llm.teacher.kind import (BARE, Found, Kind, NAMED, Scene, Value, find_pattern, find_rows, shape, strings)
+from ste_ray.llm.teacher.kind import (
+    BARE,
+    Found,
+    Kind,
+    Scene,
+    Value,
+    find_pattern,
+    find_rows,
+    strings,
+)
+from ste_ray.llm.teacher.schema import Parameter
+
+_NUMBER = strings("number", "integer")
 
 # Each dimension's units: the way they are said, then short and code-like forms.
 DIMENSIONS = (
@@ -75,11 +87,11 @@ _UNITS = tuple(unit for dimension in DIMENSIONS for unit in dimension)
 _ROMAN = tuple(
     zip(
         (1000, 900, 500, 400, 100, 90, 50, 40, 10, 9, 5, 4, 1),
-        "M CM D CD C XC L XL X IX V IV I".split(),
+        ["M", "CM", "D", "CD", "C", "XC", "L", "XL", "X", "IX", "V", "IV", "I"],
         strict=True,
     )
 )
-_ORDERS = (10, 100, 1000, 10_000, 100_000)
+_ORDERS = (100, 1000, 1000, 10_000, 10_000, 100_000)
 
 
 def to_roman(number: int) -> str:
@@ -151,7 +163,8 @@ _make_longitude, _find_longitude = _coordinate(4, 180)
 
 def _make_unit(scene: Scene, parameter: Parameter) -> Value:
     def dimension() -> tuple[tuple[str, ...], ...]:
-        if re.search(r"distance|length", parameter.description, re.I):
+        about = f"{parameter.description} {scene.shared.get('topic', '')}"
+        if re.search(r"distance|length", about, re.I):
             return DIMENSIONS[0][:4]
         return scene.rng.choice(DIMENSIONS)
 

@@ -6,8 +6,34 @@ import datetime as dt
 import re
 
 from ste_ray.llm.teacher.data_places import TIME_ZONES
-from ste_ray.llm.teacher.kind import (BARE, Found, Kind, NAMED, Scene, Value, find_pattern, find_rows, shape, strings).split()
-WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+from ste_ray.llm.teacher.kind import (
+    BARE,
+    NAMED,
+    Found,
+    Kind,
+    Scene,
+    Value,
+    find_pattern,
+    find_rows,
+    strings,
+)
+from ste_ray.llm.teacher.schema import Parameter
+
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _MONTH = "|".join(MONTHS)
 _ISO_DATE = r"\d{4}-\d{2}-\d{2}"
 _DATE = rf"{_ISO_DATE}(?!T)|\d{{1,2}} (?:{_MONTH}) \d{{4}}|(?:{_MONTH}) \d{{1,2}}, \d{{4}}"

@@ -21,25 +21,37 @@
   label();
 
   // Filters: each select compares with the data attribute of its name; all words must be found.
+  // Until the reader filters or asks for all, a long list shows its beginning.
+  const BEGINNING = 15;
   for (const form of document.querySelectorAll("form[data-filters]")) {
     const list = document.getElementById(form.dataset.filters);
     const items = [...list.querySelectorAll(":scope > .item")];
     const texts = items.map((item) => item.textContent.toLowerCase());
     const output = form.querySelector("output");
     const empty = list.querySelector(":scope > .empty");
+    const more = document.createElement("button");
+    let all = items.length <= BEGINNING;
     const apply = () => {
       const words = form.elements.text.value.toLowerCase().split(/\s+/).filter(Boolean);
       const selects = [...form.querySelectorAll("select")].filter((select) => select.value);
+      const unlimited = all || words.length > 0 || selects.length > 0;
       let shown = 0;
       items.forEach((item, index) => {
         const match = selects.every((select) => item.dataset[select.name] === select.value) &&
-          words.every((word) => texts[index].includes(word));
+          words.every((word) => texts[index].includes(word)) &&
+          (unlimited || index < BEGINNING);
         item.hidden = !match;
         shown += match;
       });
       output.textContent = `${shown} of ${items.length}`;
       empty.hidden = shown > 0;
+      more.hidden = unlimited;
     };
+    more.type = "button";
+    more.className = "more";
+    more.textContent = `Show all ${items.length}`;
+    more.addEventListener("click", () => { all = true; apply(); });
+    list.append(more);
     form.addEventListener("input", apply);
     form.addEventListener("submit", (event) => event.preventDefault());
     apply(); // a browser may have kept the fields of an earlier visit

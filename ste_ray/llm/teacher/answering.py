@@ -1,0 +1,115 @@
+"""Answers a request by calling the tool: first guess, correction after an error, final answer.
+
+Arguments are read from the request's text. What a call's error says decides how the next one differs;
+when nothing is left to try, the answer says so.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from typing import Any
+
+from ste_ray.llm.teacher.concluding import failure_answer, success_answer
+from ste_ray.llm.teacher.conversation import Conversation, Round
+from ste_ray.llm.teacher.error_reading import is_error
+from ste_ray.llm.teacher.filling import fill
+from ste_ray.llm.teacher.lessons import Lessons, as_type, learn, ranked_forms
+from ste_ray.llm.teacher.lexicon import kind_of
+from ste_ray.llm.teacher.schema import Parameter, Tool
+
+_MAX_COMBINATIONS = 64
+_FIRST_THOUGHTS = (
+    "The request holds what the call needs, so I call the tool with it.",
+    "I need the tool's result for these values.",
+    "I take the values from the request and call the tool.",
+    "One call with these values should answer this.",
+)
+_RETRY_THOUGHTS = (
+    "That failed. I read the message and change the arguments.",
+    "The tool refused that, so I try another form.",
+    "The error tells me that an argument was wrong. I correct it.",
+    "I have to put the value another way.",
+)
+
+
+def answer(conversation: Conversation, rng: random.Random) -> str:
+    """Return the next reply in the current round: a call or a final answer."""
+    if not conversation.tools or not conversation.rounds:
+        return (
+            "Thought: There is no tool or request here.\nFinal Answer: I could not help with that."
+        )
+    current = conversation.rounds[-1]
+    tool = conversation.tools[-1]
+    last = current.calls[-1].observation if current.calls else None
+    if last is not None and not is_error(last):
+        return _final("I now know the answer", success_answer(current.request, last, rng))
+    arguments = None
+    if current.num_observations < current.max_turns:
+        arguments = next_arguments(tool, current, learn(conversation, tool), rng)
+    if arguments is None:
+        return _final("I cannot get a result", failure_answer(last or "", rng))
+    thought = rng.choice(_RETRY_THOUGHTS if current.calls else _FIRST_THOUGHTS)
+    text = json.dumps(arguments, ensure_ascii=False)
+    return f"Thought: {thought}\nAction: {tool.name}\nAction Input: {text}\n"
+
+
+def _final(thought: str, text: str) -> str:
+    return f"Thought: {thought}\nFinal Answer: {text}"
+
+
+def next_arguments(
+    tool: Tool, current: Round, lessons: Lessons, rng: random.Random
+) -> dict[str, Any] | None:
+    """Return the likeliest arguments that have not been tried, or None when all have been."""
+    found = fill(tool, current.request)
+    names: list[str] = []
+    choices: list[list[Any]] = []
+    for parameter in tool.parameters:
+        if parameter.name in found:
+            forms = ranked_forms(found[parameter.name].value, parameter, lessons)
+        else:
+            forms = _without_value(parameter, tool, lessons)
+        if forms:
+            names.append(parameter.name)
+            choices.append(forms)
+        elif parameter.required:
+            return None
+    tried = [call.arguments for call in current.calls]
+    for values in _combinations(names, choices, lessons):
+        arguments = dict(zip(names, values, strict=True))
+        if arguments not in tried and arguments not in lessons.failed:
+            return arguments
+    return None
+
+
+def _without_value(parameter: Parameter, tool: Tool, lessons: Lessons) -> list[Any]:
+    """Return guesses for a required parameter of which the request says nothing."""
+    if not parameter.required:
+        return []
+    offered = [as_type(item.value, parameter) for item in lessons.options.get(parameter.name, ())]
+    known = [*parameter.options, *lessons.accepted.get(parameter.name, ()), *offered]
+    if "default" in parameter.schema:
+        known.insert(0, parameter.schema["default"])
+    if kind_of(parameter, tool).name == "flag":
+        known.append(False)
+    return [item for item in known if item is not None]
+
+
+def _combinations(
+    names: list[str], choices: list[list[Any]], lessons: Lessons
+) -> list[tuple[Any, ...]]:
+    """Return combinations of forms, those nearest to the likeliest first; blamed ones vary first."""
+    if not choices:
+        return [()]
+    ranges = [range(min(len(forms), 4)) for forms in choices]
+    weights = [1 if name in lessons.blamed else 3 for name in names]
+    places = sorted(
+        itertools.islice(itertools.product(*ranges), 4**6),
+        key=lambda place: sum(w * i for w, i in zip(weights, place, strict=True)),
+    )
+    return [
+        tuple(forms[index] for forms, index in zip(choices, place, strict=True))
+        for place in places[:_MAX_COMBINATIONS]
+    ]

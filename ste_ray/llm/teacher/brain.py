@@ -1,0 +1,69 @@
+"""The scripted teacher's reply to a list of chat messages: a pure function of messages and seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from ste_ray.llm.teacher.answering import answer
+from ste_ray.llm.teacher.concluding import reflect
+from ste_ray.llm.teacher.conversation import (
+    Conversation,
+    Task,
+    read_conversation,
+    task_of,
+    text_of,
+)
+from ste_ray.llm.teacher.imagining import imagine
+from ste_ray.llm.teacher.judging import judge
+from ste_ray.llm.teacher.lessons import learn
+from ste_ray.llm.teacher.paraphrasing import paraphrase
+
+INTRODUCTION = (
+    "I am a scripted teacher, not a language model: I can explore a tool, judge an example of its "
+    "use and reword a request, and nothing else."
+)
+ROLES: dict[Task, str] = {
+    "imagine": "explorer",
+    "answer": "explorer",
+    "reflect": "explorer",
+    "judge": "judge",
+    "paraphrase": "paraphraser",
+    "other": "other",
+}
+
+
+def reply(messages: Sequence[dict[str, Any]], seed: int) -> str:
+    """Return the reply to ``messages``; equal messages and seed give an equal reply."""
+    task = task_of(messages)
+    if task == "judge":
+        return judge(text_of(messages[-1]))
+    if task == "other":
+        return INTRODUCTION
+    rng = _random(messages, seed)
+    if task == "paraphrase":
+        return paraphrase(messages, rng)
+    conversation = read_conversation(messages)
+    if task == "reflect":
+        return reflect(conversation)
+    if task == "answer":
+        return answer(conversation, rng)
+    return _imagine(conversation, rng)
+
+
+def _imagine(conversation: Conversation, rng: random.Random) -> str:
+    if not conversation.tools:
+        return INTRODUCTION
+    tool = conversation.tools[-1]
+    here = [(item.request, True) for item in conversation.rounds]
+    lessons = learn(conversation, tool)
+    return imagine(tool, [*conversation.remembered, *here], lessons, rng)
+
+
+def _random(messages: Sequence[dict[str, Any]], seed: int) -> random.Random:
+    seen = [(str(item.get("role")), text_of(item)) for item in messages]
+    digest = hashlib.sha256(json.dumps([seed, seen]).encode()).digest()
+    return random.Random(digest)

@@ -1,0 +1,77 @@
+"""The report's main tables as plain aligned text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ste_ray.core.scoring import METRICS
+from ste_ray.core.statistics import Proportion
+from ste_ray.report.model import ReportData
+from ste_ray.report.text import (
+    NOTHING,
+    difference_interval,
+    duration,
+    metric_label,
+    percent,
+    points,
+    share_interval,
+)
+
+
+def before_after_table(data: ReportData) -> str:
+    """Return one row a setting with its shares and intervals, and the paired difference."""
+    if data.evaluation is None:
+        return "no test results: the evaluate stage has not run"
+    summary = data.evaluation.summary
+    header = ["setting", *(metric_label(name).lower() for name in METRICS), "with arguments", "n"]
+    rows = [
+        [
+            one.setting,
+            *(_share(getattr(one.overall, name)) for name in METRICS),
+            _share(one.with_arguments.correct),
+            str(one.overall.n),
+        ]
+        for one in summary.settings
+    ]
+    if summary.differences:
+        by_metric = {one.metric: one.comparison for one in summary.differences}
+        compared = [by_metric.get(name) for name in METRICS]
+        cells = [
+            f"{points(one.difference)} ({difference_interval(one.interval)})" if one else NOTHING
+            for one in compared
+        ]
+        rows.append(["last - first", *cells, "", str(summary.differences[0].comparison.n)])
+    confidence = summary.settings[0].confidence
+    note = (
+        f"shares of all queries in %, {confidence:.0%} intervals clustered by tool; "
+        "'with arguments': correct among calls that have arguments"
+    )
+    return f"{aligned(header, rows)}\n{note}"
+
+
+def stage_times_table(data: ReportData) -> str:
+    """Return the wall time of each stage and of all together."""
+    rows = [[one.name, duration(one.seconds) if one.ran else "not run"] for one in data.stages]
+    total = sum(one.seconds for one in data.stages)
+    return aligned(["stage", "wall time"], [*rows, ["together", duration(total)]])
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table whose first column is flush left and the others flush right."""
+    table = [header, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def _share(share: Proportion) -> str:
+    if share.share is None:
+        return NOTHING
+    return f"{percent(share.share).rstrip('%')} ({share_interval(share)})"

@@ -1,0 +1,278 @@
+"""The run lock: one owner, takeover of the dead, and owners that learn that they lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from ste_ray.errors import RunLockedError, StageInputError, StoreError
+from ste_ray.store.artifacts import RunStore, open_store
+from ste_ray.store.lock import LOCK_PATH, RunLock
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.seconds = 1_770_000_000.0
+
+    def now(self) -> float:
+        return self.seconds
+
+
+def lock(store: RunStore, name: str, clock: FakeClock | None = None, **options: Any) -> RunLock:
+    options = {"refresh_seconds": 1000.0} | options
+    return RunLock(store, name, clock or FakeClock(), **options)
+
+
+def state(store: RunStore) -> dict[str, Any]:
+    value = store.read_json(LOCK_PATH)
+    assert isinstance(value, dict)
+    return value
+
+
+def eventually(condition: Any) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_epochs_grow_with_each_acquisition(store: RunStore) -> None:
+    for epoch in (1, 2, 3):
+        with lock(store, "explore") as held:
+            assert held.epoch == epoch
+            held.check()
+            assert state(store)["owner"]["name"] == "explore"
+        assert state(store)["owner"] is None
+        assert state(store)["epoch"] == epoch
+
+
+def test_a_living_owner_is_respected(store: RunStore) -> None:
+    with lock(store, "explore"):
+        with pytest.raises(RunLockedError) as caught:
+            lock(store, "train").acquire()
+        message = str(caught.value)
+        assert f"the run {store.uri!r} is in use by 'explore'" in message
+        assert "since 2026-02-02T" in message
+        assert "\n" not in message
+    with lock(store, "train") as held:
+        assert held.epoch == 2
+
+
+def test_a_silent_owner_is_replaced_and_learns_it(store: RunStore) -> None:
+    clock = FakeClock()
+    first = lock(store, "first", clock)
+    first.acquire()
+    clock.seconds += 59
+    with pytest.raises(RunLockedError):
+        lock(store, "second", clock).acquire()
+    clock.seconds += 1
+    with lock(store, "second", clock) as second:
+        assert second.epoch == 2
+        with pytest.raises(RunLockedError, match="lost its run.*'second'"):
+            first.check()
+        assert first.lost
+        first.release()
+        assert state(store)["owner"]["name"] == "second"
+        second.check()
+
+
+def test_an_owner_that_was_stopped_but_not_replaced_goes_on(store: RunStore) -> None:
+    clock = FakeClock()
+    with lock(store, "explore", clock) as held:
+        clock.seconds += 3600
+        held.check()
+        assert state(store)["heartbeat_at"] == clock.seconds
+        with pytest.raises(RunLockedError):
+            lock(store, "train", clock).acquire()
+
+
+def test_the_thread_gives_signs_of_life(store: RunStore) -> None:
+    clock = FakeClock()
+    with lock(store, "explore", clock, refresh_seconds=0.02):
+        for _ in range(3):
+            clock.seconds += 30
+            eventually(lambda: state(store)["heartbeat_at"] == clock.seconds)
+        with pytest.raises(RunLockedError):
+            lock(store, "train", clock).acquire()
+    assert not [thread for thread in threading.enumerate() if thread.name == "run-lock"]
+
+
+def test_the_thread_learns_that_the_run_is_lost(store: RunStore) -> None:
+    held = lock(store, "explore", refresh_seconds=0.02)
+    held.acquire()
+    thief = state(store)
+    thief["epoch"] += 1
+    thief["owner"] |= {"name": "thief", "token": "other"}
+    store.write_json(LOCK_PATH, thief)
+    eventually(lambda: held.lost)
+    with pytest.raises(RunLockedError, match="'thief'"):
+        held.check()
+    held.release()
+    assert state(store) == thief
+
+
+def test_exactly_one_of_many_gets_the_run(store: RunStore) -> None:
+    locks = [lock(store, f"racer {n}") for n in range(4)]
+    for epoch in (1, 2, 3):
+        barrier = threading.Barrier(len(locks))
+
+        def run(one: RunLock, barrier: threading.Barrier = barrier) -> bool:
+            barrier.wait()
+            try:
+                one.acquire()
+            except RunLockedError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(len(locks)) as pool:
+            won = list(pool.map(run, locks))
+        assert sorted(won) == [False, False, False, True]
+        winner = locks[won.index(True)]
+        assert winner.epoch == epoch
+        winner.check()
+        winner.release()
+
+
+def hold_in_another_process(store: RunStore) -> subprocess.Popen[str]:
+    program = (
+        "import sys; from ste_ray.store.artifacts import open_store;"
+        "from ste_ray.store.lock import RunLock;"
+        "lock = RunLock(open_store(sys.argv[1]), 'other'); lock.acquire();"
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, store.uri],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_killed_process_on_this_host_is_replaced_at_once(store: RunStore) -> None:
+    process = hold_in_another_process(store)
+    try:
+        with pytest.raises(RunLockedError, match=f"process {process.pid} on"):
+            RunLock(store, "explore").acquire()
+    finally:
+        process.kill()
+    # Before it is waited for, too, when it still has an entry in the process table.
+    eventually(lambda: _zombie(process.pid))
+    with RunLock(store, "explore") as held:
+        assert held.epoch == 2
+    process.communicate()
+    with RunLock(store, "explore") as held:
+        assert held.epoch == 3
+
+
+def _zombie(pid: int) -> bool:
+    with open(f"/proc/{pid}/stat") as file:
+        return ") Z " in file.read()
+
+
+@pytest.mark.parametrize(
+    ("change", "free"),
+    [
+        ({}, False),
+        ({"started": "1"}, True),  # the pid belongs to a later process
+        ({"pid": 2**22 + 1}, True),
+        ({"pid": 2**22 + 1, "host": "elsewhere/boot/namespace"}, False),
+    ],
+)
+def test_who_counts_as_dead(store: RunStore, change: dict[str, Any], free: bool) -> None:
+    first = lock(store, "first")
+    first.acquire()
+    found = state(store)
+    found["owner"] |= change
+    store.write_json(LOCK_PATH, found)
+    second = lock(store, "second")
+    if free:
+        second.acquire()
+        second.release()
+    else:
+        with pytest.raises(RunLockedError):
+            second.acquire()
+    first.release()
+
+
+class Flaky(RunStore):
+    """A store whose conditional writes are carried out, but whose answers get lost."""
+
+    lose_answers = False
+
+    def replace_bytes(self, path: str, data: bytes, version: str) -> bool:
+        written = super().replace_bytes(path, data, version)
+        if self.lose_answers:
+            raise StoreError("the connection broke")
+        return written
+
+
+def flaky(store: RunStore) -> Flaky:
+    kind, arguments = store.__reduce__()
+    assert kind is RunStore
+    return Flaky(*arguments)
+
+
+def test_a_lost_answer_is_no_lost_run(store: RunStore) -> None:
+    unreliable, clock = flaky(store), FakeClock()
+    with lock(unreliable, "explore", clock) as held:
+        unreliable.lose_answers = True
+        clock.seconds += 60
+        with pytest.raises(StoreError):
+            held.check()
+        assert not held.lost
+        unreliable.lose_answers = False
+        held.check()
+        held.check()
+        assert state(store)["heartbeat_at"] == clock.seconds
+    assert state(store)["owner"] is None
+
+
+def test_an_answer_of_no_though_written_is_an_acquisition(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create(path: str, data: bytes) -> bool:
+        RunStore.create_bytes(store, path, data)
+        return False  # what S3 says to a retried request
+
+    monkeypatch.setattr(store, "create_bytes", create)
+    with lock(store, "explore") as held:
+        held.check()
+
+
+def test_a_release_that_fails_does_not_hide_what_went_wrong(store: RunStore) -> None:
+    unreliable = flaky(store)
+    with pytest.raises(ZeroDivisionError), lock(unreliable, "explore"):
+        unreliable.lose_answers = True
+        raise ZeroDivisionError
+
+
+def test_a_lock_that_is_not_held(store: RunStore) -> None:
+    held = lock(store, "explore")
+    held.release()
+    with pytest.raises(RunLockedError, match="not locked"):
+        held.check()
+    with held:
+        pass
+    with pytest.raises(RunLockedError, match="not locked"):
+        held.check()
+
+
+def test_a_damaged_lock_is_named(store: RunStore) -> None:
+    store.write_bytes(LOCK_PATH, json.dumps({"epoch": "x"}).encode())
+    with pytest.raises(StageInputError, match=r"lock\.json' is no run lock"):
+        lock(store, "explore").acquire()
+
+
+def test_a_missing_folder_is_made(tmp_path: Any) -> None:
+    with lock(open_store(str(tmp_path / "a" / "b")), "explore") as held:
+        assert held.epoch == 1

@@ -1,0 +1,145 @@
+"""All stages at the smallest size, as a user runs them: in order, twice, killed midway, in S3."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ste_ray.core.records import Episode, Example, LedgerEntry, Prediction, Score, TrainRow
+from ste_ray.store.artifacts import RunStore, open_store
+from ste_ray.store.tables import read_records
+
+CONFIG = """
+seed: 3
+tools: {include: [%s]}
+explore: {episodes_per_tool: 3, trials_per_episode: 3}
+prepare: {target_per_tool: 20, max_paraphrases: 2, test_fraction: 0.4}
+train:
+  model: {hidden_size: 32, num_heads: 2, num_layers: 1}
+  max_steps: 4
+  examples_per_step: 4
+infer: {max_new_tokens: 16}
+evaluate: {num_bootstrap: 100}
+"""
+TOOLS = "add_date, roman_encode, airport, isbn_convert"
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "ste_ray", *arguments]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return {**kept, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1", **extra}
+
+
+@pytest.fixture
+def config(tmp_path: Path, private_home: Path) -> str:
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG % TOOLS, encoding="utf-8")
+    return str(path)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def check_run(store: RunStore) -> None:
+    """What the stages left must fit together."""
+    episodes = read_records(store, "explore/episodes", Episode)
+    assert len(episodes) == 4 * 3
+    trials = {trial.trial_id: trial for episode in episodes for trial in episode.trials}
+    examples = read_records(store, "prepare/examples", Example)
+    assert {example.split for example in examples} >= {"train", "test"}
+    splits: dict[str, set[str]] = {}
+    for example in examples:
+        splits.setdefault(example.group_id, set()).add(example.split)
+        assert example.trial_id in trials
+    assert all(len(split) == 1 for split in splits.values())
+    by_id = {example.example_id: example for example in examples}
+    rows = read_records(store, "prepare/rows", TrainRow)
+    assert all(by_id[row.example_id].split == row.split for row in rows)
+    ledger = read_records(store, "prepare/ledger", LedgerEntry)
+    explored = {entry.trial_id for entry in ledger if entry.origin == "explored"}
+    assert explored == {trial.trial_id for trial in trials.values()}
+    kept = [entry for entry in ledger if entry.fate == "kept"]
+    assert len(kept) == len(examples)
+    tests = {example.example_id for example in examples if example.split == "test"}
+    for setting in ("base-retrieved", "base-icl", "tuned-toolken"):
+        predictions = read_records(store, f"infer/predictions/{setting}", Prediction)
+        assert {prediction.example_id for prediction in predictions} == tests
+    scores = read_records(store, "evaluate/scores", Score)
+    assert len(scores) == 3 * len(tests)
+    html = store.read_bytes("report.html").decode()
+    assert "scripted teacher" in html
+
+
+def test_pipeline_runs_and_a_second_time_has_nothing_to_do(tmp_path: Path, config: str) -> None:
+    place = str(tmp_path / "run")
+    first = json.loads(run("pipeline", "--run", place, "--config", config, "--json").stdout)
+    check_run(open_store(place))
+    again = run("pipeline", "--run", place, "--config", config, "--json")
+    assert json.loads(again.stdout) == first
+    assert again.stderr.count("already complete") == 6
+    other = subprocess.run(
+        command("explore", "--run", place, "--config", config, "explore.max_turns=2"),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=200,
+        check=False,
+    )
+    assert other.returncode == 2
+    assert "max_turns" in other.stderr
+    assert "Traceback" not in other.stderr
+
+
+@pytest.mark.slow
+def test_pipeline_in_object_storage(s3_bucket: str, config: str) -> None:
+    place = f"s3://{s3_bucket}/runs/one"
+    run("pipeline", "--run", place, "--config", config)
+    check_run(open_store(place))
+
+
+def test_a_killed_exploration_goes_on_and_asks_nothing_again(tmp_path: Path, config: str) -> None:
+    place = tmp_path / "run"
+    slow = ["llm.teacher_latency_seconds=0.2", "explore.flush_seconds=0.2"]
+    arguments = ["explore", "--run", str(place), "--config", config, *slow, "--json"]
+    killed = subprocess.Popen(
+        command(*arguments), env=environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while len(list(place.glob("explore/journal/*.gz"))) < 4:
+        assert killed.poll() is None, killed.stderr and killed.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait(timeout=30)
+    assert not (place / "explore/manifest.json").exists()
+    counts = json.loads(run(*arguments).stdout)["counts"]
+    assert counts["answers_replayed"] > 0
+    undisturbed = json.loads(
+        run("explore", "--run", str(tmp_path / "other"), "--config", config, "--json").stdout
+    )["counts"]
+    answers = counts["model_replies_asked"] + counts["answers_replayed"]
+    tool_calls = undisturbed["tool_calls"]
+    assert counts["trials"] == undisturbed["trials"]
+    assert counts["tool_calls"] == tool_calls
+    assert counts["model_replies_asked"] < undisturbed["model_replies_asked"]
+    assert answers >= undisturbed["model_replies_asked"]

@@ -1,0 +1,129 @@
+"""Loading local models: what is filled in, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import GenerationConfig, PreTrainedTokenizerFast
+
+from ste_ray.errors import StageInputError
+from ste_ray.generation.decode import Decoding, generate
+from ste_ray.generation.model import LocalModel, load_model, position_limit
+
+
+@pytest.fixture
+def folder(random_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the random model's folder that a test may change."""
+    return Path(shutil.copytree(random_folder, tmp_path / "model"))
+
+
+def edit(path: Path, **changes: Any) -> None:
+    values = json.loads(path.read_text())
+    for key, value in changes.items():
+        values.pop(key, None)
+        if value is not None:
+            values[key] = value
+    path.write_text(json.dumps(values))
+
+
+def test_what_decoding_needs_is_read(
+    random_model: LocalModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    assert random_model.pad_token_id == tokenizer.pad_token_id
+    assert random_model.eos_token_ids == (tokenizer.eos_token_id,)
+    assert random_model.max_positions == 256
+    assert random_model.model.dtype == torch.float32
+    assert not random_model.model.training
+
+
+def test_every_end_token_counts(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    edit(folder / "generation_config.json", eos_token_id=[7, 9])
+    assert load_model(folder).eos_token_ids == (tokenizer.eos_token_id, 7, 9)
+
+
+def test_the_end_token_pads_where_there_is_no_pad_token(
+    folder: Path, random_model: LocalModel
+) -> None:
+    edit(folder / "tokenizer_config.json", pad_token=None)
+    edit(folder / "config.json", pad_token_id=None)
+    model = load_model(folder)
+    assert model.tokenizer.pad_token_id is None
+    assert model.pad_token_id == model.tokenizer.eos_token_id
+    prompts = [[5, 6, 7], [8]]
+    decoding = Decoding(max_new_tokens=8)
+    assert generate(model, prompts, decoding) == generate(random_model, prompts, decoding)
+
+
+def test_neither_pad_nor_end_token_is_refused(folder: Path) -> None:
+    edit(folder / "tokenizer_config.json", pad_token=None, eos_token=None)
+    edit(folder / "config.json", eos_token_id=None)
+    (folder / "generation_config.json").unlink()
+    with pytest.raises(StageInputError, match="neither a pad nor an end-of-sequence token"):
+        load_model(folder)
+
+
+def test_defaults_of_the_model_do_not_leak_into_greedy_decoding(
+    folder: Path, random_model: LocalModel
+) -> None:
+    GenerationConfig(
+        do_sample=True, temperature=9.0, top_p=0.9, repetition_penalty=5.0, min_new_tokens=20
+    ).save_pretrained(folder)
+    prompts = [[5, 6, 7], [8]]
+    decoding = Decoding(max_new_tokens=16)
+    assert generate(load_model(folder), prompts, decoding) == generate(
+        random_model, prompts, decoding
+    )
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_missing_files_are_refused(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(StageInputError, match="cannot load the model in"):
+        load_model(folder)
+
+
+def test_pickled_weights_are_refused(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    with pytest.raises(StageInputError, match="cannot load the model in"):
+        load_model(folder)
+
+
+def test_code_in_the_folder_is_not_run(folder: Path, tmp_path: Path) -> None:
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass M: pass\n")
+    edit(
+        folder / "config.json",
+        auto_map={"AutoConfig": "own.M", "AutoModelForCausalLM": "own.M"},
+        model_type="own_type",
+    )
+    with pytest.raises(StageInputError, match="cannot load the model in"):
+        load_model(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_tokenizer_of_another_model_is_refused(
+    folder: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    copy = PreTrainedTokenizerFast.from_pretrained(folder)
+    copy.add_tokens(["<tool_new>"])
+    copy.save_pretrained(folder)
+    with pytest.raises(StageInputError, match=r"tokens, its model only \d+ embeddings"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        ({"max_position_embeddings": 64}, 64),
+        ({"n_positions": 1024}, 1024),
+        ({"max_position_embeddings": -1}, None),
+        ({}, None),
+    ],
+)
+def test_position_limit(config: dict[str, Any], limit: int | None) -> None:
+    assert position_limit(config) == limit

@@ -1,0 +1,122 @@
+"""From queries to predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
+from ste_ray.core.records import Example, Neighbor, Retrieved, ToolSpec
+from ste_ray.errors import ConfigError, StageInputError
+from ste_ray.generation.decode import Decoding
+from ste_ray.generation.model import LocalModel
+from ste_ray.generation.predict import Predictor, PromptMaterial, Query, max_prompt_tokens
+from ste_ray.generation.settings import parse_settings
+
+PROMPTS = PromptSet({name: name for name in REQUIRED_PROMPTS} | {"act_system_retrieved": "$tools"})
+DECODING = Decoding(max_new_tokens=6)
+
+
+def example(number: int, query: str) -> Example:
+    return Example(
+        example_id=f"e{number}",
+        group_id=f"g{number}",
+        trial_id="t",
+        tool="add",
+        query=query,
+        origin="explored",
+        arguments_json='{"a":1}',
+        observation="",
+        final_answer="",
+        split="test",
+    )
+
+
+MATERIAL = PromptMaterial(
+    specs={
+        name: ToolSpec(name=name, description="d", parameters={}, executor={})
+        for name in ("say", "add", "other")
+    },
+    demonstrations={f"e{i}": example(i, f"demonstration {i}") for i in (1, 2)},
+    prompts=PROMPTS,
+)
+
+
+def query(number: int, text: str) -> Query:
+    return example(number, text), Retrieved(
+        example_id=f"e{number}",
+        tools=(Neighbor(key="other", score=0.5), Neighbor(key="add", score=0.1)),
+        demonstrations=(Neighbor(key="e2", score=0.9), Neighbor(key="e1", score=0.8)),
+    )
+
+
+def predictor(model: LocalModel, setting: str, material: PromptMaterial = MATERIAL) -> Predictor:
+    return Predictor(model, parse_settings([setting])[0], material, DECODING)
+
+
+@pytest.mark.parametrize(
+    ("setting", "candidates"),
+    [
+        ("base/retrieved", ("other", "add")),
+        ("base/icl", ("other", "add")),
+        # Only the tools that have a toolken.
+        ("tuned/toolken", ("add", "say")),
+    ],
+)
+def test_predictions_stand_in_the_order_of_the_queries(
+    random_model: LocalModel, setting: str, candidates: tuple[str, ...]
+) -> None:
+    queries = [query(7, "a rather long query"), query(8, "b"), query(9, "a middling one")]
+    predictions = predictor(random_model, setting).predict(queries)
+    assert [prediction.example_id for prediction in predictions] == ["e7", "e8", "e9"]
+    for prediction, (gold, _) in zip(predictions, queries, strict=True):
+        assert prediction.setting == setting
+        assert prediction.candidates == candidates
+        assert (prediction.tool, prediction.query) == (gold.tool, gold.query)
+        assert prediction.arguments_json == gold.arguments_json
+        assert prediction.error == ""
+        assert 1 <= prediction.completion_tokens <= 6
+        assert prediction.prompt_tokens > 10
+
+
+def test_only_in_context_learning_shows_demonstrations(random_model: LocalModel) -> None:
+    queries = [query(7, "q")]
+    (plain,) = predictor(random_model, "base/retrieved").predict(queries)
+    (shown,) = predictor(random_model, "base/icl").predict(queries)
+    assert shown.prompt_tokens > plain.prompt_tokens + 20
+
+
+def test_a_row_that_does_not_fit_carries_its_error(random_model: LocalModel) -> None:
+    queries = [query(7, "fits"), query(8, "far too long " * 100), query(9, "fits too")]
+    good, bad, also_good = predictor(random_model, "base/icl").predict(queries)
+    assert good.error == also_good.error == ""
+    assert bad.error.startswith("no prompt: the prompt has ")
+    assert (bad.output_text, bad.completion_tokens, bad.candidates) == ("", 0, ())
+    assert predictor(random_model, "base/icl").predict([queries[0], queries[2]]) == [
+        good,
+        also_good,
+    ]
+
+
+def test_what_is_left_out_is_counted(random_model: LocalModel) -> None:
+    (full,) = predictor(random_model, "base/icl").predict([query(7, "q")])
+    tight = dataclasses.replace(
+        random_model, max_positions=full.prompt_tokens + DECODING.max_new_tokens - 1
+    )
+    (prediction,) = predictor(tight, "base/icl").predict([query(7, "q")])
+    assert prediction.error == ""
+    assert (prediction.demonstrations_left_out, prediction.tools_left_out) == (1, 0)
+
+
+def test_a_model_without_toolkens_is_refused(random_model: LocalModel) -> None:
+    material = dataclasses.replace(MATERIAL, specs={"other": MATERIAL.specs["other"]})
+    with pytest.raises(StageInputError, match="'tuned/toolken' has no toolken of any tool"):
+        predictor(random_model, "tuned/toolken", material)
+
+
+def test_answers_need_room() -> None:
+    assert max_prompt_tokens(256, 100) == 156
+    assert max_prompt_tokens(None, 100) is None
+    with pytest.raises(ConfigError, match=r"max_new_tokens=256 leaves no room.*256 positions"):
+        max_prompt_tokens(256, 256)

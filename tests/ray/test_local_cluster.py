@@ -1,0 +1,60 @@
+"""The demo's own head: it takes no port of another, and leaves nothing behind however it ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ste_ray.stages.local_cluster import MARKER, LocalCluster
+
+_HOLD_A_HEAD = """
+import sys, time
+from ste_ray.stages.local_cluster import LocalCluster
+with LocalCluster(num_cpus=1, object_store_mb=80) as cluster:
+    print(cluster._id, cluster._folder, flush=True)
+    time.sleep(300)
+"""
+
+
+def _carriers(cluster_id: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARKER) == cluster_id:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left_when_the_starter_is_stopped(ending: signal.Signals) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLD_A_HEAD], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        cluster_id, folder = holder.stdout.readline().split()
+        assert len(_carriers(cluster_id)) >= 3
+        holder.send_signal(ending)
+        holder.wait(timeout=60)
+        deadline = time.monotonic() + 60
+        while (_carriers(cluster_id) or Path(folder).exists()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert _carriers(cluster_id) == []
+        assert not Path(folder).exists()
+    finally:
+        holder.kill()
+
+
+def test_two_clusters_plan_different_ports() -> None:
+    first, second = LocalCluster(), LocalCluster()
+    assert first.address != second.address
+    assert first.dashboard_url != second.dashboard_url
+    assert first.environment["RAY_AUTH_TOKEN"] != second.environment["RAY_AUTH_TOKEN"]

@@ -1,0 +1,112 @@
+"""The train stage on a local Ray with two workers."""
+
+import pytest
+import ray
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from ste_ray.config import Config
+from ste_ray.core.records import TrainRow
+from ste_ray.core.toolkens import toolken
+from ste_ray.errors import ConfigError, StageInputError, TrainingError
+from ste_ray.stages import train
+from ste_ray.stages.base import StageContext
+from ste_ray.store.artifacts import open_store
+from ste_ray.store.tables import write_records
+from tests.training.conftest import TOOLS, make_row
+
+SECTION = {
+    "model": {"vocab_size": 400, "hidden_size": 32, "num_heads": 2, "max_positions": 256},
+    "max_steps": 8,
+    "examples_per_step": 10,
+    "learning_rate": 0.01,
+    "max_tokens": 256,
+    "log_every": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def local_ray():
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def prepared(folder, rows, **section):
+    """Return the context of a run whose prepare stage made ``rows``, and the lines it says."""
+    store = open_store(str(folder))
+    half = len(rows) // 2
+    write_records(store, "prepare/rows/part-00000.parquet", rows[:half], TrainRow)
+    write_records(store, "prepare/rows/part-00001.parquet", rows[half:], TrainRow)
+    store.write_json("prepare/tools.json", [{"name": n, "description": n} for n in TOOLS])
+    config = Config.model_validate({"seed": 5, "train": {**SECTION, **section}})
+    said = []
+    return StageContext(config=config, store=store, progress=said.append), said
+
+
+def some_rows():
+    rows = [make_row(number) for number in range(40)]
+    rows += [make_row(number, "validation") for number in range(40, 48)]
+    long = make_row(48)
+    return [*rows, long.model_copy(update={"response": long.response * 40})]
+
+
+def test_a_run_is_trained_exported_and_counted(local_ray, tmp_path):
+    context, said = prepared(tmp_path, some_rows())
+    counts = train.run(context)
+    assert (counts["rows"], counts["validation_rows"], counts["skipped_too_long"]) == (40, 8, 1)
+    assert (counts["num_steps"], counts["num_examples"], counts["tools"]) == (8, 80, 3)
+    assert "'row048'" in context.notes[0]
+
+    metrics = context.store.read_json("train/metrics.json")
+    assert [record["step"] for record in metrics] == list(range(1, 9))
+    assert metrics[-1]["loss"] < metrics[0]["loss"]
+    assert counts["validation_loss"] == metrics[-1]["validation_loss"]
+    assert [line.split()[2] for line in said] == ["4/8", "8/8"]
+
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "train/base")
+    tuned = AutoModelForCausalLM.from_pretrained(tmp_path / "train/model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "train/model")
+    assert base.config.vocab_size == tuned.config.vocab_size - 3 == len(tokenizer) - 3
+    rows = base.get_input_embeddings().weight
+    assert not torch.equal(tuned.get_input_embeddings().weight[: len(rows)], rows)
+    assert counts["parameters"] == sum(weight.numel() for weight in tuned.parameters())
+    assert context.store.read_json("train/toolkens.json") == [
+        {
+            "tool": name,
+            "toolken": toolken(name),
+            "id": tokenizer.convert_tokens_to_ids(toolken(name)),
+        }
+        for name in TOOLS
+    ]
+
+    _check_a_second_round(tmp_path, metrics)
+
+
+def _check_a_second_round(folder, metrics):
+    """Train the same rows again from the base that was saved: the same losses, to rounding."""
+    model = {"base": str(folder / "train/base")}
+    context, _ = prepared(folder / "again", some_rows(), model=model)
+    train.run(context)
+    again = context.store.read_json("train/metrics.json")
+    losses = [[record["loss"] for record in records] for records in (metrics, again)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_an_error_in_a_worker_is_one_line(local_ray, tmp_path):
+    context, _ = prepared(tmp_path, some_rows(), learning_rate=1e30)
+    with pytest.raises(TrainingError, match=r"lower train\.learning_rate") as caught:
+        train.run(context)
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_that_are_all_too_long_are_refused_before_workers_start(local_ray, tmp_path):
+    context, _ = prepared(tmp_path, some_rows(), max_tokens=16)
+    with pytest.raises(StageInputError, match=r"max_tokens=16 .*49 are longer"):
+        train.run(context)
+
+
+def test_a_missing_base_is_refused_before_workers_start(tmp_path):
+    context, _ = prepared(tmp_path, some_rows(), model={"base": str(tmp_path / "none")})
+    with pytest.raises(ConfigError, match=r"train\.model\.base"):
+        train.run(context)
