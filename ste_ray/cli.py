@@ -179,10 +179,10 @@ def _check_before_ray(stages: Sequence[str], context: Any) -> None:
 
 
 def _run_demo(options: argparse.Namespace) -> None:
-    from ste_ray.report.model import load_report_data
     from ste_ray.report.terminal import before_after_table
     from ste_ray.resources import resource_folder
     from ste_ray.stages.demo import run_demo
+    from ste_ray.stages.reporting import write_report
     from ste_ray.store.artifacts import open_store
 
     run = options.run or "runs/demo"
@@ -192,6 +192,7 @@ def _run_demo(options: argparse.Namespace) -> None:
     load_config(file, options.overrides)
     times = run_demo(run, ["--config", file, *options.overrides], _say)
     store = open_store(run)
+    report = write_report(store)  # once more, now that the last stage's own time is known
     if options.json:
         rows = [vars(one) for one in times]
         _print_json(
@@ -203,9 +204,9 @@ def _run_demo(options: argparse.Namespace) -> None:
         memory = f"{one.peak_bytes / 2**30:.2f} GiB"
         lines.append(f"{one.stage:<10} {one.seconds:>8.1f} s {memory:>12}")
     lines.append(f"{'all':<10} {sum(one.seconds for one in times):>8.1f} s")
-    table = before_after_table(load_report_data(store))
-    report = "\n".join(lines)
-    sys.stdout.write(f"\n{table}\n\n{report}\n\nreport: {store.uri}/report.html\n")
+    table, times_table = before_after_table(report), "\n".join(lines)
+    address = store.address("report.html")
+    sys.stdout.write(f"\n{table}\n\n{times_table}\n\nreport: {address}\n")
 
 
 def _serve_teacher(options: argparse.Namespace) -> None:

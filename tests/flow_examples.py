@@ -8,23 +8,22 @@ from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Episode, Message, ToolSpec, Trial, Turn
 from ste_ray.core.trial import TrialSettings
 
-PROMPTS = PromptSet(
-    {
-        "explore_query_first": "FIRST $tools$long_term_memory",
-        "explore_query_next": "NEXT$long_term_memory",
-        "explore_long_term_memory": "MEMORY\n$queries",
-        "explore_answer": "ANSWER $tool_names $max_turns",
-        "explore_reflect": "REFLECT",
-        "observation_parse_failure": "BAD: $message",
-        "observation_withheld": "WITHHELD",
-        "judge": "JUDGE $tool|$query|$tool_name|$arguments|$observation|$final_answer",
-        "paraphrase_first": "REPHRASE $query KEEP $values",
-        "paraphrase_next": "AGAIN",
-        "act_system": "ACT",
-        "act_system_retrieved": "ACT WITH $tools",
-        "general_system": "GENERAL",
-    }
-)
+PROMPT_TEXTS = {
+    "explore_query_first": "FIRST $tools$long_term_memory",
+    "explore_query_next": "NEXT$long_term_memory",
+    "explore_long_term_memory": "MEMORY\n$queries",
+    "explore_answer": "ANSWER $tool_names $max_turns",
+    "explore_reflect": "REFLECT",
+    "observation_parse_failure": "BAD: $message",
+    "observation_withheld": "WITHHELD",
+    "judge": "JUDGE $tool|$query|$tool_name|$arguments|$observation|$final_answer",
+    "paraphrase_first": "REPHRASE $query KEEP $values",
+    "paraphrase_next": "AGAIN",
+    "act_system": "ACT",
+    "act_system_retrieved": "ACT WITH $tools",
+    "general_system": "GENERAL",
+}
+PROMPTS = PromptSet(PROMPT_TEXTS)
 SPEC = ToolSpec(
     name="add",
     description="Adds.",

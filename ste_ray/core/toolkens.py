@@ -1,8 +1,8 @@
 r"""Toolkens: the token ``<tool_NAME>`` that stands for a tool in a fine-tuned model's vocabulary.
 
-Text that people and tools write must never turn into a toolken by accident, so ``<tool_`` in it gets
-a visible backslash: ``<tool_x>`` becomes ``<tool\_x>``. Escaping what already looks escaped adds one
-more backslash, which makes the escape reversible.
+Text that people and tools write must never turn into a toolken by accident, so ``<tool_`` in it
+gets a visible backslash: ``<tool_x>`` becomes ``<tool\_x>``. Escaping what already looks escaped
+adds one more backslash, which makes the escape reversible.
 """
 
 from __future__ import annotations

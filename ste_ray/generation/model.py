@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from ste_ray.errors import StageInputError
@@ -51,7 +52,7 @@ def load_model(folder: Path, use_gpu: bool = False) -> LocalModel:
         model = AutoModelForCausalLM.from_pretrained(
             folder, use_safetensors=True, dtype=dtype, **options
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise StageInputError(
             f"cannot load the model in {str(folder)!r}: {reason}; it must be a Hugging Face folder"

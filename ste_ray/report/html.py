@@ -74,7 +74,7 @@ def _environment() -> Environment:
         outcome_label=lambda name: OUTCOME_LABELS.get(name, name),
         thousands=lambda number: f"{number:,}",
     )
-    environment.globals.update(METRICS=METRICS, dumbbell=_dumbbell, heat=_heat)
+    environment.globals.update(METRICS=METRICS, dumbbell=_dumbbell, heat_cell=_heat_cell)
     return environment
 
 
@@ -171,6 +171,11 @@ def _dumbbell(before: Proportion, after: Proportion) -> Markup:
     return plots.tag("svg", content, viewBox="0 0 100 16", role="img", class_="dumbbell")
 
 
-def _heat(count: int, row: Sequence[int]) -> int:
-    """Return the share of a row's total in percent, which sets a cell's colour."""
-    return round(100 * count / max(1, sum(row)))
+def _heat_cell(count: int, row: Sequence[int], right: bool) -> Markup:
+    """Return a cell of the confusion table, shaded by its share of the row."""
+    if not count:
+        return plots.tag("td")
+    share = round(100 * count / sum(row))
+    shade = "dense" if share >= 85 else "mid" if share >= 60 else "light"
+    kind = "hit" if right else "miss"
+    return plots.tag("td", count, class_=f"{kind} {shade}", style=f"--p:{share}%")

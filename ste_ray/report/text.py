@@ -49,7 +49,7 @@ def p_value(value: float) -> str:
 
 def duration(seconds: float) -> str:
     """Return a time span in at most two units: 4.2 s, 1 min 05 s, 2 h 10 min."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
-import ray
 
 from ste_ray.config import Config
 from ste_ray.core.effects import Flow
@@ -16,11 +15,13 @@ from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import ToolSpec
 from ste_ray.llm.client import OpenAIChat
 from ste_ray.llm.endpoint import Endpoint
+from ste_ray.runtime import journal
 from ste_ray.runtime.drive import Ports, drive
 from ste_ray.runtime.events import NullEvents
 from ste_ray.runtime.journal import SegmentJournal
 from ste_ray.store.artifacts import RunStore
 
+JOURNAL = "prepare/journal"
 Drive = Callable[[Flow[Any], str], Awaitable[Any]]
 Work = Callable[[pa.Table, "Workplace"], Awaitable[pa.Table]]
 
@@ -51,7 +52,6 @@ class Asker:
         specs: dict[str, ToolSpec],
         prompts: PromptSet,
         epoch: int,
-        recorded: list[Any],
         work: Work,
         name: str,
     ) -> None:
@@ -60,11 +60,12 @@ class Asker:
         self._config = config
         self._journal = SegmentJournal(
             store,
-            "prepare/journal",
+            JOURNAL,
             epoch=epoch,
             writer=f"{name}-{uuid4().hex[:8]}",
             flush_seconds=config.prepare.flush_seconds,
-            recorded=ray.get(recorded[0]),
+            # Read here: an object reference as argument would be lost with its owner.
+            recorded=journal.load(store, JOURNAL),
         )
         self._specs = specs
         self._prompts = prompts

@@ -66,25 +66,26 @@ def _run_job(
         lines = client.get_job_logs(job).split("\n")
         complete = lines if status in _ENDED else lines[:-1]
         for line in complete[shown:]:
-            if _worth_showing(line):
+            if line.startswith((f"{stage}:", "error:")):  # the rest is Ray announcing itself
                 progress(line)
         shown = max(shown, len(complete))
         if status in _ENDED:
             break
         time.sleep(_POLL_SECONDS)
     if status != JobStatus.SUCCEEDED:
-        raise _stage_error(client, job, stage)
+        raise _stage_error(client, job, stage, lines)
 
 
-def _worth_showing(line: str) -> bool:
-    """Ray announces itself in each job's log; what the stage says is what matters."""
-    return bool(line.strip()) and " INFO " not in line and not line.startswith("variable ")
-
-
-def _stage_error(client: JobSubmissionClient, job: str, stage: str) -> SteRayError:
+def _stage_error(
+    client: JobSubmissionClient, job: str, stage: str, lines: list[str]
+) -> SteRayError:
     # Ray folds every exit code to "failed"; the real one stands in the job's details.
     code = client.get_job_info(job).driver_exit_code
-    message = f"stage {stage} failed with exit code {code}; its last lines are above"
+    said = [line for line in lines if line.startswith("error:")] or [
+        line for line in lines if line.strip()
+    ]
+    reason = said[-1].removeprefix("error: ") if said else "it wrote nothing"
+    message = f"stage {stage} failed with exit code {code}: {reason}"
     by_code: dict[Any, type[SteRayError]] = {2: UserError, 75: TemporaryError}
     return by_code.get(code, SteRayError)(message)
 

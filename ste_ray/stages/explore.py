@@ -39,7 +39,7 @@ def run(context: StageContext) -> dict[str, Any]:
     """Explore all tools; see the module's docstring."""
     specs = context.specs
     refuse_unsafe(specs, context.config.tools.allow)
-    with open_endpoint(context) as endpoint:
+    with open_endpoint(context, "explore") as endpoint:
         context.store.write_json(
             TOOLS_PATH, [spec.model_dump(mode="json") for spec in specs.values()]
         )
@@ -51,8 +51,8 @@ def run(context: StageContext) -> dict[str, Any]:
 
 
 @contextmanager
-def open_endpoint(context: StageContext) -> Iterator[Endpoint]:
-    """Yield the endpoint to ask, checked; without one, the scripted teacher is started here.
+def open_endpoint(context: StageContext, stage: str) -> Iterator[Endpoint]:
+    """Yield the endpoint ``stage`` asks, checked; without one, the scripted teacher is started.
 
     Raises:
         EndpointError: the endpoint cannot be reached or refuses the key.
@@ -70,8 +70,8 @@ def open_endpoint(context: StageContext) -> Iterator[Endpoint]:
     )
     with running_teacher(settings, host=ray.util.get_node_ip_address()) as url:
         context.progress(
-            "no endpoint is configured (STE_LLM_BASE_URL or OPENAI_API_KEY): "
-            "the scripted teacher, a script and not a language model, plays the explorer"
+            f"{stage}: no endpoint is configured (STE_LLM_BASE_URL or OPENAI_API_KEY): "
+            "the scripted teacher, a script and not a language model, answers"
         )
         context.notes.append(SCRIPTED_NOTE)
         # The teacher serves whatever model is named; naming it keeps the records honest.

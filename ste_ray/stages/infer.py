@@ -8,7 +8,9 @@ of their own, so a stage that was cut off goes on with the queries that no part 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,9 +24,9 @@ from ste_ray.config import InferConfig
 from ste_ray.core.records import Example, Prediction, Retrieved, fingerprint
 from ste_ray.errors import StageInputError
 from ste_ray.generation.decode import Decoding
-from ste_ray.generation.model import load_model, position_limit
+from ste_ray.generation.model import LocalModel, load_model, position_limit
 from ste_ray.generation.predict import Predictor, PromptMaterial, Query, max_prompt_tokens
-from ste_ray.generation.settings import Setting, parse_settings
+from ste_ray.generation.settings import ModelName, Setting, parse_settings
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.retrieve import EXAMPLES_PATH, RETRIEVED_PATH
 from ste_ray.store.artifacts import RunStore
@@ -32,27 +34,23 @@ from ste_ray.store.tables import iter_records, read_records, write_records
 
 PREDICTIONS_PATH = "infer/predictions"
 MODEL_PATHS = {"base": "train/base", "tuned": "train/model"}
-_COMPLETE = "_complete"
 # Enough for batches of similar length, few enough to lose little when cut off.
 _DECODING_BATCHES_PER_PART = 8
 
 
 def run(context: StageContext) -> dict[str, Any]:
     """Answer the test queries in all settings; see the module's docstring."""
-    config = context.config.infer
+    config, store = context.config.infer, context.store
     settings = parse_settings(config.settings)
     for setting in settings:
-        _check_model(context.store, setting, config.max_new_tokens)
+        _check_model(store, setting, config.max_new_tokens)
     queries, material = _load(context)
     shared = ray.put(material)
-    counts = {}
-    for setting in settings:
-        marker = f"{_folder(setting)}/{_COMPLETE}"
-        if context.store.exists(marker):
-            context.progress(f"infer: {setting.name} is already complete")
-        else:
-            context.store.write_json(marker, _infer(context, setting, queries, shared))
-        counts[setting.name] = context.store.read_json(marker)
+    # Settings of the same model share its actors, because to start and load takes long.
+    for model in dict.fromkeys(setting.model for setting in settings):
+        own = [setting for setting in settings if setting.model == model]
+        _infer(context, model, own, queries, shared)
+    counts = {setting.name: store.read_json(_marker(setting)) for setting in settings}
     return {"queries": len(queries), "settings": counts}
 
 
@@ -60,38 +58,56 @@ class InferenceWorker:
     """A Ray Data actor that holds one model, answers batches and writes them down."""
 
     def __init__(
-        self, store: RunStore, setting: Setting, shared: Sequence[Any], config: InferConfig
+        self, store: RunStore, model: ModelName, shared: Sequence[Any], config: InferConfig
     ) -> None:
-        transformers_logging.disable_progress_bar()
-        torch.set_num_threads(config.threads_per_worker)
-        with TemporaryDirectory(prefix="ste-model-") as folder:
-            store.download_folder(MODEL_PATHS[setting.model], folder)
-            model = load_model(Path(folder), use_gpu=config.use_gpu)
-        decoding = Decoding(config.max_new_tokens, config.batch_size)
-        self._predictor = Predictor(model, setting, ray.get(shared[0]), decoding)
         self._store = store
-        self._setting = setting
+        self._model_path = MODEL_PATHS[model]
+        self._shared = shared
+        self._config = config
+        self._predictors: dict[str, Predictor] = {}
+
+    @cached_property
+    def _model(self) -> LocalModel:
+        # Not in the constructor: Ray hands on only the text of an error that is raised there.
+        transformers_logging.disable_progress_bar()
+        torch.set_num_threads(self._config.threads_per_worker)
+        with TemporaryDirectory(prefix="ste-model-") as folder:
+            self._store.download_folder(self._model_path, folder)
+            return load_model(Path(folder), use_gpu=self._config.use_gpu)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Answer a batch; rows are written as a part named after them, then only counted."""
-        rows = batch.to_pylist()
-        queries = [
-            (
-                Example.model_validate_json(row["example"]),
-                Retrieved.model_validate_json(row["retrieved"]),
-            )
-            for row in rows
-        ]
-        predictions = self._predictor.predict(queries)
-        # A batch that Ray repeats on another actor overwrites its own part.
-        name = fingerprint([example.example_id for example, _ in queries])
-        path = f"{_folder(self._setting)}/part-{name}.parquet"
+        """Answer parts, one a row; the predictions are written, and only counted in the result."""
+        return pa.Table.from_pylist([self._answer(row) for row in batch.to_pylist()])
+
+    def _answer(self, row: dict[str, Any]) -> dict[str, Any]:
+        (setting,) = parse_settings([row["setting"]])
+        examples = [Example.model_validate_json(text) for text in row["examples"]]
+        retrieved = [Retrieved.model_validate_json(text) for text in row["retrieved"]]
+        predictor = self._predictor(setting)
+        started = time.monotonic()
+        predictions = predictor.predict(list(zip(examples, retrieved, strict=True)))
+        seconds = time.monotonic() - started
+        # Named after its queries: repeated by Ray on another actor, a part overwrites itself.
+        name = fingerprint([example.example_id for example in examples])
+        path = f"{_folder(setting)}/part-{name}.parquet"
         write_records(self._store, path, predictions, Prediction)
-        return pa.table({"queries": [len(predictions)]})
+        return {"setting": setting.name, "queries": len(predictions), "seconds": seconds}
+
+    def _predictor(self, setting: Setting) -> Predictor:
+        if setting.name not in self._predictors:
+            decoding = Decoding(self._config.max_new_tokens, self._config.batch_size)
+            material = ray.get(self._shared[0])
+            self._predictors[setting.name] = Predictor(self._model, setting, material, decoding)
+        return self._predictors[setting.name]
 
 
 def _folder(setting: Setting) -> str:
     return f"{PREDICTIONS_PATH}/{setting.folder_name}"
+
+
+def _marker(setting: Setting) -> str:
+    """The object that says that a setting is complete, and holds its counts."""
+    return f"{_folder(setting)}/_complete"
 
 
 def _check_model(store: RunStore, setting: Setting, max_new_tokens: int) -> None:
@@ -135,32 +151,34 @@ def _load(context: StageContext) -> tuple[list[Query], PromptMaterial]:
 
 
 def _infer(
-    context: StageContext, setting: Setting, queries: Sequence[Query], shared: Any
-) -> dict[str, Any]:
+    context: StageContext,
+    model: ModelName,
+    settings: Sequence[Setting],
+    queries: Sequence[Query],
+    shared: Any,
+) -> None:
+    """Answer what is left to answer in the settings of one model, and mark them complete."""
     config, store = context.config.infer, context.store
-    done = _answered(store, setting)
-    todo = [query for query in queries if query[0].example_id not in done]
-    context.progress(f"infer: {setting.name}, {len(todo)} of {len(queries)} queries to answer")
-    started = time.monotonic()
-    num_done = len(done)
-    if todo:
-        for batch in (
-            _dataset(todo, config)
-            .map_batches(
-                InferenceWorker,
-                fn_constructor_args=(store, setting, [shared], config),
-                batch_size=_rows_per_part(len(todo), config),
-                batch_format="pyarrow",
-                compute=ray.data.ActorPoolStrategy(size=config.num_workers),
-                num_cpus=config.threads_per_worker,
-                num_gpus=1 if config.use_gpu else None,
-            )
-            .iter_batches(batch_format="pyarrow", batch_size=None)
-        ):
-            num_done += sum(batch["queries"].to_pylist())
-            context.progress(f"infer: {setting.name}, {num_done} of {len(queries)} answered")
-    seconds = time.monotonic() - started
-    return _counts(store, setting, seconds, num_timed=len(todo))
+    todo = {}
+    for setting in settings:
+        if store.exists(_marker(setting)):
+            context.progress(f"infer: {setting.name} is already complete")
+            continue
+        done = _answered(store, setting)
+        todo[setting] = [query for query in queries if query[0].example_id not in done]
+        context.progress(
+            f"infer: {setting.name}, {len(todo[setting])} of {len(queries)} queries to answer"
+        )
+    rows = [row for setting, left in todo.items() for row in _part_rows(setting, left, config)]
+    seconds, num_timed = Counter[str](), Counter[str]()
+    for result in _answer_all(rows, (store, model, [shared], config)) if rows else ():
+        name = result["setting"]
+        seconds[name] += result["seconds"]
+        num_timed[name] += result["queries"]
+        context.progress(f"infer: {name}, {num_timed[name]} answered")
+    for setting in todo:
+        timing = {"seconds": round(seconds[setting.name], 3), "queries": num_timed[setting.name]}
+        store.write_json(_marker(setting), _counts(store, setting) | {"timing": timing})
 
 
 def _answered(store: RunStore, setting: Setting) -> set[str]:
@@ -170,35 +188,43 @@ def _answered(store: RunStore, setting: Setting) -> set[str]:
     return {item.example_id for item in iter_records(store, _folder(setting), Prediction)}
 
 
-def _rows_per_part(num_queries: int, config: InferConfig) -> int:
-    share = -(-num_queries // config.num_workers)
-    return min(share, config.batch_size * _DECODING_BATCHES_PER_PART)
-
-
-def _dataset(queries: Sequence[Query], config: InferConfig) -> Any:
-    rows = [
-        {"example": example.model_dump_json(), "retrieved": retrieved.model_dump_json()}
-        for example, retrieved in queries
+def _part_rows(
+    setting: Setting, queries: Sequence[Query], config: InferConfig
+) -> list[dict[str, Any]]:
+    """Cut queries into parts, each one row of the dataset; no worker is left without one."""
+    share = -(-len(queries) // config.num_workers)
+    size = max(1, min(share, config.batch_size * _DECODING_BATCHES_PER_PART))
+    return [
+        {
+            "setting": setting.name,
+            "examples": [item.model_dump_json() for item, _ in queries[start : start + size]],
+            "retrieved": [item.model_dump_json() for _, item in queries[start : start + size]],
+        }
+        for start in range(0, len(queries), size)
     ]
-    size = _rows_per_part(len(rows), config)
-    return ray.data.from_arrow(
-        [pa.Table.from_pylist(rows[start : start + size]) for start in range(0, len(rows), size)]
-    )
 
 
-def _counts(store: RunStore, setting: Setting, seconds: float, num_timed: int) -> dict[str, Any]:
-    """Return the counts of a setting; the time is that of the last ``num_timed`` queries."""
-    totals = dict.fromkeys(
-        (
-            "queries",
-            "errors",
-            "prompt_tokens",
-            "completion_tokens",
-            "tools_left_out",
-            "demonstrations_left_out",
-        ),
-        0,
+def _answer_all(
+    rows: Sequence[dict[str, Any]],
+    worker_arguments: tuple[RunStore, ModelName, Sequence[Any], InferConfig],
+) -> Iterator[dict[str, Any]]:
+    """Yield what the workers return, a row a part, as the parts get done."""
+    config = worker_arguments[-1]
+    dataset = ray.data.from_arrow([pa.Table.from_pylist([row]) for row in rows]).map_batches(
+        InferenceWorker,
+        fn_constructor_args=worker_arguments,
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=min(config.num_workers, len(rows))),
+        num_cpus=config.threads_per_worker,
+        num_gpus=1 if config.use_gpu else None,
     )
+    for batch in dataset.iter_batches(batch_format="pyarrow", batch_size=None):
+        yield from batch.to_pylist()
+
+
+def _counts(store: RunStore, setting: Setting) -> dict[str, int]:
+    totals = Counter[str]()
     for item in iter_records(store, _folder(setting), Prediction):
         totals["queries"] += 1
         totals["errors"] += bool(item.error)
@@ -206,4 +232,4 @@ def _counts(store: RunStore, setting: Setting, seconds: float, num_timed: int) -
         totals["completion_tokens"] += item.completion_tokens
         totals["tools_left_out"] += item.tools_left_out
         totals["demonstrations_left_out"] += item.demonstrations_left_out
-    return {**totals, "seconds": round(seconds, 3), "queries_timed": num_timed}
+    return dict(totals)

@@ -25,7 +25,7 @@ from ste_ray.core.records import (
 )
 from ste_ray.errors import StageInputError
 from ste_ray.runtime import journal
-from ste_ray.stages.asking import Asker
+from ste_ray.stages.asking import JOURNAL, Asker
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.explore import EPISODES_PATH, open_endpoint
 from ste_ray.stages.preparing import (
@@ -37,7 +37,6 @@ from ste_ray.stages.preparing import (
 )
 from ste_ray.store.tables import write_records
 
-JOURNAL = "prepare/journal"
 _OUTPUTS: dict[str, type[Record]] = {
     "examples": Example,
     "rows": TrainRow,
@@ -50,9 +49,8 @@ _ROWS_PER_PART = 20_000
 def run(context: StageContext) -> dict[str, Any]:
     """Prepare the training data; see the module's docstring."""
     config, specs, prompts = context.config, context.specs, context.prompts
-    with open_endpoint(context) as endpoint:
+    with open_endpoint(context, "prepare") as endpoint:
         journal.seal(context.store, JOURNAL, context.epoch)
-        recorded = ray.put(journal.load(context.store, JOURNAL))
         asker = {
             "config": config,
             "endpoint": endpoint,
@@ -60,7 +58,6 @@ def run(context: StageContext) -> dict[str, Any]:
             "specs": specs,
             "prompts": prompts,
             "epoch": context.epoch,
-            "recorded": [recorded],
         }
         pool = ray.data.ActorPoolStrategy(size=config.prepare.num_workers)
         episodes = ray.data.read_parquet(

@@ -1,7 +1,7 @@
 """The train stage on Ray Train: fine-tune a base model, with one toolken a tool, under FSDP2.
 
-Input: ``prepare/rows`` and ``prepare/tools.json``. Output: ``train/base`` (the model before, without
-toolkens) and ``train/model`` (after), both Hugging Face folders; ``train/toolkens.json``,
+Input: ``prepare/rows`` and ``prepare/tools.json``. Output: ``train/base`` (the model before,
+without toolkens) and ``train/model`` (after), both Hugging Face folders; ``train/toolkens.json``,
 ``train/metrics.json`` (one record a step) and ``train/tokenised``. A stage that was cut off starts
 anew.
 """

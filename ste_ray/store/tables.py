@@ -38,7 +38,8 @@ def write_records(store: RunStore, path: str, records: Iterable[R], model: type[
     buffer = io.BytesIO()
     num_records = 0
     remaining = iter(records)
-    with pq.ParquetWriter(buffer, arrow_schema(model), compression="zstd") as writer:
+    schema = arrow_schema(model)
+    with pq.ParquetWriter(buffer, schema, compression="zstd", write_page_checksum=True) as writer:
         while chunk := list(itertools.islice(remaining, _ROW_GROUP_ROWS)):
             writer.write_table(to_table(chunk, model))
             num_records += len(chunk)
@@ -155,7 +156,7 @@ def _parts(store: RunStore, path: str) -> list[str]:
 
 def _open_parquet(data: bytes, source: str) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(pa.BufferReader(data))
+        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(source, error) from error
 

@@ -1,8 +1,9 @@
 """Strict check of a call's arguments against the tool's JSON Schema, with refusals that teach.
 
-A refusal names each wrong argument, what was given and what is expected. Properties that the schema
-does not list are refused unless it says otherwise, although plain JSON Schema would let them pass: a
-misspelt optional argument must not vanish silently. Nothing is fetched, coerced or filled in.
+A refusal names each wrong argument, what was given and what is expected. Properties that the
+schema does not list are refused unless it says otherwise, although plain JSON Schema would let them
+pass: a misspelt optional argument must not vanish silently. Nothing is fetched, coerced or
+filled in.
 """
 
 from __future__ import annotations
@@ -59,11 +60,9 @@ class ArgumentCheck:
 
     def _unknown(self, arguments: Mapping[str, Any]) -> list[str]:
         known = ", ".join(repr(name) for name in self._properties) or "no arguments"
-        return [
-            f"unknown argument {name!r}; the tool takes {known}"
-            for name in sorted(arguments)
-            if name not in self._properties
-        ]
+        unknown = [_shown(repr(name)) for name in sorted(arguments) if name not in self._properties]
+        noun = "argument" if len(unknown) == 1 else "arguments"
+        return [f"unknown {noun} {', '.join(unknown)}; the tool takes {known}"]
 
     def _missing(self, arguments: Mapping[str, Any]) -> list[str]:
         return [

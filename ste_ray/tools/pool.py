@@ -1,9 +1,9 @@
 """A pool of killable worker processes that call Python functions with a time and memory limit.
 
 In-process functions cannot be stopped; a process can. Workers start when first needed and are used
-again while warm. One that takes too long, dies, or whose call is cancelled is killed with all that it
-started, and the next call gets a new one. State that a function leaves behind (globals, files in its
-folder) is seen by later calls on the same worker.
+again while warm. One that takes too long, dies, or whose call is cancelled is killed with all that
+it started, and the next call gets a new one. State that a function leaves behind (globals, files in
+its folder) is seen by later calls.
 """
 
 from __future__ import annotations
@@ -124,8 +124,7 @@ class WorkerPool:
         return None
 
     async def _take_worker(self) -> WorkerProcess:
-        if self._closed:
-            raise RuntimeError("the worker pool is closed")
+        self._require_open()
         while self._idle:
             worker = self._idle.pop()
             if worker.alive:
@@ -140,10 +139,16 @@ class WorkerPool:
                 f"cannot start a process for tools: {error}; free memory or processes, run again"
             ) from None
         self._workers.add(worker)
-        if self._closed:  # while it was starting
+        try:
+            self._require_open()  # it may have been closed meanwhile
+        except RuntimeError:
             await self._discard(worker)
-            raise RuntimeError("the worker pool is closed")
+            raise
         return worker
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("the worker pool is closed")
 
     async def _discard(self, worker: WorkerProcess) -> None:
         worker.kill()  # first and without waiting: this may run in a cancelled task

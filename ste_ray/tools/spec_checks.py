@@ -1,4 +1,4 @@
-"""What one tool specification must fulfil; each refusal names the file, the field and the remedy."""
+"""What one tool specification must fulfil; a refusal names the file, the field and the remedy."""
 
 from __future__ import annotations
 
@@ -150,7 +150,8 @@ def _check_examples(spec: ToolSpec) -> None:
 
 
 def _explain(error: ValidationError) -> str:
-    problem = error.errors()[0]
+    # A misspelt field is unknown and leaves another one missing: the former tells more.
+    problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]]
     field = "".join(parts).removeprefix(".")
     if problem["type"] == "extra_forbidden":

@@ -1,10 +1,10 @@
 """A worker process: calls Python functions on request until its standard input ends.
 
-Run as ``python -m ste_ray.tools.worker PARENT_PID MEMORY_MB`` by ``WorkerProcess``. A request is one
-line of JSON: ``{"target": "module:function", "max_chars": 2000}`` imports a function, with
-``"arguments"`` it is called too. A reply is one line of JSON, ``{"status", "chars", "bytes"}``, followed by
-that many bytes of UTF-8 text. The text is cut here, so that a huge result never crosses the pipe;
-``chars`` is its length before the cut.
+Run as ``python -m ste_ray.tools.worker PARENT_PID MEMORY_MB`` by ``WorkerProcess``. A request is
+one line of JSON: ``{"target": "module:function", "max_chars": 2000}`` imports a function, with
+``"arguments"`` it is called too. A reply is one line of JSON, ``{"status", "chars", "bytes"}``,
+followed by that many bytes of UTF-8 text. The text is cut here, so that a huge result never crosses
+the pipe; ``chars`` is its length before the cut.
 
 What tools print goes nowhere and what they read is empty: the two pipes of the protocol are moved
 away from standard input and output before the first tool is imported. On Linux the process and all
@@ -13,16 +13,15 @@ that it started (unless put into another session) die with the parent, however t
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import ctypes
 import importlib
-import inspect
 import json
 import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import IO, Any
 
 from ste_ray.tools.errors import ToolError
@@ -33,7 +32,8 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Serve requests until standard input ends."""
     parent_pid, memory_mb = int(sys.argv[1]), int(sys.argv[2])
-    _die_with(parent_pid, signal.SIGKILL)
+    if not _die_with(parent_pid, signal.SIGKILL):
+        os._exit(1)
     _guard_group()
     _limit(memory_mb)
     requests, replies = _take_pipes()
@@ -45,13 +45,11 @@ def main() -> None:
     os._exit(0)  # threads that a tool has left behind must not keep the process
 
 
-def _die_with(parent_pid: int, death_signal: signal.Signals) -> None:
-    """Have the kernel send ``death_signal`` when the parent dies, also if it is dead already."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
-    if os.getppid() != parent_pid:
-        os.killpg(0, signal.SIGKILL)
+def _die_with(parent_pid: int, death_signal: signal.Signals) -> bool:
+    """Have the kernel send ``death_signal`` when the parent dies; False if it is dead already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
+    return os.getppid() == parent_pid
 
 
 def _guard_group() -> None:
@@ -69,9 +67,12 @@ def _guard_group() -> None:
         return
     # Open pipes would hide the worker's end from the parent.
     os.closerange(0, 3)
-    _die_with(worker_pid, signal.SIGTERM)
-    signal.sigwait({signal.SIGTERM})
-    os.killpg(0, signal.SIGKILL)
+    if _die_with(worker_pid, signal.SIGTERM):
+        signal.sigwait({signal.SIGTERM})
+    # By its id: should the worker not lead a group, then nothing happens to the one it is in.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(worker_pid, signal.SIGKILL)
+    os._exit(0)
 
 
 def _limit(memory_mb: int) -> None:
@@ -101,8 +102,8 @@ def _serve(
         if "arguments" not in request:
             return "ok", ""
         value = functions[target](**request["arguments"])
-        if inspect.iscoroutine(value):
-            value = asyncio.run(value)
+        if isinstance(value, Coroutine):
+            value = _await(value)
         return "ok", _render(value)
     except ToolError as error:
         return "error", str(error) or "the tool failed"
@@ -118,6 +119,12 @@ def _load(target: str) -> Callable[..., Any]:
     if not callable(function):
         raise TypeError(f"{target!r} is no function but {type(function).__name__}")
     return function  # type: ignore[no-any-return]
+
+
+def _await(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    import asyncio  # takes longer than the start of the whole worker, and few tools need it
+
+    return asyncio.run(coroutine)
 
 
 def _render(value: Any) -> str:

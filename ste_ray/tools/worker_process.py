@@ -8,6 +8,7 @@ modules are found.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -123,10 +124,8 @@ class WorkerProcess:
     def kill(self) -> None:
         """Kill the process and its group, at once; ``wait`` sees it off."""
         if self.alive:
-            try:
+            with contextlib.suppress(ProcessLookupError):  # dead, and not yet seen to be
                 os.killpg(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # dead, and not yet seen to be
         for descriptor in (0, 1):
             pipe = self._transport.get_pipe_transport(descriptor)
             if pipe is not None:

@@ -1,8 +1,8 @@
 """Training rows as token ids, and micro-batches of them as tensors.
 
-Labels are the response and the end-of-sequence token alone. Micro-batches are padded on the right and
-carry no attention mask: under causal attention no real token sees the padding to its right, and the
-attention kernel without a mask is the fastest. ``label_mask`` goes to the model as
+Labels are the response and the end-of-sequence token alone. Micro-batches are padded on the right
+and carry no attention mask: under causal attention no real token sees the padding to its right, and
+the attention kernel without a mask is the fastest. ``label_mask`` goes to the model as
 ``logits_to_keep=``, so that the head runs on the label positions alone.
 """
 

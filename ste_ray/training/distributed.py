@@ -33,8 +33,8 @@ def training_device(use_gpu: bool) -> torch.device:
 def shard_model(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
     """Move the model to ``device`` and, in a process group, shard it with FSDP2.
 
-    Each layer is a group of its own; embeddings, last norm and head make up the root's, because tied
-    embeddings cannot lie in two groups. All ranks must come with the same weights.
+    Each layer is a group of its own; embeddings, last norm and head make up the root's, because
+    tied embeddings cannot lie in two groups. All ranks must come with the same weights.
     """
     model.to(device)
     if not dist.is_initialized():

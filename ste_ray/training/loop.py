@@ -1,8 +1,8 @@
 """The training loop: plain torch, on one process or sharded over several by FSDP2.
 
-The loss of a step is the sum of the cross entropy at all its label positions over all ranks, divided
-by their number. That number comes from the batch plan, so neither the number of ranks nor the size
-of micro-batches changes the loss or the gradient.
+The loss of a step is the sum of the cross entropy at all its label positions over all ranks,
+divided by their number. That number comes from the batch plan, so neither the number of ranks nor
+the size of micro-batches changes the loss or the gradient.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class Trainer:
             batch = collate([self._rows[number] for number in numbers], self._pad_id)
             loss_sum = self._loss_sum(batch.to(self._device))
             # FSDP takes the mean of the ranks' gradients, and the sum is wanted.
-            (loss_sum * (num_ranks() / label_tokens)).backward()
+            torch.autograd.backward(loss_sum * (num_ranks() / label_tokens))
             total += float(loss_sum.detach())
         return sum_over_ranks(total, self._device) / label_tokens
 

@@ -66,8 +66,8 @@ def load_model(base: str) -> PreTrainedModel:
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(
-            f"cannot load train.model.base={base!r}: {reason}; give a folder or hub name of a causal"
-            " language model with weights in safetensors"
+            f"cannot load train.model.base={base!r}: {reason}; give a folder or hub name of a"
+            " causal language model with weights in safetensors"
         ) from None
 
 
@@ -81,8 +81,8 @@ def check_positions(model: PreTrainedModel, max_tokens: int) -> None:
     limit: int | None = getattr(config, "max_position_embeddings", None)
     if limit is not None and max_tokens > limit:
         raise ConfigError(
-            f"train.max_tokens={max_tokens!r} exceeds the {limit!r} positions of the model; lower it"
-            " or, for a model built here, raise train.model.max_positions"
+            f"train.max_tokens={max_tokens!r} exceeds the {limit!r} positions of the model; lower"
+            " it or, for a model built here, raise train.model.max_positions"
         )
 
 

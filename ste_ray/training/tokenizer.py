@@ -1,11 +1,11 @@
 """Tokenizers: a small one trained on the spot, or the one that belongs to a base model.
 
 The small one is a BPE over ASCII that falls back to bytes for everything else, so that any text
-survives a round trip. (In the usual byte-level alphabet, an added token such as ``<tool_Größe>`` does
-not: its letters are taken for bytes when it is decoded.) Before merging, text is cut into runs of
-letters, JSON punctuation such as ``{"`` and ``": "``, and single other characters. A space is always
-its own token and so is a digit: a value is then cut alike wherever it stands, which lets a small
-model copy it from the query into the call.
+survives a round trip. (In the usual byte-level alphabet, an added token such as ``<tool_Größe>``
+does not: its letters are taken for bytes when it is decoded.) Before merging, text is cut into runs
+of letters, JSON punctuation such as ``{"`` and ``": "``, and single other characters. A space is
+always its own token and so is a digit: a value is then cut alike wherever it stands, which lets a
+small model copy it from the query into the call.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ def load_tokenizer(base: str) -> PreTrainedTokenizerFast:
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(
-            f"cannot load the tokenizer of train.model.base={base!r}: {reason}; give a folder or hub"
-            " name with a Hugging Face tokenizer"
+            f"cannot load the tokenizer of train.model.base={base!r}: {reason}; give a folder"
+            " or hub name with a Hugging Face tokenizer"
         ) from None
     if tokenizer.eos_token_id is None:
         raise ConfigError(

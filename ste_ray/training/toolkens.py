@@ -1,8 +1,8 @@
 """Adds one token a tool to a tokenizer and one row a token to the model's embeddings.
 
-New rows start as the mean of the sub-tokens of the tool's name, which is far better than random rows
-when there is little data. Everything is deterministic, so that all ranks that start from the same
-base get the same rows; it must happen before the model is sharded.
+New rows start as the mean of the sub-tokens of the tool's name, which is far better than random
+rows when there is little data. Everything is deterministic, so that all ranks that start from the
+same base get the same rows; it must happen before the model is sharded.
 """
 
 from __future__ import annotations

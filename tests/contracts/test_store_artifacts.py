@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -379,6 +381,15 @@ def test_refusals_of_the_server(
     with pytest.raises(kind, match=rf"{code}: told so") as caught:
         store.write_bytes("a", b"x")
     assert type(caught.value) is kind
+
+
+def test_local_runs_do_not_load_boto3(tmp_path: Path) -> None:
+    program = (
+        "import sys; from ste_ray.store.artifacts import open_store;"
+        "open_store(sys.argv[1]).write_bytes('a', b'x'); print('boto3' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_tests_cannot_leave_this_machine() -> None:

@@ -75,7 +75,7 @@ def test_a_silent_owner_is_replaced_and_learns_it(store: RunStore) -> None:
     clock.seconds += 1
     with lock(store, "second", clock) as second:
         assert second.epoch == 2
-        with pytest.raises(RunLockedError, match="lost its run.*'second'"):
+        with pytest.raises(RunLockedError, match=r"lost its run.*'second'"):
             first.check()
         assert first.lost
         first.release()
@@ -251,9 +251,14 @@ def test_an_answer_of_no_though_written_is_an_acquisition(
 
 def test_a_release_that_fails_does_not_hide_what_went_wrong(store: RunStore) -> None:
     unreliable = flaky(store)
-    with pytest.raises(ZeroDivisionError), lock(unreliable, "explore"):
-        unreliable.lose_answers = True
-        raise ZeroDivisionError
+
+    def work() -> None:
+        with lock(unreliable, "explore"):
+            unreliable.lose_answers = True
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
 
 
 def test_a_lock_that_is_not_held(store: RunStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from ste_ray.config import Config, ExploreConfig
 from ste_ray.core.records import fingerprint
 from ste_ray.errors import EndpointError, RunConflictError, StageInputError, SteRayError
-from ste_ray.store.artifacts import RunStore
+from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.manifest import (
     StageFailure,
     StageManifest,
@@ -91,7 +92,7 @@ def test_other_inputs_are_a_conflict(store: RunStore) -> None:
 
 def test_many_differences_are_cut(store: RunStore) -> None:
     begin(store, {f"key{n}": "x" * 500 for n in range(9)})
-    with pytest.raises(RunConflictError, match="key2 was .* and 6 more") as caught:
+    with pytest.raises(RunConflictError, match=r"key2 was .* and 6 more") as caught:
         begin(store, {f"key{n}": "y" * 500 for n in range(9)})
     assert len(str(caught.value)) < 900
 
@@ -132,7 +133,8 @@ def test_what_counts_for_a_fingerprint(change: dict[str, Any], same: bool) -> No
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"stage": "explore"}'])
-def test_damaged_manifests_are_named(store: RunStore, content: bytes) -> None:
+def test_damaged_manifests_are_named(tmp_path: Path, content: bytes) -> None:
+    store = open_store(str(tmp_path))
     store.write_bytes("explore/manifest.json", content)
     with pytest.raises(StageInputError, match=r"explore/manifest\.json'") as caught:
         begin(store)

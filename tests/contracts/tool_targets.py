@@ -23,10 +23,15 @@ def process_id():
 
 def sleep(seconds, pid_file=""):
     if pid_file:
-        with open(pid_file, "w") as file:
-            file.write(str(os.getpid()))
+        _write_whole(pid_file, str(os.getpid()))
     time.sleep(seconds)
     return "awake"
+
+
+def _write_whole(path, text):
+    with open(path + ".new", "w") as file:
+        file.write(text)
+    os.rename(path + ".new", path)
 
 
 def hold_the_interpreter(seconds):
@@ -36,9 +41,7 @@ def hold_the_interpreter(seconds):
 
 def sleep_with_grandchild(seconds, pid_file):
     child = subprocess.Popen(["sleep", "600"])
-    with open(pid_file + ".new", "w") as file:
-        file.write(f"{os.getpid()} {child.pid}")
-    os.rename(pid_file + ".new", pid_file)
+    _write_whole(pid_file, f"{os.getpid()} {child.pid}")
     time.sleep(seconds)
 
 

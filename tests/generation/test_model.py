@@ -87,6 +87,12 @@ def test_missing_files_are_refused(folder: Path, name: str) -> None:
         load_model(folder)
 
 
+def test_damaged_weights_are_refused(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(StageInputError, match="cannot load the model in"):
+        load_model(folder)
+
+
 def test_pickled_weights_are_refused(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     torch.save({}, folder / "pytorch_model.bin")

@@ -1,13 +1,12 @@
-"""A headless Chromium, driven over its DevTools protocol: what a reader's browser does with a page."""
+"""A headless Chromium, driven over its DevTools protocol: what a reader's browser does."""
 
 from __future__ import annotations
 
-import base64
 import itertools
 import subprocess
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,20 +79,13 @@ class Page:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    async def screenshot(self, path: Path, whole: bool = True) -> None:
-        shot = await self.send("Page.captureScreenshot", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(shot["data"]))
-
 
 @asynccontextmanager
 async def opened(
     executable: str, url: str, profile: Path, width: int, dark: bool = False
 ) -> AsyncIterator[Page]:
     """Open ``url`` in a browser of its own with an empty profile, and end it afterwards."""
-    command = [executable, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-    browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        port = _debugging_port(profile, browser)
+    with _running(executable, profile) as port:
         async with aiohttp.ClientSession() as session:
             async with session.get(f"http://127.0.0.1:{port}/json/list") as response:
                 tabs = await response.json()
@@ -102,6 +94,15 @@ async def opened(
                 page = Page(socket)
                 await page.open(url, width, dark)
                 yield page
+
+
+@contextmanager
+def _running(executable: str, profile: Path) -> Iterator[int]:
+    """Yield the debugging port of a browser that ends with the context."""
+    command = [executable, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+    browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield _debugging_port(profile, browser)
     finally:
         browser.terminate()
         browser.wait(timeout=30)

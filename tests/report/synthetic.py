@@ -8,6 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ste_ray.config import EvaluateConfig
 from ste_ray.core.records import (
     Episode,
     Example,
@@ -15,12 +16,15 @@ from ste_ray.core.records import (
     LedgerEntry,
     Message,
     Prediction,
+    Score,
     ToolSpec,
     Trial,
     Turn,
     canonical_json,
     fingerprint,
 )
+from ste_ray.report.model import EvaluationSummary
+from ste_ray.stages.evaluate import summarise_settings
 
 TOOLS = (
     "add_date", "airport", "airports_by_city", "amount_words_mxn_en", "amount_words_mxn_es",
@@ -346,3 +350,7 @@ def manifests() -> dict[str, dict[str, Any]]:
         }
         started += length
     return made
+
+
+def summary_of(by_setting: Mapping[str, Sequence[Score]]) -> EvaluationSummary:
+    return summarise_settings(by_setting, EvaluateConfig(num_bootstrap=200), seed=0)

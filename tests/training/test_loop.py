@@ -31,16 +31,26 @@ CONFIG = TrainConfig(
 )
 
 
-def make_trainer(tokenizer, rows, model_config, config=CONFIG, tied=True):
-    tokenizer = copy.deepcopy(tokenizer)  # the caller's stays without toolkens
-    model = build_model(model_config, tokenizer, seed=0)
+def make_model(tokenizer, tied=True):
+    """Return a model with toolkens and its tokenizer; the given tokenizer stays as it is."""
+    tokenizer = copy.deepcopy(tokenizer)
+    model = build_model(MODEL_CONFIG, tokenizer, seed=0)
     if not tied:
         model.config.tie_word_embeddings = False
         model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach() * 2)
     add_toolkens(model, tokenizer, TOOLS)
+    return shard_model(model, CPU), tokenizer
+
+
+def make_trainer(tokenizer, rows, config=CONFIG, tied=True):
+    model, tokenizer = make_model(tokenizer, tied)
+    return trainer_of(model, tokenizer, rows, config)
+
+
+def trainer_of(model, tokenizer, rows, config=CONFIG):
     tokenised = [tokenise(row, tokenizer) for row in rows]
     return Trainer(
-        shard_model(model, CPU),
+        model,
         rows=tokenised[:50],
         validation_rows=tokenised[50:],
         config=config,
@@ -60,7 +70,7 @@ def figures(records):
     return [(r.loss, r.grad_norm, r.validation_loss or 0.0) for r in records]
 
 
-def two_ranks(rank, port, folder, tokenizer, rows, model_config):
+def two_ranks(rank, port, folder, tokenizer, rows):
     torch.set_num_threads(1)
     os.environ.update(
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE="2"
@@ -69,11 +79,11 @@ def two_ranks(rank, port, folder, tokenizer, rows, model_config):
     batch = collate([tokenise(row, tokenizer) for row in rows[:3]], tokenizer.pad_token_id)
     results = {}
     for tied in (True, False):
-        trainer = make_trainer(tokenizer, rows, model_config, tied=tied)
-        records, _ = run(trainer)
-        export_model(trainer._model, tokenizer, folder / f"tied-{tied}")
+        model, with_toolkens = make_model(tokenizer, tied)
+        records, _ = run(trainer_of(model, with_toolkens, rows))
+        export_model(model, with_toolkens, folder / f"tied-{tied}")
         with torch.no_grad():
-            logits = trainer._model(input_ids=batch.input_ids).logits
+            logits = model(input_ids=batch.input_ids).logits
         results[tied] = (figures(records), batch.input_ids, logits)
     torch.save(results, folder / f"rank{rank}.pt")
     dist.destroy_process_group()
@@ -87,7 +97,7 @@ def of_two_ranks(tmp_path_factory, texts, train_rows):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     tokenizer = train_tokenizer(texts, vocab_size=400, max_positions=256)
-    mp.spawn(two_ranks, (port, folder, tokenizer, train_rows, MODEL_CONFIG), nprocs=2)
+    mp.spawn(two_ranks, (port, folder, tokenizer, train_rows), nprocs=2)
     return folder
 
 
@@ -95,7 +105,7 @@ def of_two_ranks(tmp_path_factory, texts, train_rows):
 def test_two_sharded_ranks_train_like_one_process(of_two_ranks, tokenizer, train_rows, tied):
     ranks = [torch.load(of_two_ranks / f"rank{rank}.pt")[tied][0] for rank in (0, 1)]
     assert ranks[0] == ranks[1]
-    expected, _ = run(make_trainer(tokenizer, train_rows, MODEL_CONFIG, tied=tied))
+    expected, _ = run(make_trainer(tokenizer, train_rows, tied=tied))
     assert expected[-1].loss < expected[0].loss
     torch.testing.assert_close(
         torch.tensor(ranks[0]), torch.tensor(figures(expected)), atol=1e-5, rtol=1e-5
@@ -114,24 +124,25 @@ def test_the_export_of_two_ranks_loads_plainly_and_gives_their_logits(
     assert type(model).__name__ == "LlamaForCausalLM"
     assert model.config.use_cache
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
-    assert AutoTokenizer.from_pretrained(folder).get_vocab() == tokenizer.get_vocab()
+    assert AutoTokenizer.from_pretrained(folder).get_vocab() == make_model(tokenizer)[1].get_vocab()
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
     assert (head.weight.data_ptr() == embeddings.weight.data_ptr()) is tied
     with torch.no_grad():
         torch.testing.assert_close(model(input_ids=input_ids).logits, logits)
 
 
-def test_the_size_of_micro_batches_changes_nothing(tokenizer, train_rows, model_config):
+def test_the_size_of_micro_batches_changes_nothing(tokenizer, train_rows):
     by_size = []
     for batch_tokens in (64, 4096):
         config = CONFIG.model_copy(update={"batch_tokens": batch_tokens})
-        records, _ = run(make_trainer(tokenizer, train_rows, model_config, config))
+        records, _ = run(make_trainer(tokenizer, train_rows, config))
         by_size.append(torch.tensor(figures(records)))
     torch.testing.assert_close(by_size[0], by_size[1], atol=1e-5, rtol=1e-5)
 
 
-def test_the_loss_is_that_of_the_model_itself(tokenizer, train_rows, model_config):
-    trainer = make_trainer(tokenizer, train_rows, model_config)
+def test_the_loss_is_that_of_the_model_itself(tokenizer, train_rows):
+    model, tokenizer = make_model(tokenizer)
+    trainer = trainer_of(model, tokenizer, train_rows)
     rows = [tokenise(train_rows[number], tokenizer) for number in trainer.plan.rows_of_step(0)]
     total, count = 0.0, 0
     for row in rows:
@@ -139,7 +150,7 @@ def test_the_loss_is_that_of_the_model_itself(tokenizer, train_rows, model_confi
         labels = ids.clone()
         labels[0, : row.prompt_tokens] = -100
         with torch.no_grad():
-            total += trainer._model(input_ids=ids, labels=labels).loss.item() * row.label_tokens
+            total += model(input_ids=ids, labels=labels).loss.item() * row.label_tokens
         count += row.label_tokens
     record = trainer.train_step(0)
     assert record.loss == pytest.approx(total / count, abs=1e-5)
@@ -150,9 +161,9 @@ def test_the_loss_is_that_of_the_model_itself(tokenizer, train_rows, model_confi
     assert 0 <= record.padded_share < 0.5
 
 
-def test_training_learns_and_sums_up(tokenizer, train_rows, model_config):
+def test_training_learns_and_sums_up(tokenizer, train_rows):
     config = CONFIG.model_copy(update={"max_steps": 30, "examples_per_step": 10})
-    records, summary = run(make_trainer(tokenizer, train_rows, model_config, config))
+    records, summary = run(make_trainer(tokenizer, train_rows, config))
     assert summary.train_loss < 0.6 * records[0].loss
     assert summary.validation_loss == records[-1].validation_loss
     assert summary.validation_loss < 0.7 * records[0].loss
@@ -161,30 +172,31 @@ def test_training_learns_and_sums_up(tokenizer, train_rows, model_config):
     assert [record.step for record in records] == list(range(1, 31))
 
 
-def test_the_same_seed_gives_the_same_training(tokenizer, train_rows, model_config):
-    first, _ = run(make_trainer(tokenizer, train_rows, model_config))
-    again, _ = run(make_trainer(tokenizer, train_rows, model_config))
+def test_the_same_seed_gives_the_same_training(tokenizer, train_rows):
+    first, _ = run(make_trainer(tokenizer, train_rows))
+    again, _ = run(make_trainer(tokenizer, train_rows))
     assert figures(first) == figures(again)
 
 
-def test_a_loss_that_is_no_number_names_step_and_rows(tokenizer, train_rows, model_config):
-    trainer = make_trainer(tokenizer, train_rows, model_config)
+def test_a_loss_that_is_no_number_names_step_and_rows(tokenizer, train_rows):
+    model, tokenizer = make_model(tokenizer)
+    trainer = trainer_of(model, tokenizer, train_rows)
     trainer.train_step(0)
     with torch.no_grad():
-        trainer._model.get_input_embeddings().weight[:] = float("nan")
+        model.get_input_embeddings().weight[:] = float("nan")
     with pytest.raises(TrainingError, match=r"loss is nan at step 2 of 6 \(rows row\d+, row"):
         trainer.train_step(1)
 
 
-def test_validation_without_rows_is_no_number(tokenizer, train_rows, model_config):
-    trainer = make_trainer(tokenizer, train_rows[:50], model_config)
+def test_validation_without_rows_is_no_number(tokenizer, train_rows):
+    trainer = make_trainer(tokenizer, train_rows[:50])
     assert trainer.validation_loss() is None
     assert trainer.train_step(0, validate=True).validation_loss is None
 
 
-def test_no_rows_are_refused(tokenizer, model_config):
+def test_no_rows_are_refused(tokenizer):
     with pytest.raises(TrainingError, match="no row"):
-        make_trainer(tokenizer, [], model_config)
+        make_trainer(tokenizer, [])
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero():
@@ -197,7 +209,7 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
     assert learning_rate(0, 1, 2.0, 0.0) == 2.0
 
 
-def test_weights_that_explode_stop_training(tokenizer, train_rows, model_config):
+def test_weights_that_explode_stop_training(tokenizer, train_rows):
     config = CONFIG.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(TrainingError, match=r"lower train\.learning_rate"):
-        run(make_trainer(tokenizer, train_rows, model_config, config))
+        run(make_trainer(tokenizer, train_rows, config))

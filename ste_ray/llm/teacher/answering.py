@@ -1,4 +1,4 @@
-"""Answers a request by calling the tool: first guess, correction after an error, final answer.
+"""Answers a request by calling the tool: first guess, correction, final answer.
 
 Arguments are read from the request's text. What a call's error says decides how the next one differs;
 when nothing is left to try, the answer says so.
@@ -15,11 +15,14 @@ from ste_ray.llm.teacher.concluding import failure_answer, success_answer
 from ste_ray.llm.teacher.conversation import Conversation, Round
 from ste_ray.llm.teacher.error_reading import is_error
 from ste_ray.llm.teacher.filling import fill
-from ste_ray.llm.teacher.lessons import Lessons, as_type, learn, ranked_forms
+from ste_ray.llm.teacher.lessons import Lessons, as_type, learn, ranked_forms, shown_value
 from ste_ray.llm.teacher.lexicon import kind_of
 from ste_ray.llm.teacher.schema import Parameter, Tool
 
 _MAX_COMBINATIONS = 64
+_MAX_PLACES = 4096
+_HASTE = 0.18  # how often a first guess sends a number as text
+_FORGETTING = 0.2  # how often a first guess leaves the lessons aside
 _FIRST_THOUGHTS = (
     "The request holds what the call needs, so I call the tool with it.",
     "I need the tool's result for these values.",
@@ -43,7 +46,7 @@ def answer(conversation: Conversation, rng: random.Random) -> str:
     current = conversation.rounds[-1]
     tool = conversation.tools[-1]
     last = current.calls[-1].observation if current.calls else None
-    if last is not None and not is_error(last):
+    if last is not None and not is_error(last) and not _missed(tool, current, last):
         return _final("I now know the answer", success_answer(current.request, last, rng))
     arguments = None
     if current.num_observations < current.max_turns:
@@ -55,6 +58,20 @@ def answer(conversation: Conversation, rng: random.Random) -> str:
     return f"Thought: {thought}\nAction: {tool.name}\nAction Input: {text}\n"
 
 
+def _missed(tool: Tool, current: Round, observation: str) -> bool:
+    """Whether a result is about something else than was asked for: kilometres instead of miles."""
+    found = fill(tool, current.request)
+    for parameter in tool.parameters:
+        shown = shown_value(parameter, tool, observation)
+        wanted = found.get(parameter.name)
+        if shown is None or wanted is None:
+            continue
+        forms = {str(form).lower() for form in wanted.value.forms}
+        if not forms & {str(form).lower() for form in shown.forms if isinstance(form, str)}:
+            return True
+    return False
+
+
 def _final(thought: str, text: str) -> str:
     return f"Thought: {thought}\nFinal Answer: {text}"
 
@@ -64,11 +81,13 @@ def next_arguments(
 ) -> dict[str, Any] | None:
     """Return the likeliest arguments that have not been tried, or None when all have been."""
     found = fill(tool, current.request)
+    forgets = not current.calls and rng.random() < _FORGETTING
+    known = Lessons() if forgets else lessons
     names: list[str] = []
     choices: list[list[Any]] = []
     for parameter in tool.parameters:
         if parameter.name in found:
-            forms = ranked_forms(found[parameter.name].value, parameter, lessons)
+            forms = ranked_forms(found[parameter.name].value, parameter, known)
         else:
             forms = _without_value(parameter, tool, lessons)
         if forms:
@@ -76,12 +95,32 @@ def next_arguments(
             choices.append(forms)
         elif parameter.required:
             return None
+    if not current.calls:
+        choices = [
+            _hasty(forms, name, lessons, rng) for name, forms in zip(names, choices, strict=True)
+        ]
     tried = [call.arguments for call in current.calls]
-    for values in _combinations(names, choices, lessons):
+    blamed = {name for call, name in lessons.blamed if call in current.calls}
+    if lessons.unexplained:
+        blamed = set()
+    for values in _combinations(names, choices, blamed):
         arguments = dict(zip(names, values, strict=True))
         if arguments not in tried and arguments not in lessons.failed:
             return arguments
     return None
+
+
+def _hasty(forms: list[Any], name: str, lessons: Lessons, rng: random.Random) -> list[Any]:
+    """Return the forms of a first guess: now and then a number is sent as text, as models do.
+
+    Once that has been refused in the conversation it does not happen again.
+    """
+    first = forms[0]
+    plain = isinstance(first, int | float) and not isinstance(first, bool)
+    seen = any(isinstance(item, str) for item in lessons.refused.get(name, ()))
+    if plain and not seen and rng.random() < _HASTE:
+        return [str(first), *forms]
+    return forms
 
 
 def _without_value(parameter: Parameter, tool: Tool, lessons: Lessons) -> list[Any]:
@@ -98,17 +137,19 @@ def _without_value(parameter: Parameter, tool: Tool, lessons: Lessons) -> list[A
 
 
 def _combinations(
-    names: list[str], choices: list[list[Any]], lessons: Lessons
+    names: list[str], choices: list[list[Any]], blamed: set[str]
 ) -> list[tuple[Any, ...]]:
-    """Return combinations of forms, those nearest to the likeliest first; blamed ones vary first."""
+    """Return combinations of forms, those nearest to the likeliest first.
+
+    Where errors named the arguments at fault, the others stay as they are.
+    """
     if not choices:
         return [()]
-    ranges = [range(min(len(forms), 4)) for forms in choices]
-    weights = [1 if name in lessons.blamed else 3 for name in names]
-    places = sorted(
-        itertools.islice(itertools.product(*ranges), 4**6),
-        key=lambda place: sum(w * i for w, i in zip(weights, place, strict=True)),
-    )
+    ranges = [
+        range(1 if blamed and name not in blamed else min(len(forms), 6))
+        for name, forms in zip(names, choices, strict=True)
+    ]
+    places = sorted(itertools.islice(itertools.product(*ranges), _MAX_PLACES), key=sum)
     return [
         tuple(forms[index] for forms, index in zip(choices, place, strict=True))
         for place in places[:_MAX_COMBINATIONS]

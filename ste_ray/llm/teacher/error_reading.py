@@ -1,4 +1,4 @@
-"""Reads error texts: which values are offered, which format is expected, which value is at fault."""
+"""Reads error texts: the values they offer, the format they expect, the value they blame."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 _ERROR = re.compile(
-    r"\b(?:invalid|unknown|error|must|not (?:found|supported|recogni[sz]ed|valid|allowed|known|a|an|"
-    r"in)\b|no such|missing|expected|cannot|could not|can't|unsupported|failed|out of range|refused|"
-    r"did not|wrong|malformed|illegal|bad|unable|too (?:long|short|large|small|many)|died|timed out|"
-    r"timeout|does not|doesn't|denied|no (?:\w+ ){0,2}(?:with|named|for|called|matches|found)|"
-    r"is no\b|there is no|allowed)",
+    r"\b(?:invalid|unknown|error|must|missing|expected|cannot|could not|can't|unsupported|failed|"
+    r"out of range|is not|are not|refused|did not|wrong|malformed|illegal|bad|unable|died|timed out|"
+    r"timeout|does not|doesn't|denied|is no\b|there is no|allowed|no such|"
+    r"not (?:found|supported|recogni[sz]ed|valid|allowed|known|a|an|in)\b|"
+    r"too (?:long|short|large|small|many)|"
+    r"no (?:\w+ ){0,2}(?:with|named|for|called|matches|found|has))",
     re.I,
 )
 _TYPE_NAME = re.compile(r"^[A-Z]\w*(?:Error|Exception|Warning)\b")
@@ -20,15 +21,18 @@ _NO_ANSWER = {"", "null", "none", "[]", "{}", '""'}
 _WITHHELD = re.compile(r"\bresult is not shown\b", re.I)
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"|‘([^’]*)’|`([^`]*)`|“([^”]*)”")
 _OFFER = re.compile(
-    r"(?:must be (?:one of|either|any of)|should be (?:one of|either)|one of|allowed(?: values)?(?: are)?|"
-    r"known(?: \w+)?(?: are)?|supported(?: \w+)?(?: are)?|valid(?: \w+)?(?: are)?|choose(?: from| one of)?|"
-    r"available(?: \w+)?(?: are)?|options(?: are)?|use(?: one of)?|try(?: one of)?|did you mean|"
-    r"expected|must be|accepts?|takes|possible(?: \w+)?(?: are)?|(?:are|is|:) )\s*:?\s*",
+    r"\b(?:must be (?:one of|either|any of)|should be (?:one of|either)|one of|did you mean|"
+    r"(?:allowed|known|supported|valid|available|possible)(?: \w+)?(?: are)?|options(?: are)?|"
+    r"choose(?: from| one of)?|use(?: one of)?|try(?: one of)?|expected|must be|accepts?|takes|"
+    r"(?:are|is|:) )\s*:?\s*",
     re.I,
 )
 _GLOSS = re.compile(
-    r"(?P<value>['\"]?[\w/+^*.-]+['\"]?)\s*(?:=|→|->|:|\bfor\b|\bmeans\b|\()\s*(?P<gloss>[A-Za-z][\w -]*)"
+    r"(?P<value>['\"]?[\w/+^*.-]+['\"]?\s*(?==|→|->|\bfor\b|\bmeans\b|\()|\b\d+(?=:)|['\"]\w+['\"](?=:))"
+    r"\s*(?:=|→|->|:|\bfor\b|\bmeans\b|\()\s*(?P<gloss>[A-Za-z][\w -]*)"
 )
+_EXAMPLES = re.compile(r"(?:e\.g\.|for example|such as|like|example:)[:,]?\s*['\"]?([^\s'\",;)]+)")
+_PLAIN_OPTION = re.compile(r"[\w+/.^*-]+(?: [\w+/.^*-]+){0,2}")
 _SPLIT = re.compile(r"\s*(?:,|;|\||/(?!\w)|\bor\b|\band\b)\s*")
 
 
@@ -68,9 +72,7 @@ def read_error(text: str) -> ErrorReading:
     """Return what an error text tells."""
     quoted = tuple("".join(groups) for groups in _QUOTED.findall(text))
     formats = tuple(re.findall(r"\b[YMDHSymdhs]{2,4}(?:[-/.:T ]?[YMDHSymdhs]{2})+\b", text))
-    examples = re.findall(
-        r"(?:e\.g\.|for example|such as|like|example:)[:,]?\s*['\"]?([^\s'\",;)]+)", text
-    )
+    examples = _EXAMPLES.findall(text)
     return ErrorReading(text, _options(text), (*formats, *examples), quoted)
 
 
@@ -85,7 +87,7 @@ def _options(text: str) -> tuple[Option, ...]:
         tail = re.split(r"[.!?](?:\s|$)|\n|\(", text[match.end() :])[0]
         tail = tail.split(":")[-1] if ":" in tail else tail
         parts = [_bare(part) for part in _SPLIT.split(tail.strip("[]{}() "))]
-        listed = [part for part in parts if part and len(part.split()) <= 3]
+        listed = [part for part in parts if _PLAIN_OPTION.fullmatch(part) and ".." not in part]
         options += [Option(part) for part in listed if part not in glossed]
     return tuple(dict.fromkeys(options))
 

@@ -6,12 +6,14 @@ import re
 
 from ste_ray.llm.teacher.kind import Found, Kind
 from ste_ray.llm.teacher.lexicon import kind_of
-from ste_ray.llm.teacher.phrases import label_of, role_of
+from ste_ray.llm.teacher.phrases import Role, label_of, roles
 from ste_ray.llm.teacher.schema import Parameter, Tool
 from ste_ray.llm.teacher.words import content_words, stem
 
 _FROM_WORDS = {"from", "of", "between", "starting", "beginning", "after", "since"}
 _TO_WORDS = {"to", "into", "and", "until", "in"}
+# A value of these kinds may be anything: an optional one must be introduced by its own words.
+_VAGUE = ("number", "other number", "text", "bank", "branch", "account", "digits")
 _MISSING = -20.0
 _MAX_CANDIDATES = 6
 
@@ -19,7 +21,10 @@ _MAX_CANDIDATES = 6
 def fill(tool: Tool, request: str) -> dict[str, Found]:
     """Return the value found for each parameter, by its name; those without one are left out."""
     wanted = [(item, kind_of(item, tool)) for item in tool.parameters]
-    candidates = [_candidates(item, kind, request) for item, kind in wanted]
+    candidates = [
+        _candidates(item, kind, role, request)
+        for (item, kind), role in zip(wanted, roles(wanted), strict=True)
+    ]
     _, chosen = _assign(0, wanted, candidates, [])
     return {
         parameter.name: found
@@ -28,23 +33,23 @@ def fill(tool: Tool, request: str) -> dict[str, Found]:
     }
 
 
-def _candidates(parameter: Parameter, kind: Kind, request: str) -> list[tuple[float, Found]]:
+def _candidates(
+    parameter: Parameter, kind: Kind, role: Role, request: str
+) -> list[tuple[float, Found]]:
     found = kind.find(request, parameter)
-    scored = [(_score(parameter, kind, item, request), item) for item in found]
+    scored = [(_score(parameter, kind, role, item, request), item) for item in found]
     scored.sort(key=lambda pair: (-pair[0], pair[1].start))
-    if not parameter.required and kind.name in ("number", "text"):
-        # A number may be anything: an optional one must be introduced by its own words.
+    if not parameter.required and kind.name in _VAGUE:
         scored = [pair for pair in scored if pair[0] >= 1]
     return scored[:_MAX_CANDIDATES]
 
 
-def _score(parameter: Parameter, kind: Kind, found: Found, request: str) -> float:
+def _score(parameter: Parameter, kind: Kind, role: Role, found: Found, request: str) -> float:
     """How well the words around a found value fit the parameter."""
     before = re.findall(r"[A-Za-z']+|[.,;:]", request[: found.start])[-5:]
     after = re.findall(r"[A-Za-z']+", request[found.end :])[:2]
     last = before[-1].lower() if before else ""
     score = 0.0
-    role = role_of(parameter)
     if role:
         own, other = (_FROM_WORDS, _TO_WORDS) if role == "from" else (_TO_WORDS, _FROM_WORDS)
         score += 2 * (last in own) - 2 * (last in other)

@@ -6,7 +6,7 @@ import random
 import re
 
 from ste_ray.llm.teacher.carriers import Core
-from ste_ray.llm.teacher.words import fix_articles
+from ste_ray.llm.teacher.condensing import condense
 
 _FIND = ("find", "look up", "get", "work out")
 _COUNT = ("work out", "calculate", "compute", "determine", "find")
@@ -15,7 +15,7 @@ _MAKE = ("make", "create", "build", "put together", "generate")
 # Verbs that hand over information: the person wants what stands after them.
 _KNOW_VERBS = {
     **dict.fromkeys(("return", "get", "give", "find", "show", "tell", "fetch", "report"), _FIND),
-    **dict.fromkeys(("look", "describe", "list", "provide", "read", "say", "name"), _FIND),
+    **dict.fromkeys(("look", "describe", "list", "provide", "say", "name"), _FIND),
     **dict.fromkeys(("compute", "calculate", "determine", "count", "measure"), _COUNT),
 }
 # Verbs that do something: the person wants it done.
@@ -34,6 +34,7 @@ _DO_VERBS = {
     "express": ("express", "write", "put"),
     "encode": ("encode", "write", "express"),
     "decode": ("decode", "read", "interpret"),
+    "read": ("read", "interpret", "make sense of"),
     "format": ("format", "write", "lay out"),
     "add": ("add",),
     "move": ("move", "shift"),
@@ -56,15 +57,11 @@ _DO_VERBS = {
     "recognise": ("recognise", "identify"),
 }
 _CLAUSE_WORDS = ("whether", "if", "how", "which", "when", "where", "what", "who")
-_GIVEN = re.compile(r"\b(?:given|specified|provided|supplied|requested) (?=[a-z])", re.I)
-_ASIDE = re.compile(r"\s*\([^)]*\)|\s*\[[^]]*\]")
-_END = re.compile(r"(?<=[\w)'\"])[.;:](?=\s|$)")
 
 
 def read_goal(description: str, rng: random.Random) -> Core:
     """Return the core of a request for what the description's first sentence says."""
-    sentence = _ASIDE.sub("", _END.split(description.strip())[0]).strip()
-    sentence = fix_articles(_GIVEN.sub("", re.sub(r",? (?:as|in) JSON\b", "", sentence)))
+    sentence = condense(description, rng)
     first, _, rest = sentence.partition(" ")
     verb = _base_form(first)
     rest = rest.strip()
@@ -90,6 +87,12 @@ def _base_form(word: str) -> str:
 def _information(verb: str, rest: str, rng: random.Random) -> Core:
     if rest.split(" ", 1)[0] in _CLAUSE_WORDS:
         return Core("clause", rest)
+    counted = re.match(
+        r"(?:the |all )?(?P<things>[\w ,]+?s) (?P<rest>between|in|from|of|until) ", rest
+    )
+    if verb == "count" and counted is not None and rng.random() < 0.6:
+        there = rest[counted.start("rest") :]
+        return Core("clause", f"how many {counted['things']} there are {there}")
     if rng.random() < 0.3:
         return Core("do", f"{rng.choice(_KNOW_VERBS[verb])} {rest}")
     return Core("know", rest)

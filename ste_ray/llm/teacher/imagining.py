@@ -10,21 +10,24 @@ import random
 import re
 
 from ste_ray.llm.teacher.carriers import Core, draw_carrier, draw_frame, dress, join, uncapitalise
+from ste_ray.llm.teacher.condensing import choose_direction, enumerations
 from ste_ray.llm.teacher.goals import read_goal
-from ste_ray.llm.teacher.kind import Scene
+from ste_ray.llm.teacher.kind import Kind, Scene, Value
 from ste_ray.llm.teacher.lessons import Lessons, accepted_value
 from ste_ray.llm.teacher.lexicon import kind_of
 from ste_ray.llm.teacher.moods import other_form
 from ste_ray.llm.teacher.phrases import (
     Slot,
     own_phrase,
+    place_alternative,
     place_coordinates,
     place_in_goal,
     place_pair,
+    roles,
 )
 from ste_ray.llm.teacher.schema import Parameter, Tool
 from ste_ray.llm.teacher.synonyms import vary
-from ste_ray.llm.teacher.words import capitalise, content_words
+from ste_ray.llm.teacher.words import capitalise, content_words, fix_articles
 
 _DRAFTS = 8
 _OPTIONAL_SHARE = 0.5
@@ -57,27 +60,52 @@ def _values(text: str) -> set[str]:
 
 
 def _draft(tool: Tool, lessons: Lessons, rng: random.Random) -> str:
-    slots = draw_slots(tool, lessons, rng)
     core = read_goal(tool.description, rng)
-    text, left = _fill_goal(core.text, slots, rng)
+    slots = draw_slots(tool, core.text, lessons, rng)
+    backwards = any(_is_backwards(slot) for slot in slots)
+    text, left = _fill_goal(choose_direction(core.text, backwards), slots, rng)
     phrases = [_phrase(slot, slots, rng) for slot in left]
     rng.shuffle(phrases)
     phrases.sort(key=lambda phrase: phrase.startswith("and "))
-    core = Core(core.mood, vary(text, rng, 0.35))
+    core = Core(core.mood, fix_articles(vary(text, rng, 0.35)))
     return _assemble(core, phrases, rng)
 
 
-def draw_slots(tool: Tool, lessons: Lessons, rng: random.Random) -> list[Slot]:
-    """Draw a value for every required parameter and for some optional ones."""
+def _is_backwards(slot: Slot) -> bool:
+    return slot.kind.name == "day count" and slot.value.forms[0] < 0
+
+
+def draw_slots(tool: Tool, goal: str, lessons: Lessons, rng: random.Random) -> list[Slot]:
+    """Draw a value for every required parameter and for some optional ones.
+
+    Where the goal names alternatives for a parameter, one of them is taken, so that the goal stays
+    one wish.
+    """
     scene = Scene(rng, {"topic": tool.description.lower()})
+    kinds = [(parameter, kind_of(parameter, tool)) for parameter in tool.parameters]
     slots = []
-    for parameter in tool.parameters:
-        if not parameter.required and rng.random() >= _share(parameter, lessons):
+    for (parameter, kind), role in zip(kinds, roles(kinds), strict=True):
+        offered = _alternatives(goal, parameter, kind)
+        if offered:
+            slots.append(Slot(parameter, kind, rng.choice(offered), role))
             continue
-        kind = kind_of(parameter, tool)
+        if not parameter.required and rng.random() >= _share(parameter, lessons):
+            if re.match(r".*\btoday if (?:left out|omitted|not given)", parameter.description):
+                slots.append(Slot(parameter, kind, Value("today", ("today",)), role))
+            continue
         value = accepted_value(kind, parameter, scene, lessons)
-        slots.append(Slot(parameter, kind, value))
+        if value.said:
+            slots.append(Slot(parameter, kind, value, role))
     return slots
+
+
+def _alternatives(goal: str, parameter: Parameter, kind: Kind) -> list[Value]:
+    """Return the values a goal offers for a parameter: "the Islamic, Persian or Hebrew calendar"."""
+    for match in enumerations(goal):
+        found = kind.find(match["items"], parameter)
+        if len(found) >= 2:
+            return [item.value for item in found]
+    return []
 
 
 def _share(parameter: Parameter, lessons: Lessons) -> float:
@@ -90,9 +118,18 @@ def _share(parameter: Parameter, lessons: Lessons) -> float:
 
 def _fill_goal(text: str, slots: list[Slot], rng: random.Random) -> tuple[str, list[Slot]]:
     left = list(slots)
+    for slot in slots:
+        filled = place_alternative(text, slot)
+        if filled is not None:
+            text = filled
+            left.remove(slot)
     for first in slots:
         for second in slots:
-            if first is second or first.kind is not second.kind or {first, second} - set(left):
+            if (
+                first is second
+                or first.kind is not second.kind
+                or not (first in left and second in left)
+            ):
                 continue
             filled = place_pair(text, first, second, rng)
             if filled is not None:
@@ -113,7 +150,7 @@ def _fill_goal(text: str, slots: list[Slot], rng: random.Random) -> tuple[str, l
 
 def _phrase(slot: Slot, slots: list[Slot], rng: random.Random) -> str:
     twins = [other for other in slots if other is not slot and other.kind is slot.kind]
-    paired = any(other.role and other.role != slot.role for other in twins)
+    paired = bool(slot.role) and any(other.role != slot.role for other in twins)
     return own_phrase(slot, rng, ambiguous=bool(twins), paired=paired)
 
 

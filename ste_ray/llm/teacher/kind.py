@@ -1,4 +1,4 @@
-"""Kinds of values: how a person says one, how it goes into an argument, how it is found in a text."""
+"""Kinds of values: how a person says one, how an argument holds it, how a text shows it."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ class Kind:
     naming: tuple[str, ...] = ("the {n} {v}", "{n} {v}")  # noun phrases for noun and value
 
 
+MISTAKES = 0.07  # how often a person brings a value that cannot be right
 BARE = ("{v}",)  # the value explains itself: it can stand where the noun stood
 NAMED = ("{v}", "{v}", "the {n} {v}")
 

@@ -1,4 +1,4 @@
-"""Kinds of values that are names: airports, cities, countries, languages, currencies, people, words."""
+"""Kinds of values that are names: airports, cities, countries, languages, currencies, people."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ste_ray.llm.teacher.data_places import AIRPORTS, CITIES, COUNTRIES, CURRENCIES, LANGUAGES
 from ste_ray.llm.teacher.kind import (
     BARE,
+    MISTAKES,
     NAMED,
     Found,
     Kind,
@@ -18,11 +19,35 @@ from ste_ray.llm.teacher.kind import (
     shape,
     strings,
 )
-from ste_ray.llm.teacher.kinds_codes import bank_country
+from ste_ray.llm.teacher.kinds_banking import bank_country
+from ste_ray.llm.teacher.kinds_codes import vat_country
 from ste_ray.llm.teacher.schema import Parameter
 
 _LOCALES = "en_US en_GB de_DE de_AT de_CH fr_FR es_ES it_IT nl_NL pt_BR pt_PT sv_SE da_DK ja_JP"
-_AIRPORT_FORMS = tuple((row[0], row[1], row[5]) for row in AIRPORTS)
+# Codes that stand for all airports of a city, which people mistake for an airport's own code.
+_METROPOLITAN = {
+    "London": "LON",
+    "Paris": "PAR",
+    "New York": "NYC",
+    "Tokyo": "TYO",
+    "Milan": "MIL",
+    "Rome": "ROM",
+    "Stockholm": "STO",
+    "Chicago": "CHI",
+    "Washington": "WAS",
+    "Beijing": "BJS",
+    "Osaka": "OSA",
+    "Seoul": "SEL",
+    "Montreal": "YMQ",
+    "Toronto": "YTO",
+    "Rio de Janeiro": "RIO",
+    "Sao Paulo": "SAO",
+    "Buenos Aires": "BUE",
+    "Jakarta": "JKT",
+    "Reykjavik": "REK",
+    "Bucharest": "BUH",
+}
+_AIRPORT_FORMS = tuple((row[1], row[0], row[5]) for row in AIRPORTS)
 _NAMES = [
     "Aino",
     "Berit",
@@ -187,26 +212,45 @@ def _in_table(rows: tuple[tuple[str, ...], ...]) -> Callable[[str, Parameter], l
 
 
 def _make_country(scene: Scene, parameter: Parameter) -> Value:
-    if re.search(r"bank|iban|account", parameter.description + str(scene.shared.get("topic", ""))):
+    topic = f"{parameter.description} {scene.shared.get('topic', '')}"
+    code = ""
+    if re.search(r"\bvat\b|\btax\b", topic, re.I):
+        code = vat_country(scene)
+    elif re.search(r"\b(?:bank|iban|account)\b", topic, re.I):
         code = bank_country(scene)
-        row = next((item for item in COUNTRIES if item[1] == code), COUNTRIES[0])
-        return Value(code, preferred((code, row[0], row[2]), parameter))
-    if re.search(r"\bcity\b", parameter.description + str(scene.shared.get("topic", ""))):
+    elif re.search(r"\bcity\b", topic, re.I):
         code = scene.share("airport row", lambda: scene.rng.choice(AIRPORTS))[2]
-        row = next((item for item in COUNTRIES if item[1] == code), COUNTRIES[0])
-        return _one_of(row, scene, parameter)
-    return _country_from_table(scene, parameter)
+    row = next((item for item in COUNTRIES if item[1] == code), None)
+    return _one_of(row, scene, parameter) if row else _country_from_table(scene, parameter)
 
 
 _country_from_table = _from_table(COUNTRIES, "country")
 
 
+def _make_airport(scene: Scene, parameter: Parameter) -> Value:
+    used = scene.share("used airports", list[str])
+    city, code, icao = scene.rng.choice([row for row in _AIRPORT_FORMS if row[0] not in used])
+    used.append(city)
+    if scene.rng.random() < MISTAKES:
+        code = "".join(scene.rng.choice("BDFGKQVWXZ") for _ in range(3))
+        return Value(code, (code,))
+    if scene.rng.random() < 0.3:
+        return Value(city, _airport_forms(city, code, icao))
+    return Value(code, (code, icao))
+
+
+def _airport_forms(city: str, code: str, icao: str) -> tuple[str, ...]:
+    return tuple(filter(None, (_METROPOLITAN.get(city), code, icao, city)))
+
+
 def _find_airport(text: str, parameter: Parameter) -> list[Found]:
-    found = _in_table(_AIRPORT_FORMS)(text, parameter)
-    if found:
-        return found
-    codes = r"(?<!\w)[A-Z]{3,4}(?!\w)"
-    return find_pattern(codes, lambda said: Value(said, (said, said.lower())), text)
+    codes = r"(?<!\w)(?!IATA|ICAO)[A-Z]{3,4}(?!\w)"
+    found = find_pattern(codes, lambda said: Value(said, (said, said.lower())), text)
+    for item in find_rows(text, tuple({row[0]: (row[0],) for row in _AIRPORT_FORMS}.values())):
+        city, code, icao = next(row for row in _AIRPORT_FORMS if row[0] == item.value.forms[-1])
+        value = Value(item.value.said, _airport_forms(city, code, icao))
+        found.append(Found(item.start, item.end, value))
+    return found
 
 
 def _make_city(scene: Scene, parameter: Parameter) -> Value:
@@ -272,13 +316,14 @@ def find_quoted(text: str, parameter: Parameter) -> list[Found]:
     return find_pattern(r'"[^"]+"', lambda said: Value(said, (said[1:-1],)), text)
 
 
-_IN = ("in {v}", "for {v}")
+CHECKSUMS = (("Luhn", "luhn"), ("Verhoeff", "verhoeff"), ("Damm", "damm"), ("mod 97", "mod97"))
+_IN = ("in {v}",)
 KINDS = (
     Kind(
         "airport",
         r"\bairports?\b|\biata\b|\bicao\b",
         strings(),
-        _from_table(_AIRPORT_FORMS, "airport"),
+        _make_airport,
         _find_airport,
         ("airport", "airport code"),
         ("at {v}", "for {v}"),
@@ -303,6 +348,15 @@ KINDS = (
         ("currency", "currency code"),
         ("in {v}",),
         naming=NAMED,
+    ),
+    Kind(
+        "checksum",
+        r"\b(?:method|scheme|algorithm)\b",
+        strings(),
+        _from_table(CHECKSUMS, "checksum"),
+        _in_table(CHECKSUMS),
+        ("method", "algorithm"),
+        ("by the {v} method", "with the {v} algorithm", "according to {v}"),
     ),
     Kind("locale", r"\blocales?\b", strings(), _make_locale, _find_locale, ("locale",)),
     Kind(

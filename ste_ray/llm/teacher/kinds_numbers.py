@@ -7,6 +7,7 @@ import re
 from ste_ray.llm.teacher.data_places import AIRPORTS
 from ste_ray.llm.teacher.kind import (
     BARE,
+    MISTAKES,
     Found,
     Kind,
     Scene,
@@ -24,8 +25,8 @@ DIMENSIONS = (
     (
         ("kilometres", "km", "kilometers", "kilometre", "kilometer"),
         ("miles", "mi", "mile"),
+        ("nautical miles", "nautical_mile", "nmi"),
         ("metres", "m", "meters", "metre", "meter"),
-        ("nautical miles", "nmi", "nautical_mile", "nm", "nautical"),
         ("feet", "ft", "foot"),
         ("inches", "in", "inch"),
         ("yards", "yd", "yard"),
@@ -45,6 +46,8 @@ DIMENSIONS = (
         ("seconds", "s", "second"),
         ("days", "d", "day"),
         ("weeks", "wk", "week"),
+        ("months", "mo", "month"),
+        ("years", "yr", "year"),
     ),
     (
         ("litres", "l", "liters", "litre", "liter"),
@@ -78,8 +81,8 @@ DIMENSIONS = (
         ("metres per second", "m/s", "meter/second"),
     ),
     (
-        ("degrees Celsius", "celsius", "degC", "C"),
-        ("degrees Fahrenheit", "fahrenheit", "degF", "F"),
+        ("Celsius", "celsius", "degC", "C"),
+        ("Fahrenheit", "fahrenheit", "degF", "F"),
         ("kelvins", "kelvin", "K"),
     ),
 )
@@ -91,6 +94,7 @@ _ROMAN = tuple(
         strict=True,
     )
 )
+CODES = (0, 1, 2, 3, 4, 5)
 _ORDERS = (100, 1000, 1000, 10_000, 10_000, 100_000)
 
 
@@ -125,6 +129,8 @@ def _make_number(scene: Scene, parameter: Parameter) -> Value:
     if parameter.type != "number" or scene.rng.random() < 0.3:
         return whole
     text = f"{whole.forms[0]}.{scene.rng.randrange(1, 100):02d}".rstrip("0")
+    if scene.rng.random() < MISTAKES:
+        text = f"{whole.forms[0]}.{scene.rng.randrange(100, 1000):03d}1"
     return Value(text, (float(text),))
 
 
@@ -148,11 +154,13 @@ def _coordinate(index: int, limit: int) -> tuple[object, object]:
     def make(scene: Scene, parameter: Parameter) -> Value:
         row = scene.share("airport row", lambda: scene.rng.choice(AIRPORTS))
         degrees = round(float(row[index]) + scene.rng.uniform(-0.4, 0.4), 2)
+        if scene.rng.random() < MISTAKES:
+            degrees = round(limit + scene.rng.uniform(1, 60), 2)
         return Value(str(degrees), (degrees,))
 
     def find(text: str, parameter: Parameter) -> list[Found]:
         found = find_numbers(text, parameter)
-        return [item for item in found if abs(float(item.value.forms[0])) <= limit]
+        return [item for item in found if abs(float(item.value.forms[0])) <= 3 * limit]
 
     return make, find
 
@@ -164,11 +172,13 @@ _make_longitude, _find_longitude = _coordinate(4, 180)
 def _make_unit(scene: Scene, parameter: Parameter) -> Value:
     def dimension() -> tuple[tuple[str, ...], ...]:
         about = f"{parameter.description} {scene.shared.get('topic', '')}"
-        if re.search(r"distance|length", about, re.I):
-            return DIMENSIONS[0][:4]
+        if re.search(r"\bdistance\b", about, re.I):
+            return DIMENSIONS[0][:3]
         return scene.rng.choice(DIMENSIONS)
 
     units = scene.share("dimension", dimension)
+    if scene.shared.get("units") and scene.rng.random() < MISTAKES:
+        units = scene.rng.choice(DIMENSIONS)  # a mix-up: kilograms into miles
     used = scene.share("units", list[str])
     row = scene.rng.choice([unit for unit in units if unit[0] not in used])
     used.append(row[0])
@@ -176,7 +186,15 @@ def _make_unit(scene: Scene, parameter: Parameter) -> Value:
 
 
 def _find_unit(text: str, parameter: Parameter) -> list[Found]:
-    return [item for item in find_rows(text, _UNITS) if item.end - item.start > 1]
+    found = [item for item in find_rows(text, _UNITS) if item.end - item.start > 1]
+    if parameter.type != "integer":
+        return found
+    # Nothing tells which number stands for which unit: the small ones come first.
+    return [
+        Found(item.start, item.end, Value(item.value.said, (*item.value.forms, *CODES)))
+        for item in found
+        if item.value.said != "in"
+    ]
 
 
 def _make_roman(scene: Scene, parameter: Parameter) -> Value:
@@ -248,4 +266,19 @@ KINDS = (
         naming=BARE,
     ),
 )
-FALLBACK = Kind("number", "", _NUMBER, _make_number, find_numbers, ("number", "value"), naming=BARE)
+
+
+def _make_plain(scene: Scene, parameter: Parameter) -> Value:
+    if parameter.type == "integer" and not _bounded(parameter):
+        number = scene.rng.randint(1, 9)
+        return Value(str(number), (number,))
+    return _make_number(scene, parameter)
+
+
+def _bounded(parameter: Parameter) -> bool:
+    return bool({"minimum", "maximum"} & parameter.schema.keys())
+
+
+FALLBACK = Kind(
+    "other number", "", _NUMBER, _make_plain, find_numbers, ("number", "value"), naming=BARE
+)

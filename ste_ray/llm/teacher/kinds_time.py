@@ -8,6 +8,7 @@ import re
 from ste_ray.llm.teacher.data_places import TIME_ZONES
 from ste_ray.llm.teacher.kind import (
     BARE,
+    MISTAKES,
     NAMED,
     Found,
     Kind,
@@ -77,7 +78,11 @@ def _documents_iso(parameter: Parameter) -> bool:
 
 
 def _make_date(scene: Scene, parameter: Parameter) -> Value:
-    forms = date_forms(_draw_date(scene))
+    day = _draw_date(scene)
+    if scene.rng.random() < MISTAKES:
+        wrong = f"{day.year}-{scene.rng.choice(('02-30', '04-31', '06-31', '09-31', '13-05'))}"
+        return Value(wrong, (wrong,))
+    forms = date_forms(day)
     spoken = 0.15 if _documents_iso(parameter) else 0.35
     pick = scene.rng.random()
     said = forms[0] if pick < spoken * 0.7 else forms[2] if pick < spoken else forms[1]
@@ -90,9 +95,10 @@ def _date_order(said: str, forms: tuple[str, ...], parameter: Parameter) -> tupl
 
 
 def _find_date(text: str, parameter: Parameter) -> list[Found]:
-    def convert(said: str) -> Value | None:
+    def convert(said: str) -> Value:
         day = read_date(said)
-        return Value(said, _date_order(said, date_forms(day), parameter)) if day else None
+        forms = _date_order(said, date_forms(day), parameter) if day else (said,)
+        return Value(said, forms)
 
     return find_pattern(_DATE, convert, text)
 
@@ -161,16 +167,60 @@ def _find_calendar(text: str, parameter: Parameter) -> list[Found]:
 
 def _make_count(scene: Scene, parameter: Parameter) -> Value:
     low = int(parameter.schema.get("minimum", 1))
-    high = int(parameter.schema.get("maximum", 900))
+    high = min(int(parameter.schema.get("maximum", 900)), 900)
     number = scene.rng.randint(max(low, 1), max(high, 1))
-    if high > 900:
-        number = scene.rng.randint(max(low, 1), 900)
+    back = re.search(r"\b(?:negative|back|before)\b", parameter.description) is not None
+    if back and scene.rng.random() < 0.3:
+        return Value(str(number), (-number,))
     return Value(str(number), (number,))
 
 
 def _find_count(text: str, parameter: Parameter) -> list[Found]:
-    pattern = r"(?<![\w.:/-])-?\d{1,5}(?![\w:/]|[.,-]\d)"
-    return find_pattern(pattern, lambda said: Value(said, (int(said),)), text)
+    found = []
+    for match in re.finditer(r"(?<![\w.:/-])-?\d{1,5}(?![\w:/]|[.,-]\d)", text):
+        after = text[match.end() : match.end() + 40]
+        back = re.match(r" \w+ (?:before|earlier|back|ago)\b", after) is not None
+        number = -int(match.group()) if back else int(match.group())
+        found.append(Found(match.start(), match.end(), Value(match.group(), (number,))))
+    return found
+
+
+def _written_forms(day: dt.date, american: bool) -> tuple[str, ...]:
+    month = MONTHS[day.month - 1]
+    if american:
+        return (
+            f"{day:%m/%d/%Y}",
+            f"{month} {day.day}, {day.year}",
+            f"{month[:3]} {day.day}, {day.year}",
+            f"{day.month}/{day.day}/{day.year}",
+        )
+    return (
+        f"{day:%d/%m/%Y}",
+        f"{day.day} {month} {day.year}",
+        f"{day.day}.{day.month}.{day.year}",
+        f"{day.day} {month[:3]} {day.year}",
+    )
+
+
+def _make_written_date(scene: Scene, parameter: Parameter) -> Value:
+    topic = scene.shared.get("topic", "")
+    american = re.search(r"united states|america|month before day|mm/dd", topic) is not None
+    said = scene.rng.choice(_written_forms(_draw_date(scene), american))
+    return Value(said, (said,))
+
+
+def _find_written_date(text: str, parameter: Parameter) -> list[Found]:
+    short = "|".join(month[:3] for month in MONTHS)
+    pattern = (
+        rf"\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{4}}|{_DATE}|\d{{1,2}} (?:{short}) \d{{4}}|"
+        rf"(?:{short}) \d{{1,2}}, \d{{4}}"
+    )
+
+    def convert(said: str) -> Value:
+        day = read_date(said)
+        return Value(said, (said, *(date_forms(day) if day else ())))
+
+    return find_pattern(pattern, convert, text)
 
 
 def _make_year(scene: Scene, parameter: Parameter) -> Value:
@@ -235,9 +285,9 @@ KINDS = (
         strings(),
         _make_moment,
         _find_moment,
-        ("time", "moment", "datetime", "timestamp"),
+        ("date and time", "local time", "time", "moment", "datetime", "timestamp"),
         ("at {v}", "for {v}"),
-        naming=BARE,
+        naming=("{v}", "{v}", "the time {v}", "the date and time {v}"),
     ),
     Kind(
         "calendar",
@@ -285,6 +335,16 @@ KINDS = (
         ("year",),
         ("in {v}", "in the year {v}", "for {v}"),
         naming=BARE,
+    ),
+    Kind(
+        "written date",
+        r"\b(?:written|spoken|typed|free-form|human-readable) dates?\b|\bdate (?:text|as written)\b",
+        strings(),
+        _make_written_date,
+        _find_written_date,
+        ("date", "written date"),
+        ("for {v}",),
+        naming=("{v}", "the date {v}", "the written date {v}"),
     ),
     Kind(
         "date",

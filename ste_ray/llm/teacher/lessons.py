@@ -6,6 +6,7 @@ argument in later ones.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,9 +20,14 @@ from ste_ray.llm.teacher.error_reading import (
     read_error,
 )
 from ste_ray.llm.teacher.kind import Kind, Scene, Value, shape
+from ste_ray.llm.teacher.lexicon import kind_of
 from ste_ray.llm.teacher.schema import Parameter, Tool
 from ste_ray.llm.teacher.words import content_words, likeness
 
+# Kinds of named things that tools like to take as numbers nobody documented.
+CODED = ("unit", "calendar", "weekday", "month")
+# Kinds whose values can be drawn anew without regard to the other values of a request.
+_FREE = ("unit", "calendar", "checksum", "language", "currency", "time zone")
 _LIKE_ENOUGH = 0.6
 _DRAWS = 12
 
@@ -36,10 +42,9 @@ class Lessons:
     formats: dict[str, list[str]] = field(default_factory=dict)
     failed: list[dict[str, Any]] = field(default_factory=list)  # argument sets that failed
 
-    @property
-    def blamed(self) -> set[str]:
-        """Parameters of which a value was refused."""
-        return set(self.refused)
+    unexplained: bool = False  # the last error did not tell which argument was at fault
+
+    blamed: list[tuple[Call, str]] = field(default_factory=list)  # failed calls, what was at fault
 
 
 def learn(conversation: Conversation, tool: Tool) -> Lessons:
@@ -51,17 +56,52 @@ def learn(conversation: Conversation, tool: Tool) -> Lessons:
         if not is_error(call.observation):
             for name, value in call.arguments.items():
                 lessons.accepted.setdefault(name, []).append(value)
+            _learn_meanings(call, tool, lessons)
             continue
         lessons.failed.append(call.arguments)
         _learn_from_error(call, tool, lessons)
     return lessons
 
 
+def _learn_meanings(call: Call, tool: Tool, lessons: Lessons) -> None:
+    """Learn what a number stood for, where the result says it: unit 2 brought "mi"."""
+    for parameter in tool.parameters:
+        value = call.arguments.get(parameter.name)
+        meaning = shown_value(parameter, tool, call.observation or "")
+        if isinstance(value, int) and not isinstance(value, bool) and meaning is not None:
+            lessons.options.setdefault(parameter.name, []).append(
+                Option(str(value), str(meaning.forms[0]))
+            )
+
+
+def shown_value(parameter: Parameter, tool: Tool, observation: str) -> Value | None:
+    """Return the named value a result shows for a parameter that takes numbers as codes."""
+    kind = kind_of(parameter, tool)
+    if parameter.type != "integer" or kind.name not in CODED:
+        return None
+    try:
+        result = json.loads(observation)
+    except ValueError:
+        return None
+    texts = (
+        [item for item in result.values() if isinstance(item, str)]
+        if isinstance(result, dict)
+        else []
+    )
+    for text in texts:
+        found = [item for item in kind.find(text, parameter) if item.end - item.start == len(text)]
+        if found:
+            return found[0].value
+    return None
+
+
 def _learn_from_error(call: Call, tool: Tool, lessons: Lessons) -> None:
     reading = read_error(call.observation or "")
     culprit = _culprit(call, tool, reading)
+    lessons.unexplained = culprit is None
     if culprit is None:
         return
+    lessons.blamed.append((call, culprit.name))
     lessons.refused.setdefault(culprit.name, []).append(call.arguments.get(culprit.name))
     sent = str(call.arguments.get(culprit.name))
     offered = [option for option in reading.options if option.value.lower() != sent.lower()]
@@ -92,18 +132,24 @@ def _culprit(call: Call, tool: Tool, reading: ErrorReading) -> Parameter | None:
 def ranked_forms(value: Value, parameter: Parameter, lessons: Lessons) -> list[Any]:
     """Return the forms an argument may take, the likeliest by what has been learnt first."""
     name = parameter.name
-    forms = [*_offered_forms(value, parameter, lessons), *value.forms]
+    offered = _offered_forms(value, parameter, lessons)
+    other = {
+        option.value
+        for option in lessons.options.get(name, ())
+        if option.gloss and option.value not in offered
+    }
+    forms = [*offered, *(form for form in value.forms if str(form) not in other)]
     accepted = {shape(item) for item in lessons.accepted.get(name, ())}
     wanted = {format_shape(item) for item in lessons.formats.get(name, ())}
     refused = lessons.refused.get(name, [])
     refused_shapes = {shape(item) for item in refused} - accepted
-    num_offered = len(forms) - len(value.forms)
+    num_offered = len(offered)
 
     def order(pair: tuple[int, Any]) -> tuple[bool, bool, bool, int]:
         index, form = pair
-        offered = index < num_offered
+        is_offered = index < num_offered
         fits = shape(form) in accepted or shape(form) in wanted
-        return (form in refused, not (offered or fits), shape(form) in refused_shapes, index)
+        return (form in refused, not (is_offered or fits), shape(form) in refused_shapes, index)
 
     ordered = [form for _, form in sorted(enumerate(forms), key=order)]
     unique: list[Any] = []
@@ -155,7 +201,13 @@ def accepted_value(kind: Kind, parameter: Parameter, scene: Scene, lessons: Less
     """Draw a value for a new request, by preference one that the lessons say can be expressed."""
     value = kind.make(scene, parameter)
     options = lessons.options.get(parameter.name)
-    if not options or scene.rng.random() < 0.1:
+    refused = [item for item in lessons.refused.get(parameter.name, ()) if is_number(item)]
+    if refused and not options and is_number(value.forms[0]):
+        return _smaller(value, min(refused), kind, parameter, scene)
+    if options and kind.name in ("text", "other number"):
+        option = scene.rng.choice(options)
+        return Value(option.gloss or option.value, (option.value,))
+    if not options or kind.name not in _FREE or scene.rng.random() < 0.1:
         return value
     for _ in range(_DRAWS):
         if _offered_forms(value, parameter, lessons) or value.forms[0] in lessons.accepted.get(
@@ -164,4 +216,18 @@ def accepted_value(kind: Kind, parameter: Parameter, scene: Scene, lessons: Less
             return value
         spare = Scene(scene.rng, {"topic": scene.shared.get("topic", "")})
         value = kind.make(spare, parameter)
+    return value
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; truth values are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _smaller(value: Value, bound: float, kind: Kind, parameter: Parameter, scene: Scene) -> Value:
+    """Draw again until the number lies below one that was refused, as it may have been too large."""
+    for _ in range(_DRAWS):
+        if value.forms[0] < bound:
+            break
+        value = kind.make(scene, parameter)
     return value

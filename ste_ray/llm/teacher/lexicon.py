@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 
-from ste_ray.llm.teacher import kinds_codes, kinds_names, kinds_numbers, kinds_time
+from ste_ray.llm.teacher import kinds_banking, kinds_codes, kinds_names, kinds_numbers, kinds_time
 from ste_ray.llm.teacher.kind import Found, Kind, Scene, Value, strings
 from ste_ray.llm.teacher.schema import Parameter, Tool
 from ste_ray.llm.teacher.words import content_words
 
 # Where cues of two kinds begin at the same place, the earlier kind counts.
-KINDS = (*kinds_codes.KINDS, *kinds_names.KINDS, *kinds_time.KINDS, *kinds_numbers.KINDS)
+KINDS = (
+    *kinds_banking.KINDS,
+    *kinds_codes.KINDS,
+    *kinds_names.KINDS,
+    *kinds_time.KINDS,
+    *kinds_numbers.KINDS,
+)
 _OPENING = re.compile(r"^(?:whether (?:to )?|if true,? ?|set to true to |true to )", re.I)
 
 

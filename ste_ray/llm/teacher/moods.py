@@ -31,7 +31,7 @@ _PARTICIPLES = {
 _BASES = {participle: verb for verb, participle in _PARTICIPLES.items()}
 _DONE = "|".join(_BASES)
 _DO = re.compile(
-    rf"^(?P<verb>{'|'.join(_PARTICIPLES)}) (?!whether|if|that|out)(?P<object>.+?)"
+    rf"^(?P<verb>{'|'.join(_PARTICIPLES)}) (?!whether|if|that|out|together)(?P<object>.+?)"
     r"(?P<rest> (?:from|to|into|as|in|out|with|using|for|between|by|on) .+)?$"
 )
 _HAVE = re.compile(rf"^(?P<object>.+?) (?P<done>{_DONE})(?P<rest> .+)?$")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ste_ray.llm.teacher.kind import Kind, Value
+from ste_ray.llm.teacher.condensing import enumerations
+from ste_ray.llm.teacher.kind import NAMED, Kind, Value
 from ste_ray.llm.teacher.schema import Parameter
 
 Role = Literal["from", "to", ""]
@@ -31,22 +33,33 @@ _LABEL_END = re.compile(
     r"| in (?:an?|the|which|ISO) | written | with | without | like | when "
 )
 _FILLER = re.compile(r"^(?:the|an?|optional|optionally|name of the|your|this)\s+", re.I)
+_TIME_UNITS = "days|weeks|months|years|hours|minutes|workdays"
+_NO_ADJECTIVE = re.compile(
+    r"\b(?:of|for|in|at|on|to|and|is|are|from|between|with|by|into|as|or|out|that)\b"
+)
+_OF_KINDS = ("number", "other number", "date", "written date", "moment")
 _ANY = r"(?:an?|the|one|some|any|another|a different|its|this|each|every)"
 _PLAIN = r"(?:(?:whole|positive|plain|valid|given|single|certain|particular|decimal)\s+)*"
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A parameter that gets a value in this request."""
+    """A parameter that gets a value in this request, and whether the value comes from or goes to."""
 
     parameter: Parameter
     kind: Kind
     value: Value
+    role: Role = ""
 
-    @property
-    def role(self) -> Role:
-        """Whether the value is where something comes from or goes to, by the description."""
-        return role_of(self.parameter)
+
+def roles(parameters: Sequence[tuple[Parameter, Kind]]) -> list[Role]:
+    """Return the role of each parameter; of two of one kind, the second takes what is left."""
+    own = [role_of(parameter) for parameter, _ in parameters]
+    for index, (_, kind) in enumerate(parameters):
+        twins = [at for at, (_, other) in enumerate(parameters) if other is kind and at != index]
+        if not own[index] and len(twins) == 1 and own[twins[0]]:
+            own[index] = "to" if own[twins[0]] == "from" else "from"
+    return own
 
 
 def role_of(parameter: Parameter) -> Role:
@@ -93,77 +106,92 @@ def place_in_goal(text: str, slot: Slot, rng: random.Random, *, alone: bool) -> 
     ``alone`` says that no other value of the request is of the same kind, so that the preposition
     before the noun decides nothing.
     """
-    number_of = re.search(
-        rf"\b(?:{_ANY}\s+)?(?:\w+\s+)?number of (?P<unit>days|weeks|months|years|hours|minutes|workdays)\b",
-        text,
-    )
     if slot.kind.name == "day count":
-        return (
-            _replace(text, number_of, f"{slot.value.said} {number_of['unit']}")
-            if number_of
-            else None
+        return _place_count(text, slot)
+    nouns = {*slot.kind.nouns, label_of(slot.parameter, slot.kind)}
+    for noun in sorted(nouns, key=lambda item: (-len(item), item)):
+        pattern = (
+            rf"\b(?P<any>{_ANY})\s+{_PLAIN}(?P<adjective>(?:[\w-]+\s+){{0,2}}?)"
+            rf"(?P<noun>{re.escape(noun)})\b(?!s\b| (?:number|code)\b)(?P<of> of\b)?"
         )
-    label = label_of(slot.parameter, slot.kind)
-    nouns = sorted({*slot.kind.nouns, label}, key=len, reverse=True)
-    for noun in nouns:
-        pattern = rf"\b(?P<any>{_ANY})\s+{_PLAIN}(?P<adjective>(?:[\w-]+\s+){{0,2}}?)(?P<noun>{re.escape(noun)})\b(?!\s+of\b|s\b)"
         for match in re.finditer(pattern, text, re.IGNORECASE):
             if _usable(match, slot, alone):
                 return _replace(text, match, _named(match, slot, rng))
     return None
 
 
+def _place_count(text: str, slot: Slot) -> str | None:
+    match = re.search(rf"\b(?:{_ANY}\s+)?(?:\w+\s+)?number of (?P<unit>{_TIME_UNITS})\b", text)
+    return _replace(text, match, f"{slot.value.said} {match['unit']}") if match else None
+
+
 def _usable(match: re.Match[str], slot: Slot, alone: bool) -> bool:
     adjective = match["adjective"].lower()
-    if re.search(r"\b(?:of|for|in|at|on|to|and|is|are|from|between|with|by|into|as)\b", adjective):
+    if _NO_ADJECTIVE.search(adjective) or slot.kind.find(match["adjective"], slot.parameter):
         return False
-    another = match["any"].lower() in ("another", "a different")
+    if match["of"] and slot.kind.naming == ("{v}",) and slot.kind.name not in _OF_KINDS:
+        return False
+    article = match["any"].lower()
     before = match.string[: match.start()].rstrip().rpartition(" ")[2]
-    # "the date" that the tool works out is no place for a value, "the date of a …" neither.
-    definite = match["any"].lower() in ("the", "its") and not before
-    if before == "as":
+    # "the date" that a sentence begins with is what the tool works out, no place for a value.
+    if before == "as" or (article in ("the", "its") and not before):
         return False
-    if not alone and (before, slot.role) in {("into", "from"), ("to", "from"), ("from", "to")}:
-        return False
-    return not definite and not (another and slot.role == "from")
+    if article in ("another", "a different"):
+        return slot.role != "from"
+    return alone or (before, slot.role) not in {("into", "from"), ("to", "from"), ("from", "to")}
 
 
 def _named(match: re.Match[str], slot: Slot, rng: random.Random) -> str:
     adjective = match["adjective"].strip()
     noun = f"{adjective} {match['noun']}".strip()
     said = slot.value.said
+    of = match["of"] or ""
+    if slot.kind.name in ("number", "other number") and of:
+        return said  # "an amount of money" is its number
     if adjective and slot.kind.naming == ("{v}",):
-        return f"the {noun} {said}" if slot.kind.name != "calendar" else f"the {said} calendar"
-    return rng.choice(slot.kind.naming).replace("{n}", noun).replace("{v}", said)
+        return f"the {noun} {said}{of}"
+    return rng.choice(slot.kind.naming).replace("{n}", noun).replace("{v}", said) + of
 
 
-def _replace(text: str, match: re.Match[str] | None, new: str) -> str:
-    assert match is not None
+def _replace(text: str, match: re.Match[str], new: str) -> str:
     return text[: match.start()] + new + text[match.end() :]
+
+
+def place_alternative(text: str, slot: Slot) -> str | None:
+    """Return ``text`` with the slot's value in the place of the alternatives it was chosen from."""
+    for match in enumerations(text):
+        if len(slot.kind.find(match["items"], slot.parameter)) >= 2:
+            return _replace(text, match, slot.value.said)
+    return None
 
 
 def place_pair(text: str, first: Slot, second: Slot, rng: random.Random) -> str | None:
     """Return ``text`` with two values of one kind in the place of "two airports" and the like."""
-    nouns = "|".join(re.escape(noun) for noun in sorted(first.kind.nouns, key=len, reverse=True))
-    if not nouns:
+    if not first.kind.nouns:
         return None
+    nouns = "|".join(re.escape(noun) for noun in sorted(first.kind.nouns, key=len, reverse=True))
     one, two = (second, first) if first.role == "to" or second.role == "from" else (first, second)
     a, b = one.value.said, two.value.said
-    from_to = re.search(
-        rf"(?:\bfrom|\bbetween)?\s*\bone (?:[\w-]+ )?(?:{nouns})s? (?:in)?(?:to|and) (?:an)?other(?: (?:{nouns}))?",
-        text,
-        re.I,
+    noun = first.kind.nouns[0]
+    named = (f" from the {noun} {a} to {b}", f" from {a} to the {noun} {b}")
+    named = named if first.kind.naming == NAMED else ()
+    places = (
+        (
+            rf"(?:\b(?:from|between|of|in))?\s*\bone (?:[\w-]+ )?(?:{nouns})s?(?: of \w+)? "
+            rf"(?:in)?(?:to|and) (?:the [\w ]{{1,20}}? (?:of|in) )?(?:an)?other(?: (?:{nouns})\b)?",
+            (f" from {a} to {b}", *named),
+        ),
+        (
+            rf"\bbetween (?:two )?(?:different )?(?:[\w-]+ )?(?:{nouns})s\b",
+            (f"between {a} and {b}", f"from {a} to {b}"),
+        ),
+        (rf"\b(?:of )?two (?:[\w-]+ )?(?:{nouns})s\b", (f"{a} and {b}",)),
     )
-    if from_to:
-        return _replace(text, from_to, f" from {a} to {b}").replace("  ", " ").strip()
-    between = re.search(
-        rf"\bbetween (?:two )?(?:different )?(?:[\w-]+ )?(?:{nouns})s\b", text, re.I
-    )
-    if between:
-        pair = rng.choice((f"between {a} and {b}", f"from {a} to {b}"))
-        return _replace(text, between, pair)
-    two_of = re.search(rf"\b(?:of )?two (?:[\w-]+ )?(?:{nouns})s\b", text, re.I)
-    return _replace(text, two_of, f"{a} and {b}") if two_of else None
+    for pattern, phrases in places:
+        match = re.search(pattern, text, re.IGNORECASE)
+        if match is not None:
+            return " ".join(_replace(text, match, rng.choice(phrases)).split())
+    return None
 
 
 def own_phrase(slot: Slot, rng: random.Random, *, ambiguous: bool, paired: bool) -> str:
@@ -180,9 +208,7 @@ def own_phrase(slot: Slot, rng: random.Random, *, ambiguous: bool, paired: bool)
     if slot.kind.name == "flag":
         return f"and {said}"
     if slot.kind.name == "day count":
-        unit = re.search(
-            r"days|weeks|months|years|hours|minutes|workdays", slot.parameter.description
-        )
+        unit = re.search(_TIME_UNITS, slot.parameter.description)
         noun = unit.group() if unit else "days"
         return rng.choice(("by {v} {u}", "with {v} {u}", "for {v} {u}")).format(v=said, u=noun)
     if paired and slot.role:

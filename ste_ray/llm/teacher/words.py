@@ -145,6 +145,8 @@ def likeness(wanted: Any, offered: Any) -> float:
     short, long = sorted((left, right), key=len)
     if len(short) >= 2 and long.startswith(short):
         return 0.9
+    if len(short) == 1 and long.startswith(short):
+        return 0.65
     if len(short) >= 5 and short[:5] == long[:5]:
         return 0.85
     ratio = SequenceMatcher(None, left, right).ratio()

@@ -46,10 +46,10 @@ def airports_by_city(city: str, country: str | None = None) -> dict[str, object]
         raise ToolError(f"Unknown country {country!r}: use its ISO 3166 code, two capital letters")
     found = [
         {"iata": entry["iata"], "name": entry["name"], "country": entry["country"]}
-        for entry in _airports().values()
-        if entry["city"].casefold() == city.casefold() and country in (None, entry["country"])
+        for entry in _cities().get(city.casefold(), [])
+        if country in (None, entry["country"])
     ]
-    return {"city": city, "airports": sorted(found, key=lambda entry: str(entry["iata"]))}
+    return {"city": city, "airports": found}
 
 
 def flight_distance(origin: str, destination: str, unit: int = 1) -> dict[str, object]:
@@ -129,6 +129,15 @@ def _offset(moment: datetime.datetime) -> str:
 def _airports() -> dict[str, dict[str, Any]]:
     airports: dict[str, dict[str, Any]] = airportsdata.load("IATA")
     return airports
+
+
+@functools.cache
+def _cities() -> dict[str, list[dict[str, Any]]]:
+    cities: dict[str, list[dict[str, Any]]] = {}
+    for _, entry in sorted(_airports().items()):
+        if entry["city"]:
+            cities.setdefault(entry["city"].casefold(), []).append(entry)
+    return cities
 
 
 @functools.cache

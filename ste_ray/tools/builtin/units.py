@@ -1,8 +1,8 @@
 """Units and numbers, on pint, num2words and roman.
 
-Traps: C and F are coulomb and farad; language codes, of which some names happen to work (``french``)
-and others not (``spanish``); two siblings that write the same amount in two languages; an error text
-that explains nothing.
+Traps: C and F are coulomb and farad; languages go by codes, yet some names happen to work
+(``french``) and others not (``spanish``); two siblings that write the same amount in two languages;
+an error text that explains nothing.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def amount_words_mxn_es(amount: float) -> dict[str, object]:
     """Write an amount of Mexican pesos out in Spanish, as on a cheque."""
     pesos, cents = _pesos_and_cents(amount)
     words = num2words(pesos, lang="es")
-    # Before a noun, uno loses its ending, and round millions are followed by de.
-    words = re.sub(r"veintiuno$", "veintiún", words)
-    words = re.sub(r"\buno$", "un", words)
+    # Before a noun and before mil, uno loses its ending; round millions are followed by de.
+    words = re.sub(r"veintiuno(?= mil|$)", "veintiún", words)
+    words = re.sub(r"\buno(?= mil|$)", "un", words)
     of = "de " if re.search(r"(millón|millones|billón|billones)$", words) else ""
     noun = "peso" if pesos == 1 else "pesos"
     return {"amount": amount, "words": f"{words} {of}{noun} {cents:02d}/100 M.N."}

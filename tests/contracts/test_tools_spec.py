@@ -1,0 +1,249 @@
+"""Tool files: what is read, and the one line that refuses a wrong one."""
+
+import copy
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ste_ray.core.records import ToolSpec
+from ste_ray.errors import ToolSpecError
+from ste_ray.tools.safety import refuse_unsafe
+from ste_ray.tools.spec import load_tool_specs
+
+TOOL = {
+    "name": "weather",
+    "description": "Tells the weather of a city.",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+        "required": ["city"],
+    },
+    "executor": {"kind": "python", "target": "my_tools:weather"},
+}
+
+
+@pytest.fixture
+def shipped(tmp_path):
+    folder = tmp_path / "shipped"
+    (folder / "basic").mkdir(parents=True)
+    write(folder / "basic" / "a.yaml", {"tools": [{**TOOL, "name": "shipped_tool"}]})
+    return folder
+
+
+def write(path, content):
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return str(path)
+
+
+def tool_file(folder, file_name="tools.yaml", /, **changes):
+    tool = {**copy.deepcopy(TOOL), **changes}
+    return write(folder / file_name, {"tools": [tool]})
+
+
+def refusal(files, shipped, include=()):
+    with pytest.raises(ToolSpecError) as caught:
+        load_tool_specs(files, include, shipped=shipped)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_reads_files_folders_and_shipped_sets_sorted_by_name(tmp_path, shipped):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    tool_file(folder, "z.yml", name="zebra")
+    (folder / "a.json").write_text(json.dumps({"tools": [{**TOOL, "name": "ant"}]}))
+    (folder / "notes.txt").write_text("no tools here")
+    single = tool_file(tmp_path, name="weather")
+    specs = load_tool_specs([single, str(folder), "basic"], shipped=shipped)
+    assert list(specs) == ["ant", "shipped_tool", "weather", "zebra"]
+    assert all(name == spec.name for name, spec in specs.items())
+    assert specs["weather"] == ToolSpec.model_validate(TOOL)
+
+
+def test_include_selects_and_the_same_file_twice_is_one(tmp_path, shipped):
+    path = write(
+        tmp_path / "t.yaml", {"tools": [{**TOOL, "name": "b"}, TOOL, {**TOOL, "name": "a"}]}
+    )
+    assert list(load_tool_specs([path, path], ["b", "a"], shipped=shipped)) == ["a", "b"]
+
+
+def test_defaults_hold_for_each_tool_unless_it_says_otherwise(tmp_path, shipped):
+    content = {
+        "defaults": {"family": "sky", "effect": "read_only", "timeout_seconds": 3},
+        "tools": [TOOL, {**TOOL, "name": "other", "effect": "writes"}],
+    }
+    specs = load_tool_specs([write(tmp_path / "t.yaml", content)], shipped=shipped)
+    assert (specs["weather"].family, specs["weather"].effect) == ("sky", "read_only")
+    assert (specs["other"].effect, specs["other"].timeout_seconds) == ("writes", 3)
+
+
+def test_an_unquoted_date_stays_text(tmp_path, shipped):
+    path = tmp_path / "t.yaml"
+    path.write_text(
+        yaml.safe_dump({"tools": [TOOL]}) + "  examples: [{arguments: {city: 2026-03-02}}]\n"
+    )
+    spec = load_tool_specs([str(path)], shipped=shipped)["weather"]
+    assert spec.examples[0].arguments == {"city": "2026-03-02"}
+
+
+def test_a_missing_file_names_the_shipped_sets(shipped):
+    message = refusal(["no/such.yaml"], shipped)
+    assert "no tool file 'no/such.yaml'" in message
+    assert message.endswith("or a shipped set: basic")
+
+
+def test_an_empty_folder_and_no_files_at_all_are_refused(tmp_path, shipped):
+    (tmp_path / "empty").mkdir()
+    assert "holds no tool files" in refusal([str(tmp_path / "empty")], shipped)
+    assert "set tools.files" in refusal([], shipped)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("t.yaml", "tools: [", "is no valid YAML: while parsing a flow node"),
+        ("t.json", "{'tools': 1}", "is no valid JSON: Expecting property name"),
+        ("t.yaml", "- a list", "must hold a mapping with the key 'tools'"),
+        ("t.yaml", "tools: {}", "tools={}: write a list with at least one tool"),
+        ("t.yaml", "tols: []", "unknown field 'tols' (did you mean 'tools'?)"),
+        ("t.yaml", "tools: [weather]", "tools[0]='weather': write a mapping"),
+        ("t.yaml", "defaults: 3\ntools: [a]", "defaults=3: write a mapping"),
+        (
+            "t.yaml",
+            "defaults: {effects: writes}\ntools: [a]",
+            "unknown field 'defaults.effects' (did you mean 'effect'?)",
+        ),
+    ],
+)
+def test_a_file_of_another_form_is_refused(tmp_path, shipped, name, content, part):
+    path = tmp_path / name
+    path.write_text(content)
+    message = refusal([str(path)], shipped)
+    assert message.startswith(repr(str(path)))
+    assert part in message
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path, shipped):
+    path = tmp_path / "t.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert f"cannot read tool file {str(path)!r}" in refusal([str(path)], shipped)
+
+
+def test_a_name_in_two_files_names_both(tmp_path, shipped):
+    first, second = tool_file(tmp_path, "1.yaml"), tool_file(tmp_path, "2.yaml")
+    message = refusal([first, second], shipped)
+    assert f"'weather' is defined twice, in {first!r} and in {second!r}; rename" in message
+
+
+def test_include_of_an_unknown_tool_suggests_a_close_one(tmp_path, shipped):
+    message = refusal([tool_file(tmp_path)], shipped, ["weathr"])
+    assert "tools.include names 'weathr'" in message
+    assert "did you mean 'weather'?" in message
+
+
+PROPERTY = {"city": {"type": "string"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"descriptionn": "x"}, "unknown field 'descriptionn' (did you mean 'description'?)"),
+        ({"description": ""}, "description='': String should have at least 1 character"),
+        ({"effect": "readonly"}, "effect='readonly': Input should be 'read_only', 'idempotent'"),
+        ({"timeout_seconds": 0}, "timeout_seconds=0: Input should be greater than 0"),
+        ({"examples": [{"args": {}}]}, "unknown field 'examples[0].args'; remove it"),
+        ({"name": "a\nb"}, "name='a\\nb' must have no '<', '>', line break"),
+        ({"name": "<tool>"}, "must have no '<', '>'"),
+        ({"executor": {"kind": "http"}}, "executor.kind='http' is unknown; known kinds: 'python'"),
+        ({"executor": {}}, "executor.kind=None is unknown"),
+        ({"executor": {"kind": "python"}}, "executor.target=None is no target"),
+        (
+            {"executor": {"kind": "python", "target": "my_tools.weather"}},
+            "executor.target='my_tools.weather' is no target; write 'module:function'",
+        ),
+        (
+            {"executor": {"kind": "python", "target": "a:b", "url": "c"}},
+            "unknown field 'executor.url'; allowed for 'python': kind, target",
+        ),
+        (
+            {"parameters": {"type": "object", "properties": {"city": {"type": "text"}}}},
+            "parameters.properties.city.type is no valid JSON Schema: 'text' is not valid",
+        ),
+        (
+            {"parameters": {"type": "object", "properties": {"city": {"pattern": "("}}}},
+            "parameters.properties.city.pattern is no valid JSON Schema",
+        ),
+        ({"parameters": {"type": "array"}}, "parameters.type='array' must be 'object'"),
+        ({"parameters": {}}, "parameters.type=None must be 'object'"),
+        (
+            {"parameters": {"type": "object", "properties": PROPERTY, "required": ["citty"]}},
+            "parameters.required names 'citty', which parameters.properties lacks; describe it "
+            "there (did you mean 'city'?)",
+        ),
+        (
+            {"parameters": {"type": "object", "properties": {"a": {"$ref": "http://x/y"}}}},
+            "$ref 'http://x/y' points outside",
+        ),
+        (
+            {"parameters": {"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}}},
+            "$ref '#/$defs/b' points at nothing",
+        ),
+        (
+            {"parameters": {"type": "object", "properties": {1: {"type": "string"}}}},
+            "tools[0].parameters.properties: the key 1 is no text; put it in quotes",
+        ),
+        (
+            {"examples": [{"arguments": {"city": "Rome"}}, {"arguments": {"town": "Rome"}}]},
+            "examples[1].arguments do not fit parameters: unknown argument 'town'",
+        ),
+    ],
+)
+def test_a_wrong_field_is_named_with_file_path_and_remedy(tmp_path, shipped, changes, part):
+    path = tool_file(tmp_path, **changes)
+    message = refusal([path], shipped)
+    name = changes.get("name", "weather")
+    assert message.startswith(f"{path!r}: tools[0] ({name!r}): ")
+    assert part in message
+
+
+def test_a_missing_field_is_named(tmp_path, shipped):
+    tool = {key: value for key, value in TOOL.items() if key != "parameters"}
+    message = refusal([write(tmp_path / "t.yaml", {"tools": [TOOL, tool]})], shipped)
+    assert "tools[1] ('weather'): the field 'parameters' is missing; add it" in message
+
+
+def test_an_example_that_expects_an_error_may_break_the_schema(tmp_path, shipped):
+    path = tool_file(tmp_path, examples=[{"arguments": {"town": 1}, "expect_error": True}])
+    assert load_tool_specs([path], shipped=shipped)["weather"].examples[0].expect_error
+
+
+def test_unsafe_tools_are_refused_together_unless_allowed():
+    specs = {
+        name: ToolSpec.model_validate({**TOOL, "name": name, "effect": name})
+        for name in ("read_only", "idempotent", "writes", "destructive", "unknown")
+    }
+    with pytest.raises(ToolSpecError) as caught:
+        refuse_unsafe(specs, ["writes"])
+    message = str(caught.value)
+    assert re.findall(r"'(\w+)' \((\w+)\)", message) == [
+        ("destructive", "destructive"),
+        ("unknown", "unknown"),
+    ]
+    assert "tools.allow" in message
+    refuse_unsafe(specs, ["writes", "destructive", "unknown"])
+
+
+def test_the_shipped_tools_load_from_the_repository():
+    shipped = Path(__file__).parents[2] / "tool_metadata"
+    specs = load_tool_specs(["builtin"], shipped=shipped)
+    refuse_unsafe(specs, ())
+    assert {spec.family for spec in specs.values()} == {"dates", "units", "places", "identifiers"}
+    assert len(specs) >= 16
+    for spec in specs.values():
+        assert len(spec.examples) == 3
+        for name, schema in spec.parameters["properties"].items():
+            assert schema.get("description"), (spec.name, name)

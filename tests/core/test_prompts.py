@@ -1,0 +1,63 @@
+import json
+
+import pytest
+from flow_examples import PROMPTS, SPEC
+
+from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet, describe_tool, describe_tools
+from ste_ray.resources import resource_folder
+
+TEXTS = {path.stem: path.read_text("utf-8") for path in resource_folder("prompts").glob("*.txt")}
+SHIPPED = PromptSet(TEXTS)
+# The values the flows fill in.
+VALUES = {
+    "explore_query_first": ("tools", "long_term_memory"),
+    "explore_query_next": ("long_term_memory",),
+    "explore_long_term_memory": ("queries",),
+    "explore_answer": ("tool_names", "max_turns"),
+    "observation_parse_failure": ("message",),
+    "judge": ("tool", "query", "tool_name", "arguments", "observation", "final_answer"),
+    "paraphrase_first": ("query", "values"),
+    "act_system_retrieved": ("tools",),
+}
+
+
+def test_exactly_the_required_prompts_ship():
+    assert set(TEXTS) == REQUIRED_PROMPTS
+
+
+@pytest.mark.parametrize("name", sorted(REQUIRED_PROMPTS))
+def test_shipped_prompts_show_all_values_they_are_given(name):
+    values = {key: f"<<{key}>>" for key in VALUES.get(name, ())}
+    text = SHIPPED.render(name, **values)
+    assert all(value in text for value in values.values())
+    assert "$" not in text
+    assert text == text.strip()
+
+
+def test_values_are_inserted_as_they_are():
+    assert PROMPTS.render("explore_long_term_memory", queries="$x {y}") == "MEMORY\n$x {y}"
+
+
+def test_a_value_that_a_prompt_needs_must_be_given():
+    with pytest.raises(KeyError, match="tools"):
+        PROMPTS.render("act_system_retrieved")
+
+
+def test_all_required_prompts_must_be_there():
+    with pytest.raises(KeyError, match="missing prompts: explore_answer, judge"):
+        PromptSet({key: TEXTS[key] for key in TEXTS.keys() - {"judge", "explore_answer"}})
+
+
+def test_the_fingerprint_changes_with_any_prompt_and_not_with_order():
+    backwards = dict(sorted(TEXTS.items(), reverse=True))
+    assert PromptSet(backwards).fingerprint == SHIPPED.fingerprint
+    prints = {PromptSet(TEXTS | {key: "new"}).fingerprint for key in TEXTS}
+    assert len(prints | {SHIPPED.fingerprint}) == len(TEXTS) + 1
+
+
+def test_a_description_holds_name_text_and_schema():
+    text = describe_tool(SPEC)
+    name, description, schema = text.split("\n")
+    assert (name, description) == ("Tool: add", "Description: Adds.")
+    assert json.loads(schema.removeprefix("Parameters: ")) == SPEC.parameters
+    assert describe_tools([SPEC, SPEC]) == f"{text}\n\n{text}"

@@ -1,0 +1,319 @@
+"""The chat client against a server that misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import time
+
+import pytest
+from chat_server import (
+    body_of,
+    cut_body,
+    hang,
+    refusal,
+    reply,
+    reset,
+    serving,
+    text_of,
+)
+
+from ste_ray.config import LLMConfig
+from ste_ray.core.effects import AskModel, ModelReply, Sampling
+from ste_ray.core.records import Message, fingerprint
+from ste_ray.errors import ConfigError, EndpointError, ProviderUnavailableError
+from ste_ray.llm import client
+from ste_ray.llm.client import OpenAIChat
+from ste_ray.llm.endpoint import Endpoint
+
+KEY = "sk-very-secret-0123456789"
+MODELS = {"explorer": "m-explorer", "judge": "m-judge", "paraphraser": "m-paraphraser"}
+GOOD = ModelReply(text="hello", model="served-model", prompt_tokens=11, completion_tokens=3)
+
+
+@pytest.fixture(autouse=True)
+def _quick_and_with_a_key(monkeypatch):
+    monkeypatch.setattr(client, "_BACKOFF_BASE_SECONDS", 0.01)
+    monkeypatch.setenv("STE_TEST_KEY", KEY)
+
+
+def question(role="explorer", **sampling):
+    messages = (Message(role="user", content="hi"), Message(role="assistant", content="é"))
+    return AskModel(role=role, messages=messages, sampling=Sampling(**sampling))
+
+
+def endpoint_at(base_url):
+    return Endpoint(base_url=base_url, api_key_env="STE_TEST_KEY", models=MODELS)
+
+
+async def ask(base_url, request=None, **config):
+    config = {"max_attempts": 3, "request_timeout_seconds": 5.0} | config
+    async with OpenAIChat(endpoint_at(base_url), LLMConfig(**config)) as chat:
+        return await chat.ask(request or question())
+
+
+def ask_script(*script, request=None, **config):
+    """Ask a server that follows ``script``; return reply or error, and the server."""
+
+    async def main():
+        async with serving(*script) as server:
+            try:
+                return await ask(server.base_url, request, **config), server
+            except (EndpointError, ProviderUnavailableError) as error:
+                return error, server
+
+    return asyncio.run(main())
+
+
+def test_the_request_and_the_reply():
+    request = question(role="judge", temperature=0.5, max_tokens=9, stop=("Thought:", "x"))
+    answer, server = ask_script(reply(), request=request)
+    assert answer == GOOD
+    ((line, headers, body),) = server.requests
+    assert line == "POST /v1/chat/completions"
+    assert headers["Authorization"] == f"Bearer {KEY}"
+    assert body == {
+        "model": "m-judge",
+        "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "é"}],
+        "temperature": 0.5,
+        "max_tokens": 9,
+        "stop": ["Thought:", "x"],
+    }
+
+
+def test_without_stop_sequences_and_key_neither_is_sent(monkeypatch):
+    monkeypatch.delenv("STE_TEST_KEY")
+    _, server = ask_script(reply())
+    _, headers, body = server.requests[0]
+    assert "stop" not in body
+    assert "Authorization" not in headers
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_the_base_url_may_end_in_a_slash(slash):
+    async def main():
+        async with serving(reply()) as server:
+            await ask(server.base_url + slash)
+            return server.requests[0][0]
+
+    assert asyncio.run(main()) == "POST /v1/chat/completions"
+
+
+def test_white_space_around_the_key_is_dropped(monkeypatch):
+    monkeypatch.setenv("STE_TEST_KEY", f" {KEY}\n")
+    _, server = ask_script(reply())
+    assert server.requests[0][1]["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\nmore", f"{KEY}é"])
+def test_a_key_that_no_header_can_carry_is_not_shown(monkeypatch, key):
+    monkeypatch.setenv("STE_TEST_KEY", key)
+    with pytest.raises(ConfigError, match="STE_TEST_KEY holds characters") as error:
+        asyncio.run(ask("http://127.0.0.1:9/v1"))
+    assert KEY not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("step", "text", "finish_reason"),
+    [
+        (reply(None), "", "stop"),
+        (reply("cut of", "length"), "cut of", "length"),
+        (reply(None, "content_filter"), "", "content_filter"),
+        (reply("so far", "content_filter"), "so far", "content_filter"),
+        (reply("hello", "tool_calls"), "hello", "stop"),
+        (text_of(json.dumps({"choices": [{"message": {"content": "a\ud83d"}}]})), "a?", "stop"),
+        (refusal(400, "too long", "context_length_exceeded"), "", "context_overflow"),
+        (refusal(400, "This model's maximum context length is 9", 400), "", "context_overflow"),
+        (
+            refusal(400, "request exceeds the available context size", "x"),
+            "",
+            "context_overflow",
+        ),
+        (
+            text_of('{"object": "error", "message": "maximum context length is 9"}', 400),
+            "",
+            "context_overflow",
+        ),
+        (refusal(400, "filtered", "content_filter"), "", "content_filter"),
+        (refusal(400, "rejected", "content_policy_violation"), "", "content_filter"),
+    ],
+)
+def test_answers_that_are_data(step, text, finish_reason):
+    answer, server = ask_script(step)
+    assert (answer.text, answer.finish_reason) == (text, finish_reason)
+    assert len(server.requests) == 1
+    fingerprint(answer.text)  # whatever came can be hashed and stored
+
+
+def test_a_reply_without_usage_and_model_counts_nothing():
+    answer, _ = ask_script(reply(usage=None, model=None))
+    assert answer == ModelReply(text="hello")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        refusal(429, "slow down"),
+        refusal(500),
+        refusal(503),
+        text_of("<html>bad gateway</html>", 502),
+        refusal(408),
+        reset,
+        cut_body,
+        text_of('{"choices": [{"message": {"content": "hel'),
+        body_of({"choices": []}),
+        body_of({"choices": None}),
+        body_of({"error": {"message": "overloaded"}}),
+        body_of([]),
+        body_of({"choices": [{"message": None}]}),
+        reply(usage={"prompt_tokens": "many"}),
+        text_of('{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": 1e999}}'),
+        text_of("[" * 100_000),
+    ],
+)
+def test_what_may_pass_is_tried_again(fault):
+    answer, server = ask_script(fault, fault, reply())
+    assert answer == GOOD
+    assert len(server.requests) == 3
+
+
+def test_a_server_that_hangs_is_given_up_after_the_request_timeout():
+    started = time.monotonic()
+    answer, server = ask_script(hang, reply(), request_timeout_seconds=0.3)
+    assert answer == GOOD
+    assert len(server.requests) == 2
+    assert 0.3 <= time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("header", "least_seconds"),
+    [("0.6", 0.6), ("-1", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0), ("soon", 0.0)],
+)
+def test_retry_after_is_waited_for(header, least_seconds):
+    started = time.monotonic()
+    answer, _ = ask_script(refusal(429, **{"Retry-After": header}), reply())
+    assert answer == GOOD
+    assert least_seconds <= time.monotonic() - started < least_seconds + 3
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "expected"),
+    [
+        (401, "", "STE_TEST_KEY is set but refused"),
+        (403, "", "STE_TEST_KEY is set but refused"),
+        (400, "stop is not supported", "refuses the request (400): 'stop is not supported'"),
+        (404, "no model 'm-explorer'", "no model 'm-explorer'"),
+        (422, "bad body", "'bad body'"),
+    ],
+)
+def test_what_cannot_pass_stops_at_once(status, message, expected):
+    error, server = ask_script(refusal(status, f"{message}"), reply())
+    assert isinstance(error, EndpointError)
+    assert expected in str(error)
+    assert repr(server.base_url) in str(error)
+    assert len(server.requests) == 1
+
+
+def test_a_refusal_without_a_key_says_that_none_is_set(monkeypatch):
+    monkeypatch.delenv("STE_TEST_KEY")
+    error, _ = ask_script(refusal(401))
+    assert "STE_TEST_KEY is not set" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (refusal(503, "overloaded"), "503 overloaded"),
+        (body_of({"choices": []}), "no chat completion"),
+        (reset, "ServerDisconnectedError"),
+    ],
+)
+def test_an_endpoint_that_keeps_failing_is_unavailable(fault, reason):
+    error, server = ask_script(fault, max_attempts=4)
+    assert isinstance(error, ProviderUnavailableError)
+    assert re.search(rf"after 4 attempts \(last: .*{reason}", str(error))
+    assert repr(server.base_url) in str(error)
+    assert len(server.requests) == 4
+
+
+def test_an_endpoint_that_is_gone_is_unavailable():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        base_url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    with pytest.raises(ProviderUnavailableError, match="after 3 attempts"):
+        asyncio.run(ask(base_url))
+
+
+def test_retries_end_with_the_total_timeout():
+    started = time.monotonic()
+    script = refusal(429, **{"Retry-After": "0.2"})
+    error, server = ask_script(script, max_attempts=100, total_timeout_seconds=0.5)
+    assert isinstance(error, ProviderUnavailableError)
+    assert 2 <= len(server.requests) <= 3
+    assert time.monotonic() - started < 3
+
+
+def test_a_wait_beyond_the_total_timeout_is_not_begun():
+    started = time.monotonic()
+    error, server = ask_script(refusal(429, **{"Retry-After": "3600"}), reply())
+    assert isinstance(error, ProviderUnavailableError)
+    assert len(server.requests) == 1
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        refusal(400, f"bad header Bearer {KEY}"),
+        refusal(429, f"Bearer {KEY}"),
+        text_of(f"Authorization: Bearer {KEY}"),
+        refusal(401, KEY),
+    ],
+)
+def test_the_key_never_stands_in_an_error(echo):
+    error, _ = ask_script(echo)
+    assert isinstance(error, EndpointError | ProviderUnavailableError)
+    assert KEY not in str(error)
+
+
+def slow(seconds, then):
+    async def answer(request):
+        await asyncio.sleep(seconds)
+        return await then(request)
+
+    return answer
+
+
+def ask_many(number, *script, **config):
+    async def main():
+        async with (
+            serving(*script) as server,
+            OpenAIChat(endpoint_at(server.base_url), LLMConfig(**config)) as chat,
+        ):
+            replies = await asyncio.gather(*(chat.ask(question()) for _ in range(number)))
+            return replies, server
+
+    return asyncio.run(main())
+
+
+def test_no_more_requests_are_in_flight_than_allowed():
+    replies, server = ask_many(12, slow(0.05, reply()), max_concurrency=3)
+    assert replies == [GOOD] * 12
+    assert server.most_at_once == 3
+
+
+def test_waiting_for_a_slot_takes_nothing_from_the_total_timeout():
+    ok = slow(0.2, reply())
+    replies, server = ask_many(
+        4, ok, ok, ok, refusal(500), reply(), max_concurrency=1, total_timeout_seconds=0.4
+    )
+    assert replies == [GOOD] * 4
+    assert len(server.requests) == 5
+
+
+def test_a_client_must_be_entered_first():
+    chat = OpenAIChat(endpoint_at("http://127.0.0.1:9/v1"), LLMConfig())
+    with pytest.raises(RuntimeError, match="async with"):
+        asyncio.run(chat.ask(question()))

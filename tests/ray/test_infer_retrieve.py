@@ -1,0 +1,228 @@
+"""The retrieve and infer stages on a real, local Ray, with a tiny model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import AddedToken
+
+from ste_ray.config import Config, ModelConfig
+from ste_ray.core.records import Example, Prediction, Retrieved, ToolSpec
+from ste_ray.core.toolkens import toolken
+from ste_ray.errors import ConfigError, StageInputError
+from ste_ray.stages import infer, retrieve
+from ste_ray.stages.base import TOOLS_PATH, StageContext, find_own_error
+from ste_ray.store.artifacts import RunStore, open_store
+from ste_ray.store.tables import read_records, write_records
+from ste_ray.training.model import build_model
+from ste_ray.training.tokenizer import train_tokenizer
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+WORDS = {"add_days": "date days calendar", "iban_check": "bank account number", "moon": "moon sky"}
+SETTINGS = ("base/retrieved", "base/icl", "tuned/toolken")
+CONFIG: dict[str, Any] = {
+    "retrieve": {"num_tools": 2, "num_demonstrations": 3},
+    "infer": {"settings": SETTINGS, "batch_size": 4, "max_new_tokens": 8, "num_workers": 2},
+}
+
+
+def examples(split: str, count: int) -> list[Example]:
+    names = sorted(WORDS)
+    return [
+        Example.model_validate(
+            {
+                "example_id": f"{split}-{i:03d}",
+                "group_id": f"group-{split}-{i}",
+                "trial_id": "t",
+                "tool": names[i % 3],
+                "query": f"about the {WORDS[names[i % 3]]}, number {i}",
+                "origin": "explored",
+                "arguments_json": json.dumps({"n": i}),
+                "observation": "ok",
+                "final_answer": "done",
+                "split": split,
+            }
+        )
+        for i in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    """A run as the stages before leave it; tests work on copies."""
+    store = open_store(str(tmp_path_factory.mktemp("run")))
+    tools = [
+        ToolSpec(
+            name=name, description=f"About {words}", parameters={"type": "object"}, executor={}
+        ).model_dump(mode="json")
+        for name, words in WORDS.items()
+    ]
+    store.write_json(TOOLS_PATH, tools)
+    data = [*examples("train", 12), *examples("test", 37), *examples("validation", 3)]
+    write_records(store, "prepare/examples/part-00000.parquet", data, Example)
+    tokenizer = train_tokenizer([item.query for item in data], 320, 2048)
+    size = ModelConfig(vocab_size=320, hidden_size=32, num_layers=1, num_heads=2)
+    for path in ("train/base", "train/model"):
+        folder = tmp_path_factory.mktemp("model")
+        if path == "train/model":
+            tokenizer.add_tokens(
+                [AddedToken(toolken(name), special=False, normalized=False) for name in WORDS]
+            )
+        build_model(size, tokenizer, seed=1).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        store.upload_folder(folder, path)
+    return store
+
+
+@dataclasses.dataclass
+class Run:
+    """A context on a copy of the prepared run, and the lines it was told."""
+
+    context: StageContext
+    lines: list[str]
+
+    @property
+    def store(self) -> RunStore:
+        return self.context.store
+
+    def configured(self, **sections: dict[str, Any]) -> StageContext:
+        values = {name: {**CONFIG.get(name, {}), **section} for name, section in sections.items()}
+        config = Config.model_validate({**CONFIG, **values})
+        return dataclasses.replace(self.context, config=config)
+
+
+@pytest.fixture
+def run(prepared: RunStore, tmp_path: Path) -> Run:
+    store = open_store(str(tmp_path / "run"))
+    for path in prepared.list():
+        store.write_bytes(path, prepared.read_bytes(path))
+    lines: list[str] = []
+    return Run(StageContext(Config.model_validate(CONFIG), store, lines.append), lines)
+
+
+def predictions(store: RunStore) -> list[Prediction]:
+    found = read_records(store, infer.PREDICTIONS_PATH, Prediction)
+    return sorted(found, key=lambda item: (item.setting, item.example_id))
+
+
+def test_retrieve_and_infer(run: Run) -> None:
+    counts = retrieve.run(run.context)
+    assert counts["queries"] == 37
+    assert counts["tools_per_query"] == 2
+    assert counts["demonstrations_per_query"] == 3
+    assert counts["tool_recall"] == counts["tool_recall_at_1"] == 1.0
+    assert 0 < counts["mean_demonstration_score"] <= 1
+    retrieved = read_records(run.store, retrieve.RETRIEVED_PATH, Retrieved)
+    assert [item.example_id for item in retrieved] == [f"test-{i:03d}" for i in range(37)]
+    assert all(hit.key.startswith("train-") for item in retrieved for hit in item.demonstrations)
+
+    counts = infer.run(run.context)
+    assert counts["queries"] == 37
+    assert tuple(counts["settings"]) == SETTINGS
+    found = predictions(run.store)
+    assert [(item.setting, item.example_id) for item in found] == [
+        (setting, f"test-{i:03d}") for setting in sorted(SETTINGS) for i in range(37)
+    ]
+    for setting in SETTINGS:
+        own = [item for item in found if item.setting == setting]
+        numbers = counts["settings"][setting]
+        assert numbers["queries"] == numbers["timing"]["queries"] == 37
+        assert numbers["errors"] == 0
+        assert numbers["prompt_tokens"] == sum(item.prompt_tokens for item in own)
+        assert numbers["completion_tokens"] == sum(item.completion_tokens for item in own) > 0
+        assert numbers["timing"]["seconds"] > 0
+    shown = {item.example_id: tuple(hit.key for hit in item.tools) for item in retrieved}
+    for item in found:
+        wanted = sorted(WORDS) if item.setting == "tuned/toolken" else shown[item.example_id]
+        assert item.candidates == tuple(wanted)
+
+
+def test_a_stage_that_was_cut_off_goes_on(run: Run) -> None:
+    retrieve.run(run.context)
+    infer.run(run.context)
+    before = predictions(run.store)
+    kept = {path: run.store.read_versioned(path) for path in run.store.list("infer")}
+    folder = f"{infer.PREDICTIONS_PATH}/base-icl"
+    lost = next(path for path in run.store.list(folder) if path.endswith(".parquet"))
+    num_lost = len(read_records(run.store, lost, Prediction))
+    assert 0 < num_lost < 37
+    run.store.delete(lost)
+    run.store.delete(f"{folder}/_complete")
+    run.lines.clear()
+
+    # How the work is cut into batches may differ from the first time.
+    counts = infer.run(run.configured(infer={"batch_size": 3, "num_workers": 1}))
+    assert predictions(run.store) == before
+    assert "infer: base/retrieved is already complete" in run.lines
+    assert "infer: tuned/toolken is already complete" in run.lines
+    assert f"infer: base/icl, {num_lost} of 37 queries to answer" in run.lines
+    assert counts["settings"]["base/icl"]["queries"] == 37
+    assert counts["settings"]["base/icl"]["timing"]["queries"] == num_lost
+    for path, version in kept.items():
+        if path not in (lost, f"{folder}/_complete"):
+            assert run.store.read_versioned(path) == version
+
+
+def test_more_workers_than_cpus_still_finish(run: Run) -> None:
+    retrieve.run(run.context)
+    counts = infer.run(run.configured(infer={"num_workers": 9, "settings": ("tuned/toolken",)}))
+    assert counts["settings"]["tuned/toolken"]["queries"] == 37
+
+
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_a_missing_split_is_named(run: Run, split: str) -> None:
+    data = [item for item in [*examples("train", 3), *examples("test", 3)] if item.split != split]
+    write_records(run.store, "prepare/examples/part-00000.parquet", data, Example)
+    with pytest.raises(StageInputError, match=f"there is no {split} example among the 3 in"):
+        retrieve.run(run.context)
+
+
+def test_no_demonstrations_need_no_training_examples(run: Run) -> None:
+    data = examples("test", 3)
+    write_records(run.store, "prepare/examples/part-00000.parquet", data, Example)
+    counts = retrieve.run(run.configured(retrieve={"num_demonstrations": 0}))
+    assert (counts["queries"], counts["demonstrations_per_query"]) == (3, 0)
+
+
+def test_a_missing_model_names_the_stage_to_run(run: Run) -> None:
+    retrieve.run(run.context)
+    run.store.delete_folder("train/model")
+    with pytest.raises(StageInputError, match=r"'tuned/toolken' needs.*run 'ste-ray train --run"):
+        infer.run(run.context)
+    assert not run.store.list("infer")
+
+
+def test_wrong_settings_and_lengths_are_refused_before_any_work(run: Run) -> None:
+    retrieve.run(run.context)
+    with pytest.raises(ConfigError, match=r"unknown setting 'base/toolken'.*allowed: base/ret"):
+        infer.run(run.configured(infer={"settings": ("base/icl", "base/toolken")}))
+    with pytest.raises(ConfigError, match=r"max_new_tokens=2048 leaves no room"):
+        infer.run(run.configured(infer={"max_new_tokens": 2048}))
+    assert not run.store.list("infer")
+
+
+def test_an_unusable_model_is_reported_by_its_own_error(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)  # Ray logs the remote traceback too
+    retrieve.run(run.context)
+    run.store.write_bytes("train/base/model.safetensors", b"no tensors")
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - whatever Ray wraps around it
+        infer.run(run.context)
+    own = find_own_error(raised.value)
+    assert isinstance(own, StageInputError)
+    assert "cannot load the model in" in str(own)
+
+
+def test_examples_of_other_data_are_refused(run: Run) -> None:
+    retrieve.run(run.context)
+    data = examples("test", 3)
+    write_records(run.store, "prepare/examples/part-00000.parquet", data, Example)
+    with pytest.raises(StageInputError, match="names the unknown example 't"):
+        infer.run(run.context)

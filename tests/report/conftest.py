@@ -1,0 +1,58 @@
+"""A synthetic run, scored and assembled once for all tests of the report."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from ste_ray.core.scoring import score_prediction
+from ste_ray.report.assemble import assemble_report
+from ste_ray.report.html import render_html
+from ste_ray.report.model import ReportData
+
+from . import synthetic
+
+NOW = 1_772_446_000.0
+
+
+@pytest.fixture(scope="session")
+def tables() -> dict[str, Any]:
+    rng = random.Random(1)
+    episodes = synthetic.episodes(rng)
+    judgments, ledger, examples = synthetic.prepared(rng, episodes)
+    predictions = synthetic.predictions(rng)
+    specs = synthetic.specs()
+    return {
+        "explore/episodes": episodes,
+        "prepare/judgments": judgments,
+        "prepare/ledger": ledger,
+        "prepare/examples": examples,
+        "infer/predictions": predictions,
+        "evaluate/scores": [score_prediction(one, specs) for one in predictions],
+    }
+
+
+@pytest.fixture(scope="session")
+def run(tables: dict[str, Any]) -> synthetic.FakeReader:
+    by_setting = {
+        setting: [score for score in tables["evaluate/scores"] if score.setting == setting]
+        for setting in synthetic.SETTINGS
+    }
+    summary = synthetic.summary_of(by_setting)
+    files = {
+        "evaluate/summary.json": summary.model_dump(mode="json"),
+        "train/metrics.json": synthetic.metrics(random.Random(2)),
+    }
+    return synthetic.FakeReader(tables, files, synthetic.manifests())
+
+
+@pytest.fixture(scope="session")
+def data(run: synthetic.FakeReader) -> ReportData:
+    return assemble_report(run, NOW)
+
+
+@pytest.fixture(scope="session")
+def page(data: ReportData) -> str:
+    return render_html(data)

@@ -1,0 +1,128 @@
+"""The evaluate stage on a local Ray, from stored predictions to the stored report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ste_ray.config import Config
+from ste_ray.core.records import Episode, Prediction, Score
+from ste_ray.errors import StageInputError
+from ste_ray.stages import evaluate
+from ste_ray.stages.base import StageContext, find_own_error
+from ste_ray.stages.connect import ray_connection
+from ste_ray.stages.reporting import load_report_data
+from ste_ray.store.artifacts import RunStore, open_store
+from ste_ray.store.tables import read_records, write_records
+
+from . import synthetic
+
+
+@pytest.fixture(scope="module")
+def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        with ray_connection():
+            yield
+
+
+@pytest.fixture
+def context(tmp_path: Path, tables: dict[str, Any]) -> StageContext:
+    """A run whose inference has ended: two parts for one setting, one for each other."""
+    store = open_store(str(tmp_path / "run"))
+    store.write_json(
+        "explore/tools.json", [s.model_dump(mode="json") for s in synthetic.specs().values()]
+    )
+    write_records(store, "explore/episodes/part-0.parquet", tables["explore/episodes"], Episode)
+    for setting in synthetic.SETTINGS:
+        own = [one for one in tables["infer/predictions"] if one.setting == setting]
+        store_predictions(store, setting, "a", own[:100])
+        store_predictions(store, setting, "b", own[100:])
+    config = Config.model_validate({"evaluate": {"num_bootstrap": 200}})
+    return StageContext(config=config, store=store, progress=lambda text: None)
+
+
+def store_predictions(
+    store: RunStore, setting: str, part: str, predictions: list[Prediction]
+) -> None:
+    path = f"infer/predictions/{setting.replace('/', '-')}/part-{part}.parquet"
+    write_records(store, path, predictions, Prediction)
+
+
+def test_scores_summary_and_report_are_written(
+    local_ray: None, context: StageContext, tables: dict[str, Any]
+) -> None:
+    counts = evaluate.run(context)
+    store = context.store
+    scores = read_records(store, "evaluate/scores", Score)
+    expected = {(one.setting, one.example_id): one for one in tables["evaluate/scores"]}
+    assert {(one.setting, one.example_id): one for one in scores} == expected
+    assert counts["predictions"] == 900
+    assert tuple(counts["settings"]) == synthetic.SETTINGS
+    correct = sum(s.outcome == "correct" for s in scores if s.setting == "tuned/toolken")
+    assert counts["settings"]["tuned/toolken"]["correct"] == round(correct / 300, 4)
+    page = store.read_bytes("report.html").decode()
+    assert "tuned/toolken" in page
+    data = load_report_data(store)
+    assert data.evaluation is not None
+    assert data.evaluation.summary.differences[2].comparison.only_second == correct
+    summary = json.dumps(store.read_json("evaluate/summary.json"))
+    evaluate.run(context)
+    assert json.dumps(store.read_json("evaluate/summary.json")) == summary
+
+
+def test_settings_keep_the_order_they_were_asked_for(
+    local_ray: None, context: StageContext
+) -> None:
+    settings = ("tuned/toolken", "base/icl")
+    infer = context.config.infer.model_copy(update={"settings": settings})
+    context.config = context.config.model_copy(update={"infer": infer})
+    assert tuple(evaluate.run(context)["settings"]) == (*settings, "base/retrieved")
+
+
+def failure(context: StageContext) -> StageInputError:
+    with pytest.raises(StageInputError) as caught:
+        evaluate.run(context)
+    error = find_own_error(caught.value)
+    assert isinstance(error, StageInputError)
+    assert "\n" not in str(error)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tool": "no_such_tool"}, "'no_such_tool', which is not registered"),
+        ({"arguments_json": ""}, "must be a JSON object"),
+        ({"arguments_json": "[1]"}, "must be a JSON object"),
+    ],
+)
+def test_predictions_that_cannot_be_scored_are_one_line(
+    local_ray: None, context: StageContext, tables: dict[str, Any], change: Any, words: str
+) -> None:
+    broken = tables["infer/predictions"][0].model_copy(update=change)
+    store_predictions(context.store, broken.setting, "c", [broken])
+    assert words in str(failure(context))
+
+
+def test_a_setting_without_predictions_is_one_line(local_ray: None, context: StageContext) -> None:
+    context.store.delete_folder("infer/predictions/base-icl")
+    assert "setting 'base/icl' has no predictions" in str(failure(context))
+
+
+def test_settings_on_other_queries_cannot_be_compared(
+    local_ray: None, context: StageContext
+) -> None:
+    context.store.delete("infer/predictions/tuned-toolken/part-b.parquet")
+    assert "differ in 200 examples" in str(failure(context))
+
+
+def test_no_predictions_at_all_is_one_line(local_ray: None, context: StageContext) -> None:
+    context.store.delete_folder("infer/predictions")
+    assert "run 'ste-ray infer' first" in str(failure(context))

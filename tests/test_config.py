@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import datetime
+import typing
+
+import pytest
+
+from ste_ray.config import STAGES, Config, Section, load_config
+from ste_ray.errors import ConfigError
+from ste_ray.resources import resource_folder
+
+READERS = {"seed": set(STAGES), "tools": {"explore"}, "llm": {"explore", "prepare"}}
+
+
+def leaves(model=Config, path=()):
+    """Yield (path, field) of every single setting."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from leaves(field.annotation, (*path, name))
+        else:
+            yield (*path, name), field
+
+
+def another(path, field):
+    """A valid value that is not the default."""
+    default = field.default
+    if path == ("tools", "today"):
+        return "2001-02-03"
+    if path == ("llm", "base_url"):
+        return "http://other/v1"
+    if path == ("infer", "settings"):
+        return ["base/icl"]
+    if typing.get_origin(field.annotation) is typing.Literal:
+        return next(one for one in typing.get_args(field.annotation) if one != default)
+    if isinstance(default, bool):
+        return not default
+    if isinstance(default, int):
+        return default + 1
+    if isinstance(default, float):
+        return default / 2 + 0.01
+    return (*default, "other") if isinstance(default, tuple) else f"{default}other"
+
+
+def nested(path, value):
+    for key in reversed(path):
+        value = {key: value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("path", "field"), [pytest.param(*leaf, id=".".join(leaf[0])) for leaf in leaves()]
+)
+def test_operational_fields_alone_leave_the_fingerprints_as_they_are(path, field):
+    before, after = Config(), Config.model_validate(nested(path, another(path, field)))
+    assert before != after
+    changed = {
+        stage
+        for stage in STAGES
+        if before.stage_fingerprint(stage) != after.stage_fingerprint(stage)
+    }
+    is_operational = bool((field.json_schema_extra or {}).get("operational"))
+    assert changed == (set() if is_operational else READERS.get(path[0], {path[0]}))
+
+
+def test_workers_and_timeouts_are_operational_and_what_shapes_data_is_not():
+    operational = {".".join(path) for path, field in leaves() if field.json_schema_extra}
+    assert operational >= {"explore.num_explorers", "llm.max_attempts", "tools.memory_mb"}
+    assert not operational & {"seed", "explore.max_turns", "train.learning_rate", "llm.model"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(resource_folder("jobs").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_shipped_configurations_load(path):
+    assert load_config(str(path)) != Config()
+
+
+def test_the_defaults_are_those_of_the_study():
+    explore, prepare, train = Config().explore, Config().prepare, Config().train
+    assert (explore.episodes_per_tool, explore.trials_per_episode) == (15, 4)
+    assert (explore.max_turns, explore.temperature, explore.max_tokens) == (4, 1.0, 360)
+    assert explore.observation_chars == 2048
+    assert (prepare.target_per_tool, prepare.max_paraphrases) == (150, 6)
+    assert (train.num_epochs, train.learning_rate, train.warmup_fraction) == (2, 2e-5, 0.03)
+    assert (train.examples_per_step, train.max_tokens) == (64, 2048)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str | bytes) -> str:
+        path = tmp_path / "config.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write
+
+
+def test_file_then_overrides_then_defaults(write):
+    file = write("seed: 3\nexplore:\n  max_turns: 2\ntrain:\n  model: {num_layers: 5}\n")
+    config = load_config(
+        file,
+        [
+            "explore.max_turns=9",
+            "train.model.num_heads=8",
+            "train.learning_rate=2e-5",
+            "tools.files=[a.yaml, b.yaml]",
+            "explore.reflection=false",
+            "llm.model=llama3:8b",
+            "llm.base_url=http://host:8000/v1?a=b",
+        ],
+    )
+    assert (config.seed, config.explore.max_turns, config.explore.reflection) == (3, 9, False)
+    assert (config.train.model.num_layers, config.train.model.num_heads) == (5, 8)
+    assert config.train.learning_rate == pytest.approx(2e-5)
+    assert config.tools.files == ("a.yaml", "b.yaml")
+    assert config.llm.base_url == "http://host:8000/v1?a=b"
+    assert config.llm.model == "llama3:8b"
+    assert config.explore.trials_per_episode == 4
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "explore:\n", "explore:\nseed:\n"])
+def test_empty_files_and_headings_are_the_defaults(write, text):
+    assert load_config(write(text)) == Config()
+    assert load_config(write(text), ["explore.max_turns=2"]).explore.max_turns == 2
+
+
+def test_a_date_needs_no_quotes(write):
+    assert load_config(write("tools:\n  today: 2026-01-31\n")).tools.today == "2026-01-31"
+    assert load_config(None, ["tools.today=2026-01-31"]).tools.today == "2026-01-31"
+    datetime.date.fromisoformat(Config().tools.today)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("explore:\n  max_turn: 2\n", ["'explore.max_turn'", "did you mean 'max_turns'?"]),
+        ("train:\n  model:\n    layers: 2\n", ["'train.model.layers'", "allowed here: base, "]),
+        ("explor:\n  max_turns: 2\n", ["'explor'", "did you mean 'explore'?"]),
+        ("explore:\n  max_turns: many\n", ["explore.max_turns='many'", "valid integer"]),
+        ("explore:\n  max_turns: 0\n", ["explore.max_turns=0", "greater than or equal to 1"]),
+        ("explore: 3\n", ["explore=3"]),
+        ("tools:\n  today: tomorrow\n", ["tools.today='tomorrow'", "2026-03-02"]),
+        ("prepare:\n  group_by: tool\n", ["prepare.group_by='tool'", "'query' or 'arguments'"]),
+        (
+            "prepare: {test_fraction: 0.6, validation_fraction: 0.4}\n",
+            ["validation_fraction + test_fraction must stay below 1"],
+        ),
+        ("1: 2\n", ["Keys should be strings"]),
+        ("explore: [\n", ["is no valid YAML"]),
+        ("a: !!python/object/apply:os.getcwd []\n", ["is no valid YAML"]),
+        ("- explore\n", ["must hold sections such as 'explore:'"]),
+        (b"seed: \xff\n", ["cannot read configuration file"]),
+    ],
+)
+def test_a_wrong_file_is_one_line_that_names_place_and_value(write, text, parts):
+    file = write(text)
+    with pytest.raises(ConfigError) as error:
+        load_config(file)
+    message = str(error.value)
+    assert repr(file) in message
+    assert "\n" not in message
+    assert [part for part in parts if part not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        ("explore.max_turns", "is no override; write section.key=value"),
+        ("=3", "is no override"),
+        ("explore.max_turns=[1", "is no valid YAML"),
+        ("seed.x=1", "seed={'x': 1}"),
+        ("explore.max_turns=x", "explore.max_turns='x'"),
+        ("explore.turns=1", "unknown key 'explore.turns'"),
+        ("nothing=1", "unknown key 'nothing'"),
+    ],
+)
+def test_a_wrong_override_is_named(override, part):
+    with pytest.raises(ConfigError) as error:
+        load_config(None, [override])
+    assert part in str(error.value)
+
+
+def test_an_override_below_a_value_is_refused(write):
+    with pytest.raises(ConfigError, match=r"'seed.x=1': 'seed' is a value, not a section"):
+        load_config(write("seed: 2\n"), ["seed.x=1"])
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    missing = str(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match=f"no configuration file '{missing}'; give --config"):
+        load_config(missing)
+    with pytest.raises(ConfigError, match="cannot read configuration file"):
+        load_config(str(tmp_path))
