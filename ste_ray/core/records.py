@@ -41,7 +41,7 @@ def canonical_json(value: Any) -> str:
 
 def fingerprint(*parts: Any) -> str:
     """Return a 16-digit hexadecimal SHA-256 of the canonical JSON of ``parts``."""
-    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical_json(parts).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 class Record(BaseModel):

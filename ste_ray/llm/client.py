@@ -158,8 +158,6 @@ def _parse_reply(text: str) -> ModelReply:
         choice = reply["choices"][0]
         # Half of a surrogate pair, cut by a token limit, can be written nowhere as UTF-8.
         content = (choice["message"].get("content") or "").encode("utf-8", "replace").decode()
-        # Half of a surrogate pair (an emoji cut at the limit) can be neither hashed nor stored.
-        content = content.encode("utf-8", "replace").decode()
         usage = reply.get("usage") or {}
         return ModelReply.model_validate(
             {

@@ -98,7 +98,7 @@ def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManife
         RunLockedError: another process owns the run.
     """
     store, config = context.store, context.config
-    with RunLock(store) as lock:
+    with RunLock(store, stage) as lock:
         context.epoch = lock.epoch
         inputs = _input_fingerprints(stage, store)
         fields, print_of = config.stage_fields(stage), config.stage_fingerprint(stage)

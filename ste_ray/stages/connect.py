@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
@@ -27,6 +30,7 @@ def ray_connection(address: str | None = None) -> Iterator[None]:
     for name, value in START_WAIT.items():
         os.environ.setdefault(name, value)
     address = address or os.environ.get("RAY_ADDRESS") or None
+    sigterm = signal.getsignal(signal.SIGTERM)
     if address is None:
         # Unset, Ray may switch token authentication on by itself, depending on the user's home.
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -34,7 +38,7 @@ def ray_connection(address: str | None = None) -> Iterator[None]:
             prefix="ste-", dir="/tmp", ignore_cleanup_errors=True
         ) as folder:
             _start_local(folder)
-            with _connected():
+            with _connected(sigterm):
                 yield
         return
     try:
@@ -45,7 +49,7 @@ def ray_connection(address: str | None = None) -> Iterator[None]:
             f"cannot join the Ray cluster at {address!r} ({reason}); check --address or "
             "RAY_ADDRESS, or unset it to run on this machine alone"
         ) from None
-    with _connected():
+    with _connected(sigterm):
         yield
 
 
@@ -66,12 +70,18 @@ def _start_local(folder: str) -> None:
 
 
 @contextmanager
-def _connected() -> Iterator[None]:
+def _connected(sigterm: Any) -> Iterator[None]:
+    # Ray's own handler of SIGTERM prints a native stack; a stop must end the stage in order.
+    signal.signal(signal.SIGTERM, sigterm or signal.SIG_DFL)
     data = ray.data.DataContext.get_current()
     data.enable_progress_bars = False
     data.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    logging.getLogger("ray.train").setLevel(logging.WARNING)
+    # Wrapped by Ray Data, an error loses its cause on the way back to this process.
+    data.raise_original_map_exception = True
+    # Ray Data and Ray Train tell their every step; what a stage says itself is what matters.
+    for name in ("ray.data", "ray.train"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"ray\.")
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ Inputs: the tool files. Output: ``explore/episodes`` (conversations with their t
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections import Counter
@@ -26,7 +27,9 @@ from ste_ray.stages.base import TOOLS_PATH, StageContext
 from ste_ray.stages.explorer import JOURNAL, Explorer
 from ste_ray.stages.show import print_conversation
 from ste_ray.store.tables import write_records
+from ste_ray.tools.pool import WorkerPool
 from ste_ray.tools.safety import refuse_unsafe
+from ste_ray.tools.toolbox import Toolbox
 
 EPISODES_PATH = "explore/episodes"
 SCRIPTED_NOTE = "a script (the scripted teacher), not a language model, explored and judged"
@@ -39,6 +42,7 @@ def run(context: StageContext) -> dict[str, Any]:
     """Explore all tools; see the module's docstring."""
     specs = context.specs
     refuse_unsafe(specs, context.config.tools.allow)
+    asyncio.run(_verify(context))
     with open_endpoint(context, "explore") as endpoint:
         context.store.write_json(
             TOOLS_PATH, [spec.model_dump(mode="json") for spec in specs.values()]
@@ -48,6 +52,15 @@ def run(context: StageContext) -> dict[str, Any]:
         episodes, counts = _Exploration(context, endpoint).run(specs)
     _write_episodes(context, episodes)
     return _counts(episodes, counts, time.monotonic() - started)
+
+
+async def _verify(context: StageContext) -> None:
+    """Find a tool whose function cannot be imported before anything is asked."""
+    tools = context.config.tools
+    async with Toolbox(
+        context.specs, WorkerPool(tools.num_workers, tools.memory_mb, tools.today)
+    ) as toolbox:
+        await toolbox.verify()
 
 
 @contextmanager

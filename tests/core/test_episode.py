@@ -97,9 +97,10 @@ def test_a_trial_without_a_query_is_not_remembered_and_the_next_one_follows():
 
 
 def test_models_are_listed_as_the_endpoint_named_them():
-    answers = [ModelReply(text="q", model="m-1"), ModelReply(text=FINAL, model="m-2"), "Yes"]
-    record, _ = play(episode(), answers)
-    assert record.models == ("m-1", "m-2", "scripted")
+    named = [("q", "m-1"), (call(), ""), (FINAL, "m-2"), ("Yes", "m-1")]
+    first, second, *rest = [ModelReply(text=text, model=model) for text, model in named]
+    record, _ = play(episode(), [first, second, "1", *rest])
+    assert record.models == ("m-1", "m-2")
 
 
 def trial_ids(spec=SPEC, config="config", number=0, answers=("q", FINAL, "Yes")):

@@ -105,12 +105,15 @@ def test_what_was_wrong_with_a_reply_is_its_observation(reply, kind, told):
     assert trial.outcome == "finished"
 
 
-def test_what_stands_behind_a_stop_sequence_is_kept_beside_but_never_enters():
-    query = "What is 1?\nThought: easy"
-    invented = f"{call(1)}\nObservation: 42\nThought: done\nFinal Answer: 42"
-    trial, record, _ = play_trial([query, invented, "1", FINAL, "Yes"])
+@pytest.mark.parametrize("space", ["\n", " "])
+def test_what_stands_behind_a_stop_sequence_is_kept_beside_but_never_enters(space):
+    query = f"What is 1?{space}Thought: easy"
+    invented = f"{call(1)}{space}Observation: 42\nThought: done\nFinal Answer: 42"
+    final = f"{FINAL}{space}Observation: 42"
+    trial, record, _ = play_trial([query, invented, "1", final, "Yes"])
     assert (trial.query, trial.query_text) == ("What is 1?", query)
-    assert (trial.turns[0].kind, trial.turns[0].reply_text) == ("tool_call", invented)
+    assert [turn.reply_text for turn in trial.turns] == [invented, final]
+    assert [turn.kind for turn in trial.turns] == ["tool_call", "final_answer"]
     assert trial.turns[0].observation == "1"
     assert trial.final_answer == "It is 3."
     assert "easy" not in str(record.messages)

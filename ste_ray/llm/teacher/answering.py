@@ -1,7 +1,7 @@
 """Answers a request by calling the tool: first guess, correction, final answer.
 
-Arguments are read from the request's text. What a call's error says decides how the next one differs;
-when nothing is left to try, the answer says so.
+Arguments are read from the request's text. What a call's error says decides how the next one
+differs; when nothing is left to try, the answer says so.
 """
 
 from __future__ import annotations

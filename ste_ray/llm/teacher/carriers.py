@@ -1,9 +1,9 @@
 """Carriers: the many ways in which a person puts a request around its core.
 
 A core is a verb phrase (``do``: "convert 3 miles to feet"), a noun phrase (``know``: "the time
-in Rome"), a clause (``clause``: "whether 17 is prime"), something done (``have``: "3 miles converted to
-feet") or a question without its verb (``ask``: "17 prime"). Every carrier can be taken off again, so that a
-request can be put in other words.
+in Rome"), a clause (``clause``: "whether 17 is prime"), something done (``have``: "3 miles
+converted to feet") or a question without its verb (``ask``: "17 prime"). Every carrier can be taken
+off again, so that a request can be put in other words.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ _FAILURES = (
     'That did not work; the tool only returned "{e}".',
 )
 _FAILURE_MARK = re.compile(
-    r"\b(?:I could not|I couldn't|I cannot|I can't|did not work|unable to|I am sorry|unfortunately)\b",
+    r"\b(?:I could not|I couldn't|I cannot|I can't|did not work|unable to|I am sorry|"
+    r"unfortunately)\b",
     re.I,
 )
 

@@ -9,8 +9,8 @@ from typing import Any
 
 _ERROR = re.compile(
     r"\b(?:invalid|unknown|error|must|missing|expected|cannot|could not|can't|unsupported|failed|"
-    r"out of range|is not|are not|refused|did not|wrong|malformed|illegal|bad|unable|died|timed out|"
-    r"timeout|does not|doesn't|denied|is no\b|there is no|allowed|no such|"
+    r"out of range|is not|are not|refused|did not|wrong|malformed|illegal|bad|unable|died|"
+    r"timed out|timeout|does not|doesn't|denied|is no\b|there is no|allowed|no such|"
     r"not (?:found|supported|recogni[sz]ed|valid|allowed|known|a|an|in)\b|"
     r"too (?:long|short|large|small|many)|"
     r"no (?:\w+ ){0,2}(?:with|named|for|called|matches|found|has))",

@@ -13,7 +13,7 @@ from ste_ray.llm.teacher.words import content_words, stem
 _FROM_WORDS = {"from", "of", "between", "starting", "beginning", "after", "since"}
 _TO_WORDS = {"to", "into", "and", "until", "in"}
 # A value of these kinds may be anything: an optional one must be introduced by its own words.
-_VAGUE = ("number", "other number", "text", "bank", "branch", "account", "digits")
+VAGUE = ("number", "other number", "text", "bank", "branch", "account", "digits")
 _MISSING = -20.0
 _MAX_CANDIDATES = 6
 
@@ -39,7 +39,7 @@ def _candidates(
     found = kind.find(request, parameter)
     scored = [(_score(parameter, kind, role, item, request), item) for item in found]
     scored.sort(key=lambda pair: (-pair[0], pair[1].start))
-    if not parameter.required and kind.name in _VAGUE:
+    if not parameter.required and kind.name in VAGUE:
         scored = [pair for pair in scored if pair[0] >= 1]
     return scored[:_MAX_CANDIDATES]
 

@@ -29,7 +29,7 @@ from ste_ray.llm.teacher.schema import Parameter, Tool
 from ste_ray.llm.teacher.synonyms import vary
 from ste_ray.llm.teacher.words import capitalise, content_words, fix_articles
 
-_DRAFTS = 8
+_DRAFTS = 6
 _OPTIONAL_SHARE = 0.5
 
 
@@ -100,7 +100,7 @@ def draw_slots(tool: Tool, goal: str, lessons: Lessons, rng: random.Random) -> l
 
 
 def _alternatives(goal: str, parameter: Parameter, kind: Kind) -> list[Value]:
-    """Return the values a goal offers for a parameter: "the Islamic, Persian or Hebrew calendar"."""
+    """Return the values a goal offers for a parameter: "days, weeks or months"."""
     for match in enumerations(goal):
         found = kind.find(match["items"], parameter)
         if len(found) >= 2:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ste_ray.llm.teacher.concluding import is_failure_answer
 from ste_ray.llm.teacher.error_reading import is_error
+from ste_ray.llm.teacher.filling import VAGUE
 from ste_ray.llm.teacher.lexicon import flag_phrase, kind_of
 from ste_ray.llm.teacher.schema import Parameter, Tool, read_tools
 from ste_ray.llm.teacher.words import content_words, likeness, stem
@@ -20,6 +21,7 @@ _SECTIONS = re.compile(
 )
 # Sentences of the reply's own that carry no fact.
 _TOKEN = re.compile(r"[A-Za-z]*\d[\w.:/-]*\w|\d|\b[A-Z]{2,}[\w/]*\b|\b[A-Z]\w+/\w+")
+_LONG = 6  # from this length on, a token is looked for in running text too
 _WHOLE = re.compile(r"[\W_]+")
 
 
@@ -68,11 +70,13 @@ def _uninformative(reply: str) -> str:
 def _unfaithful(reply: str, observation: str, request: str) -> str:
     if is_error(observation):
         return "the tool returned no result"
-    sources = _WHOLE.sub(" ", f"{observation} {request}".casefold())
-    squeezed = sources.replace(" ", "")
+    sources = f"{observation} {request}".casefold()
+    known = {_WHOLE.sub("", token.casefold()) for token in _TOKEN.findall(sources)}
+    known |= set(re.findall(r"\w+", sources))
+    squeezed = _WHOLE.sub("", sources)
     for token in _TOKEN.findall(reply):
         plain = _WHOLE.sub("", token.casefold())
-        if plain not in squeezed:
+        if plain not in known and (len(plain) < _LONG or plain not in squeezed):
             return f"{token} does not stand in what the tool returned"
     return ""
 
@@ -131,7 +135,7 @@ def _stands_for_something(parameter: Parameter, tool: Tool, value: Any, request:
 def _asked_but_left_out(parameter: Parameter, tool: Tool, request: str) -> bool:
     """Whether the request names a value of a kind that only this parameter takes."""
     kind = kind_of(parameter, tool)
-    if kind.name in ("number", "text", "flag", "choice") or parameter.required:
+    if kind.name in (*VAGUE, "flag", "choice") or parameter.required:
         return False
     same = [item for item in tool.parameters if kind_of(item, tool) is kind]
     return len(same) == 1 and bool(kind.find(request, parameter))

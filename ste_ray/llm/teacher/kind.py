@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Value:
-    """A value: ``said`` in a request, and the forms it may take in an argument, likely ones first."""
+    """A value: ``said`` in a request, and the ``forms`` of it in an argument, likely ones first."""
 
     said: str
     forms: tuple[Any, ...]
@@ -50,8 +50,8 @@ class Kind:
     """A semantic kind of value.
 
     ``cues`` is a pattern over descriptions; ``nouns`` are words that stand for such a value in a
-    tool's description; ``slots`` are phrases a request may put the value in, ``naming`` noun phrases
-    that take the place of the noun.
+    tool's description; ``slots`` are phrases a request may put the value in, ``naming`` those that
+    take the place of the noun.
     """
 
     name: str
@@ -90,8 +90,11 @@ def find_rows(text: str, rows: Iterable[tuple[str, ...]], *, exact: int = 4) -> 
     Forms shorter than ``exact`` characters must be written exactly; others in any case.
     """
     found: list[Found] = []
+    folded = text.lower()
     for row in rows:
         for form in row:
+            if form.lower() not in folded:
+                continue
             flags = 0 if len(form) < exact else re.IGNORECASE
             for match in re.finditer(rf"(?<![\w/-]){re.escape(form)}(?![\w/])", text, flags):
                 forms = (match.group(), *(item for item in row if item != form))

@@ -8,8 +8,8 @@ import re
 from ste_ray.llm.teacher.kind import Found, Kind, Scene, Value, find_pattern, strings
 from ste_ray.llm.teacher.schema import Parameter
 
-# Countries whose account numbers carry no national check digits: bank and branch codes, and how many
-# digits an account number has.
+# Countries whose account numbers carry no national check digits: bank and branch codes, and how
+# many digits an account number has.
 _BANKS: dict[str, tuple[tuple[str, ...], int]] = {
     "DE": (("37040044", "50010517", "20041133", "10070000", "70020270", "76030080"), 10),
     "AT": (("19043", "12000", "20111", "14000", "32000", "60000"), 11),

@@ -152,7 +152,8 @@ def _italian_vat(rng: random.Random) -> str:
 KINDS = (
     Kind(
         "isbn length",
-        r"\b(?:kind|type|length|form|version) of (?:the )?isbn\b|\bisbn (?:kind|type|length|form)\b",
+        r"\b(?:kind|type|length|form|version) of (?:the )?isbn\b|"
+        r"\bisbn (?:kind|type|length|form)\b",
         strings("integer"),
         _make_isbn_length,
         _find_isbn_length,

@@ -48,106 +48,19 @@ _METROPOLITAN = {
     "Bucharest": "BUH",
 }
 _AIRPORT_FORMS = tuple((row[1], row[0], row[5]) for row in AIRPORTS)
-_NAMES = [
-    "Aino",
-    "Berit",
-    "Carlos",
-    "Dilek",
-    "Elena",
-    "Farid",
-    "Greta",
-    "Hiro",
-    "Ingrid",
-    "Jamal",
-    "Katya",
-    "Liam",
-    "Mireille",
-    "Nadia",
-    "Omar",
-    "Priya",
-    "Quentin",
-    "Rosa",
-    "Stefan",
-    "Tomas",
-    "Ursula",
-    "Viktor",
-    "Wanda",
-    "Yusuf",
-    "Zelda",
-    "Anneke",
-    "Bruno",
-    "Chiara",
-    "Davor",
-    "Emeka",
-]
-_SURNAMES = [
-    "Abbott",
-    "Bergman",
-    "Castellano",
-    "Dimitrov",
-    "Eriksen",
-    "Fontaine",
-    "Gruber",
-    "Haddad",
-    "Ivanova",
-    "Jansen",
-    "Kowalski",
-    "Lopez",
-    "Moreau",
-    "Nakamura",
-    "Okafor",
-    "Petrov",
-    "Quiroga",
-    "Rossi",
-    "Schneider",
-    "Tanaka",
-    "Usman",
-    "Vasquez",
-    "Weber",
-    "Yamada",
-    "Zhou",
-]
-_WORDS = [
-    "anchor",
-    "bridge",
-    "candle",
-    "desert",
-    "ember",
-    "forest",
-    "garden",
-    "harbour",
-    "island",
-    "jacket",
-    "kettle",
-    "lantern",
-    "meadow",
-    "needle",
-    "orchard",
-    "pepper",
-    "quarry",
-    "ribbon",
-    "saddle",
-    "timber",
-    "umbrella",
-    "velvet",
-    "willow",
-    "yonder",
-    "zephyr",
-    "marble",
-    "copper",
-    "river",
-    "thunder",
-    "violin",
-    "winter",
-    "blossom",
-    "castle",
-    "dragon",
-    "falcon",
-    "granite",
-    "hollow",
-    "ivory",
-    "juniper",
-]
+_NAMES = """
+Aino Berit Carlos Dilek Elena Farid Greta Hiro Ingrid Jamal Katya Liam Mireille Nadia Omar Priya
+Quentin Rosa Stefan Tomas Ursula Viktor Wanda Yusuf Zelda Anneke Bruno Chiara Davor Emeka
+"""
+_SURNAMES = """
+Abbott Bergman Castellano Dimitrov Eriksen Fontaine Gruber Haddad Ivanova Jansen Kowalski Lopez
+Moreau Nakamura Okafor Petrov Quiroga Rossi Schneider Tanaka Usman Vasquez Weber Yamada Zhou
+"""
+_WORDS = """
+anchor bridge candle desert ember forest garden harbour island jacket kettle lantern meadow needle
+orchard pepper quarry ribbon saddle timber umbrella velvet willow yonder zephyr marble copper river
+thunder violin winter blossom castle dragon falcon granite hollow ivory juniper
+"""
 _CALLING = (("44", 10), ("49", 11), ("33", 9), ("39", 10), ("34", 9), ("31", 9), ("61", 9))
 
 
@@ -276,7 +189,7 @@ def _find_locale(text: str, parameter: Parameter) -> list[Found]:
 
 
 def _make_person(scene: Scene, parameter: Parameter) -> Value:
-    said = f"{scene.rng.choice(_NAMES)} {scene.rng.choice(_SURNAMES)}"
+    said = f"{scene.rng.choice(_NAMES.split())} {scene.rng.choice(_SURNAMES.split())}"
     return Value(said, (said,))
 
 
@@ -286,8 +199,8 @@ def _find_person(text: str, parameter: Parameter) -> list[Found]:
 
 def _make_email(scene: Scene, parameter: Parameter) -> Value:
     rng = scene.rng
-    host = f"{rng.choice(_WORDS)}{rng.choice(_WORDS)}.{rng.choice(['com', 'org', 'net', 'co.uk'])}"
-    said = f"{rng.choice(_NAMES).lower()}.{rng.choice(_SURNAMES).lower()}@{host}"
+    host = f"{rng.choice(_WORDS.split())}{rng.choice(_WORDS.split())}.{rng.choice(['com', 'org', 'net', 'co.uk'])}"
+    said = f"{rng.choice(_NAMES.split()).lower()}.{rng.choice(_SURNAMES.split()).lower()}@{host}"
     return Value(said if rng.random() > 0.1 else said.replace("@", "@@"), (said,))
 
 
@@ -307,7 +220,7 @@ def _find_phone(text: str, parameter: Parameter) -> list[Found]:
 
 def _make_text(scene: Scene, parameter: Parameter) -> Value:
     count = 1 if re.search(r"\bword\b", parameter.description, re.I) else scene.rng.randint(1, 3)
-    text = " ".join(scene.rng.choice(_WORDS) for _ in range(count))
+    text = " ".join(scene.rng.choice(_WORDS.split()) for _ in range(count))
     return Value(f'"{text}"', (text,))
 
 

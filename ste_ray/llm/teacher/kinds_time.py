@@ -338,7 +338,8 @@ KINDS = (
     ),
     Kind(
         "written date",
-        r"\b(?:written|spoken|typed|free-form|human-readable) dates?\b|\bdate (?:text|as written)\b",
+        r"\b(?:written|spoken|typed|free-form|human-readable) dates?\b|"
+        r"\bdate (?:text|as written)\b",
         strings(),
         _make_written_date,
         _find_written_date,

@@ -225,7 +225,7 @@ def is_number(value: Any) -> bool:
 
 
 def _smaller(value: Value, bound: float, kind: Kind, parameter: Parameter, scene: Scene) -> Value:
-    """Draw again until the number lies below one that was refused, as it may have been too large."""
+    """Draw again until the number lies below a refused one, which may have been too large."""
     for _ in range(_DRAWS):
         if value.forms[0] < bound:
             break

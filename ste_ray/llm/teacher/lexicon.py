@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from ste_ray.llm.teacher import kinds_banking, kinds_codes, kinds_names, kinds_numbers, kinds_time
@@ -28,9 +29,9 @@ def kind_of(parameter: Parameter, tool: Tool) -> Kind:
         return FLAG
     if parameter.schema.get("format") == "date":
         return next(kind for kind in KINDS if kind.name == "date")
-    found = _by_cue(parameter.description, parameter)
+    found = _by_cue(parameter.description, parameter.type)
     if found is None and not content_words(parameter.description):
-        found = _by_cue(tool.description, parameter)  # nothing is said about it: ask the tool
+        found = _by_cue(tool.description, parameter.type)  # nothing is said about it: ask the tool
     if found is not None:
         return found
     return kinds_numbers.FALLBACK if _is_number(parameter) else kinds_names.FALLBACK
@@ -41,12 +42,13 @@ def _is_number(parameter: Parameter) -> bool:
     return parameter.type in ("integer", "number") or bool(counted)
 
 
-def _by_cue(description: str, parameter: Parameter) -> Kind | None:
+@functools.lru_cache(maxsize=4096)
+def _by_cue(description: str, json_type: str) -> Kind | None:
     best: tuple[int, int] | None = None
     winner = None
     for order, kind in enumerate(KINDS):
         match = re.search(kind.cues, description, re.I)
-        if match is None or parameter.type not in kind.types:
+        if match is None or json_type not in kind.types:
             continue
         place = (match.start(), order)
         if best is None or place < best:

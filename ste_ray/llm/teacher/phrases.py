@@ -14,6 +14,7 @@ from typing import Literal
 
 from ste_ray.llm.teacher.condensing import enumerations
 from ste_ray.llm.teacher.kind import NAMED, Kind, Value
+from ste_ray.llm.teacher.lexicon import KINDS
 from ste_ray.llm.teacher.schema import Parameter
 
 Role = Literal["from", "to", ""]
@@ -28,8 +29,9 @@ _TO = re.compile(
     re.I,
 )
 _LABEL_END = re.compile(
-    r"[,.;:(\n]| e\.g\.| such as | for which | that | which | to (?:convert|format|encode|decode|be|"
-    r"check|write|spell|add|use|look|read|parse|find|translate|validate|verify|test)\b| as (?:an?|the) "
+    r"[,.;:(\n]| e\.g\.| such as | for which | that | which | to (?:convert|format|encode|decode|"
+    r"be|check|write|spell|add|use|look|read|parse|find|translate|validate|verify|test)\b| as "
+    r"(?:an?|the) "
     r"| in (?:an?|the|which|ISO) | written | with | without | like | when "
 )
 _FILLER = re.compile(r"^(?:the|an?|optional|optionally|name of the|your|this)\s+", re.I)
@@ -44,7 +46,7 @@ _PLAIN = r"(?:(?:whole|positive|plain|valid|given|single|certain|particular|deci
 
 @dataclass(frozen=True)
 class Slot:
-    """A parameter that gets a value in this request, and whether the value comes from or goes to."""
+    """A parameter that gets a value in this request, and the role of the value."""
 
     parameter: Parameter
     kind: Kind
@@ -110,6 +112,8 @@ def place_in_goal(text: str, slot: Slot, rng: random.Random, *, alone: bool) -> 
         return _place_count(text, slot)
     nouns = {*slot.kind.nouns, label_of(slot.parameter, slot.kind)}
     for noun in sorted(nouns, key=lambda item: (-len(item), item)):
+        if noun.lower() not in text.lower():
+            continue
         pattern = (
             rf"\b(?P<any>{_ANY})\s+{_PLAIN}(?P<adjective>(?:[\w-]+\s+){{0,2}}?)"
             rf"(?P<noun>{re.escape(noun)})\b(?!s\b| (?:number|code)\b)(?P<of> of\b)?"
@@ -131,6 +135,9 @@ def _usable(match: re.Match[str], slot: Slot, alone: bool) -> bool:
         return False
     if match["of"] and slot.kind.naming == ("{v}",) and slot.kind.name not in _OF_KINDS:
         return False
+    whole = adjective + match["noun"].lower()
+    if adjective and whole not in slot.kind.nouns and any(whole in kind.nouns for kind in KINDS):
+        return False  # "bank account number" is another thing than an account number
     article = match["any"].lower()
     before = match.string[: match.start()].rstrip().rpartition(" ")[2]
     # "the date" that a sentence begins with is what the tool works out, no place for a value.
@@ -173,8 +180,9 @@ def place_pair(text: str, first: Slot, second: Slot, rng: random.Random) -> str 
     one, two = (second, first) if first.role == "to" or second.role == "from" else (first, second)
     a, b = one.value.said, two.value.said
     noun = first.kind.nouns[0]
-    named = (f" from the {noun} {a} to {b}", f" from {a} to the {noun} {b}")
-    named = named if first.kind.naming == NAMED else ()
+    named: tuple[str, ...] = ()
+    if first.kind.naming == NAMED:
+        named = (f" from the {noun} {a} to {b}", f" from {a} to the {noun} {b}")
     places = (
         (
             rf"(?:\b(?:from|between|of|in))?\s*\bone (?:[\w-]+ )?(?:{nouns})s?(?: of \w+)? "
@@ -230,7 +238,7 @@ def own_phrase(slot: Slot, rng: random.Random, *, ambiguous: bool, paired: bool)
 
 
 def place_coordinates(text: str, slots: list[Slot], rng: random.Random) -> str | None:
-    """Return ``text`` with latitude and longitude in the place of "a location", if both are there."""
+    """Return ``text`` with latitude and longitude in the place of "a location"."""
     said = {slot.kind.name: slot.value.said for slot in slots}
     if not {"latitude", "longitude"} <= said.keys():
         return None

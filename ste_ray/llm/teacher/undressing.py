@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import get_args
 
@@ -36,14 +37,19 @@ def bare_sentence(text: str) -> str:
 
 
 def _taken_off(text: str, carrier: str, mood: Mood) -> Core | None:
-    pattern = re.escape(carrier).replace(r"\{c\}", "(?P<c>.+)").replace(r"\{is\}", "(?:is|are)")
-    match = re.fullmatch(pattern, text, re.IGNORECASE)
+    match = _pattern(carrier).fullmatch(text)
     if match is None:
         return None
     core = match["c"]
     if core[:1].isupper() and core[1:2].islower() and carrier.startswith("{c}"):
         core = core[0].lower() + core[1:]
     return Core(mood, core) if _fits(core, mood) else None
+
+
+@functools.cache
+def _pattern(carrier: str) -> re.Pattern[str]:
+    text = re.escape(carrier).replace(r"\{c\}", "(?P<c>.+)").replace(r"\{is\}", "(?:is|are)")
+    return re.compile(text, re.IGNORECASE)
 
 
 def _fits(core: str, mood: Mood) -> bool:

@@ -2,109 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from difflib import SequenceMatcher
 from typing import Any
 
-_STOP_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "to",
-        "in",
-        "on",
-        "at",
-        "by",
-        "for",
-        "from",
-        "with",
-        "and",
-        "or",
-        "not",
-        "is",
-        "are",
-        "be",
-        "been",
-        "it",
-        "its",
-        "this",
-        "that",
-        "these",
-        "those",
-        "as",
-        "into",
-        "which",
-        "what",
-        "whose",
-        "who",
-        "how",
-        "when",
-        "where",
-        "whether",
-        "if",
-        "than",
-        "then",
-        "there",
-        "can",
-        "could",
-        "would",
-        "should",
-        "may",
-        "might",
-        "must",
-        "will",
-        "shall",
-        "do",
-        "does",
-        "did",
-        "done",
-        "you",
-        "your",
-        "me",
-        "my",
-        "i",
-        "we",
-        "our",
-        "us",
-        "please",
-        "given",
-        "two",
-        "one",
-        "each",
-        "any",
-        "all",
-        "some",
-        "more",
-        "other",
-        "another",
-        "between",
-        "value",
-        "argument",
-        "parameter",
-        "optional",
-        "default",
-        "e.g",
-        "eg",
-        "example",
-        "such",
-        "like",
-        "tell",
-        "give",
-        "show",
-        "find",
-        "know",
-        "need",
-        "want",
-        "let",
-        "have",
-        "has",
-        "get",
-        "use",
-        "using",
-    ]
-)
+_STOP_TEXT = """
+a an the of to in on at by for from with and or not is are be been it its this that these those as
+into which what whose who how when where whether if than then there can could would should may
+might must will shall do does did done you your me my i we our us please given two one each any all
+some more other another between value argument parameter optional default e.g eg example such like
+tell give show find know need want let have has get use using
+"""
+_STOP_WORDS = frozenset(_STOP_TEXT.split())
 
 
 def content_words(text: str) -> list[str]:
@@ -135,7 +45,7 @@ def likeness(wanted: Any, offered: Any) -> float:
 
     Equal texts, prefixes, common stems and abbreviations count, in falling order.
     """
-    left, right = _plain(wanted), _plain(offered)
+    left, right = _plain(str(wanted)), _plain(str(offered))
     if not left or not right:
         return 0.0
     if left == right:
@@ -155,8 +65,9 @@ def likeness(wanted: Any, offered: Any) -> float:
     return 0.7 if _abbreviates(short, long) else 0.0
 
 
-def _plain(value: Any) -> str:
-    return re.sub(r"[^a-z0-9/]", "", str(value).lower())
+@functools.lru_cache(maxsize=4096)
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9/]", "", text.lower())
 
 
 def _abbreviates(short: str, long: str) -> bool:

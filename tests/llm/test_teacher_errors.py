@@ -1,0 +1,71 @@
+"""Error texts are told from results, and what they offer is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from ste_ray.llm.teacher.error_reading import is_error, read_error
+from ste_ray.llm.teacher.words import likeness
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ValueError: bad",
+        "Invalid input",
+        "unit must be 1, 2 or 3",
+        "No airport has the IATA code 'LON'",
+        "Invalid arguments: argument 'x' is missing; expected integer",
+        "'parsec2' is not defined in the unit registry",
+        '{"error": "no such thing"}',
+        "",
+        "null",
+        "The call was accepted. Its result is not shown.",
+    ],
+)
+def test_failures_are_recognised(text: str) -> None:
+    assert is_error(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-03-02", '{"valid": false}', "MCMXCIV", '["LHR", "LGW"]', "42", '{"a": "error"}']
+)
+def test_results_are_no_failures(text: str) -> None:
+    assert not is_error(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("Unknown cmd 'x'. Use one of: isl, per, heb", {"isl", "per", "heb"}),
+        ("colour must be one of 'red', 'green' or 'blue'", {"red", "green", "blue"}),
+        ("unit must be 1, 2 or 3", {"1", "2", "3"}),
+        ("unknown mode 'fst'; did you mean 'fast'?", {"fast"}),
+        ("u is wrong (1 = kilometres, 2 = miles)", {"1", "2"}),
+        ("Known schemes: luhn, verhoeff, damm", {"luhn", "verhoeff", "damm"}),
+    ],
+)
+def test_offered_values_are_read(text: str, values: set[str]) -> None:
+    assert values <= {option.value for option in read_error(text).options}
+
+
+def test_what_a_code_stands_for_is_read() -> None:
+    options = read_error("u must be 1, 2 (1 = kilometres, 2 = miles)").options
+    assert {item.value: item.gloss for item in options if item.gloss} == {
+        "1": "kilometres",
+        "2": "miles",
+    }
+
+
+def test_expected_formats_are_read() -> None:
+    assert "YYYY-MM-DD" in read_error("write an existing date as YYYY-MM-DD").formats
+
+
+@pytest.mark.parametrize(
+    ("wanted", "offered"),
+    [("Islamic", "isl"), ("persian", "per"), ("years", "y"), ("kilometres", "kilometers")],
+)
+def test_abbreviations_are_matched(wanted: str, offered: str) -> None:
+    others = {"Islamic", "Persian", "years", "kilometres", "banana"} - {wanted, wanted.title()}
+    assert likeness(wanted, offered) >= 0.6
+    assert all(likeness(other, offered) < 0.6 for other in others)

@@ -1,0 +1,77 @@
+"""The judge says no where a reader would."""
+
+from __future__ import annotations
+
+import pytest
+from teacher_runs import PROMPTS, play
+
+from ste_ray.core.judging import judge_flow
+from ste_ray.core.records import Judgment, ToolSpec, Trial, Turn
+
+SPEC = ToolSpec(
+    name="calendar",
+    description="Converts a date to another calendar.",
+    parameters={
+        "type": "object",
+        "properties": {
+            "cmd": {"type": "string", "description": "calendar to use"},
+            "date": {"type": "string", "description": "date to convert, YYYY-MM-DD"},
+        },
+        "required": ["cmd", "date"],
+    },
+    executor={"kind": "python", "target": "none:none"},
+)
+QUERY = "Turn 14 March 2031 into the Islamic calendar."
+GOOD = '{"cmd":"isl","date":"2031-03-14"}'
+
+
+def verdict(arguments: str, observation: str, answer: str) -> Judgment:
+    call = Turn(
+        reply_index=0,
+        reply_text="",
+        kind="tool_call",
+        tool="calendar",
+        arguments_json=arguments,
+        observation=observation,
+    )
+    trial = Trial(
+        trial_id="t",
+        episode_id="e",
+        tool="calendar",
+        episode_number=0,
+        trial_number=0,
+        query=QUERY,
+        query_text=QUERY,
+        memory_shown=0,
+        turns=(call,),
+        final_answer=answer,
+        outcome="finished",
+        solved="yes",
+    )
+    result = play(judge_flow(trial, call, SPEC, PROMPTS, 0.0), None, 0)  # type: ignore[arg-type]
+    assert isinstance(result, Judgment)
+    return result
+
+
+def test_a_good_example_passes() -> None:
+    assert verdict(GOOD, "19 Dhu al-Qadah 1452", "It is 19 Dhu al-Qadah 1452.").passed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "observation", "answer", "fault"),
+    [
+        (GOOD, "Invalid input", "I could not find that out.", "informative"),
+        (GOOD, "Invalid input", "It is 19 Muharram 1452.", "faithful"),
+        (GOOD, "19 Muharram 1452", "It is 20 Muharram 1452.", "faithful"),
+        (GOOD, "The call was accepted. Its result is not shown.", "It is 1452.", "faithful"),
+        ('{"cmd":"heb","date":"2031-03-14"}', "5 Nisan 5791", "It is 5 Nisan 5791.", "appropriate"),
+        (
+            '{"cmd":"isl","date":"2031-03-15"}',
+            "20 Safar 1452",
+            "It is 20 Safar 1452.",
+            "appropriate",
+        ),
+    ],
+)
+def test_faults_are_found(arguments: str, observation: str, answer: str, fault: str) -> None:
+    assert getattr(verdict(arguments, observation, answer), fault) == "no"
