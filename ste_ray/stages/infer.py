@@ -8,9 +8,7 @@ of their own, so a stage that was cut off goes on with the queries that no part 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,6 +32,14 @@ from ste_ray.store.tables import iter_records, read_records, write_records
 
 PREDICTIONS_PATH = "infer/predictions"
 MODEL_PATHS = {"base": "train/base", "tuned": "train/model"}
+_COUNTED = (
+    "queries",
+    "errors",
+    "prompt_tokens",
+    "completion_tokens",
+    "tools_left_out",
+    "demonstrations_left_out",
+)
 # Enough for batches of similar length, few enough to lose little when cut off.
 _DECODING_BATCHES_PER_PART = 8
 
@@ -45,35 +51,29 @@ def run(context: StageContext) -> dict[str, Any]:
     for setting in settings:
         _check_model(store, setting, config.max_new_tokens)
     queries, material = _load(context)
-    shared = ray.put(material)
-    # Settings of the same model share its actors, because to start and load takes long.
-    for model in dict.fromkeys(setting.model for setting in settings):
-        own = [setting for setting in settings if setting.model == model]
-        _infer(context, model, own, queries, shared)
+    todo = {}
+    for setting in sorted(settings, key=lambda setting: setting.model):  # few changes of model
+        if store.exists(_marker(setting)):
+            context.progress(f"infer: {setting.name} is already complete")
+            continue
+        done = _answered(store, setting)
+        todo[setting] = [query for query in queries if query[0].example_id not in done]
+        number = len(todo[setting])
+        context.progress(f"infer: {setting.name}, {number} of {len(queries)} queries to answer")
+    _infer(context, todo, material)
     counts = {setting.name: store.read_json(_marker(setting)) for setting in settings}
     return {"queries": len(queries), "settings": counts}
 
 
 class InferenceWorker:
-    """A Ray Data actor that holds one model, answers batches and writes them down."""
+    """A Ray Data actor that holds one model at a time, answers parts and writes them down."""
 
-    def __init__(
-        self, store: RunStore, model: ModelName, shared: Sequence[Any], config: InferConfig
-    ) -> None:
+    def __init__(self, store: RunStore, shared: Sequence[Any], config: InferConfig) -> None:
         self._store = store
-        self._model_path = MODEL_PATHS[model]
-        self._shared = shared
+        self._material: PromptMaterial = ray.get(shared[0])
         self._config = config
-        self._predictors: dict[str, Predictor] = {}
-
-    @cached_property
-    def _model(self) -> LocalModel:
-        # Not in the constructor: Ray hands on only the text of an error that is raised there.
-        transformers_logging.disable_progress_bar()
-        torch.set_num_threads(self._config.threads_per_worker)
-        with TemporaryDirectory(prefix="ste-model-") as folder:
-            self._store.download_folder(self._model_path, folder)
-            return load_model(Path(folder), use_gpu=self._config.use_gpu)
+        self._model_name = ""
+        self._model: LocalModel | None = None
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Answer parts, one a row; the predictions are written, and only counted in the result."""
@@ -83,7 +83,8 @@ class InferenceWorker:
         (setting,) = parse_settings([row["setting"]])
         examples = [Example.model_validate_json(text) for text in row["examples"]]
         retrieved = [Retrieved.model_validate_json(text) for text in row["retrieved"]]
-        predictor = self._predictor(setting)
+        decoding = Decoding(self._config.max_new_tokens, self._config.batch_size)
+        predictor = Predictor(self._load(setting.model), setting, self._material, decoding)
         started = time.monotonic()
         predictions = predictor.predict(list(zip(examples, retrieved, strict=True)))
         seconds = time.monotonic() - started
@@ -93,12 +94,17 @@ class InferenceWorker:
         write_records(self._store, path, predictions, Prediction)
         return {"setting": setting.name, "queries": len(predictions), "seconds": seconds}
 
-    def _predictor(self, setting: Setting) -> Predictor:
-        if setting.name not in self._predictors:
-            decoding = Decoding(self._config.max_new_tokens, self._config.batch_size)
-            material = ray.get(self._shared[0])
-            self._predictors[setting.name] = Predictor(self._model, setting, material, decoding)
-        return self._predictors[setting.name]
+    def _load(self, name: ModelName) -> LocalModel:
+        # Not in the constructor: Ray hands on only the text of an error that is raised there.
+        if self._model is None or self._model_name != name:
+            self._model = None  # frees the memory of the other model first
+            transformers_logging.disable_progress_bar()
+            torch.set_num_threads(self._config.threads_per_worker)
+            with TemporaryDirectory(prefix="ste-model-") as folder:
+                self._store.download_folder(MODEL_PATHS[name], folder)
+                self._model = load_model(Path(folder), use_gpu=self._config.use_gpu)
+            self._model_name = name
+        return self._model
 
 
 def _folder(setting: Setting) -> str:
@@ -151,34 +157,26 @@ def _load(context: StageContext) -> tuple[list[Query], PromptMaterial]:
 
 
 def _infer(
-    context: StageContext,
-    model: ModelName,
-    settings: Sequence[Setting],
-    queries: Sequence[Query],
-    shared: Any,
+    context: StageContext, todo: Mapping[Setting, Sequence[Query]], material: PromptMaterial
 ) -> None:
-    """Answer what is left to answer in the settings of one model, and mark them complete."""
+    """Answer what is left to answer, and mark each setting complete as soon as it is."""
     config, store = context.config.infer, context.store
-    todo = {}
-    for setting in settings:
-        if store.exists(_marker(setting)):
-            context.progress(f"infer: {setting.name} is already complete")
-            continue
-        done = _answered(store, setting)
-        todo[setting] = [query for query in queries if query[0].example_id not in done]
-        context.progress(
-            f"infer: {setting.name}, {len(todo[setting])} of {len(queries)} queries to answer"
-        )
-    rows = [row for setting, left in todo.items() for row in _part_rows(setting, left, config)]
-    seconds, num_timed = Counter[str](), Counter[str]()
-    for result in _answer_all(rows, (store, model, [shared], config)) if rows else ():
+    left = {setting.name: len(queries) for setting, queries in todo.items()}
+    seconds = dict.fromkeys(left, 0.0)
+    rows = [
+        row for setting, queries in todo.items() for row in _part_rows(setting, queries, config)
+    ]
+    for result in _answer_all(rows, store, material, config) if rows else ():
         name = result["setting"]
+        left[name] -= result["queries"]
         seconds[name] += result["seconds"]
-        num_timed[name] += result["queries"]
-        context.progress(f"infer: {name}, {num_timed[name]} answered")
-    for setting in todo:
-        timing = {"seconds": round(seconds[setting.name], 3), "queries": num_timed[setting.name]}
-        store.write_json(_marker(setting), _counts(store, setting) | {"timing": timing})
+        context.progress(f"infer: {name}, {left[name]} left to answer")
+        if left[name] == 0:
+            (setting,) = parse_settings([name])
+            _mark_complete(store, setting, seconds[name], len(todo[setting]))
+    for setting, queries in todo.items():
+        if not queries:  # all was answered before, only the marker was missing
+            _mark_complete(store, setting, 0.0, 0)
 
 
 def _answered(store: RunStore, setting: Setting) -> set[str]:
@@ -205,14 +203,12 @@ def _part_rows(
 
 
 def _answer_all(
-    rows: Sequence[dict[str, Any]],
-    worker_arguments: tuple[RunStore, ModelName, Sequence[Any], InferConfig],
+    rows: Sequence[dict[str, Any]], store: RunStore, material: PromptMaterial, config: InferConfig
 ) -> Iterator[dict[str, Any]]:
     """Yield what the workers return, a row a part, as the parts get done."""
-    config = worker_arguments[-1]
     dataset = ray.data.from_arrow([pa.Table.from_pylist([row]) for row in rows]).map_batches(
         InferenceWorker,
-        fn_constructor_args=worker_arguments,
+        fn_constructor_args=(store, [ray.put(material)], config),
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=min(config.num_workers, len(rows))),
@@ -223,13 +219,13 @@ def _answer_all(
         yield from batch.to_pylist()
 
 
-def _counts(store: RunStore, setting: Setting) -> dict[str, int]:
-    totals = Counter[str]()
+def _mark_complete(store: RunStore, setting: Setting, seconds: float, num_timed: int) -> None:
+    """Write the counts of a setting; the seconds are those that its last queries took workers."""
+    counts = dict.fromkeys(_COUNTED, 0)
     for item in iter_records(store, _folder(setting), Prediction):
-        totals["queries"] += 1
-        totals["errors"] += bool(item.error)
-        totals["prompt_tokens"] += item.prompt_tokens
-        totals["completion_tokens"] += item.completion_tokens
-        totals["tools_left_out"] += item.tools_left_out
-        totals["demonstrations_left_out"] += item.demonstrations_left_out
-    return dict(totals)
+        counts["queries"] += 1
+        counts["errors"] += bool(item.error)
+        for name in _COUNTED[2:]:
+            counts[name] += getattr(item, name)
+    timing = {"seconds": round(seconds, 3), "queries": num_timed}
+    store.write_json(_marker(setting), {**counts, "timing": timing})

@@ -199,7 +199,7 @@ def _find_person(text: str, parameter: Parameter) -> list[Found]:
 
 def _make_email(scene: Scene, parameter: Parameter) -> Value:
     rng = scene.rng
-    host = f"{rng.choice(_WORDS.split())}{rng.choice(_WORDS.split())}.{rng.choice(['com', 'org', 'net', 'co.uk'])}"
+    host = "".join(rng.choices(_WORDS.split(), k=2)) + rng.choice((".com", ".org", ".net"))
     said = f"{rng.choice(_NAMES.split()).lower()}.{rng.choice(_SURNAMES.split()).lower()}@{host}"
     return Value(said if rng.random() > 0.1 else said.replace("@", "@@"), (said,))
 

@@ -257,7 +257,7 @@ KINDS = (
     Kind("base", r"\b(?:base|radix)\b", strings("integer"), _make_base, find_numbers, ("base",)),
     Kind(
         "number",
-        r"\b(?:numbers?|integers?|amounts?|quantit(?:y|ies)|values?|sums?|figures?|prices?|count)\b",
+        r"\b(?:numbers?|integers?|amounts?|quantity|quantities|values?|sums?|figures?|prices?|count)\b",
         _NUMBER,
         _make_number,
         find_numbers,

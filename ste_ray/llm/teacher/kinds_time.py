@@ -218,7 +218,7 @@ def _find_written_date(text: str, parameter: Parameter) -> list[Found]:
 
     def convert(said: str) -> Value:
         day = read_date(said)
-        return Value(said, (said, *(date_forms(day) if day else ())))
+        return Value(said, (said, day.isoformat()) if day else (said,))
 
     return find_pattern(pattern, convert, text)
 

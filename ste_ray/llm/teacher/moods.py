@@ -34,7 +34,7 @@ _DO = re.compile(
     rf"^(?P<verb>{'|'.join(_PARTICIPLES)}) (?!whether|if|that|out|together)(?P<object>.+?)"
     r"(?P<rest> (?:from|to|into|as|in|out|with|using|for|between|by|on) .+)?$"
 )
-_HAVE = re.compile(rf"^(?P<object>.+?) (?P<done>{_DONE})(?P<rest> .+)?$")
+_HAVE = re.compile(rf"^(?P<object>.+?)(?<!\bthe)(?<!\ba) (?P<done>{_DONE})(?P<rest> .+)?$")
 _ADJECTIVES = "valid|correct|right|genuine|well-formed|allowed|possible|a leap year|a working day"
 _WHETHER = re.compile(rf"^(?:whether|if) (?P<subject>.+) is (?P<adjective>{_ADJECTIVES})$")
 _LOOK_UP = re.compile(
