@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 import ray
 import torch
 from transformers.utils import logging as transformers_logging
@@ -100,11 +102,21 @@ class InferenceWorker:
             self._model = None  # frees the memory of the other model first
             transformers_logging.disable_progress_bar()
             torch.set_num_threads(self._config.threads_per_worker)
-            with TemporaryDirectory(prefix="ste-model-") as folder:
-                self._store.download_folder(MODEL_PATHS[name], folder)
-                self._model = load_model(Path(folder), use_gpu=self._config.use_gpu)
+            with local_folder(self._store, MODEL_PATHS[name]) as folder:
+                self._model = load_model(folder, use_gpu=self._config.use_gpu)
             self._model_name = name
         return self._model
+
+
+@contextmanager
+def local_folder(store: RunStore, path: str) -> Iterator[Path]:
+    """Yield a folder of the store as a local one: itself, or for object storage a copy."""
+    if isinstance(store.filesystem, pafs.LocalFileSystem):
+        yield Path(store.path(path))
+        return
+    with TemporaryDirectory(prefix="ste-model-") as folder:
+        store.download_folder(path, folder)
+        yield Path(folder)
 
 
 def _folder(setting: Setting) -> str:
