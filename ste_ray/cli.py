@@ -175,7 +175,7 @@ def _check_before_ray(stages: Sequence[str], context: Any) -> None:
     if "explore" in stages:
         from ste_ray.tools.safety import refuse_unsafe
 
-        refuse_unsafe(context.specs, context.config.tools.allow)
+        refuse_unsafe(context.configured_specs, context.config.tools.allow)
 
 
 def _run_demo(options: argparse.Namespace) -> None:

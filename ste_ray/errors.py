@@ -57,7 +57,7 @@ class RunLockedError(TemporaryError):
     """Another process owns the run."""
 
 
-class ReplayMismatchError(SteRayError):
+class ReplayMismatchError(UserError):
     """A recorded answer belongs to another request: prompts or code changed under a journal."""
 
 

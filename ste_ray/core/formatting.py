@@ -32,10 +32,10 @@ def retrieved_dialog(
     system = prompts.render("act_system_retrieved", tools=describe_tools(tools))
     messages = [Message(role="system", content=system)]
     for example in demonstrations:
-        messages.append(Message(role="user", content=example.query))
+        messages.append(Message(role="user", content=escape_toolkens(example.query)))
         answer = call_text(example.tool, example.arguments_json)
         messages.append(Message(role="assistant", content=answer))
-    messages.append(Message(role="user", content=query))
+    messages.append(Message(role="user", content=escape_toolkens(query)))
     return tuple(messages)
 
 

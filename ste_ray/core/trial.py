@@ -17,6 +17,7 @@ from ste_ray.core.records import Message, Record, ToolSpec, Trial, Turn, fingerp
 
 QUERY_STOP = ("Thought:",)
 ANSWER_STOP = ("Observation:",)
+EMPTY_REPLY = "(no reply)"
 
 
 class TrialSettings(Record):
@@ -69,7 +70,8 @@ class Conversation:
             self.models.append(reply.model)
         if reply.finish_reason in ("content_filter", "context_overflow"):
             self.cut_off = reply.finish_reason
-        kept = cut_at_stop(reply.text, sampling.stop)
+        # Strict endpoints refuse a conversation with an empty message.
+        kept = cut_at_stop(reply.text, sampling.stop)or EMPTY_REPLY
         self.messages.append(Message(role="assistant", content=kept))
         return reply
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
@@ -58,11 +59,13 @@ class Asker:
         self._work = work
         self._endpoint = endpoint
         self._config = config
+        writer = f"{name}-{uuid4().hex[:8]}"
+        self._jitter_seed = zlib.crc32(writer.encode()) ^ config.seed
         self._journal = SegmentJournal(
             store,
             JOURNAL,
             epoch=epoch,
-            writer=f"{name}-{uuid4().hex[:8]}",
+            writer=writer,
             flush_seconds=config.prepare.flush_seconds,
             # Read here: an object reference as argument would be lost with its owner.
             recorded=journal.load(store, JOURNAL),
@@ -75,7 +78,7 @@ class Asker:
         return asyncio.run(self._run(batch))
 
     async def _run(self, batch: pa.Table) -> pa.Table:
-        async with OpenAIChat(self._endpoint, self._config.llm, self._config.seed) as model:
+        async with OpenAIChat(self._endpoint, self._config.llm, self._jitter_seed) as model:
             ports = Ports(model=model, journal=self._journal, events=NullEvents())
             workplace = Workplace(
                 self._config,

@@ -11,7 +11,7 @@ from typing import Any
 from ste_ray import __version__
 from ste_ray.config import Config
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.records import ToolSpec, fingerprint
 from ste_ray.errors import ConfigError, StageInputError, SteRayError, UserError
 from ste_ray.resources import resource_folder
 from ste_ray.store.artifacts import RunStore
@@ -36,6 +36,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "infer": ("retrieve", "train"),
     "evaluate": ("infer",),
 }
+USES_PROMPTS = ("explore", "prepare", "infer")
 TOOLS_PATH = "explore/tools.json"
 
 
@@ -61,10 +62,13 @@ class StageContext:
 
     @cached_property
     def specs(self) -> dict[str, ToolSpec]:
-        """The run's tools by name: as explored, or from the tool files before exploration."""
-        if self.store.exists(TOOLS_PATH):
-            stored = self.store.read_json(TOOLS_PATH)
-            return {item["name"]: ToolSpec.model_validate(item) for item in stored}
+        """The run's tools by name, as they were explored."""
+        stored = self.store.read_json(TOOLS_PATH)
+        return {item["name"]: ToolSpec.model_validate(item) for item in stored}
+
+    @cached_property
+    def configured_specs(self) -> dict[str, ToolSpec]:
+        """The tools by name as the tool files describe them now; what explore starts from."""
         tools = self.config.tools
         return load_tool_specs(tools.files, tools.include, shipped=resource_folder("tool_metadata"))
 
@@ -100,7 +104,7 @@ def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManife
     store, config = context.store, context.config
     with RunLock(store, stage) as lock:
         context.epoch = lock.epoch
-        inputs = _input_fingerprints(stage, store)
+        inputs = _input_fingerprints(stage, context)
         fields, print_of = config.stage_fields(stage), config.stage_fingerprint(stage)
         state = begin_stage(store, stage, fields, print_of, inputs)
         if state == "complete":
@@ -147,13 +151,24 @@ def _run_body(
 
 def _forget_empty_start(stage: str, store: RunStore) -> None:
     """Let a corrected configuration use the run, if the wrong one has produced nothing yet."""
-    bookkeeping = (f"{stage}/started.json", TOOLS_PATH, f"{stage}/journal/sealed-")
+    bookkeeping = (
+        f"{stage}/started.json",
+        f"{stage}/models.json",
+        TOOLS_PATH,
+        f"{stage}/journal/sealed-",
+    )
     if all(path.startswith(bookkeeping) for path in store.list(stage)):
         store.delete_folder(stage)
 
 
-def _input_fingerprints(stage: str, store: RunStore) -> dict[str, str]:
-    prints = {}
+def _input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
+    """Identify everything besides the configuration that decides what the stage makes."""
+    store = context.store
+    prints = {"prompts": context.prompts.fingerprint} if stage in USES_PROMPTS else {}
+    if stage == "explore":
+        prints["tools"] = fingerprint(
+            [spec.model_dump(mode="json") for spec in context.configured_specs.values()]
+        )
     for earlier in INPUTS[stage]:
         manifest = read_manifest(store, earlier)
         if manifest is None:

@@ -19,13 +19,14 @@ from ray.exceptions import RayActorError
 
 from ste_ray.core.episode import episode_id
 from ste_ray.core.records import Episode, ToolSpec
-from ste_ray.errors import TemporaryError
+from ste_ray.errors import RunConflictError, TemporaryError
 from ste_ray.llm.endpoint import Endpoint, check_endpoint, configured_base_url
 from ste_ray.llm.teacher.server import TeacherSettings, running_teacher
 from ste_ray.runtime import journal
 from ste_ray.stages.base import TOOLS_PATH, StageContext
 from ste_ray.stages.explorer import JOURNAL, Explorer
 from ste_ray.stages.show import print_conversation
+from ste_ray.store.artifacts import RunStore, encode_json
 from ste_ray.store.tables import write_records
 from ste_ray.tools.pool import WorkerPool
 from ste_ray.tools.safety import refuse_unsafe
@@ -40,7 +41,7 @@ _EPISODES_PER_PART = 1000
 
 def run(context: StageContext) -> dict[str, Any]:
     """Explore all tools; see the module's docstring."""
-    specs = context.specs
+    specs = context.configured_specs
     refuse_unsafe(specs, context.config.tools.allow)
     asyncio.run(_verify(context))
     with open_endpoint(context, "explore") as endpoint:
@@ -58,7 +59,7 @@ async def _verify(context: StageContext) -> None:
     """Find a tool whose function cannot be imported before anything is asked."""
     tools = context.config.tools
     async with Toolbox(
-        context.specs, WorkerPool(tools.num_workers, tools.memory_mb, tools.today)
+        context.configured_specs, WorkerPool(tools.num_workers, tools.memory_mb, tools.today)
     ) as toolbox:
         await toolbox.verify()
 
@@ -76,6 +77,7 @@ def open_endpoint(context: StageContext, stage: str) -> Iterator[Endpoint]:
         endpoint = check_endpoint(config, base_url, os.environ)
         if endpoint.scripted:
             context.notes.append(SCRIPTED_NOTE)
+        _keep_models(context.store, stage, endpoint)
         yield endpoint
         return
     settings = TeacherSettings(
@@ -91,7 +93,22 @@ def open_endpoint(context: StageContext, stage: str) -> Iterator[Endpoint]:
         named = config.model_copy(
             update={"model": "", "explorer_model": "", "judge_model": "", "paraphraser_model": ""}
         )
-        yield check_endpoint(named, url, {})
+        endpoint = check_endpoint(named, url, {})
+        _keep_models(context.store, stage, endpoint)
+        yield endpoint
+
+
+def _keep_models(store: RunStore, stage: str, endpoint: Endpoint) -> None:
+    """Note which models answer; a stage that goes on must ask the same ones."""
+    path, models = f"{stage}/models.json", dict(endpoint.models)
+    if store.create_bytes(path, encode_json(models)):
+        return
+    before = store.read_json(path)
+    if before != models:
+        raise RunConflictError(
+            f"{stage} was begun in {store.uri!r} with the models {before!r} and would go on with "
+            f"{models!r}; set llm.model as before, or give another --run"
+        )
 
 
 class _Exploration:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from typing import Any
 
 from ste_ray.config import Config
@@ -47,6 +48,8 @@ class Explorer:
         self._prompts = prompts
         self._endpoint = endpoint
         self._settings = trial_settings(config)
+        # Explorers that wait the same times would return to a busy endpoint all at once.
+        self._jitter_seed = zlib.crc32(name.encode()) ^ config.seed
         self._fingerprint = config.stage_fingerprint("explore")
         self._journal = SegmentJournal(
             store,
@@ -111,5 +114,5 @@ class Explorer:
             tools = self._config.tools
             self._pool = WorkerPool(tools.num_workers, tools.memory_mb, tools.today)
             self._model = await OpenAIChat(
-                self._endpoint, self._config.llm, self._config.seed
+                self._endpoint, self._config.llm, self._jitter_seed
             ).__aenter__()

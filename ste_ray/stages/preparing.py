@@ -17,7 +17,7 @@ from ste_ray.core.judging import judge_flow
 from ste_ray.core.paraphrasing import Paraphrase, num_paraphrases, paraphrase_flow
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Example, Judgment, LedgerEntry, Record, Trial, Turn, fingerprint
-from ste_ray.core.selecting import group_id, normalise, select_call, split_of
+from ste_ray.core.selecting import Split, group_id, normalise, select_call, split_of
 from ste_ray.stages.asking import Workplace
 from ste_ray.store.tables import records_from_rows
 
@@ -78,7 +78,9 @@ def plan_paraphrases(group: pa.Table, config: Config) -> pa.Table:
     section = config.prepare
     count = num_paraphrases(len(unique), section.target_per_tool, section.max_paraphrases)
     for candidate in unique:
-        planned = candidate.model_copy(update={"num_paraphrases": count})
+        # A test request stands for one person's words; more of the same would only cost.
+        own = 0 if _split(candidate, config)[1] == "test" else count
+        planned = candidate.model_copy(update={"num_paraphrases": own})
         kept.append((candidate.trial.tool, "candidate", planned))
     return _table(kept)
 
@@ -141,9 +143,8 @@ async def _paraphrase(candidate: Candidate, place: Workplace) -> list[Paraphrase
 
 
 def _example(candidate: Candidate, query: str, origin: str, config: Config) -> Example:
-    trial, call, section = candidate.trial, candidate.call, config.prepare
-    group = group_id(trial.tool, trial.query, call.arguments_json, section.group_by)
-    split = split_of(group, config.seed, section.validation_fraction, section.test_fraction)
+    trial, call = candidate.trial, candidate.call
+    group, split = _split(candidate, config)
     return Example.model_validate(
         {
             "example_id": fingerprint("example", trial.trial_id, query),
@@ -158,6 +159,13 @@ def _example(candidate: Candidate, query: str, origin: str, config: Config) -> E
             "split": split,
         }
     )
+
+
+def _split(candidate: Candidate, config: Config) -> tuple[str, Split]:
+    """Return the candidate's group and the split the group belongs to."""
+    trial, section = candidate.trial, config.prepare
+    group = group_id(trial.tool, trial.query, candidate.call.arguments_json, section.group_by)
+    return group, split_of(group, config.seed, section.validation_fraction, section.test_fraction)
 
 
 def _failed_question(judgment: Judgment) -> str:
