@@ -190,6 +190,8 @@ class SegmentJournal:
         self._buffer.append(json.dumps(entry, ensure_ascii=False))
 
     async def _flush_later(self) -> None:
-        await asyncio.sleep(self._flush_seconds)
-        await self.flush()
+        # Again while entries came in during the write: they found this timer running.
+        while self._buffer:
+            await asyncio.sleep(self._flush_seconds)
+            await self.flush()
         self._timer = None

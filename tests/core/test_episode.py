@@ -93,7 +93,7 @@ def test_a_trial_without_a_query_is_not_remembered_and_the_next_one_follows():
     record, requests = play(episode(num_trials=2), ["", "q2", FINAL, "Yes"])
     assert [trial.outcome for trial in record.trials] == ["no_query", "finished"]
     assert [trial.memory_shown for trial in record.trials] == [0, 0]
-    assert lines(requests[1].messages) == [f"u: {FIRST}", "a: ", "u: NEXT"]
+    assert lines(requests[1].messages) == [f"u: {FIRST}", "a: (no reply)", "u: NEXT"]
 
 
 def test_models_are_listed_as_the_endpoint_named_them():
