@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -16,7 +17,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from ste_ray.config import STAGES
 from ste_ray.errors import SteRayError, TemporaryError, UserError
 from ste_ray.resources import resource_folder
-from ste_ray.stages.local_cluster import LocalCluster, in_environment
+from ste_ray.stages.local_cluster import LocalCluster
 
 _POLL_SECONDS = 0.5
 _ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
@@ -44,8 +45,8 @@ def run_demo(run: str, arguments: list[str], progress: Callable[[str], None]) ->
     """
     times = []
     progress("demo: starting a local Ray head")
-    with LocalCluster() as cluster, in_environment(cluster.environment):
-        client = JobSubmissionClient(cluster.dashboard_url)
+    with LocalCluster() as cluster:
+        client = _client(cluster)
         for stage in STAGES:
             script = resource_folder("jobs") / f"{stage}.py"
             command = [sys.executable, str(script), "--run", run, *arguments]
@@ -54,6 +55,13 @@ def run_demo(run: str, arguments: list[str], progress: Callable[[str], None]) ->
                 _run_job(client, stage, shlex.join(command), progress)
             times.append(StageTime(stage, time.monotonic() - started, peak[0]))
     return times
+
+
+def _client(cluster: LocalCluster) -> JobSubmissionClient:
+    # Ray prefers these variables to the address it is given; they may name another cluster.
+    for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"):
+        os.environ.pop(name, None)
+    return JobSubmissionClient(cluster.dashboard_url, headers=cluster.headers)
 
 
 def _run_job(

@@ -15,8 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -45,8 +43,7 @@ class LocalCluster:
 
     Attributes:
         dashboard_url: where jobs are submitted.
-        address: of the cluster's control store, for ``ray.init`` and ``RAY_ADDRESS``.
-        environment: variables a client of this cluster needs.
+        headers: what a client of the dashboard must send; the token is this cluster's own.
 
     Args:
         num_cpus: what Ray may schedule; may exceed the cores, for work that waits.
@@ -61,15 +58,9 @@ class LocalCluster:
         self._reaper: subprocess.Popen[bytes] | None = None
         ports = dict(zip(_PORT_OPTIONS, _free_ports(len(_PORT_OPTIONS)), strict=True))
         self._ports = ports
-        self.address = f"127.0.0.1:{ports['--port']}"
         self.dashboard_url = f"http://127.0.0.1:{ports['--dashboard-port']}"
-        self.environment = {
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "RAY_ADDRESS": self.address,
-            "RAY_USAGE_STATS_ENABLED": "0",
-            **START_WAIT,
-        }
+        self._token = secrets.token_hex(32)
+        self.headers = {"Authorization": f"Bearer {self._token}"}
 
     def __enter__(self) -> LocalCluster:
         # Ray puts Unix sockets below this folder, whose paths may have about 100 characters.
@@ -120,8 +111,16 @@ class LocalCluster:
             "--disable-usage-stats",
         ]
         log = Path(self._folder) / "head.log"
-        environment = {**os.environ, **self.environment, MARKER: self._id}
-        environment.pop("RAY_ADDRESS")  # the head must not look for another cluster
+        environment = {
+            **os.environ,
+            **START_WAIT,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self._token,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            MARKER: self._id,
+        }
+        for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):  # those of another cluster
+            environment.pop(name, None)
         with log.open("wb") as output:
             started = subprocess.run(
                 command,
@@ -188,18 +187,3 @@ def _carries(process: psutil.Process, cluster_id: str) -> bool:
         return bool(process.environ().get(MARKER) == cluster_id)
     except (psutil.Error, OSError):
         return False  # it ended, or belongs to someone else
-
-
-@contextmanager
-def in_environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set environment variables of this process for the duration of the context."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

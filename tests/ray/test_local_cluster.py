@@ -55,6 +55,5 @@ def test_nothing_is_left_when_the_starter_is_stopped(ending: signal.Signals) -> 
 
 def test_two_clusters_plan_different_ports() -> None:
     first, second = LocalCluster(), LocalCluster()
-    assert first.address != second.address
     assert first.dashboard_url != second.dashboard_url
-    assert first.environment["RAY_AUTH_TOKEN"] != second.environment["RAY_AUTH_TOKEN"]
+    assert first.headers != second.headers
