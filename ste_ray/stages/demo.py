@@ -51,7 +51,7 @@ def run_demo(run: str, arguments: list[str], progress: Callable[[str], None]) ->
             script = resource_folder("jobs") / f"{stage}.py"
             command = [sys.executable, str(script), "--run", run, *arguments]
             started = time.monotonic()
-            with _peak_memory(cluster.owns) as peak:
+            with _peak_memory(cluster) as peak:
                 _run_job(client, stage, shlex.join(command), progress)
             times.append(StageTime(stage, time.monotonic() - started, peak[0]))
     return times
@@ -99,13 +99,13 @@ def _stage_error(
 
 
 @contextmanager
-def _peak_memory(is_ours: Callable[[psutil.Process], bool]) -> Iterator[list[int]]:
+def _peak_memory(cluster: LocalCluster) -> Iterator[list[int]]:
     """Sample the proportional memory of the cluster's processes; yield ``[peak bytes]``."""
     peak, stop = [0], Event()
 
     def sample() -> None:
         while not stop.wait(2.0):
-            peak[0] = max(peak[0], sum(_proportional_bytes(p) for p in _ours(is_ours)))
+            peak[0] = max(peak[0], sum(map(_proportional_bytes, cluster.processes())))
 
     thread = Thread(target=sample, daemon=True)
     thread.start()
@@ -114,12 +114,6 @@ def _peak_memory(is_ours: Callable[[psutil.Process], bool]) -> Iterator[list[int
     finally:
         stop.set()
         thread.join()
-
-
-def _ours(is_ours: Callable[[psutil.Process], bool]) -> Iterator[psutil.Process]:
-    for process in psutil.process_iter():
-        if is_ours(process):
-            yield process
 
 
 def _proportional_bytes(process: psutil.Process) -> int:

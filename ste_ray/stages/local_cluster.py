@@ -1,8 +1,8 @@
 """A Ray head of one's own on this machine: own ports, own temporary folder, nothing left behind.
 
-All processes of the head inherit an environment variable with the cluster's id. A small reaper
+The processes of the head inherit an environment variable with the cluster's id. A small reaper
 process waits for the end of the process that started the head, however it comes about (return,
-Ctrl-C, ``kill -9``), and ends every process that carries the id.
+Ctrl-C, ``kill -9``), and ends every process of the cluster.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ class LocalCluster:
     ) -> None:
         self.stop()
 
-    def owns(self, process: psutil.Process) -> bool:
-        """Whether a process belongs to this cluster."""
-        return _carries(process, self._id)
+    def processes(self) -> list[psutil.Process]:
+        """The living processes of the cluster."""
+        return cluster_processes(self._id)
 
     def stop(self) -> None:
         """End all processes of the cluster and remove its folder; safe to call twice."""
@@ -111,12 +111,15 @@ class LocalCluster:
             "--disable-usage-stats",
         ]
         log = Path(self._folder) / "head.log"
+        scratch = Path(self._folder) / "tmp"
+        scratch.mkdir()
         environment = {
             **os.environ,
             **START_WAIT,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self._token,
             "RAY_USAGE_STATS_ENABLED": "0",
+            "TMPDIR": str(scratch),  # what killed processes leave there goes with the folder
             MARKER: self._id,
         }
         for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):  # those of another cluster
@@ -165,10 +168,10 @@ def _free_ports(count: int) -> list[int]:
 
 
 def end_cluster(cluster_id: str, folder: str) -> None:
-    """Kill every process that carries ``cluster_id`` in its environment, then remove ``folder``."""
+    """Kill every process of the cluster ``cluster_id``, then remove ``folder``."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        processes = [one for one in psutil.process_iter() if _carries(one, cluster_id)]
+        processes = cluster_processes(cluster_id)
         if not processes:
             break
         for process in processes:
@@ -180,10 +183,25 @@ def end_cluster(cluster_id: str, folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _carries(process: psutil.Process, cluster_id: str) -> bool:
+def cluster_processes(cluster_id: str) -> list[psutil.Process]:
+    """Return the processes that carry the id in their environment, and all below them.
+
+    Ray's agents and workers write their title over their environment, but they are children of a
+    process that does not.
+    """
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARKER) == cluster_id:
+                below = process.children(recursive=True)
+                found |= {one.pid: one for one in (process, *below)}
+        except (psutil.Error, OSError):
+            continue  # it ended, or belongs to someone else
+    return [one for one in found.values() if _alive(one)]
+
+
+def _alive(process: psutil.Process) -> bool:
     try:
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        return bool(process.environ().get(MARKER) == cluster_id)
-    except (psutil.Error, OSError):
-        return False  # it ended, or belongs to someone else
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from ste_ray.llm.teacher.server import TeacherSettings, running_teacher
 
 TOOL = """

@@ -69,3 +69,34 @@ def test_abbreviations_are_matched(wanted: str, offered: str) -> None:
     others = {"Islamic", "Persian", "years", "kilometres", "banana"} - {wanted, wanted.title()}
     assert likeness(wanted, offered) >= 0.6
     assert all(likeness(other, offered) < 0.6 for other in others)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Language 'Norwegian' is not supported. Use a two-letter code.",
+        "lang 'Norwegian' is not supported",
+        "'x' is not a valid colour",
+        "the date is invalid: it must be a string, got integer",
+        "mode 'x' is not allowed here",
+        "the values are wrong, use another one",
+        "argument 'n' must be positive and less than 5, but was -3",
+    ],
+)
+def test_the_words_of_a_complaint_are_no_values(text: str) -> None:
+    assert read_error(text).options == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "offered"),
+    [
+        ("no", "not supported"),
+        ("Europe/Vienna", "Europe/Paris"),
+        ("Asia/Manila", "Asia/Karachi"),
+        ("square metres", "square feet"),
+        ("2031-03-14", "2031-03-15"),
+        ("miles", "miles per hour"),
+    ],
+)
+def test_different_things_are_not_alike(wanted: str, offered: str) -> None:
+    assert likeness(wanted, offered) < 0.6

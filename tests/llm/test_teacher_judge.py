@@ -7,6 +7,7 @@ from teacher_runs import PROMPTS, play
 
 from ste_ray.core.judging import judge_flow
 from ste_ray.core.records import Judgment, ToolSpec, Trial, Turn
+from ste_ray.llm.teacher.judging import judge
 
 SPEC = ToolSpec(
     name="calendar",
@@ -75,3 +76,16 @@ def test_a_good_example_passes() -> None:
 )
 def test_faults_are_found(arguments: str, observation: str, answer: str, fault: str) -> None:
     assert getattr(verdict(arguments, observation, answer), fault) == "no"
+
+
+def test_a_call_about_another_zone_is_not_appropriate() -> None:
+    prompt = (
+        "Tool: clock\nDescription: Converts a local time from one time zone to another.\n"
+        'Parameters: {"type": "object", "properties": {"to": {"type": "string", '
+        '"description": "time zone to convert to"}}, "required": ["to"]}\n\n'
+        "The request:\nConvert the time to Europe/Vienna.\n\nThe call:\nAction: clock\n"
+        'Action Input: {"to": "%s"}\n\nWhat the tool returned:\n"09:00"\n\n'
+        "The reply to the person:\nIt is 09:00.\n\nAnswer three questions"
+    )
+    assert "Appropriate: Yes" in judge(prompt % "Europe/Vienna")
+    assert "Appropriate: No" in judge(prompt % "Europe/Paris")

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ste_ray.stages.local_cluster import MARKER, LocalCluster
+from ste_ray.stages.local_cluster import LocalCluster, cluster_processes
 
 _HOLD_A_HEAD = """
 import sys, time
@@ -22,15 +22,8 @@ with LocalCluster(num_cpus=1, object_store_mb=80) as cluster:
 """
 
 
-def _carriers(cluster_id: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARKER) == cluster_id:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [one for one in processes if one.is_running()]
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
@@ -41,13 +34,16 @@ def test_nothing_is_left_when_the_starter_is_stopped(ending: signal.Signals) -> 
     try:
         assert holder.stdout is not None
         cluster_id, folder = holder.stdout.readline().split()
-        assert len(_carriers(cluster_id)) >= 3
+        processes = cluster_processes(cluster_id)
+        # The control store, the raylet, and agents that hide their environment.
+        assert len(processes) >= 4
         holder.send_signal(ending)
         holder.wait(timeout=60)
         deadline = time.monotonic() + 60
-        while (_carriers(cluster_id) or Path(folder).exists()) and time.monotonic() < deadline:
+        while (alive(processes) or Path(folder).exists()) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert _carriers(cluster_id) == []
+        assert alive(processes) == []
+        assert cluster_processes(cluster_id) == []
         assert not Path(folder).exists()
     finally:
         holder.kill()

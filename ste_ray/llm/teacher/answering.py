@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 from typing import Any
 
 from ste_ray.llm.teacher.concluding import failure_answer, success_answer
 from ste_ray.llm.teacher.conversation import Conversation, Round
 from ste_ray.llm.teacher.error_reading import is_error
-from ste_ray.llm.teacher.filling import fill
+from ste_ray.llm.teacher.filling import VAGUE, fill
 from ste_ray.llm.teacher.lessons import Lessons, as_type, learn, ranked_forms, shown_value
 from ste_ray.llm.teacher.lexicon import kind_of
 from ste_ray.llm.teacher.schema import Parameter, Tool
@@ -87,9 +88,11 @@ def next_arguments(
     choices: list[list[Any]] = []
     for parameter in tool.parameters:
         if parameter.name in found:
-            forms = ranked_forms(found[parameter.name].value, parameter, known)
+            forms = ranked_forms(
+                found[parameter.name].value, parameter, kind_of(parameter, tool), known
+            )
         else:
-            forms = _without_value(parameter, tool, lessons)
+            forms = _without_value(parameter, tool, lessons, current.request)
         if forms:
             names.append(parameter.name)
             choices.append(forms)
@@ -123,17 +126,29 @@ def _hasty(forms: list[Any], name: str, lessons: Lessons, rng: random.Random) ->
     return forms
 
 
-def _without_value(parameter: Parameter, tool: Tool, lessons: Lessons) -> list[Any]:
-    """Return guesses for a required parameter of which the request says nothing."""
+def _without_value(parameter: Parameter, tool: Tool, lessons: Lessons, request: str) -> list[Any]:
+    """Return guesses for a required parameter of which nothing was found in the request.
+
+    Values that other requests or error texts brought are guesses only where anything may be meant;
+    a place, a date or a code that the request does not name would answer another question.
+    """
     if not parameter.required:
         return []
+    kind = kind_of(parameter, tool)
     offered = [as_type(item.value, parameter) for item in lessons.options.get(parameter.name, ())]
-    known = [*parameter.options, *lessons.accepted.get(parameter.name, ()), *offered]
+    learnt = [*lessons.accepted.get(parameter.name, ()), *offered]
+    if kind.name not in (*VAGUE, "choice", "flag"):
+        learnt = [item for item in learnt if _stands_in(item, request)]
+    known = [*parameter.options, *learnt]
     if "default" in parameter.schema:
         known.insert(0, parameter.schema["default"])
-    if kind_of(parameter, tool).name == "flag":
+    if kind.name == "flag":
         known.append(False)
     return [item for item in known if item is not None]
+
+
+def _stands_in(value: Any, request: str) -> bool:
+    return bool(re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", request, re.I))
 
 
 def _combinations(

@@ -10,7 +10,7 @@ from typing import Any
 _ERROR = re.compile(
     r"\b(?:invalid|unknown|error|must|missing|expected|cannot|could not|can't|unsupported|failed|"
     r"out of range|is not|are not|refused|did not|wrong|malformed|illegal|bad|unable|died|"
-    r"timed out|timeout|does not|doesn't|denied|is no\b|there is no|allowed|no such|"
+    r"timed out|timeout|exceeds|does not|doesn't|denied|is no\b|there is no|allowed|no such|"
     r"not (?:found|supported|recogni[sz]ed|valid|allowed|known|a|an|in)\b|"
     r"too (?:long|short|large|small|many)|"
     r"no (?:\w+ ){0,2}(?:with|named|for|called|matches|found|has))",
@@ -20,11 +20,24 @@ _TYPE_NAME = re.compile(r"^[A-Z]\w*(?:Error|Exception|Warning)\b")
 _NO_ANSWER = {"", "null", "none", "[]", "{}", '""'}
 _WITHHELD = re.compile(r"\bresult is not shown\b", re.I)
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"|‘([^’]*)’|`([^`]*)`|“([^”]*)”")
+# What introduces values that may be sent. An adjective alone does not: "is not supported" is a
+# complaint.
 _OFFER = re.compile(
-    r"\b(?:must be (?:one of|either|any of)|should be (?:one of|either)|one of|did you mean|"
-    r"(?:allowed|known|supported|valid|available|possible)(?: \w+)?(?: are)?|options(?: are)?|"
-    r"choose(?: from| one of)?|use(?: one of)?|try(?: one of)?|expected|must be|accepts?|takes|"
-    r"(?:are|is|:) )\s*:?\s*",
+    r"(?:\b(?:must be (?:one of|either|any of)|should be (?:one of|either)|one of|did you mean|"
+    r"choose(?: from| one of)?|use(?: one of)?|try(?: one of)?|expected|must be|accepts?|takes)\b|"
+    r"(?<!not )\b(?:allowed|known|supported|valid|available|possible|options|choices|values)"
+    r"(?: \w+){0,2}?(?: are| is| include|(?=\s*[:=])))\s*[:=]?\s*",
+    re.I,
+)
+# From here on a sentence speaks of what was sent, not of what may be sent.
+_TURN = re.compile(r"\b(?:got|received|but|instead|not|given|found|was)\b", re.I)
+# Words of a complaint or of an instruction: a plain phrase that holds one is no value.
+_NO_VALUE = re.compile(
+    r"\b(?:a|an|the|its?|is|are|be|been|has|have|to|with|in|for|this|that|other|another|"
+    r"not|no|unsupported|supported|invalid|valid|unknown|known|unrecogni[sz]ed|recogni[sz]ed|"
+    r"allowed|available|missing|required|expected|wrong|malformed|bad|error|failed|refused|"
+    r"integers?|strings?|numbers?|booleans?|objects?|arrays?|lists?|"
+    r"between|positive|negative|greater|less|least|most|than|existing|try|use|see|please|one of)\b",
     re.I,
 )
 _GLOSS = re.compile(
@@ -85,11 +98,23 @@ def _options(text: str) -> tuple[Option, ...]:
     options = [Option(value, gloss) for value, gloss in glossed.items()]
     for match in _OFFER.finditer(text):
         tail = re.split(r"[.!?](?:\s|$)|\n|\(", text[match.end() :])[0]
-        tail = tail.split(":")[-1] if ":" in tail else tail
-        parts = [_bare(part) for part in _SPLIT.split(tail.strip("[]{}() "))]
-        listed = [part for part in parts if _PLAIN_OPTION.fullmatch(part) and ".." not in part]
-        options += [Option(part) for part in listed if part not in glossed]
+        tail = tail.split(": ")[-1]
+        options += [Option(part) for part in _listed(tail) if part not in glossed]
     return tuple(dict.fromkeys(options))
+
+
+def _listed(tail: str) -> list[str]:
+    """Return the values that are quoted or listed behind the words that introduce them."""
+    tail = _TURN.split(tail)[0]
+    quoted = ["".join(groups) for groups in _QUOTED.findall(tail)]
+    if quoted:
+        return [part for part in quoted if part]
+    parts = [_bare(part) for part in _SPLIT.split(tail.strip("[]{}() "))]
+    return [
+        part
+        for part in parts
+        if _PLAIN_OPTION.fullmatch(part) and ".." not in part and not _NO_VALUE.search(part)
+    ]
 
 
 def _bare(text: str) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 from ste_ray.llm.teacher.concluding import is_failure_answer
 from ste_ray.llm.teacher.error_reading import is_error
-from ste_ray.llm.teacher.filling import VAGUE
-from ste_ray.llm.teacher.lexicon import flag_phrase, kind_of
+from ste_ray.llm.teacher.filling import VAGUE, fill
+from ste_ray.llm.teacher.following import Evidence, follows
+from ste_ray.llm.teacher.lexicon import kind_of
 from ste_ray.llm.teacher.schema import Parameter, Tool, read_tools
-from ste_ray.llm.teacher.words import content_words, likeness, stem
+from ste_ray.llm.teacher.words import content_words, stem
 
 _SECTIONS = re.compile(
     r"The request:\n(?P<request>[\s\S]*?)\n\nThe call:\nAction: (?P<tool>.*)\n"
@@ -37,7 +38,7 @@ def judge(prompt: str) -> str:
         _unfaithful(match["reply"], match["observation"], match["request"]),
         "the arguments cannot be read"
         if arguments is None or not tools
-        else _inappropriate(tools[0], arguments, match["request"]),
+        else _inappropriate(tools[0], arguments, match["request"], match["observation"]),
     )
 
 
@@ -81,13 +82,15 @@ def _unfaithful(reply: str, observation: str, request: str) -> str:
     return ""
 
 
-def _inappropriate(tool: Tool, arguments: Mapping[str, Any], request: str) -> str:
+def _inappropriate(tool: Tool, arguments: Mapping[str, Any], request: str, observation: str) -> str:
     parameters = {parameter.name: parameter for parameter in tool.parameters}
+    named = fill(tool, request)
     for name, value in arguments.items():
         parameter = parameters.get(name)
         if parameter is None:
             return f"{name} is no argument of the tool"
-        if not _follows(parameter, tool, value, request):
+        evidence = Evidence(tool, parameter, request, observation, named)
+        if not follows(value, evidence):
             return f"{value!r} does not follow from the request"
     for parameter in tool.parameters:
         if parameter.name not in arguments and _asked_but_left_out(parameter, tool, request):
@@ -97,39 +100,6 @@ def _inappropriate(tool: Tool, arguments: Mapping[str, Any], request: str) -> st
     if wanted and not wanted & asked and not arguments:
         return "the tool is not what the request is about"
     return ""
-
-
-def _follows(parameter: Parameter, tool: Tool, value: Any, request: str) -> bool:
-    """Whether an argument's value can be read out of the request."""
-    if "default" in parameter.schema and value == parameter.schema["default"]:
-        return True
-    if isinstance(value, bool):
-        wanted = {stem(word) for word in content_words(flag_phrase(parameter))}
-        present = bool(wanted & {stem(word) for word in content_words(request)})
-        return present == value
-    if isinstance(value, list):
-        return all(_follows(parameter, tool, item, request) for item in value)
-    text = str(value)
-    if re.search(rf"(?<!\w){re.escape(text)}(?!\w)", request, re.I) and len(text) > 1:
-        return True
-    if isinstance(value, int | float):
-        numbers = re.findall(r"-?\d[\d,]*(?:\.\d+)?", request)
-        if any(float(number.replace(",", "")) == value for number in numbers):
-            return True
-    return _stands_for_something(parameter, tool, value, request)
-
-
-def _stands_for_something(parameter: Parameter, tool: Tool, value: Any, request: str) -> bool:
-    """Whether the value is a code or another form of something that the request names."""
-    found = kind_of(parameter, tool).find(request, parameter)
-    for item in found:
-        forms = [str(form).casefold() for form in (item.value.said, *item.value.forms)]
-        if str(value).casefold() in forms:
-            return True
-        if any(likeness(form, value) >= 0.6 for form in forms):
-            return True
-    # A number may be the code of a named option: the request must then name one.
-    return isinstance(value, int) and not isinstance(value, bool) and value < 20 and bool(found)
 
 
 def _asked_but_left_out(parameter: Parameter, tool: Tool, request: str) -> bool:

@@ -148,7 +148,13 @@ def _make_zone(scene: Scene, parameter: Parameter) -> Value:
 
 
 def _find_zone(text: str, parameter: Parameter) -> list[Found]:
-    return find_rows(text, TIME_ZONES)
+    found = find_rows(text, TIME_ZONES)
+    # A zone that the table lacks is still a zone, and must not be taken for another one.
+    others = find_pattern(
+        r"(?<![\w/])[A-Z]\w+(?:/[A-Z][\w+-]*)+(?![\w/])", lambda said: Value(said, (said,)), text
+    )
+    known = {item.start for item in found}
+    return [*found, *(item for item in others if item.start not in known)]
 
 
 def _make_calendar(scene: Scene, parameter: Parameter) -> Value:

@@ -129,10 +129,10 @@ def _culprit(call: Call, tool: Tool, reading: ErrorReading) -> Parameter | None:
     return sent[0] if len(sent) == 1 else None
 
 
-def ranked_forms(value: Value, parameter: Parameter, lessons: Lessons) -> list[Any]:
+def ranked_forms(value: Value, parameter: Parameter, kind: Kind, lessons: Lessons) -> list[Any]:
     """Return the forms an argument may take, the likeliest by what has been learnt first."""
     name = parameter.name
-    offered = _offered_forms(value, parameter, lessons)
+    offered = _offered_forms(value, parameter, kind, lessons)
     other = {
         option.value
         for option in lessons.options.get(name, ())
@@ -160,10 +160,15 @@ def ranked_forms(value: Value, parameter: Parameter, lessons: Lessons) -> list[A
     return unique
 
 
-def _offered_forms(value: Value, parameter: Parameter, lessons: Lessons) -> list[Any]:
-    """Return the offered options that stand for ``value``, the likest first."""
+def _offered_forms(value: Value, parameter: Parameter, kind: Kind, lessons: Lessons) -> list[Any]:
+    """Return the offered options that stand for ``value``, the likest first.
+
+    An option that names another value, such as an error's example, is none of them.
+    """
     scored = []
     for option in lessons.options.get(parameter.name, ()):
+        if names_another(option.value, value, kind, parameter):
+            continue
         wanted = (value.said, *value.forms)
         score = max(
             max(likeness(item, option.value), likeness(item, option.gloss)) for item in wanted
@@ -172,6 +177,15 @@ def _offered_forms(value: Value, parameter: Parameter, lessons: Lessons) -> list
             scored.append((score, option.value))
     scored.sort(key=lambda pair: -pair[0])
     return [text for _, text in scored]
+
+
+def names_another(text: str, value: Value, kind: Kind, parameter: Parameter) -> bool:
+    """Whether all of ``text`` is the name of a value of this kind, and not of ``value``."""
+    own = {str(form).casefold() for form in (value.said, *value.forms)}
+    whole = [item for item in kind.find(text, parameter) if item.end - item.start == len(text)]
+    return bool(whole) and not any(
+        own & {str(form).casefold() for form in item.value.forms} for item in whole
+    )
 
 
 def format_shape(text: str) -> str:
@@ -210,9 +224,9 @@ def accepted_value(kind: Kind, parameter: Parameter, scene: Scene, lessons: Less
     if not options or kind.name not in _FREE or scene.rng.random() < 0.1:
         return value
     for _ in range(_DRAWS):
-        if _offered_forms(value, parameter, lessons) or value.forms[0] in lessons.accepted.get(
-            parameter.name, ()
-        ):
+        if _offered_forms(value, parameter, kind, lessons) or value.forms[
+            0
+        ] in lessons.accepted.get(parameter.name, ()):
             return value
         spare = Scene(scene.rng, {"topic": scene.shared.get("topic", "")})
         value = kind.make(spare, parameter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from difflib import SequenceMatcher
 from typing import Any
@@ -43,31 +44,54 @@ def capitalise(text: str) -> str:
 def likeness(wanted: Any, offered: Any) -> float:
     """Return how likely ``offered`` is a name of ``wanted``, from 0 to 1.
 
-    Equal texts, prefixes, common stems and abbreviations count, in falling order.
+    Equal texts, prefixes, common stems and abbreviations count, in falling order. Digits are never
+    alike unless they are equal, and of paths such as Asia/Tokyo or km/h every part must be alike.
     """
     left, right = _plain(str(wanted)), _plain(str(offered))
     if not left or not right:
         return 0.0
     if left == right:
         return 1.0
-    if left.isdigit() or right.isdigit():
+    if left.isdigit() or right.isdigit() or _digits(left) != _digits(right):
         return 0.0
-    short, long = sorted((left, right), key=len)
+    parts, others = left.split("/"), right.split("/")
+    if len(parts) != len(others):  # a city is also named by the last part of its zone
+        parts, others = parts[-1:], others[-1:]
+    return min(_word_likeness(part, other) for part, other in zip(parts, others, strict=True))
+
+
+def _word_likeness(wanted: str, offered: str) -> float:
+    if wanted == offered:
+        return 1.0
+    short, long = sorted((wanted, offered), key=len)
+    if not short or len(wanted) < min(3, len(offered)):
+        return 0.0  # the code "no" stands for one language, but not for all words that begin so
     if len(short) >= 2 and long.startswith(short):
         return 0.9
     if len(short) == 1 and long.startswith(short):
         return 0.65
-    if len(short) >= 5 and short[:5] == long[:5]:
+    common = _num_common(short, long)
+    if common >= 5 and common >= 0.6 * len(long):
         return 0.85
-    ratio = SequenceMatcher(None, left, right).ratio()
+    ratio = SequenceMatcher(None, wanted, offered).ratio()
     if ratio >= 0.75 and len(short) > 3:
         return ratio
-    return 0.7 if _abbreviates(short, long) else 0.0
+    return 0.7 if short == offered and _abbreviates(short, long) else 0.0
+
+
+def _num_common(left: str, right: str) -> int:
+    pairs = zip(left, right, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _digits(text: str) -> str:
+    return re.sub(r"\D", "", text)
 
 
 @functools.lru_cache(maxsize=4096)
 def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9/]", "", text.lower())
+    slashed = re.sub(r"\s+per\s+", "/", text.lower())
+    return re.sub(r"[^a-z0-9/]", "", slashed)
 
 
 def _abbreviates(short: str, long: str) -> bool:
