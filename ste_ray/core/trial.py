@@ -71,7 +71,7 @@ class Conversation:
         if reply.finish_reason in ("content_filter", "context_overflow"):
             self.cut_off = reply.finish_reason
         # Strict endpoints refuse a conversation with an empty message.
-        kept = cut_at_stop(reply.text, sampling.stop)or EMPTY_REPLY
+        kept = cut_at_stop(reply.text, sampling.stop) or EMPTY_REPLY
         self.messages.append(Message(role="assistant", content=kept))
         return reply
 

@@ -13,6 +13,7 @@ from ste_ray.llm.teacher.words import capitalise
 _CLAUSE_WORDS = ("whether", "if", "how", "when", "which", "where", "what", "who", "why")
 
 
+@functools.lru_cache(maxsize=4096)  # one request is undressed for each draft of a paraphrase
 def undress(text: str) -> Core:
     """Return the core of a request; of an unknown make, the whole text as plain."""
     text = bare_sentence(text)
