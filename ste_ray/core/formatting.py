@@ -9,6 +9,19 @@ from ste_ray.core.records import Example, Message, ToolSpec, TrainRow, fingerpri
 from ste_ray.core.toolkens import escape_toolkens, toolken
 
 
+# The form of Llama 2, for base models that come without a chat template.
+INST_TEMPLATE = (
+    "{{ bos_token }}{% set first = namespace(system='') %}"
+    "{% for message in messages %}"
+    "{% if message['role'] == 'system' %}"
+    "{% set first.system = '<<SYS>>\n' + message['content'] + '\n<</SYS>>\n\n' %}"
+    "{% elif message['role'] == 'user' %}"
+    "{{ '[INST] ' + first.system + message['content'] + ' [/INST]' }}{% set first.system = '' %}"
+    "{% else %}{{ message['content'] + eos_token }}{% endif %}"
+    "{% endfor %}"
+)
+
+
 def call_text(name: str, arguments_json: str) -> str:
     """Return a call in the format that the parser reads and the model is trained to write."""
     return f"Action: {name}\nAction Input: {arguments_json}"

@@ -24,16 +24,22 @@ from ste_ray.store.artifacts import RunStore
 
 JOURNAL = "prepare/journal"
 Drive = Callable[[Flow[Any], str], Awaitable[Any]]
-Work = Callable[[pa.Table, "Workplace"], Awaitable[pa.Table]]
+Work = Callable[[pa.Table, "AskContext"], Awaitable[pa.Table]]
 
 
-class Workplace:
+class AskContext:
     """What a step that asks a model works with."""
 
     def __init__(
-        self, config: Config, specs: dict[str, ToolSpec], prompts: PromptSet, run_flow: Drive
+        self,
+        config: Config,
+        store: RunStore,
+        specs: dict[str, ToolSpec],
+        prompts: PromptSet,
+        run_flow: Drive,
     ) -> None:
         self.config = config
+        self.store = store
         self.specs = specs
         self.prompts = prompts
         self.run_flow = run_flow
@@ -70,6 +76,7 @@ class Asker:
             # Read here: an object reference as argument would be lost with its owner.
             recorded=journal.load(store, JOURNAL),
         )
+        self._store = store
         self._specs = specs
         self._prompts = prompts
 
@@ -80,13 +87,14 @@ class Asker:
     async def _run(self, batch: pa.Table) -> pa.Table:
         async with OpenAIChat(self._endpoint, self._config.llm, self._jitter_seed) as model:
             ports = Ports(model=model, journal=self._journal, events=NullEvents())
-            workplace = Workplace(
+            context = AskContext(
                 self._config,
+                self._store,
                 self._specs,
                 self._prompts,
                 lambda flow, scope: drive(flow, scope, ports),
             )
             try:
-                return await self._work(batch, workplace)
+                return await self._work(batch, context)
             finally:
                 await self._journal.close()

@@ -3,9 +3,6 @@
 Input: ``explore/episodes``. Output: ``prepare/examples``, ``prepare/rows`` (training and validation
 rows), ``prepare/judgments``, ``prepare/ledger`` (the fate of every query), ``prepare/tools.json``
 (exactly the tools in the data).
-
-Between the steps a Ray Data row is ``{"tool", "kind", "record": JSON}``: Arrow would unite the
-keys of differing records.
 """
 
 from __future__ import annotations
@@ -13,9 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pyarrow as pa
 import ray
 
-from ste_ray.config import Config
 from ste_ray.core.records import (
     Example,
     Judgment,
@@ -27,14 +24,8 @@ from ste_ray.errors import StageInputError
 from ste_ray.runtime import journal
 from ste_ray.stages.asking import JOURNAL, Asker
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.explore import EPISODES_PATH, open_endpoint
-from ste_ray.stages.preparing import (
-    finish_tool,
-    judge_rows,
-    paraphrase_rows,
-    plan_paraphrases,
-    select_rows,
-)
+from ste_ray.stages.explore import open_endpoint
+from ste_ray.stages.preparing import prepare_tools
 from ste_ray.store.tables import write_records
 
 _OUTPUTS: dict[str, type[Record]] = {
@@ -58,46 +49,34 @@ def run(context: StageContext) -> dict[str, Any]:
             "specs": specs,
             "prompts": prompts,
             "epoch": context.epoch,
+            "work": prepare_tools,
+            "name": "prepare",
         }
-        pool = ray.data.ActorPoolStrategy(size=config.prepare.num_workers)
-        episodes = ray.data.read_parquet(
-            context.store.path(EPISODES_PATH), filesystem=context.store.filesystem
-        )
-        judged = episodes.map_batches(select_rows, batch_format="pyarrow").map_batches(
+        names = sorted(specs)
+        tools_per_batch = max(1, min(8, len(names) // (2 * config.prepare.num_workers)))
+        prepared = ray.data.from_arrow(
+            [
+                pa.table({"tool": names[start : start + tools_per_batch]})
+                for start in range(0, len(names), tools_per_batch)
+            ]
+        ).map_batches(
             Asker,
-            fn_constructor_kwargs={**asker, "work": judge_rows, "name": "judge"},
-            batch_size=64,
+            fn_constructor_kwargs=asker,
+            batch_size=None,
             batch_format="pyarrow",
-            compute=pool,
-            num_cpus=0.25,
+            compute=ray.data.ActorPoolStrategy(size=config.prepare.num_workers),
+            num_cpus=0.5,
         )
-        planned = _by_tool(judged, plan_paraphrases, config)
-        asked = planned.map_batches(
-            Asker,
-            fn_constructor_kwargs={**asker, "work": paraphrase_rows, "name": "paraphrase"},
-            batch_size=32,
-            batch_format="pyarrow",
-            compute=pool,
-            num_cpus=0.25,
-        )
-        finished = _by_tool(asked, finish_tool, config, prompts).materialize()
-    return _write(context, finished)
+        return _write(context, prepared)
 
 
-def _by_tool(dataset: Any, function: Any, config: Config, *extra: Any) -> Any:
-    """Apply ``function`` to all rows of one tool at a time."""
-    return dataset.groupby("tool").map_groups(
-        function, batch_format="pyarrow", fn_args=[config, *extra], num_cpus=0.25
-    )
-
-
-def _write(context: StageContext, finished: Any) -> dict[str, Any]:
+def _write(context: StageContext, prepared: Any) -> dict[str, Any]:
     counts = Counter[str]()
     dropped = Counter[str]()
     splits: dict[str, Counter[str]] = {}
     buffers: dict[str, list[Record]] = {kind: [] for kind in _OUTPUTS}
     parts = Counter[str]()
-    for batch in finished.iter_batches(batch_format="pyarrow", batch_size=4096):
+    for batch in prepared.iter_batches(batch_format="pyarrow", batch_size=4096):
         for row in batch.to_pylist():
             kind = row["kind"]
             record = _OUTPUTS[kind].model_validate_json(row["record"])

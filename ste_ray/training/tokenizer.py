@@ -17,6 +17,7 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from ste_ray.core.formatting import INST_TEMPLATE
 from ste_ray.errors import ConfigError
 
 BOS, EOS, PAD = "<|begin|>", "<|end|>", "<|pad|>"
@@ -34,18 +35,6 @@ _CHAT_TEMPLATE = (
     "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
-)
-
-# The form of Llama 2, for base models that come without a chat template.
-_INST_TEMPLATE = (
-    "{{ bos_token }}{% set first = namespace(system='') %}"
-    "{% for message in messages %}"
-    "{% if message['role'] == 'system' %}"
-    "{% set first.system = '<<SYS>>\n' + message['content'] + '\n<</SYS>>\n\n' %}"
-    "{% elif message['role'] == 'user' %}"
-    "{{ '[INST] ' + first.system + message['content'] + ' [/INST]' }}{% set first.system = '' %}"
-    "{% else %}{{ message['content'] + eos_token }}{% endif %}"
-    "{% endfor %}"
 )
 
 
@@ -118,5 +107,5 @@ def load_tokenizer(base: str) -> PreTrainedTokenizerFast:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if not tokenizer.chat_template:
-        tokenizer.chat_template = _INST_TEMPLATE
+        tokenizer.chat_template = INST_TEMPLATE
     return tokenizer
