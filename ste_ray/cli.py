@@ -12,8 +12,10 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     as_json = "--json" in arguments
     signal.signal(signal.SIGTERM, _on_sigterm)
     try:
-        options = _parser().parse_args(arguments)
+        options = _parse(arguments)
         options.function(options)
         return 0
     except SteRayError as error:
@@ -71,6 +73,18 @@ def run_job(stage: str) -> NoReturn:
     sys.exit(main([stage, *sys.argv[1:]]))
 
 
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """Parse; overrides may stand anywhere, which argparse alone does not allow."""
+    parser = _parser()
+    options, others = parser.parse_known_args(arguments)
+    unknown = [other for other in others if other.startswith("-") or "=" not in other]
+    if unknown or (others and "overrides" not in options):
+        parser.error(f"unrecognized argument {(unknown or others)[0]!r}")
+    if others:
+        options.overrides += others
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="ste-ray", description=__doc__.splitlines()[0])
     parser.add_argument("--version", action="version", version=f"ste-ray {__version__}")
@@ -87,19 +101,22 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(pipeline, run_required=True)
     pipeline.set_defaults(function=_run_stages, stages=STAGES, show=False)
     demo = commands.add_parser("demo", help="the whole pipeline as jobs on a local Ray head")
-    _add_run_options(demo, run_required=False)
+    _add_run_options(demo, run_required=False, joins_cluster=False)
     demo.set_defaults(function=_run_demo)
     teacher = commands.add_parser("teacher", help="serve the scripted teacher over HTTP")
     _add_teacher_options(teacher)
     return parser
 
 
-def _add_run_options(command: argparse.ArgumentParser, run_required: bool) -> None:
+def _add_run_options(
+    command: argparse.ArgumentParser, run_required: bool, joins_cluster: bool = True
+) -> None:
     command.add_argument(
         "--run", required=run_required, metavar="URI", help="a folder or s3://bucket/prefix"
     )
     command.add_argument("--config", metavar="FILE.yaml", help="configuration; see jobs/*.yaml")
-    command.add_argument("--address", help="Ray cluster to join (default: RAY_ADDRESS, else none)")
+    if joins_cluster:
+        command.add_argument("--address", help="Ray cluster to join (default: RAY_ADDRESS)")
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     command.add_argument(
         "overrides", nargs="*", metavar="section.key=value", help="e.g. explore.max_turns=3"
@@ -128,6 +145,8 @@ def _add_teacher_options(command: argparse.ArgumentParser) -> None:
 
 
 def _run_stages(options: argparse.Namespace) -> None:
+    if options.show and options.json:
+        raise ConfigError("--show and --json both write to standard output; give one of them")
     config = load_config(options.config, options.overrides)
     # Ray and torch take seconds to import; bad arguments are answered before that.
     from ste_ray.stages.base import StageContext
@@ -135,6 +154,7 @@ def _run_stages(options: argparse.Namespace) -> None:
     from ste_ray.stages.registry import run_stages
     from ste_ray.store.artifacts import open_store
 
+    started = time.time()
     store = open_store(options.run)
     context = StageContext(config=config, store=store, progress=_say, show=options.show)
     _check_before_ray(options.stages, context)
@@ -148,8 +168,9 @@ def _run_stages(options: argparse.Namespace) -> None:
         _print_json(results[0] if len(results) == 1 else results)
         return
     for manifest in manifests:
-        _say(f"{manifest.stage}: done in {manifest.seconds:.1f} s")
-        sys.stdout.write(_as_lines(manifest.counts))
+        if manifest.started_at >= started:
+            _say(f"{manifest.stage}: done in {manifest.seconds:.1f} s")
+        sys.stdout.write(f"{manifest.stage}\n{_as_lines(manifest.counts)}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -158,6 +179,8 @@ def _evaluate(options: argparse.Namespace) -> None:
             raise ConfigError("evaluate needs --run URI, or --predictions FILE with --profile")
         _run_stages(options)
         return
+    if options.run is not None:
+        raise ConfigError("--predictions scores a file of its own; leave out --run")
     if options.profile is None:
         raise ConfigError("--predictions needs a --profile; allowed: ste-2024")
     from ste_ray.report.study import score_study_file
@@ -179,7 +202,7 @@ def _check_before_ray(stages: Sequence[str], context: Any) -> None:
 
 
 def _run_demo(options: argparse.Namespace) -> None:
-    from ste_ray.report.terminal import before_after_table
+    from ste_ray.report.terminal import before_after_table, stage_times_table
     from ste_ray.resources import resource_folder
     from ste_ray.stages.demo import run_demo
     from ste_ray.stages.reporting import write_report
@@ -190,21 +213,17 @@ def _run_demo(options: argparse.Namespace) -> None:
         run = str(Path(run).resolve())
     file = str(Path(options.config or resource_folder("jobs") / "demo.yaml").resolve())
     load_config(file, options.overrides)
-    times = run_demo(run, ["--config", file, *options.overrides], _say)
     store = open_store(run)
+    times = run_demo(store, ["--config", file, *options.overrides], _say)
     report = write_report(store)  # once more, now that the last stage's own time is known
     if options.json:
-        rows = [vars(one) for one in times]
+        stages = [asdict(one) for one in times]
         _print_json(
-            {"run": run, "stages": rows, "summary": store.read_json("evaluate/summary.json")}
+            {"run": run, "stages": stages, "summary": store.read_json("evaluate/summary.json")}
         )
         return
-    lines = [f"{'stage':<10} {'wall time':>10} {'peak memory':>12}"]
-    for one in times:
-        memory = f"{one.peak_bytes / 2**30:.2f} GiB"
-        lines.append(f"{one.stage:<10} {one.seconds:>8.1f} s {memory:>12}")
-    lines.append(f"{'all':<10} {sum(one.seconds for one in times):>8.1f} s")
-    table, times_table = before_after_table(report), "\n".join(lines)
+    rows = [(one.stage, one.seconds, one.peak_bytes, one.skipped) for one in times]
+    table, times_table = before_after_table(report), stage_times_table(rows)
     address = store.address("report.html")
     sys.stdout.write(f"\n{table}\n\n{times_table}\n\nreport: {address}\n")
 
@@ -222,10 +241,10 @@ def _serve_teacher(options: argparse.Namespace) -> None:
 
     try:
         asyncio.run(serve(settings, options.host, options.port, ready))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"cannot listen on {options.host}:{options.port} ({error.strerror or error}); "
-            "choose another --port"
+            f"cannot listen on {options.host}:{options.port} ({reason}); choose another --port"
         ) from None
 
 

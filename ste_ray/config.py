@@ -11,7 +11,7 @@ import datetime
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -23,10 +23,16 @@ from pydantic import (
     model_validator,
 )
 
+from ste_ray.core.effects import Role
 from ste_ray.core.records import fingerprint
 from ste_ray.errors import ConfigError
 from ste_ray.yaml_loader import load_yaml
 
+# The roles a stage asks; the models of other roles are none of its business.
+STAGE_ROLES: dict[str, tuple[Role, ...]] = {
+    "explore": ("explorer",),
+    "prepare": ("judge", "paraphraser"),
+}
 STAGES = ("explore", "prepare", "retrieve", "train", "infer", "evaluate")
 
 
@@ -80,7 +86,7 @@ class LLMConfig(Section):
 
     base_url: str = ""
     model: str = ""
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: str = operational("OPENAI_API_KEY")
     explorer_model: str = ""  # empty: model
     judge_model: str = ""
     paraphraser_model: str = ""
@@ -208,8 +214,10 @@ class Config(Section):
         fields = {"seed": self.seed, stage: section.result_fields()}
         if stage == "explore":
             fields["tools"] = self.tools.result_fields()
-        if stage in ("explore", "prepare"):
-            fields["llm"] = self.llm.result_fields()
+        if stage in STAGE_ROLES:
+            others = {f"{role}_model" for role in get_args(Role) if role not in STAGE_ROLES[stage]}
+            llm = self.llm.result_fields()
+            fields["llm"] = {name: value for name, value in llm.items() if name not in others}
         return fields
 
     def stage_fingerprint(self, stage: str) -> str:
@@ -282,6 +290,10 @@ def _explain(error: ValidationError, file: str | None) -> str:
     if problem["type"] == "extra_forbidden":
         return _explain_unknown_key(path, where)
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "model_type":
+        message = "must be a section with keys of its own"
+    elif problem["type"] == "tuple_type":
+        message = "must be a list, such as [a, b]"
     return f"{where}: {'.'.join(path) or 'the file'}={problem['input']!r}: {message}"
 
 

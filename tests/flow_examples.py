@@ -21,7 +21,6 @@ PROMPT_TEXTS = {
     "paraphrase_next": "AGAIN",
     "act_system": "ACT",
     "act_system_retrieved": "ACT WITH $tools",
-    "general_system": "GENERAL",
 }
 PROMPTS = PromptSet(PROMPT_TEXTS)
 SPEC = ToolSpec(

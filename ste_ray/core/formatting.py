@@ -8,7 +8,6 @@ from ste_ray.core.prompts import PromptSet, describe_tools
 from ste_ray.core.records import Example, Message, ToolSpec, TrainRow, fingerprint
 from ste_ray.core.toolkens import escape_toolkens, toolken
 
-
 # The form of Llama 2, for base models that come without a chat template.
 INST_TEMPLATE = (
     "{{ bos_token }}{% set first = namespace(system='') %}"
@@ -23,8 +22,12 @@ INST_TEMPLATE = (
 
 
 def call_text(name: str, arguments_json: str) -> str:
-    """Return a call in the format that the parser reads and the model is trained to write."""
-    return f"Action: {name}\nAction Input: {arguments_json}"
+    """Return a call in the format that the parser reads and the model is trained to write.
+
+    What looks like a toolken inside the arguments is written as the JSON escape of its bracket.
+    """
+    arguments = arguments_json.replace("<tool_", "\\u003ctool_")
+    return f"Action: {name}\nAction Input: {arguments}"
 
 
 def toolken_dialog(query: str, prompts: PromptSet) -> tuple[Message, ...]:

@@ -6,6 +6,7 @@ from ste_ray.core.effects import AskModel, Flow, ModelReply, Sampling
 from ste_ray.core.parsing import clean_query
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Message, Record
+from ste_ray.core.replies import assistant_message
 from ste_ray.core.selecting import copied_values, find_value, normalise
 
 _SAMPLING = Sampling(temperature=1.0, max_tokens=240)
@@ -44,7 +45,7 @@ def paraphrase_flow(
             reply = yield request
             assert isinstance(reply, ModelReply)
             text = clean_query(reply.text)
-            messages.append(Message(role="assistant", content=reply.text))
+            messages.append(assistant_message(reply.text))
             messages.append(_user(prompts.render("paraphrase_next")))
             cut = reply.finish_reason != "stop"
             reason = "cut off" if cut else _fault(text, seen, values)

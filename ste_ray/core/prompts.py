@@ -22,7 +22,6 @@ REQUIRED_PROMPTS = frozenset(
         "paraphrase_next",
         "act_system",
         "act_system_retrieved",
-        "general_system",
     }
 )
 

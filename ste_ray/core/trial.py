@@ -14,10 +14,10 @@ from ste_ray.core.parsing import FinalAnswer, ParseFailure, clean_query, parse_a
 from ste_ray.core.parsing import ToolCall as ParsedCall
 from ste_ray.core.prompts import PromptSet, describe_tool
 from ste_ray.core.records import Message, Record, ToolSpec, Trial, Turn, fingerprint
+from ste_ray.core.replies import assistant_message
 
 QUERY_STOP = ("Thought:",)
 ANSWER_STOP = ("Observation:",)
-EMPTY_REPLY = "(no reply)"
 
 
 class TrialSettings(Record):
@@ -70,9 +70,7 @@ class Conversation:
             self.models.append(reply.model)
         if reply.finish_reason in ("content_filter", "context_overflow"):
             self.cut_off = reply.finish_reason
-        # Strict endpoints refuse a conversation with an empty message.
-        kept = cut_at_stop(reply.text, sampling.stop) or EMPTY_REPLY
-        self.messages.append(Message(role="assistant", content=kept))
+        self.messages.append(assistant_message(cut_at_stop(reply.text, sampling.stop)))
         return reply
 
 

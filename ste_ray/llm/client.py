@@ -11,6 +11,8 @@ import asyncio
 import json
 import random
 import time
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -63,8 +65,10 @@ class OpenAIChat:
     async def __aenter__(self) -> OpenAIChat:
         self._key = self._endpoint.api_key()
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        # Not trust_env: it would also put what ~/.netrc holds in the place of the key.
         self._session = aiohttp.ClientSession(
             headers=headers,
+            proxy=self._endpoint.proxy(),
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(total=self._config.request_timeout_seconds),
         )
@@ -136,6 +140,11 @@ class OpenAIChat:
         if status in (401, 403):
             base_url, variable = self._endpoint.base_url, self._endpoint.api_key_env
             raise EndpointError(refused_key(base_url, variable, status))
+        if "insufficient_quota" in code:
+            raise EndpointError(
+                f"the quota at the endpoint {self._endpoint.base_url!r} is used up ({status}): "
+                f"{message[:300]!r}; raise it there, or use another key or endpoint"
+            )
         if status in (408, 409, 425, 429) or status >= 500:
             raise _RetryableError(f"{status} {message[:200]}", _retry_after(response))
         if any(sign in f"{code} {message}".lower() for sign in _OVERFLOW_SIGNS):
@@ -173,18 +182,27 @@ def _parse_reply(text: str) -> ModelReply:
 
 
 def _error_of(text: str) -> tuple[str, str]:
-    """Return code and message of an OpenAI-shaped error body, or what can be had of another."""
+    """Return codes and message of an OpenAI-shaped error body, or what can be had of another."""
     try:
         error = json.loads(text)["error"]
         if isinstance(error, dict):
-            return str(error.get("code") or error.get("type") or ""), str(error.get("message", ""))
+            # Some repeat the status as code and say in the type what it means.
+            codes = f"{error.get('code') or ''} {error.get('type') or ''}"
+            return codes, str(error.get("message", ""))
         return "", str(error)
     except (ValueError, KeyError, TypeError, RecursionError):
         return "", text.strip()
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    header = response.headers.get("Retry-After", "")
     try:
-        return max(0.0, float(response.headers["Retry-After"]))
-    except (KeyError, ValueError):
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(header)
+    except ValueError:
         return None
+    # Without an offset the date is in UTC.
+    return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - time.time())

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 from collections.abc import Mapping
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import openai
 from pydantic import BaseModel, ConfigDict
@@ -28,6 +31,7 @@ class Endpoint(BaseModel):
     base_url: str
     api_key_env: str
     models: dict[Role, str]
+    use_proxy: bool = True
 
     @property
     def scripted(self) -> bool:
@@ -37,6 +41,10 @@ class Endpoint(BaseModel):
     def api_key(self) -> str:
         """The key from the environment of this process; empty when there is none."""
         return read_key(self.api_key_env, os.environ)
+
+    def proxy(self) -> str | None:
+        """The proxy from the environment of this process; None when there is none to use."""
+        return read_proxy(self.base_url) if self.use_proxy else None
 
 
 def read_key(variable: str, env: Mapping[str, str]) -> str:
@@ -51,6 +59,32 @@ def read_key(variable: str, env: Mapping[str, str]) -> str:
             f"{variable} holds characters that no HTTP header can carry; set it to the key alone"
         )
     return key
+
+
+def read_proxy(url: str) -> str | None:
+    """Return the proxy that the environment sets for ``url``; HTTP libraries differ in this.
+
+    ``HTTP_PROXY`` or ``HTTPS_PROXY``, else ``ALL_PROXY``, unless ``NO_PROXY`` names the host.
+
+    Raises:
+        ConfigError: it is no HTTP proxy.
+    """
+    address = urlsplit(url)
+    if proxy_bypass(address.netloc.rpartition("@")[2]):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(address.scheme) or proxies.get("all")
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    scheme = urlsplit(proxy).scheme
+    if scheme not in ("http", "https"):
+        # Only the scheme is shown: the address may hold a password.
+        raise ConfigError(
+            f"the environment sets a {scheme!r} proxy for {url!r}, but only HTTP proxies can be "
+            f"used; set {address.scheme.upper()}_PROXY to one, or name the host in NO_PROXY"
+        )
+    return proxy
 
 
 def configured_base_url(config: LLMConfig, env: Mapping[str, str]) -> str:
@@ -69,15 +103,23 @@ def configured_base_url(config: LLMConfig, env: Mapping[str, str]) -> str:
     return url.rstrip("/")
 
 
-def check_endpoint(config: LLMConfig, base_url: str, env: Mapping[str, str]) -> Endpoint:
+def check_endpoint(
+    config: LLMConfig, base_url: str, env: Mapping[str, str], use_proxy: bool = True
+) -> Endpoint:
     """Ask the endpoint for its models and return which one plays which role.
+
+    Args:
+        config: the models that are named, and the variable that holds the key.
+        base_url: where the endpoint is.
+        env: holds the key and ``STE_LLM_MODEL``.
+        use_proxy: whether a proxy set in the environment is used, here and for the run.
 
     Raises:
         EndpointError: it cannot be reached, refuses the key, or lacks a model that was named.
         ProviderUnavailableError: it is there, but overloaded or failing.
         ConfigError: no model was named and the endpoint offers several.
     """
-    offered = _offered_models(config, base_url, env)
+    offered = _offered_models(config, base_url, env, read_proxy(base_url) if use_proxy else None)
     default = config.model or env.get("STE_LLM_MODEL", "")
     if not default and len(offered) == 1:
         default = offered[0]
@@ -98,12 +140,22 @@ def check_endpoint(config: LLMConfig, base_url: str, env: Mapping[str, str]) -> 
             f"the endpoint {base_url!r} offers no model {unknown[0]!r}; it offers "
             f"{', '.join(repr(name) for name in offered[:8])}"
         )
-    return Endpoint(base_url=base_url, api_key_env=config.api_key_env, models=chosen)
+    return Endpoint(
+        base_url=base_url, api_key_env=config.api_key_env, models=chosen, use_proxy=use_proxy
+    )
 
 
-def _offered_models(config: LLMConfig, base_url: str, env: Mapping[str, str]) -> list[str]:
+def _offered_models(
+    config: LLMConfig, base_url: str, env: Mapping[str, str], proxy: str | None
+) -> list[str]:
     key = read_key(config.api_key_env, env) or "none"
-    client = openai.OpenAI(base_url=base_url, api_key=key, timeout=20.0, max_retries=1)
+    # Proxy and trusted certificates are those of the hot path, not what httpx makes of both.
+    http_client = openai.DefaultHttpxClient(
+        proxy=proxy, trust_env=False, verify=ssl.create_default_context()
+    )
+    client = openai.OpenAI(
+        base_url=base_url, api_key=key, timeout=20.0, max_retries=1, http_client=http_client
+    )
     try:
         with client:
             listing = client.models.with_raw_response.list().http_response.text

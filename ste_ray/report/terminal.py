@@ -10,7 +10,6 @@ from ste_ray.report.model import ReportData
 from ste_ray.report.text import (
     NOTHING,
     difference_interval,
-    duration,
     metric_label,
     percent,
     points,
@@ -49,11 +48,20 @@ def before_after_table(data: ReportData) -> str:
     return f"{aligned(header, rows)}\n{note}"
 
 
-def stage_times_table(data: ReportData) -> str:
-    """Return the wall time of each stage and of all together."""
-    rows = [[one.name, duration(one.seconds) if one.ran else "not run"] for one in data.stages]
-    total = sum(one.seconds for one in data.stages)
-    return aligned(["stage", "wall time"], [*rows, ["together", duration(total)]])
+def stage_times_table(stages: Sequence[tuple[str, float, int, bool]]) -> str:
+    """Return the wall time and peak memory of each stage, and the time of all together.
+
+    Args:
+        stages: name, seconds, bytes, and whether the stage was complete before.
+    """
+    rows = [
+        [name, f"{seconds:.1f} s", f"{peak / 2**30:.2f} GiB", "was complete" if skipped else ""]
+        for name, seconds, peak, skipped in stages
+    ]
+    total = sum(seconds for _, seconds, _, _ in stages)
+    return aligned(
+        ["stage", "wall time", "peak memory", ""], [*rows, ["together", f"{total:.1f} s", "", ""]]
+    )
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -4,6 +4,8 @@ Object storage has no append, so a journal is a folder of segments (gzipped JSON
 every few seconds by each writer. A segment's name begins with the epoch of its writer's run lock.
 When a new owner opens the journal it seals the list of segments that exist at that moment; segments
 of earlier epochs that turn up later come from a process that was thought dead, and are not read.
+Within an epoch a scope may be handed from a lost writer to another; each hand-over has a higher
+attempt number, which its entries carry.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping
 from itertools import count, takewhile
+from operator import itemgetter
 from typing import Any
 
 from ste_ray.core.effects import Answer, ModelReply, Request, ToolResult
@@ -36,27 +39,43 @@ def load(store: ArtifactStore, folder: str) -> dict[str, Recorded]:
     """Return all recorded entries, scope -> step -> entry.
 
     Where two writers recorded the same scope (one of them was thought dead), the answers of one
-    must not be followed by those of the other, to other questions: what a later writer recorded
-    replaces all that earlier ones recorded from its first step on. For the same reason nothing
-    counts that stands behind a gap, where a segment was lost.
+    must not be followed by those of the other, to other questions: what was recorded in a later
+    attempt replaces all that earlier ones recorded from its first step on. For the same reason
+    nothing counts that stands behind a gap, where a segment was lost. Which attempt is later is
+    never read from the names of the writers: a tool may be handed on to an older one.
 
     Raises:
         StoreError: a segment cannot be read.
     """
+    entries = [
+        (_order(path, entry), entry)
+        for path in _accepted(store, folder)
+        for entry in _read_segment(store, path)
+    ]
     scopes: dict[str, Recorded] = {}
-    writers: dict[str, str] = {}
-    for path in _accepted(store, folder):
-        writer = path.rpartition("-")[0]
-        for entry in _read_segment(store, path):
-            scope, step = entry["scope"], entry["step"]
-            steps = scopes.setdefault(scope, {})
-            if writers.get(scope) != writer:
-                writers[scope] = writer
-                for replaced in [known for known in steps if known >= step]:
-                    del steps[replaced]
-            if "answer" not in steps.get(step, {}):
-                steps[step] = entry
+    latest: dict[str, tuple[int, int, str]] = {}
+    for (epoch, attempt, writer, step), entry in sorted(entries, key=itemgetter(0)):
+        scope, source = entry["scope"], (epoch, attempt, writer)
+        steps = scopes.setdefault(scope, {})
+        if latest.get(scope) != source:
+            latest[scope] = source
+            for replaced in [known for known in steps if known >= step]:
+                del steps[replaced]
+        if "answer" not in steps.get(step, {}):
+            steps[step] = entry
     return {scope: _without_gap(steps) for scope, steps in scopes.items()}
+
+
+def last_attempt(recorded: Mapping[str, Recorded]) -> int:
+    """Return the highest attempt that is recorded; 0 when there is none."""
+    entries = (entry for steps in recorded.values() for entry in steps.values())
+    return max((entry.get("attempt", 0) for entry in entries), default=0)
+
+
+def _order(path: str, entry: dict[str, Any]) -> tuple[int, int, str, int]:
+    epoch, _, rest = path.rpartition("/")[2].partition("-")
+    writer = rest.rpartition("-")[0]
+    return int(epoch), entry.get("attempt", 0), writer, entry["step"]
 
 
 def _without_gap(steps: Recorded) -> Recorded:
@@ -112,19 +131,25 @@ class SegmentJournal:
         self._prefix = f"{folder}/{epoch:06d}-{writer}"
         self._flush_seconds = flush_seconds
         self._recorded: dict[str, Recorded] = dict(recorded or {})
+        self._attempts: dict[str, int] = {}
         self._buffer: list[str] = []
         self._num_segments = 0
         self._flush_lock = asyncio.Lock()
         self._timer: asyncio.Task[None] | None = None
 
-    def add_recorded(self, recorded: Mapping[str, Recorded]) -> None:
-        """Make further entries of earlier runs known."""
+    def add_recorded(self, recorded: Mapping[str, Recorded], attempt: int = 0) -> None:
+        """Make the entries of further scopes known; what is recorded there is of ``attempt``.
+
+        A scope without entries is named with an empty mapping.
+        """
         self._recorded.update(recorded)
+        self._attempts.update(dict.fromkeys(recorded, attempt))
 
     def forget(self, scopes: Iterable[str]) -> None:
         """Drop what is recorded of finished scopes from memory."""
         for scope in scopes:
             self._recorded.pop(scope, None)
+            self._attempts.pop(scope, None)
 
     def recorded(self, scope: str, step: int) -> tuple[str, Answer] | None:
         """Return the request hash and answer of a step, if it was recorded."""
@@ -140,14 +165,14 @@ class SegmentJournal:
 
     async def intend(self, scope: str, step: int, request: Request) -> None:
         """Record that a call is about to begin, durably."""
-        self._append({"scope": scope, "step": step, "hash": request.request_hash})
+        self._append(self._entry(scope, step, request))
         await self.flush()
 
     async def record(self, scope: str, step: int, request: Request, answer: Answer) -> None:
         """Record an answer; it reaches the store within the flush interval."""
         kind = "model" if isinstance(answer, ModelReply) else "tool"
-        entry = {"scope": scope, "step": step, "hash": request.request_hash, "kind": kind}
-        self._append({**entry, "answer": answer.model_dump()})
+        entry = self._entry(scope, step, request)
+        self._append({**entry, "kind": kind, "answer": answer.model_dump()})
         if self._timer is not None and self._timer.done():
             # A failed write must stop the run, not be noticed at its end.
             timer, self._timer = self._timer, None
@@ -185,6 +210,10 @@ class SegmentJournal:
             await self.flush()
         finally:
             self._flush_lock = asyncio.Lock()  # a lock keeps to the loop it was waited for in
+
+    def _entry(self, scope: str, step: int, request: Request) -> dict[str, Any]:
+        attempt = self._attempts.get(scope, 0)
+        return {"scope": scope, "attempt": attempt, "step": step, "hash": request.request_hash}
 
     def _append(self, entry: dict[str, Any]) -> None:
         self._buffer.append(json.dumps(entry, ensure_ascii=False))

@@ -20,6 +20,7 @@ from ste_ray.runtime import journal
 from ste_ray.runtime.drive import Ports, drive
 from ste_ray.runtime.events import NullEvents
 from ste_ray.runtime.journal import SegmentJournal
+from ste_ray.stages.base import load_prompts, read_specs
 from ste_ray.store.artifacts import RunStore
 
 JOURNAL = "prepare/journal"
@@ -56,8 +57,6 @@ class Asker:
         config: Config,
         endpoint: Endpoint,
         store: RunStore,
-        specs: dict[str, ToolSpec],
-        prompts: PromptSet,
         epoch: int,
         work: Work,
         name: str,
@@ -77,8 +76,9 @@ class Asker:
             recorded=journal.load(store, JOURNAL),
         )
         self._store = store
-        self._specs = specs
-        self._prompts = prompts
+        # Read here, because Ray keeps large arguments of actors as objects that can be lost.
+        self._specs = read_specs(store)
+        self._prompts = load_prompts()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Return the rows that ``work`` makes of ``batch``."""

@@ -63,8 +63,7 @@ class StageContext:
     @cached_property
     def specs(self) -> dict[str, ToolSpec]:
         """The run's tools by name, as they were explored."""
-        stored = self.store.read_json(TOOLS_PATH)
-        return {item["name"]: ToolSpec.model_validate(item) for item in stored}
+        return read_specs(self.store)
 
     @cached_property
     def configured_specs(self) -> dict[str, ToolSpec]:
@@ -79,6 +78,12 @@ class StageContext:
 
 
 StageBody = Callable[[StageContext], dict[str, Any]]
+
+
+def read_specs(store: RunStore) -> dict[str, ToolSpec]:
+    """Return the tools as explore noted them, by name."""
+    stored = store.read_json(TOOLS_PATH)
+    return {item["name"]: ToolSpec.model_validate(item) for item in stored}
 
 
 def load_prompts() -> PromptSet:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
 
@@ -18,25 +19,30 @@ from ste_ray.config import STAGES
 from ste_ray.errors import SteRayError, TemporaryError, UserError
 from ste_ray.resources import resource_folder
 from ste_ray.stages.local_cluster import LocalCluster
+from ste_ray.store.artifacts import RunStore
+from ste_ray.store.manifest import read_manifest
 
 _POLL_SECONDS = 0.5
 _ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
 
 
+@dataclass(frozen=True)
 class StageTime:
-    """Wall time and peak memory of one submitted stage."""
+    """Wall time and peak memory of one submitted stage, and whether it was complete before."""
 
-    def __init__(self, stage: str, seconds: float, peak_bytes: int) -> None:
-        self.stage = stage
-        self.seconds = seconds
-        self.peak_bytes = peak_bytes
+    stage: str
+    seconds: float
+    peak_bytes: int
+    skipped: bool
 
 
-def run_demo(run: str, arguments: list[str], progress: Callable[[str], None]) -> list[StageTime]:
+def run_demo(
+    store: RunStore, arguments: list[str], progress: Callable[[str], None]
+) -> list[StageTime]:
     """Submit every stage to a local head and wait for it.
 
     Args:
-        run: the run URI, absolute when local, because jobs run in a folder of Ray's.
+        store: the run; its URI is absolute when local, because jobs run in a folder of Ray's.
         arguments: further arguments of each stage, such as ``--config``.
         progress: is given each line that a stage writes.
 
@@ -49,11 +55,17 @@ def run_demo(run: str, arguments: list[str], progress: Callable[[str], None]) ->
         client = _client(cluster)
         for stage in STAGES:
             script = resource_folder("jobs") / f"{stage}.py"
-            command = [sys.executable, str(script), "--run", run, *arguments]
-            started = time.monotonic()
+            command = [sys.executable, str(script), "--run", store.uri, *arguments]
+            started, skipped = time.monotonic(), read_manifest(store, stage) is not None
             with _peak_memory(cluster) as peak:
-                _run_job(client, stage, shlex.join(command), progress)
-            times.append(StageTime(stage, time.monotonic() - started, peak[0]))
+                try:
+                    _run_job(client, stage, shlex.join(command), progress)
+                except (ConnectionError, RuntimeError) as error:  # what the job client raises
+                    raise TemporaryError(
+                        f"the local Ray head stopped answering during {stage} ({error}); "
+                        "run the command again"
+                    ) from None
+            times.append(StageTime(stage, time.monotonic() - started, peak[0], skipped))
     return times
 
 
@@ -74,7 +86,7 @@ def _run_job(
         lines = client.get_job_logs(job).split("\n")
         complete = lines if status in _ENDED else lines[:-1]
         for line in complete[shown:]:
-            if line.startswith((f"{stage}:", "error:")):  # the rest is Ray announcing itself
+            if line.startswith(f"{stage}:"):  # the rest is Ray announcing itself
                 progress(line)
         shown = max(shown, len(complete))
         if status in _ENDED:
@@ -104,8 +116,10 @@ def _peak_memory(cluster: LocalCluster) -> Iterator[list[int]]:
     peak, stop = [0], Event()
 
     def sample() -> None:
-        while not stop.wait(2.0):
+        while True:
             peak[0] = max(peak[0], sum(map(_proportional_bytes, cluster.processes())))
+            if stop.wait(2.0):
+                return
 
     thread = Thread(target=sample, daemon=True)
     thread.start()

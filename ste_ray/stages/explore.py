@@ -17,6 +17,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError
 
+from ste_ray.config import STAGE_ROLES
 from ste_ray.core.episode import episode_id
 from ste_ray.core.records import Episode, ToolSpec
 from ste_ray.errors import RunConflictError, TemporaryError
@@ -93,14 +94,15 @@ def open_endpoint(context: StageContext, stage: str) -> Iterator[Endpoint]:
         named = config.model_copy(
             update={"model": "", "explorer_model": "", "judge_model": "", "paraphraser_model": ""}
         )
-        endpoint = check_endpoint(named, url, {})
+        endpoint = check_endpoint(named, url, {}, use_proxy=False)
         _keep_models(context.store, stage, endpoint)
         yield endpoint
 
 
 def _keep_models(store: RunStore, stage: str, endpoint: Endpoint) -> None:
     """Note which models answer; a stage that goes on must ask the same ones."""
-    path, models = f"{stage}/models.json", dict(endpoint.models)
+    path = f"{stage}/models.json"
+    models = {role: endpoint.models[role] for role in STAGE_ROLES[stage]}
     if store.create_bytes(path, encode_json(models)):
         return
     before = store.read_json(path)
@@ -122,6 +124,7 @@ class _Exploration:
         self._num_lost = 0
         self._explorers: list[Any] = []
         self._running: dict[Any, tuple[Any, ToolSpec]] = {}  # reference -> (explorer, tool)
+        self._attempts: Counter[str] = Counter()  # tool -> how often it was handed out
         self._counts: dict[Any, dict[str, int]] = {}
         self._last_line = 0.0
 
@@ -175,7 +178,10 @@ class _Exploration:
                 for number in range(self._config.explore.episodes_per_tool)
             ]
             known = {scope: recorded[scope] for scope in scopes if scope in recorded}
-            reference = explorer.explore_tool.remote(spec, known)
+            # An explorer that is lost before it records anything has had its attempt as well.
+            attempt = max(self._attempts[spec.name], journal.last_attempt(known)) + 1
+            self._attempts[spec.name] = attempt
+            reference = explorer.explore_tool.remote(spec, known, attempt)
             self._running[reference] = (explorer, spec)
             load[id(explorer)] += 1
 
@@ -223,7 +229,8 @@ class _Exploration:
     def _close(self) -> None:
         """Make all journals durable, also when the stage fails or is stopped."""
         closing = [explorer.close.remote() for explorer in self._explorers]
-        ray.wait(closing, num_returns=len(closing), timeout=15) if closing else None
+        if closing:
+            ray.wait(closing, num_returns=len(closing), timeout=15)
         for explorer in self._explorers:
             ray.kill(explorer)
 

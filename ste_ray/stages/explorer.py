@@ -63,12 +63,16 @@ class Explorer:
         self._pool: WorkerPool | None = None
         self._opening = asyncio.Lock()
 
-    async def explore_tool(self, spec: ToolSpec, recorded: dict[str, Recorded]) -> list[Episode]:
-        """Run all episodes of one tool, replaying what is recorded, and return them."""
+    async def explore_tool(
+        self, spec: ToolSpec, recorded: dict[str, Recorded], attempt: int
+    ) -> list[Episode]:
+        """Run all episodes of one tool, replaying what is recorded, and return them.
+
+        ``attempt`` is higher than that of everybody who was handed the tool before.
+        """
         await self._open()
         assert self._model is not None
         assert self._pool is not None
-        self._journal.add_recorded(recorded)
         ports = Ports(
             model=self._model,
             tools=Toolbox({spec.name: spec}, self._pool),
@@ -88,6 +92,7 @@ class Explorer:
                 config_fingerprint=self._fingerprint,
             )
             scope = episode_id(spec, self._fingerprint, number)
+            self._journal.add_recorded({scope: recorded.get(scope, {})}, attempt)
             episodes.append(await drive(flow, scope, ports))
             self._journal.forget([scope])
             self._events.emit("episode", {"tool": spec.name})

@@ -125,16 +125,22 @@ class LocalCluster:
         for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):  # those of another cluster
             environment.pop(name, None)
         with log.open("wb") as output:
-            started = subprocess.run(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for us; the reaper ends the head
-                timeout=_START_SECONDS,
-                check=False,
-            )
+            try:
+                started = subprocess.run(
+                    command,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C is for us; the reaper ends the head
+                    timeout=_START_SECONDS,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                raise TemporaryError(
+                    f"the local Ray head did not start within {_START_SECONDS:g} s; "
+                    "is the machine very busy? Run the command again"
+                ) from None
         if started.returncode != 0:
             tail = " | ".join(log.read_text(errors="replace").split("\n")[-6:]).strip()
             raise TemporaryError(f"the local Ray head did not start: {tail}")

@@ -39,15 +39,13 @@ _ROWS_PER_PART = 20_000
 
 def run(context: StageContext) -> dict[str, Any]:
     """Prepare the training data; see the module's docstring."""
-    config, specs, prompts = context.config, context.specs, context.prompts
+    config, specs = context.config, context.specs
     with open_endpoint(context, "prepare") as endpoint:
         journal.seal(context.store, JOURNAL, context.epoch)
         asker = {
             "config": config,
             "endpoint": endpoint,
             "store": context.store,
-            "specs": specs,
-            "prompts": prompts,
             "epoch": context.epoch,
             "work": prepare_tools,
             "name": "prepare",

@@ -64,7 +64,7 @@ class StageFailure(Record):
 
 
 def manifest_fingerprint(manifest: StageManifest) -> str:
-    """Identity of what a stage made, for the stages that read it; times do not count."""
+    """Identity of one making of a stage's artifacts, for the stages that read them."""
     return fingerprint(manifest.config_fingerprint, manifest.inputs, manifest.counts)
 
 

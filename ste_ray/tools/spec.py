@@ -19,20 +19,11 @@ import yaml
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.spec_checks import build_spec
+from ste_ray.yaml_loader import load_yaml
 
 SUFFIXES = (".yaml", ".yml", ".json")
 _FILE_FIELDS = ("tools", "defaults")
 _DEFAULT_FIELDS = ("family", "effect", "lenient", "timeout_seconds", "max_output_chars")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without timestamps: an unquoted ``2026-03-02`` stays the text that JSON can hold."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 def load_tool_specs(
@@ -119,7 +110,7 @@ def _parse(path: Path) -> dict[str, Any]:
     kind = "JSON" if path.suffix == ".json" else "YAML"
     try:
         # _Loader is a SafeLoader: it builds plain values only.
-        content = json.loads(text) if kind == "JSON" else yaml.load(text, Loader=_Loader)
+        content = json.loads(text) if kind == "JSON" else load_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         detail = " ".join(str(error).split())
         raise ToolSpecError(f"{str(path)!r} is no valid {kind}: {detail}; correct it") from None

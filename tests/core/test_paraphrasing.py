@@ -57,6 +57,12 @@ def test_a_fault_is_asked_again_once_and_then_dropped_with_its_reason(bad, reaso
     assert len(requests[-1].messages) == 7
 
 
+@pytest.mark.parametrize("blank", ["", " \n", ModelReply(text="", finish_reason="content_filter")])
+def test_a_blank_reply_never_enters_the_conversation(blank):
+    _, requests = paraphrase(1, blank, "LHR at 9, please")
+    assert lines(requests[1].messages)[1:] == ["a: (no reply)", "u: AGAIN"]
+
+
 def test_paraphrases_must_differ_from_each_other():
     results, _ = paraphrase(2, "LHR at 9", "LHR at 9.", "lhr  at 9")
     assert [one.kept for one in results] == [True, False]

@@ -120,6 +120,15 @@ def test_what_stands_behind_a_stop_sequence_is_kept_beside_but_never_enters(spac
     assert "42" not in str(record.messages)
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\n\t", "\u00a0", " \nObservation: 42"])
+def test_a_blank_reply_never_enters_the_conversation(blank):
+    trial, record, requests = play_trial(["q", blank, FINAL, blank])
+    assert trial.turns[0].reply_text == blank
+    assert [lines(record.messages)[index] for index in (3, -1)] == ["a: (no reply)"] * 2
+    sent = [one.content for request in requests for one in request.messages]
+    assert all(content.strip() for content in sent)
+
+
 @pytest.mark.parametrize("length", [2047, 2048, 2049, 5000])
 def test_observations_are_cut_at_2048_characters_and_marked(length):
     text = ("0123456789" * 500)[:length]

@@ -7,6 +7,8 @@ import json
 import re
 import socket
 import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from chat_server import (
@@ -37,6 +39,9 @@ GOOD = ModelReply(text="hello", model="served-model", prompt_tokens=11, completi
 def _quick_and_with_a_key(monkeypatch):
     monkeypatch.setattr(client, "_BACKOFF_BASE_SECONDS", 0.01)
     monkeypatch.setenv("STE_TEST_KEY", KEY)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
 
 def question(role="explorer", **sampling):
@@ -44,8 +49,8 @@ def question(role="explorer", **sampling):
     return AskModel(role=role, messages=messages, sampling=Sampling(**sampling))
 
 
-def endpoint_at(base_url):
-    return Endpoint(base_url=base_url, api_key_env="STE_TEST_KEY", models=MODELS)
+def endpoint_at(base_url, **fields):
+    return Endpoint(base_url=base_url, api_key_env="STE_TEST_KEY", models=MODELS, **fields)
 
 
 async def ask(base_url, request=None, **config):
@@ -189,13 +194,85 @@ def test_a_server_that_hangs_is_given_up_after_the_request_timeout():
 
 @pytest.mark.parametrize(
     ("header", "least_seconds"),
-    [("0.6", 0.6), ("-1", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0), ("soon", 0.0)],
+    [
+        ("0.6", 0.6),
+        ("-1", 0.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("Wed, 21 Oct 2015 07:28:00 -0000", 0.0),
+        ("Wed, 99 Oct 2015 07:28:00 GMT", 0.0),
+        ("soon", 0.0),
+        ("", 0.0),
+    ],
 )
 def test_retry_after_is_waited_for(header, least_seconds):
     started = time.monotonic()
     answer, _ = ask_script(refusal(429, **{"Retry-After": header}), reply())
     assert answer == GOOD
     assert time.monotonic() - started >= least_seconds
+
+
+@pytest.mark.parametrize("zone", ["GMT", "-0000"])
+def test_retry_after_may_be_a_date(monkeypatch, zone):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")  # the date is never in the local time
+    time.tzset()
+    try:
+        date = datetime.now(UTC) + timedelta(seconds=2)
+        header = format_datetime(date, usegmt=True).replace("GMT", zone)
+        started = time.monotonic()
+        answer, server = ask_script(refusal(429, **{"Retry-After": header}), reply())
+        elapsed = time.monotonic() - started
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
+    assert (answer, len(server.requests)) == (GOOD, 2)
+    assert elapsed >= 0.8  # a date has whole seconds
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "insufficient_quota", "type": "insufficient_quota"},
+        {"code": "429", "type": "insufficient_quota"},
+        {"code": "insufficient_quota"},
+    ],
+)
+def test_a_quota_that_is_used_up_is_not_asked_for_again(error):
+    body = {"error": {"message": "You exceeded your current quota", **error}}
+    failure, server = ask_script(body_of(body, 429), reply())
+    assert isinstance(failure, EndpointError)
+    assert re.search(r"quota at .* is used up \(429\): 'You exceeded", str(failure))
+    assert repr(server.base_url) in str(failure)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "fields", "through_proxy"),
+    [
+        ("", {}, True),
+        ("example.org", {"use_proxy": True}, True),
+        ("", {"use_proxy": False}, False),
+        ("127.0.0.1", {}, False),
+    ],
+)
+def test_the_proxy_of_the_environment_is_used_unless_told_otherwise(
+    monkeypatch, tmp_path, no_proxy, fields, through_proxy
+):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login someone password else")  # must not replace the key
+    monkeypatch.setenv("NETRC", str(netrc))
+
+    async def main():
+        async with serving(reply()) as proxy, serving(reply()) as server:
+            monkeypatch.setenv("HTTP_PROXY", proxy.base_url.removesuffix("/v1"))
+            monkeypatch.setenv("NO_PROXY", no_proxy)
+            async with OpenAIChat(endpoint_at(server.base_url, **fields), LLMConfig()) as chat:
+                assert await chat.ask(question()) == GOOD
+            return proxy.requests, server.requests
+
+    proxied, direct = asyncio.run(main())
+    assert (len(proxied), len(direct)) == ((1, 0) if through_proxy else (0, 1))
+    _, headers, _ = (proxied or direct)[0]
+    assert headers["Authorization"] == f"Bearer {KEY}"
 
 
 @pytest.mark.parametrize(

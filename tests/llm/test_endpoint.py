@@ -10,7 +10,13 @@ from chat_server import body_of, refusal, serving, text_of
 
 from ste_ray.config import LLMConfig
 from ste_ray.errors import ConfigError, EndpointError, ProviderUnavailableError
-from ste_ray.llm.endpoint import Endpoint, check_endpoint, configured_base_url, read_key
+from ste_ray.llm.endpoint import (
+    Endpoint,
+    check_endpoint,
+    configured_base_url,
+    read_key,
+    read_proxy,
+)
 
 KEY = "sk-very-secret-0123456789"
 ENV = {"OPENAI_API_KEY": KEY}
@@ -19,6 +25,9 @@ ENV = {"OPENAI_API_KEY": KEY}
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
 
 def listing(*names):
@@ -178,3 +187,60 @@ def test_an_endpoint_reads_its_key_from_the_process_that_asks(monkeypatch):
     assert endpoint.api_key() == ""
     monkeypatch.setenv("STE_TEST_KEY", f"{KEY}\n")
     assert endpoint.api_key() == KEY
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "fields", "through_proxy"),
+    [
+        ("", {}, True),
+        ("example.org", {"use_proxy": True}, True),
+        ("", {"use_proxy": False}, False),
+        ("127.0.0.1", {}, False),
+    ],
+)
+def test_the_proxy_of_the_environment_is_used_unless_told_otherwise(
+    monkeypatch, no_proxy, fields, through_proxy
+):
+    async def main():
+        async with serving(listing("proxied")) as proxy, serving(listing("direct")) as server:
+            monkeypatch.setenv("HTTP_PROXY", proxy.base_url.removesuffix("/v1"))
+            monkeypatch.setenv("NO_PROXY", no_proxy)
+            config, url = LLMConfig(), server.base_url
+            return await asyncio.to_thread(check_endpoint, config, url, ENV, **fields)
+
+    endpoint = asyncio.run(main())
+    assert endpoint.models["explorer"] == ("proxied" if through_proxy else "direct")
+    assert endpoint.use_proxy == fields.get("use_proxy", True)
+    assert (endpoint.proxy() is not None) == through_proxy
+
+
+@pytest.mark.parametrize(
+    ("env", "url", "proxy"),
+    [
+        ({}, "http://a/v1", None),
+        ({"HTTP_PROXY": "http://p:1"}, "http://a/v1", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1"}, "https://a/v1", None),
+        ({"https_proxy": "p:1"}, "https://a:8443/v1", "http://p:1"),
+        ({"ALL_PROXY": "http://p:1"}, "https://a/v1", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "ALL_PROXY": "http://q:1"}, "http://a/v1", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "b, .a.org"}, "http://x.a.org:8/v1", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "a:9"}, "http://me@a:9/v1", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "a:9"}, "http://a:8/v1", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "*"}, "http://a/v1", None),
+    ],
+)
+def test_which_proxy_the_environment_sets(monkeypatch, env, url, proxy):
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert read_proxy(url) == proxy
+
+
+def test_a_proxy_that_is_no_http_proxy_is_refused_without_its_password(monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://me:secret@p:1")
+    with pytest.raises(ConfigError, match=r"a 'socks5' proxy for 'https://a/v1'.*HTTPS_PROXY") as e:
+        read_proxy("https://a/v1")
+    assert "secret" not in str(e.value)
+    assert (
+        Endpoint(base_url="https://a/v1", api_key_env="", models={}, use_proxy=False).proxy()
+        is None
+    )

@@ -11,7 +11,7 @@ from ste_ray.core.effects import AskModel, CallTool, ModelReply, Sampling, ToolR
 from ste_ray.core.records import Message
 from ste_ray.errors import StoreError
 from ste_ray.runtime.fakes import MemoryStore
-from ste_ray.runtime.journal import SegmentJournal, load, seal
+from ste_ray.runtime.journal import SegmentJournal, last_attempt, load, seal
 
 FOLDER = "explore/journal"
 CALL = CallTool(tool="add", arguments_json="{}")
@@ -23,8 +23,10 @@ def question(text: str = "q") -> AskModel:
     )
 
 
-def open_journal(store, *, epoch=1, writer="w", flush_seconds=60.0, recorded=None):
-    return SegmentJournal(
+def open_journal(
+    store, *, epoch=1, writer="w", flush_seconds=60.0, recorded=None, attempt=0, scope="s"
+):
+    journal = SegmentJournal(
         store,
         FOLDER,
         epoch=epoch,
@@ -32,6 +34,9 @@ def open_journal(store, *, epoch=1, writer="w", flush_seconds=60.0, recorded=Non
         flush_seconds=flush_seconds,
         recorded=recorded,
     )
+    if attempt:
+        journal.add_recorded({scope: (recorded or {}).get(scope, {})}, attempt)
+    return journal
 
 
 async def write(journal, steps, scope="s", text="answer"):
@@ -224,6 +229,47 @@ class TestSeveralWriters:
         run(write_and_close(open_journal(store, writer="e-0001"), second, text="b"))
         texts = {step: f"{who} {step}" for step, who in expected.items()}
         assert recorded_texts(store) == texts
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            # A tool is handed on to a survivor that was started earlier.
+            ({"writer": "e-0001", "attempt": 1}, {"writer": "e-0000", "attempt": 2}),
+            ({"writer": "e-0001"}, {"writer": "e-0000", "attempt": 1}),
+            ({"writer": "e-0000", "attempt": 9}, {"writer": "e-0001", "attempt": 10}),
+            ({"writer": "e-0001", "attempt": 5}, {"writer": "e-0000", "attempt": 1, "epoch": 2}),
+        ],
+    )
+    @pytest.mark.parametrize("late", [False, True])
+    def test_the_later_attempt_counts_whatever_the_names_of_the_writers(self, first, second, late):
+        store = MemoryStore()
+
+        async def main():
+            lost, survivor = open_journal(store, **first), open_journal(store, **second)
+            await write(lost, range(3), text="a")
+            await (lost.close() if not late else asyncio.sleep(0))
+            await write(survivor, range(2, 5), text="b")
+            await survivor.intend("s", 5, CALL)
+            await survivor.close()
+            await lost.close()
+
+        run(main())
+        texts = ["a 0", "a 1", "b 2", "b 3", "b 4", None]
+        assert recorded_texts(store) == dict(enumerate(texts))
+        recorded = load(store, FOLDER)
+        assert open_journal(store, recorded=recorded).intended("s", 5)
+        assert last_attempt(recorded) == max(first.get("attempt", 0), second["attempt"])
+
+    def test_a_finished_scope_is_forgotten_with_its_attempt(self):
+        store = MemoryStore()
+        journal = open_journal(store, attempt=3)
+        journal.forget(["s"])
+        run(write_and_close(journal, range(1)))
+        assert last_attempt(load(store, FOLDER)) == 0
+
+    def test_entries_without_an_attempt_are_of_none(self):
+        assert last_attempt({}) == 0
+        assert last_attempt({"s": {0: {"step": 0}, 1: {"step": 1, "attempt": 2}}, "t": {}}) == 2
 
     def test_other_scopes_are_left_alone(self):
         store = MemoryStore()
