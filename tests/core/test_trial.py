@@ -120,10 +120,11 @@ def test_what_stands_behind_a_stop_sequence_is_kept_beside_but_never_enters(spac
     assert "42" not in str(record.messages)
 
 
-@pytest.mark.parametrize("blank", ["", " ", "\n\t", "\u00a0", " \nObservation: 42"])
-def test_a_blank_reply_never_enters_the_conversation(blank):
-    trial, record, requests = play_trial(["q", blank, FINAL, blank])
-    assert trial.turns[0].reply_text == blank
+@pytest.mark.parametrize("blank", ["", " ", "\n\t", "\u00a0"])
+@pytest.mark.parametrize("behind", ["", "Observation: 42"])
+def test_a_blank_reply_never_enters_the_conversation(blank, behind):
+    trial, record, requests = play_trial(["q", blank + behind, FINAL, blank])
+    assert trial.turns[0].reply_text == blank + behind
     assert [lines(record.messages)[index] for index in (3, -1)] == ["a: (no reply)"] * 2
     sent = [one.content for request in requests for one in request.messages]
     assert all(content.strip() for content in sent)

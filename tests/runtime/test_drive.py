@@ -148,7 +148,7 @@ def test_the_intent_of_a_call_with_effects_is_durable_before_the_call():
     )
     record = run(parts, episode())
     assert record.trials[0].turns[0].observation == "done"
-    assert seen[0][2] == ["hash", "scope", "step"]  # begun, not answered
+    assert seen[0][2] == ["attempt", "hash", "scope", "step"]  # begun, not answered
     assert set(seen[0]) == {0, 1, 2}  # and what led to it is durable too
 
 
