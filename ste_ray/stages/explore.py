@@ -206,6 +206,7 @@ class _Exploration:
                 "nodes and at Ray's logs, then run the same command again"
             )
         self._explorers.remove(lost)
+        ray.kill(lost)  # one that is only out of reach must not call tools beside its successor
         self._explorers.append(self._start_explorer())
 
     def _report(self, num_tools: int, num_left: int) -> None:
