@@ -1,8 +1,9 @@
-"""Fixtures that all tests share: no network, a private home, and a local S3 server."""
+"""Fixtures that all tests share: no network, a private home, local S3 and a local Ray."""
 
 from __future__ import annotations
 
 import errno
+import functools
 import ipaddress
 import socket
 import threading
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import psutil
 import pytest
 
+from ste_ray.stages.connect import ray_connection
 from ste_ray.store.artifacts import RunStore, open_store
 
 # Machines that run tests are shared: the time of one example says nothing about the code.
@@ -53,12 +56,11 @@ def _leaves_this_machine(sock: socket.socket, address: Any) -> bool:
     return not (parsed.is_loopback or parsed.is_unspecified or host in _own_addresses())
 
 
-def _own_addresses() -> list[str]:
+@functools.cache
+def _own_addresses() -> frozenset[str]:
     # Ray binds to the machine's own address, which never leaves it either.
-    try:
-        return socket.gethostbyname_ex(socket.gethostname())[2]
-    except OSError:
-        return []
+    interfaces = psutil.net_if_addrs().values()
+    return frozenset(address.address for addresses in interfaces for address in addresses)
 
 
 @pytest.fixture(autouse=True)
@@ -131,3 +133,15 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> RunStore:
     if request.param == "local":
         return open_store(str(tmp_path / "run"))
     return open_store(f"s3://{request.getfixturevalue('s3_bucket')}/runs/one")
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A connected Ray that this test run started and ends."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    patch.delenv("RAY_ADDRESS", raising=False)
+    patch.setenv("RAY_AUTH_MODE", "disabled")
+    with ray_connection():
+        yield
+    patch.undo()

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import datetime
 import typing
+from typing import get_args
 
 import pytest
 
-from ste_ray.config import STAGES, Config, Section, load_config
+from ste_ray.config import STAGE_ROLES, STAGES, Config, Section, load_config
+from ste_ray.core.effects import Role
 from ste_ray.errors import ConfigError
 from ste_ray.resources import resource_folder
 
@@ -47,6 +49,14 @@ def nested(path, value):
     return value
 
 
+def readers(path):
+    """The stages whose result a field decides."""
+    role = path[-1].removesuffix("_model")
+    if path[0] == "llm" and role in get_args(Role):
+        return {stage for stage, roles in STAGE_ROLES.items() if role in roles}
+    return READERS.get(path[0], {path[0]})
+
+
 @pytest.mark.parametrize(
     ("path", "field"), [pytest.param(*leaf, id=".".join(leaf[0])) for leaf in leaves()]
 )
@@ -59,7 +69,7 @@ def test_operational_fields_alone_leave_the_fingerprints_as_they_are(path, field
         if before.stage_fingerprint(stage) != after.stage_fingerprint(stage)
     }
     is_operational = bool((field.json_schema_extra or {}).get("operational"))
-    assert changed == (set() if is_operational else READERS.get(path[0], {path[0]}))
+    assert changed == (set() if is_operational else readers(path))
 
 
 def test_workers_and_timeouts_are_operational_and_what_shapes_data_is_not():

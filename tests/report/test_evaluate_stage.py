@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,11 @@ from ste_ray.core.records import Episode, Prediction, Score
 from ste_ray.errors import StageInputError
 from ste_ray.stages import evaluate
 from ste_ray.stages.base import StageContext, find_own_error
-from ste_ray.stages.connect import ray_connection
 from ste_ray.stages.reporting import load_report_data
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.tables import read_records, write_records
 
 from . import synthetic
-
-
-@pytest.fixture(scope="module")
-def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        patch.delenv("RAY_ADDRESS", raising=False)
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        with ray_connection():
-            yield
 
 
 @pytest.fixture
@@ -56,7 +44,7 @@ def store_predictions(
 
 
 def test_scores_summary_and_report_are_written(
-    local_ray: None, context: StageContext, tables: dict[str, Any]
+    ray_cluster: None, context: StageContext, tables: dict[str, Any]
 ) -> None:
     counts = evaluate.run(context)
     store = context.store
@@ -78,7 +66,7 @@ def test_scores_summary_and_report_are_written(
 
 
 def test_settings_keep_the_order_they_were_asked_for(
-    local_ray: None, context: StageContext
+    ray_cluster: None, context: StageContext
 ) -> None:
     settings = ("tuned/toolken", "base/icl")
     infer = context.config.infer.model_copy(update={"settings": settings})
@@ -104,25 +92,27 @@ def failure(context: StageContext) -> StageInputError:
     ],
 )
 def test_predictions_that_cannot_be_scored_are_one_line(
-    local_ray: None, context: StageContext, tables: dict[str, Any], change: Any, words: str
+    ray_cluster: None, context: StageContext, tables: dict[str, Any], change: Any, words: str
 ) -> None:
     broken = tables["infer/predictions"][0].model_copy(update=change)
     store_predictions(context.store, broken.setting, "c", [broken])
     assert words in str(failure(context))
 
 
-def test_a_setting_without_predictions_is_one_line(local_ray: None, context: StageContext) -> None:
+def test_a_setting_without_predictions_is_one_line(
+    ray_cluster: None, context: StageContext
+) -> None:
     context.store.delete_folder("infer/predictions/base-icl")
     assert "setting 'base/icl' has no predictions" in str(failure(context))
 
 
 def test_settings_on_other_queries_cannot_be_compared(
-    local_ray: None, context: StageContext
+    ray_cluster: None, context: StageContext
 ) -> None:
     context.store.delete("infer/predictions/tuned-toolken/part-b.parquet")
     assert "differ in 200 examples" in str(failure(context))
 
 
-def test_no_predictions_at_all_is_one_line(local_ray: None, context: StageContext) -> None:
+def test_no_predictions_at_all_is_one_line(ray_cluster: None, context: StageContext) -> None:
     context.store.delete_folder("infer/predictions")
     assert "run 'ste-ray infer' first" in str(failure(context))

@@ -1,7 +1,6 @@
 """The train stage on a local Ray with two workers."""
 
 import pytest
-import ray
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -27,13 +26,6 @@ SECTION = {
 }
 
 
-@pytest.fixture(scope="module")
-def local_ray():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 def prepared(folder, rows, **section):
     """Return the context of a run whose prepare stage made ``rows``, and the lines it says."""
     store = open_store(str(folder))
@@ -53,7 +45,7 @@ def some_rows():
     return [*rows, long.model_copy(update={"response": long.response * 40})]
 
 
-def test_a_run_is_trained_exported_and_counted(local_ray, tmp_path):
+def test_a_run_is_trained_exported_and_counted(ray_cluster, tmp_path):
     context, said = prepared(tmp_path, some_rows())
     counts = train.run(context)
     assert (counts["rows"], counts["validation_rows"], counts["skipped_too_long"]) == (40, 8, 1)
@@ -83,7 +75,7 @@ def test_a_run_is_trained_exported_and_counted(local_ray, tmp_path):
     ]
 
 
-def test_an_error_in_a_worker_is_one_line(local_ray, tmp_path, tokenizer, model_config):
+def test_an_error_in_a_worker_is_one_line(ray_cluster, tmp_path, tokenizer, model_config):
     base = tmp_path / "base"
     export_model(build_model(model_config, tokenizer, seed=0), tokenizer, base)
     context, _ = prepared(tmp_path, some_rows(), learning_rate=1e30, model={"base": str(base)})
@@ -94,7 +86,7 @@ def test_an_error_in_a_worker_is_one_line(local_ray, tmp_path, tokenizer, model_
     assert saved.get_vocab() == tokenizer.get_vocab()
 
 
-def test_rows_that_are_all_too_long_are_refused_before_workers_start(local_ray, tmp_path):
+def test_rows_that_are_all_too_long_are_refused_before_workers_start(ray_cluster, tmp_path):
     context, _ = prepared(tmp_path, some_rows(), max_tokens=16)
     with pytest.raises(StageInputError, match=r"max_tokens=16 .*49 are longer"):
         train.run(context)
