@@ -15,11 +15,12 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ste_ray import __version__
+from ste_ray.commands import add_export_commands, add_tools_commands
 from ste_ray.config import STAGES, load_config
 from ste_ray.errors import ConfigError, SteRayError, TemporaryError, UserError
 
@@ -94,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_run_options(command, run_required=stage != "evaluate")
         command.set_defaults(function=_run_stages, stages=(stage,), show=False)
         if stage == "explore":
-            command.add_argument("--show", action="store_true", help="print conversations live")
+            _add_explore_options(command)
         if stage == "evaluate":
             _add_study_options(command)
     pipeline = commands.add_parser("pipeline", help="all stages in order; goes on where it stopped")
@@ -105,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(function=_run_demo)
     teacher = commands.add_parser("teacher", help="serve the scripted teacher over HTTP")
     _add_teacher_options(teacher)
+    add_tools_commands(commands)
+    add_export_commands(commands)
     return parser
 
 
@@ -123,6 +126,18 @@ def _add_run_options(
     )
 
 
+def _add_explore_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--show", action="store_true", help="print conversations live")
+    other = command.add_mutually_exclusive_group()
+    other.add_argument(
+        "--estimate", action="store_true", help="only say what it would take: calls, tokens, cost"
+    )
+    other.add_argument(
+        "--replay", action="store_true", help="rerun a finished run from its journal, asking nobody"
+    )
+    command.set_defaults(function=_explore)
+
+
 def _add_study_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--predictions", metavar="FILE.json", help="score this file instead of a run"
@@ -139,24 +154,43 @@ def _add_teacher_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--port", type=int, default=8009)
     command.add_argument("--host", default="127.0.0.1")
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--latency-seconds", type=float, default=0.0)
     command.add_argument("--api-key", default="", help="refuse requests without this key")
+    command.add_argument("--latency-seconds", type=float, default=0.0, help="wait before replies")
+    flag = argparse.BooleanOptionalAction
+    limits = command.add_argument_group("rate limits (token buckets, full at the start)")
+    limits.add_argument("--rpm", type=float, help="requests a minute; default: no limit")
+    limits.add_argument("--tpm", type=float, help="tokens a minute; default: no limit")
+    limits.add_argument(
+        "--burst-seconds", type=float, default=1.0, help="seconds' worth that can be saved up"
+    )
+    limits.add_argument(
+        "--rate-headers", action=flag, default=False, help="send x-ratelimit-* headers"
+    )
+    limits.add_argument(
+        "--retry-after", action=flag, default=True, help="send Retry-After with a refusal"
+    )
+    faults = command.add_argument_group("faults")
+    faults.add_argument("--fault-rate", type=float, default=0.0, help="share of replies, 0 to 1")
+    faults.add_argument(
+        "--faults",
+        metavar="KIND,…",
+        help="some of 429, 500, 503, reset, hang, cut, empty, length, content_filter; default: all",
+    )
+    faults.add_argument("--hang-seconds", type=float, default=30.0, help="how long a hang lasts")
+    bench = command.add_argument_group("benchmarks of clients")
+    bench.add_argument("--fixed-reply", metavar="TEXT", help="the reply to every request")
+    bench.add_argument("--usage-tokens", type=int, help="tokens to report for each reply")
     command.set_defaults(function=_serve_teacher)
 
 
 def _run_stages(options: argparse.Namespace) -> None:
     if options.show and options.json:
         raise ConfigError("--show and --json both write to standard output; give one of them")
-    config = load_config(options.config, options.overrides)
-    # Ray and torch take seconds to import; bad arguments are answered before that.
-    from ste_ray.stages.base import StageContext
+    context = _context(options)
     from ste_ray.stages.connect import ray_connection
     from ste_ray.stages.registry import run_stages
-    from ste_ray.store.artifacts import open_store
 
-    started = time.time()
-    store = open_store(options.run)
-    context = StageContext(config=config, store=store, progress=_say, show=options.show)
+    started, store = time.time(), context.store
     _check_before_ray(options.stages, context)
     with ray_connection(options.address):
         manifests = run_stages(options.stages, context)
@@ -171,6 +205,40 @@ def _run_stages(options: argparse.Namespace) -> None:
         if manifest.started_at >= started:
             _say(f"{manifest.stage}: done in {manifest.seconds:.1f} s")
         sys.stdout.write(f"{manifest.stage}\n{_as_lines(manifest.counts)}")
+
+
+def _explore(options: argparse.Namespace) -> None:
+    if not (options.estimate or options.replay):
+        _run_stages(options)
+        return
+    context = _context(options)
+    if options.estimate:
+        from ste_ray.stages.estimate import as_lines, estimate_explore, recorded_answers
+
+        figures = estimate_explore(context, recorded_answers(context.store))
+        _print_json(figures) if options.json else sys.stdout.write(as_lines(figures))
+        return
+    from ste_ray.stages.replay import replay_exploration, require_equal
+
+    figures = replay_exploration(context)
+    _print_json(figures) if options.json else sys.stdout.write(f"replay\n{_as_lines(figures)}")
+    require_equal(figures)
+
+
+def _context(options: argparse.Namespace) -> Any:
+    """Return what the stages work with, from the command's options."""
+    config = load_config(options.config, options.overrides)
+    # Ray and torch take seconds to import; bad arguments are answered before that.
+    from ste_ray.stages.base import StageContext
+    from ste_ray.store.artifacts import open_store
+
+    return StageContext(
+        config=config,
+        store=open_store(options.run),
+        progress=_say,
+        show=options.show,
+        live=not (options.json or options.show),
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -231,9 +299,11 @@ def _run_demo(options: argparse.Namespace) -> None:
 def _serve_teacher(options: argparse.Namespace) -> None:
     from ste_ray.llm.teacher.server import TeacherSettings, serve
 
-    settings = TeacherSettings(
-        seed=options.seed, latency_seconds=options.latency_seconds, api_key=options.api_key
-    )
+    given = {field.name: getattr(options, field.name) for field in fields(TeacherSettings)}
+    kinds = given.pop("faults")
+    if kinds is not None:
+        given["faults"] = tuple(kind.strip() for kind in kinds.split(","))
+    settings = TeacherSettings(**given)
 
     def ready(url: str) -> None:
         sys.stdout.write(f"scripted teacher (a script, not a language model) at {url}\n")

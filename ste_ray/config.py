@@ -77,6 +77,26 @@ class ToolsConfig(Section):
             raise ValueError("must be a date such as 2026-03-02") from None
 
 
+class PriceConfig(Section):
+    """What a model costs, in US dollars per million tokens."""
+
+    input_usd: float = Field(ge=0)
+    output_usd: float = Field(ge=0)
+    cached_input_usd: float | None = Field(default=None, ge=0)  # None: as input
+
+
+class RoleConfig(Section):
+    """The model that plays one role; what is left empty is taken from ``llm`` itself."""
+
+    model: str = ""
+    base_url: str = ""
+    api_key_env: str = operational("")
+    provider: Literal["", "compatible", "openai", "azure", "bedrock"] = operational("")
+    requests_per_minute: float | None = operational(None, gt=0)
+    tokens_per_minute: float | None = operational(None, gt=0)
+    sampling: dict[str, Any] = Field(default_factory=dict)  # further fields of the request's body
+
+
 class LLMConfig(Section):
     """The OpenAI-compatible endpoint, and the model of each role.
 
@@ -86,15 +106,40 @@ class LLMConfig(Section):
 
     base_url: str = ""
     model: str = ""
+    local_model: str = ""  # a model folder that 'transformers serve' shall serve for this run
     api_key_env: str = operational("OPENAI_API_KEY")
-    explorer_model: str = ""  # empty: model
-    judge_model: str = ""
-    paraphraser_model: str = ""
-    max_concurrency: int = operational(64, ge=1)  # requests in flight per process
+    # compatible: the fast client; the others go through the openai SDK
+    provider: Literal["compatible", "openai", "azure", "bedrock"] = operational("compatible")
+    requests_per_minute: float | None = operational(None, gt=0)  # None: found out while running
+    tokens_per_minute: float | None = operational(None, gt=0)
+    sampling: dict[str, Any] = Field(default_factory=dict)  # further fields of the request's body
+    explorer: RoleConfig = RoleConfig()
+    judge: RoleConfig = RoleConfig()
+    paraphraser: RoleConfig = RoleConfig()
+    scorer: RoleConfig = RoleConfig()
+    tool_simulator: RoleConfig = RoleConfig()
+    prices: dict[str, PriceConfig] = operational({})  # adds to the table of known models
+    max_concurrency: int = operational(256, ge=1)  # requests in flight per process
     request_timeout_seconds: float = operational(60.0, gt=0)
-    total_timeout_seconds: float = operational(300.0, gt=0)
-    max_attempts: int = operational(6, ge=1)
+    total_timeout_seconds: float = operational(300.0, gt=0)  # of one request with its repetitions
+    max_attempts: int = operational(6, ge=1)  # being rate limited does not count as one
+    breaker_failures: int = operational(10, ge=1)  # so many alike in a row pause all requests
+    breaker_patience_seconds: float = operational(600.0, ge=0)  # how long to wait for a recovery
     teacher_latency_seconds: float = operational(0.0, ge=0)
+
+
+class BudgetLimits(Section):
+    """Bounds on what is spent; None: none."""
+
+    max_usd: float | None = operational(None, ge=0)
+    max_tokens: int | None = operational(None, ge=0)  # prompt and completion
+    max_calls: int | None = operational(None, ge=0)  # requests to models
+
+
+class BudgetConfig(BudgetLimits):
+    """Bounds for the run as a whole, and for each tool."""
+
+    per_tool: BudgetLimits = BudgetLimits()
 
 
 class ExploreConfig(Section):
@@ -110,9 +155,12 @@ class ExploreConfig(Section):
     short_term_memory: bool = True
     long_term_memory: bool = True
     reflection: bool = True
+    parallel_episodes: int = Field(default=1, ge=1)  # of one tool; more: older memory, more speed
     num_explorers: int = operational(2, ge=1)
-    tools_per_explorer: int = operational(8, ge=1)  # tools an explorer works on at once
+    cpus_per_explorer: float = operational(0.25, ge=0)  # what Ray reserves for one
+    tools_per_explorer: int = operational(256, ge=1)  # tools an explorer works on at once
     flush_seconds: float = operational(5.0, gt=0)  # bound on what a crash can lose
+    lease_seconds: float = operational(30.0, gt=0)  # an explorer silent for so long counts as lost
 
 
 class PrepareConfig(Section):
@@ -201,6 +249,7 @@ class Config(Section):
     seed: int = 0
     tools: ToolsConfig = ToolsConfig()
     llm: LLMConfig = LLMConfig()
+    budget: BudgetConfig = BudgetConfig()
     explore: ExploreConfig = ExploreConfig()
     prepare: PrepareConfig = PrepareConfig()
     retrieve: RetrieveConfig = RetrieveConfig()
@@ -215,7 +264,7 @@ class Config(Section):
         if stage == "explore":
             fields["tools"] = self.tools.result_fields()
         if stage in STAGE_ROLES:
-            others = {f"{role}_model" for role in get_args(Role) if role not in STAGE_ROLES[stage]}
+            others = {role for role in get_args(Role) if role not in STAGE_ROLES[stage]}
             llm = self.llm.result_fields()
             fields["llm"] = {name: value for name, value in llm.items() if name not in others}
         return fields

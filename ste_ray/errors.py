@@ -61,5 +61,9 @@ class ReplayMismatchError(UserError):
     """A recorded answer belongs to another request: prompts or code changed under a journal."""
 
 
+class BudgetExhaustedError(SteRayError):
+    """The budget allows no further call; what is finished is kept and the run can go on later."""
+
+
 class TrainingError(SteRayError):
     """Training cannot go on, for example because the loss is not a number."""

@@ -72,7 +72,7 @@ class Server:
 
     Attributes:
         base_url: its address, with ``/v1``.
-        requests: method and path, headers, and JSON body of each request.
+        requests: method and path with its query, headers, and JSON body of each request.
         most_at_once: the most requests that were in flight at the same time.
     """
 
@@ -86,7 +86,7 @@ class Server:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer with the next step of the script; the last one stays."""
         body = await request.json() if request.can_read_body else None
-        line = f"{request.method} {request.path}"
+        line = f"{request.method} {request.path_qs}"
         self.requests.append((line, dict(request.headers), body))
         step = self._script.pop(0) if len(self._script) > 1 else self._script[0]
         self._in_flight += 1

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Literal, TypeVar
 
-from ste_ray.core.records import Message, ObservationStatus, Record, fingerprint
+from ste_ray.core.records import Fault, Message, ObservationStatus, Record, fingerprint
 
-Role = Literal["explorer", "judge", "paraphraser"]
+Role = Literal["explorer", "judge", "paraphraser", "scorer", "tool_simulator"]
 
 
 class Sampling(Record):
@@ -36,13 +36,21 @@ class AskModel(Record):
 
 
 class ModelReply(Record):
-    """The model's reply; ``context_overflow`` and ``content_filter`` come with empty text."""
+    """The model's reply, with what went wrong before it came.
+
+    ``context_overflow`` and ``failed`` (given up, while the endpoint answers other requests) come
+    with empty text, ``content_filter`` may.
+    """
 
     text: str
-    finish_reason: Literal["stop", "length", "content_filter", "context_overflow"] = "stop"
+    finish_reason: Literal["stop", "length", "content_filter", "context_overflow", "failed"] = (
+        "stop"
+    )
     model: str = ""
     prompt_tokens: int = 0
+    cached_tokens: int = 0  # those of the prompt that the provider had in its cache
     completion_tokens: int = 0
+    faults: tuple[Fault, ...] = ()
 
 
 class CallTool(Record):

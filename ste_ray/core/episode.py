@@ -23,6 +23,7 @@ def episode_flow(
     num_trials: int,
     memory: tuple[MemoryEntry, ...],
     config_fingerprint: str,
+    memory_episodes: int = 0,
 ) -> Flow[Episode]:
     """Run ``num_trials`` trials; a reply that was cut off by the endpoint ends the episode.
 
@@ -34,6 +35,7 @@ def episode_flow(
         num_trials: trials in the conversation.
         memory: what the tool's earlier episodes tried.
         config_fingerprint: identity of the configuration, part of all ids.
+        memory_episodes: how many of the tool's first episodes ``memory`` is of, for the record.
     """
     talk = Conversation()
     trials: list[Trial] = []
@@ -47,6 +49,7 @@ def episode_flow(
             episode_number=number,
             trial_number=trial_number,
             memory=memory,
+            memory_episodes=memory_episodes,
         )
         trial = yield from trial_flow(context, talk)
         trials.append(trial)

@@ -64,6 +64,9 @@ class ToolExample(Record):
     expect_error: bool = False
 
 
+_NOT_IDENTITY = {"examples", "family", "requests_per_minute", "concurrency"}
+
+
 class ToolSpec(Record):
     """What a model is told about a tool, and how the tool is called.
 
@@ -80,12 +83,32 @@ class ToolSpec(Record):
     lenient: bool = False
     timeout_seconds: float = Field(default=10.0, gt=0)
     max_output_chars: int = Field(default=20_000, gt=0)
+    requests_per_minute: float | None = Field(default=None, gt=0)  # None: no limit
+    concurrency: int | None = Field(default=None, ge=1)  # calls at once; None: no limit
     examples: tuple[ToolExample, ...] = ()
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the tool as the model sees and calls it; examples and family do not count."""
-        return fingerprint(self.model_dump(exclude={"examples", "family"}))
+        """Identity of the tool as the model sees and calls it, not of how fast that may be."""
+        return fingerprint(self.model_dump(exclude=_NOT_IDENTITY))
+
+
+class Fault(Record):
+    """Something that went wrong with a reply of a model, also where a repetition mended it."""
+
+    kind: Literal[
+        "rate_limited",  # 429
+        "server_error",  # 5xx and other statuses that may pass
+        "timeout",  # no reply in time
+        "connection",  # refused, reset or cut off
+        "bad_reply",  # 200 without a usable completion
+        "length",  # the reply was cut at max_tokens
+        "content_filter",
+        "context_overflow",
+        "failed",  # given up after all attempts
+    ]
+    detail: str = ""
+    reply_index: int = -1  # the reply it concerns, in the episode's messages; -1: not placed yet
 
 
 class Turn(Record):
@@ -119,12 +142,14 @@ class Trial(Record):
     query: str
     query_text: str  # the raw reply the query was taken from
     memory_shown: int  # how many earlier queries the long-term memory showed
+    memory_episodes: int = 0  # they are those of the tool's first so many episodes, and its own
     turns: tuple[Turn, ...]
     final_answer: str
     outcome: Literal["finished", "out_of_turns", "no_query", "cut_off", "interrupted"]
     outcome_detail: str = ""
     solved: Literal["yes", "no", "unparsable", "not_asked"]
     reflection_text: str = ""
+    faults: tuple[Fault, ...] = ()
     prompt_tokens: int = 0
     completion_tokens: int = 0
 

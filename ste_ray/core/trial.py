@@ -13,7 +13,7 @@ from ste_ray.core.memory import MemoryEntry, render_memory
 from ste_ray.core.parsing import FinalAnswer, ParseFailure, clean_query, parse_action, parse_yes_no
 from ste_ray.core.parsing import ToolCall as ParsedCall
 from ste_ray.core.prompts import PromptSet, describe_tool
-from ste_ray.core.records import Message, Record, ToolSpec, Trial, Turn, fingerprint
+from ste_ray.core.records import Fault, Message, Record, ToolSpec, Trial, Turn, fingerprint
 from ste_ray.core.replies import assistant_message
 
 QUERY_STOP = ("Thought:",)
@@ -46,6 +46,7 @@ class Conversation:
     models: list[str] = field(default_factory=list)
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    faults: list[Fault] = field(default_factory=list)
     cut_off: str = ""
 
     def say(self, content: str) -> None:
@@ -68,10 +69,19 @@ class Conversation:
         self.completion_tokens += reply.completion_tokens
         if reply.model and reply.model not in self.models:
             self.models.append(reply.model)
-        if reply.finish_reason in ("content_filter", "context_overflow"):
+        self._note_faults(reply)
+        if reply.finish_reason in ("content_filter", "context_overflow", "failed"):
             self.cut_off = reply.finish_reason
         self.messages.append(assistant_message(cut_at_stop(reply.text, sampling.stop)))
         return reply
+
+    def _note_faults(self, reply: ModelReply) -> None:
+        place = len(self.messages)
+        self.faults += [fault.model_copy(update={"reply_index": place}) for fault in reply.faults]
+        if reply.finish_reason != "stop" and not any(
+            fault.kind == reply.finish_reason for fault in reply.faults
+        ):
+            self.faults.append(Fault(kind=reply.finish_reason, reply_index=place))
 
 
 def cut_at_stop(text: str, stops: tuple[str, ...]) -> str:
@@ -98,6 +108,7 @@ class TrialContext:
     episode_number: int
     trial_number: int
     memory: tuple[MemoryEntry, ...]
+    memory_episodes: int = 0
 
     @property
     def trial_id(self) -> str:
@@ -112,7 +123,7 @@ class TrialContext:
 
 def trial_flow(context: TrialContext, talk: Conversation) -> Flow[Trial]:
     """Run one trial in the conversation ``talk`` and return its record."""
-    before = (talk.prompt_tokens, talk.completion_tokens)
+    before = (talk.prompt_tokens, talk.completion_tokens, len(talk.faults))
     query_reply = yield from _imagine_query(context, talk)
     query = clean_query(cut_at_stop(query_reply.text, QUERY_STOP))
     turns: list[Turn] = []
@@ -137,12 +148,14 @@ def trial_flow(context: TrialContext, talk: Conversation) -> Flow[Trial]:
             "query": query,
             "query_text": query_reply.text,
             "memory_shown": len(context.memory) if context.settings.long_term_memory else 0,
+            "memory_episodes": context.memory_episodes if context.settings.long_term_memory else 0,
             "turns": tuple(turns),
             "final_answer": turns[-1].final_answer if turns else "",
             "outcome": outcome,
             "outcome_detail": detail,
             "solved": solved,
             "reflection_text": reflection,
+            "faults": tuple(talk.faults[before[2] :]),
             "prompt_tokens": talk.prompt_tokens - before[0],
             "completion_tokens": talk.completion_tokens - before[1],
         }

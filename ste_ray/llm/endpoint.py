@@ -1,42 +1,69 @@
-"""Which endpoint and models a run talks to, checked before any work starts.
+"""Which endpoint and model plays which role, as configuration and environment say.
 
-The openai SDK serves here, where rate does not matter; the hot path is ``ste_ray.llm.client``.
+Nothing is asked here; ``ste_ray.llm.checking`` asks the endpoints before any work starts.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import openai
 from pydantic import BaseModel, ConfigDict
 
-from ste_ray.config import LLMConfig
+from ste_ray.config import LLMConfig, RoleConfig
 from ste_ray.core.effects import Role
-from ste_ray.errors import ConfigError, EndpointError, ProviderUnavailableError
+from ste_ray.errors import ConfigError
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 TEACHER_MODEL = "scripted-teacher"
+Provider = Literal["compatible", "openai", "azure", "bedrock"]
+# What a request is made of; further fields of its body are the user's to set.
+_OWN_FIELDS = ("messages", "model", "n", "stream")
+# Without a key in these the openai SDK looks for other credentials.
+_PROVIDER_KEYS: dict[Provider, str] = {
+    "openai": "OPENAI_API_KEY",
+    "azure": "AZURE_OPENAI_API_KEY",
+    "bedrock": "AWS_BEARER_TOKEN_BEDROCK",
+}
 
 
-class Endpoint(BaseModel):
-    """An OpenAI-compatible endpoint. It holds the name of the key's variable, never the key."""
+class RoleEndpoint(BaseModel):
+    """The endpoint and model of a role. It holds the name of the key's variable, never the key.
+
+    Attributes:
+        base_url: of the OpenAI-compatible API; for Azure the address of the resource.
+        api_key_env: the variable that holds the key; empty: none is sent.
+        model: as the endpoint names it; for Azure the deployment.
+        provider: who talks to it: our own client (``compatible``) or the openai SDK.
+        use_proxy: whether a proxy set in the environment is used.
+        sampling: further fields of the request's body; a value of None takes a field out.
+        requests_per_minute: of ``key``, for the whole cluster; None: not known.
+        tokens_per_minute: likewise.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     base_url: str
-    api_key_env: str
-    models: dict[Role, str]
+    api_key_env: str = ""
+    model: str = ""
+    provider: Provider = "compatible"
     use_proxy: bool = True
+    sampling: dict[str, Any] = {}
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+    @property
+    def key(self) -> str:
+        """Identity of what has rate limits of its own: address, model and key."""
+        return f"{self.base_url} {self.model} {self.api_key_env}"
 
     @property
     def scripted(self) -> bool:
-        """Whether the scripted teacher, not a language model, plays the explorer."""
-        return self.models["explorer"] == TEACHER_MODEL
+        """Whether the scripted teacher, not a language model, plays the role."""
+        return self.model == TEACHER_MODEL
 
     def api_key(self) -> str:
         """The key from the environment of this process; empty when there is none."""
@@ -45,6 +72,31 @@ class Endpoint(BaseModel):
     def proxy(self) -> str | None:
         """The proxy from the environment of this process; None when there is none to use."""
         return read_proxy(self.base_url) if self.use_proxy else None
+
+
+class Endpoints(BaseModel):
+    """The endpoint of each role that a stage asks."""
+
+    model_config = ConfigDict(frozen=True)
+
+    roles: dict[Role, RoleEndpoint]
+
+    @property
+    def scripted(self) -> bool:
+        """Whether the scripted teacher plays any of the roles."""
+        return any(endpoint.scripted for endpoint in self.roles.values())
+
+    @property
+    def models(self) -> dict[Role, str]:
+        """The model of each role."""
+        return {role: endpoint.model for role, endpoint in self.roles.items()}
+
+    def limits(self) -> dict[str, tuple[float | None, float | None]]:
+        """Requests and tokens a minute by ``RoleEndpoint.key``."""
+        return {
+            endpoint.key: (endpoint.requests_per_minute, endpoint.tokens_per_minute)
+            for endpoint in self.roles.values()
+        }
 
 
 def read_key(variable: str, env: Mapping[str, str]) -> str:
@@ -88,111 +140,126 @@ def read_proxy(url: str) -> str | None:
 
 
 def configured_base_url(config: LLMConfig, env: Mapping[str, str]) -> str:
-    """Return the base URL to use, or an empty string when the scripted teacher must serve.
+    """Return the base URL of roles without one, or "" when the scripted teacher must serve them.
 
-    Order: ``llm.base_url``, ``STE_LLM_BASE_URL``, OpenAI's own address if its key is set.
+    Order: ``llm.base_url``, ``STE_LLM_BASE_URL``, the provider's own address; that of OpenAI only
+    if its key is set.
+
+    Raises:
+        ConfigError: it is no HTTP address, or nothing says where the provider's own one is.
     """
-    url = config.base_url or env.get("STE_LLM_BASE_URL", "")
-    if not url and env.get(config.api_key_env):
-        url = OPENAI_BASE_URL
+    url = _shared_url(config, env)
+    if not url and config.provider != "compatible":
+        raise _no_address(config.provider)
+    return _http_address(url, "llm.base_url or STE_LLM_BASE_URL")
+
+
+def _shared_url(config: LLMConfig, env: Mapping[str, str]) -> str:
+    url = config.base_url or env.get("STE_LLM_BASE_URL") or _provider_url(config.provider, env)
+    if not url and config.provider == "compatible" and env.get(config.api_key_env):
+        return OPENAI_BASE_URL
+    return url
+
+
+def _provider_url(provider: Provider, env: Mapping[str, str]) -> str:
+    """Return the address the environment, or else the openai SDK, has for a provider; or ""."""
+    if provider == "openai":
+        return env.get("OPENAI_BASE_URL") or OPENAI_BASE_URL
+    if provider == "azure":
+        return env.get("AZURE_OPENAI_ENDPOINT", "")
+    if provider == "bedrock":
+        region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")
+        own = f"https://bedrock-mantle.{region}.api.aws/openai/v1" if region else ""
+        return env.get("AWS_BEDROCK_BASE_URL") or own
+    return ""
+
+
+def _no_address(provider: Provider) -> ConfigError:
+    variables = {
+        "azure": " or AZURE_OPENAI_ENDPOINT",
+        "bedrock": ", AWS_REGION or AWS_BEDROCK_BASE_URL",
+    }
+    return ConfigError(
+        f"nothing says where the provider {provider!r} is; set its base_url"
+        f"{variables.get(provider, '')}"
+    )
+
+
+def _http_address(url: str, where: str) -> str:
     if url and not url.startswith(("http://", "https://")):
         raise ConfigError(
-            f"the endpoint {url!r} is no HTTP address; give llm.base_url or STE_LLM_BASE_URL "
-            "one such as http://host:8000/v1"
+            f"the endpoint {url!r} is no HTTP address; give {where} one such as http://host:8000/v1"
         )
     return url.rstrip("/")
 
 
-def check_endpoint(
-    config: LLMConfig, base_url: str, env: Mapping[str, str], use_proxy: bool = True
-) -> Endpoint:
-    """Ask the endpoint for its models and return which one plays which role.
+def roles_without_address(
+    config: LLMConfig, roles: Sequence[Role], env: Mapping[str, str]
+) -> tuple[Role, ...]:
+    """Return the roles that no endpoint is configured for; the scripted teacher must play them."""
+    return tuple(role for role in roles if not role_endpoint(config, role, env).base_url)
 
-    Args:
-        config: the models that are named, and the variable that holds the key.
-        base_url: where the endpoint is.
-        env: holds the key and ``STE_LLM_MODEL``.
-        use_proxy: whether a proxy set in the environment is used, here and for the run.
+
+def role_endpoint(config: LLMConfig, role: Role, env: Mapping[str, str]) -> RoleEndpoint:
+    """Return what is configured for ``role``; address and model may be empty.
 
     Raises:
-        EndpointError: it cannot be reached, refuses the key, or lacks a model that was named.
-        ProviderUnavailableError: it is there, but overloaded or failing.
-        ConfigError: no model was named and the endpoint offers several.
+        ConfigError: an address is no HTTP address, or ``sampling`` sets a field that is not its.
     """
-    offered = _offered_models(config, base_url, env, read_proxy(base_url) if use_proxy else None)
-    default = config.model or env.get("STE_LLM_MODEL", "")
-    if not default and len(offered) == 1:
-        default = offered[0]
-    chosen: dict[Role, str] = {
-        "explorer": config.explorer_model or default,
-        "judge": config.judge_model or default,
-        "paraphraser": config.paraphraser_model or default,
-    }
-    if not all(chosen.values()):
-        shown = ", ".join(repr(name) for name in offered[:8]) or "none that it lists"
-        raise ConfigError(
-            f"no model is named for the endpoint {base_url!r}; set llm.model or STE_LLM_MODEL "
-            f"(it offers {shown})"
-        )
-    unknown = sorted({name for name in chosen.values() if offered and name not in offered})
-    if unknown:
-        raise EndpointError(
-            f"the endpoint {base_url!r} offers no model {unknown[0]!r}; it offers "
-            f"{', '.join(repr(name) for name in offered[:8])}"
-        )
-    return Endpoint(
-        base_url=base_url, api_key_env=config.api_key_env, models=chosen, use_proxy=use_proxy
+    own: RoleConfig = getattr(config, role)
+    provider = own.provider or config.provider
+    if own.base_url:
+        base_url = _http_address(own.base_url, f"llm.{role}.base_url")
+    elif provider != config.provider:
+        base_url = _provider_url(provider, env).rstrip("/")
+        if not base_url:
+            raise _no_address(provider)
+    else:
+        base_url = configured_base_url(config, env)
+    return RoleEndpoint(
+        base_url=base_url,
+        api_key_env=own.api_key_env or _inherited_key(config, base_url, provider, env),
+        model=own.model or config.model or env.get("STE_LLM_MODEL", ""),
+        provider=provider,
+        sampling=_sampling(config, role),
+        requests_per_minute=own.requests_per_minute or config.requests_per_minute,
+        tokens_per_minute=own.tokens_per_minute or config.tokens_per_minute,
     )
 
 
-def _offered_models(
-    config: LLMConfig, base_url: str, env: Mapping[str, str], proxy: str | None
-) -> list[str]:
-    key = read_key(config.api_key_env, env) or "none"
-    # Proxy and trusted certificates are those of the hot path, not what httpx makes of both.
-    http_client = openai.DefaultHttpxClient(
-        proxy=proxy, trust_env=False, verify=ssl.create_default_context()
-    )
-    client = openai.OpenAI(
-        base_url=base_url, api_key=key, timeout=20.0, max_retries=1, http_client=http_client
-    )
-    try:
-        with client:
-            listing = client.models.with_raw_response.list().http_response.text
-    except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-        raise EndpointError(refused_key(base_url, config.api_key_env, error.status_code)) from None
-    except openai.APIConnectionError as error:
-        reason = error.__cause__ or error
-        raise EndpointError(
-            f"cannot reach the endpoint {base_url!r} ({reason}); check llm.base_url, "
-            "STE_LLM_BASE_URL and that the server runs"
-        ) from None
-    except openai.APIStatusError as error:
-        return _without_listing(base_url, error.status_code)
-    try:
-        # Ollama says null where it has no models.
-        return sorted(str(model["id"]) for model in json.loads(listing)["data"] or [])
-    except (ValueError, KeyError, TypeError):
-        raise EndpointError(
-            f"the endpoint {base_url!r} answers, but not as an OpenAI-compatible one; check "
-            "llm.base_url or STE_LLM_BASE_URL, which usually ends in /v1"
-        ) from None
+def _inherited_key(
+    config: LLMConfig, base_url: str, provider: Provider, env: Mapping[str, str]
+) -> str:
+    """Return the variable of ``llm`` itself, unless its key is not meant for this host."""
+    is_default = config.api_key_env == LLMConfig.model_fields["api_key_env"].default
+    if provider != "compatible" and (is_default or provider != config.provider):
+        return _PROVIDER_KEYS[provider]
+    shared = _shared_url(config, env)
+    return config.api_key_env if urlsplit(base_url).hostname == urlsplit(shared).hostname else ""
 
 
-def _without_listing(base_url: str, status: int) -> list[str]:
-    """Return no models where the listing, which is optional, is absent; raise otherwise."""
-    if status in (404, 405, 501):
-        return []
-    message = f"the endpoint {base_url!r} answered {status} when asked for its models"
-    if status in (408, 429) or status >= 500:
-        raise ProviderUnavailableError(f"{message}; run the same command again later")
-    raise EndpointError(f"{message}; check llm.base_url or STE_LLM_BASE_URL")
+def _sampling(config: LLMConfig, role: Role) -> dict[str, Any]:
+    own: RoleConfig = getattr(config, role)
+    for section, fields in (("llm", config.sampling), (f"llm.{role}", own.sampling)):
+        taken = sorted(set(fields) & set(_OWN_FIELDS))
+        if taken:
+            raise ConfigError(
+                f"{section}.sampling sets {taken[0]!r}, which is not for the configuration to "
+                f"set (nor are {', '.join(repr(name) for name in _OWN_FIELDS)}); remove it"
+            )
+    return {**config.sampling, **own.sampling}
 
 
-def refused_key(base_url: str, api_key_env: str, status: int) -> str:
+def refused_key(endpoint: RoleEndpoint, status: int) -> str:
     """The line for a refused key; the key itself is never shown."""
-    state = "is set but refused" if os.environ.get(api_key_env) else "is not set"
+    variable = endpoint.api_key_env
+    if not variable:
+        return (
+            f"the endpoint {endpoint.base_url!r} refuses access ({status}), and no variable is "
+            "named that holds its key; name one in api_key_env beside its base_url"
+        )
+    state = "is set but refused" if os.environ.get(variable) else "is not set"
     return (
-        f"the endpoint {base_url!r} refuses access ({status}): {api_key_env} {state}; "
+        f"the endpoint {endpoint.base_url!r} refuses access ({status}): {variable} {state}; "
         "set it to a valid key, or llm.api_key_env to the variable that holds one"
     )

@@ -95,7 +95,15 @@ def _tell(events: EventSink, request: Request, answer: Answer, scope: str, repla
         events.emit("tool", {**fields, "status": answer.status, "text": answer.text})
         return
     assert isinstance(request, AskModel)
-    prompt = request.messages[-1].content
-    tokens = (answer.prompt_tokens, answer.completion_tokens)
-    fields |= {"role": request.role, "prompt": prompt, "text": answer.text, "tokens": tokens}
-    events.emit("model", fields)
+    events.emit(
+        "model",
+        {
+            **fields,
+            "role": request.role,
+            "prompt": request.messages[-1].content,
+            "text": answer.text,
+            "model": answer.model,
+            "tokens": (answer.prompt_tokens, answer.cached_tokens, answer.completion_tokens),
+            "faults": answer.faults,
+        },
+    )

@@ -1,11 +1,8 @@
 """The journal: answers in immutable segments, so that nothing finished is asked again.
 
-Object storage has no append, so a journal is a folder of segments (gzipped JSON lines), written
-every few seconds by each writer. A segment's name begins with the epoch of its writer's run lock.
-When a new owner opens the journal it seals the list of segments that exist at that moment; segments
-of earlier epochs that turn up later come from a process that was thought dead, and are not read.
-Within an epoch a scope may be handed from a lost writer to another; each hand-over has a higher
-attempt number, which its entries carry.
+Every writer adds a segment (gzipped JSON lines) every few seconds; which segments count, and how
+their number stays bounded, is the business of ``runtime.segments``. A scope (a flow) has one writer
+at a time: it is handed on only after the writer before was fenced.
 """
 
 from __future__ import annotations
@@ -14,95 +11,117 @@ import asyncio
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count, takewhile
-from operator import itemgetter
 from typing import Any
 
-from ste_ray.core.effects import Answer, ModelReply, Request, ToolResult
+from ste_ray.core.effects import Answer, AskModel, ModelReply, Request, ToolResult
 from ste_ray.errors import StoreError
 from ste_ray.ports import ArtifactStore
+from ste_ray.runtime import segments
 
 Recorded = dict[int, dict[str, Any]]  # step -> entry
+EXTENSION = ".jsonl.gz"
+# A flush begins before its time is up, so that the write itself still falls within it.
+_FLUSH_HEAD_START = 0.8
 
 
-def seal(store: ArtifactStore, folder: str, epoch: int) -> None:
-    """Open the journal for ``epoch``: segments of earlier epochs that appear later are refused."""
-    accepted = _accepted(store, folder)
-    store.write_bytes(
-        f"{folder}/sealed-{epoch:06d}.json",
-        json.dumps({"epoch": epoch, "accepted": accepted}).encode(),
-    )
-
-
-def load(store: ArtifactStore, folder: str) -> dict[str, Recorded]:
-    """Return all recorded entries, scope -> step -> entry.
-
-    Where two writers recorded the same scope (one of them was thought dead), the answers of one
-    must not be followed by those of the other, to other questions: what was recorded in a later
-    attempt replaces all that earlier ones recorded from its first step on. For the same reason
-    nothing counts that stands behind a gap, where a segment was lost. Which attempt is later is
-    never read from the names of the writers: a tool may be handed on to an older one.
+def iter_entries(store: ArtifactStore, folder: str) -> Iterator[dict[str, Any]]:
+    """Yield all entries that count; an entry may come twice while segments are being merged.
 
     Raises:
         StoreError: a segment cannot be read.
     """
-    entries = [
-        (_order(path, entry), entry)
-        for path in _accepted(store, folder)
-        for entry in _read_segment(store, path)
-    ]
-    scopes: dict[str, Recorded] = {}
-    latest: dict[str, tuple[int, int, str]] = {}
-    for (epoch, attempt, writer, step), entry in sorted(entries, key=itemgetter(0)):
-        scope, source = entry["scope"], (epoch, attempt, writer)
-        steps = scopes.setdefault(scope, {})
-        if latest.get(scope) != source:
-            latest[scope] = source
-            for replaced in [known for known in steps if known >= step]:
-                del steps[replaced]
-        if "answer" not in steps.get(step, {}):
-            steps[step] = entry
-    return {scope: _without_gap(steps) for scope, steps in scopes.items()}
+    for segment, data in segments.read_accepted(store, folder):
+        for line in read_lines(segment.path, data):
+            yield json.loads(line)
 
 
-def last_attempt(recorded: Mapping[str, Recorded]) -> int:
-    """Return the highest attempt that is recorded; 0 when there is none."""
-    entries = (entry for steps in recorded.values() for entry in steps.values())
-    return max((entry.get("attempt", 0) for entry in entries), default=0)
+def read_lines(path: str, data: bytes) -> list[bytes]:
+    """Return the lines of a segment, each one entry as JSON.
 
-
-def _order(path: str, entry: dict[str, Any]) -> tuple[int, int, str, int]:
-    epoch, _, rest = path.rpartition("/")[2].partition("-")
-    writer = rest.rpartition("-")[0]
-    return int(epoch), entry.get("attempt", 0), writer, entry["step"]
-
-
-def _without_gap(steps: Recorded) -> Recorded:
-    return {step: steps[step] for step in takewhile(steps.__contains__, count())}
-
-
-def _accepted(store: ArtifactStore, folder: str) -> list[str]:
-    paths = store.list(folder)
-    seals = [path for path in paths if "/sealed-" in path]
-    segments = [path for path in paths if path.endswith(".jsonl.gz")]
-    if not seals:
-        return segments
-    sealed = json.loads(store.read_bytes(seals[-1]))
-    accepted = set(sealed["accepted"])
-    current = f"{folder}/{sealed['epoch']:06d}-"
-    return [path for path in segments if path in accepted or path.startswith(current)]
-
-
-def _read_segment(store: ArtifactStore, path: str) -> list[dict[str, Any]]:
-    data = store.read_bytes(path)
+    Raises:
+        StoreError: the segment is damaged.
+    """
     try:
-        return [json.loads(line) for line in gzip.decompress(data).splitlines()]
+        lines = gzip.decompress(data).splitlines()
+        if lines:
+            json.loads(lines[-1])
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise StoreError(
             f"journal segment {path!r} is damaged ({error}); delete it and run the same command "
             "again: what it held is asked again"
         ) from None
+    return lines
+
+
+def by_scope(entries: Iterable[dict[str, Any]]) -> dict[str, Recorded]:
+    """Return entries as scope -> step -> entry.
+
+    An answer replaces the intent that came before it. Where two writers answered the same step
+    (one of them was thought dead and was not fenced), the answers of one must not be followed by
+    those of the other, to other questions: from that step on one of them counts. For the same
+    reason nothing counts that stands behind a gap, where a segment was lost.
+    """
+    scopes: dict[str, dict[int, dict[str, dict[str, Any]]]] = {}
+    for entry in entries:
+        writers = scopes.setdefault(entry["scope"], {}).setdefault(entry["step"], {})
+        writer = entry.get("by", "")
+        if "answer" in entry or writer not in writers:
+            writers[writer] = entry
+    return {scope: _chain(steps) for scope, steps in scopes.items()}
+
+
+def _chain(steps: Mapping[int, Mapping[str, dict[str, Any]]]) -> Recorded:
+    chain: Recorded = {}
+    refused: set[str] = set()
+    for step in takewhile(steps.__contains__, count()):
+        found = {by: entry for by, entry in steps[step].items() if by not in refused}
+        answers = {by: entry for by, entry in found.items() if "answer" in entry}
+        if not found:
+            break
+        winner = max(answers or found)
+        refused |= answers.keys() - {winner}
+        chain[step] = found[winner]
+    return chain
+
+
+def load(store: ArtifactStore, folder: str) -> dict[str, Recorded]:
+    """Return all recorded entries, scope -> step -> entry.
+
+    Raises:
+        StoreError: a segment cannot be read.
+    """
+    return by_scope(iter_entries(store, folder))
+
+
+def compact(
+    store: ArtifactStore,
+    folder: str,
+    epoch: int,
+    delete: Callable[[str], None],
+    *,
+    max_segments: int = 1,
+    still_owner: Callable[[], None] = lambda: None,
+) -> None:
+    """Merge the journal's segments once there are more than ``max_segments``."""
+    segments.merge(
+        store,
+        folder,
+        epoch,
+        b"".join,  # gzip files one behind the other are one gzip file
+        delete,
+        max_segments=max_segments,
+        still_owner=still_owner,
+    )
+
+
+def answer_of(entry: Mapping[str, Any]) -> Answer | None:
+    """Return the answer of an entry; None for a call that was only begun."""
+    if "answer" not in entry:
+        return None
+    kind = ModelReply if entry["kind"] == "model" else ToolResult
+    return kind.model_validate(entry["answer"])
 
 
 class SegmentJournal:
@@ -128,36 +147,34 @@ class SegmentJournal:
         recorded: Mapping[str, Recorded] | None = None,
     ) -> None:
         self._store = store
-        self._prefix = f"{folder}/{epoch:06d}-{writer}"
-        self._flush_seconds = flush_seconds
+        self._place = (folder, epoch, writer)
+        self._flush_seconds = flush_seconds * _FLUSH_HEAD_START
         self._recorded: dict[str, Recorded] = dict(recorded or {})
-        self._attempts: dict[str, int] = {}
+        self._accounts: dict[str, str] = {}
         self._buffer: list[str] = []
         self._num_segments = 0
         self._flush_lock = asyncio.Lock()
         self._timer: asyncio.Task[None] | None = None
 
-    def add_recorded(self, recorded: Mapping[str, Recorded], attempt: int = 0) -> None:
-        """Make the entries of further scopes known; what is recorded there is of ``attempt``.
+    def add_recorded(self, recorded: Mapping[str, Recorded], account: str = "") -> None:
+        """Make the entries of further scopes known; what is recorded there is for ``account``.
 
         A scope without entries is named with an empty mapping.
         """
         self._recorded.update(recorded)
-        self._attempts.update(dict.fromkeys(recorded, attempt))
+        self._accounts.update(dict.fromkeys(recorded, account))
 
     def forget(self, scopes: Iterable[str]) -> None:
         """Drop what is recorded of finished scopes from memory."""
         for scope in scopes:
             self._recorded.pop(scope, None)
-            self._attempts.pop(scope, None)
+            self._accounts.pop(scope, None)
 
     def recorded(self, scope: str, step: int) -> tuple[str, Answer] | None:
         """Return the request hash and answer of a step, if it was recorded."""
         entry = self._recorded.get(scope, {}).get(step)
-        if entry is None or "answer" not in entry:
-            return None
-        kind = ModelReply if entry["kind"] == "model" else ToolResult
-        return entry["hash"], kind.model_validate(entry["answer"])
+        answer = answer_of(entry) if entry else None
+        return (entry["hash"], answer) if entry and answer else None
 
     def intended(self, scope: str, step: int) -> bool:
         """Whether a call was begun at that step."""
@@ -170,15 +187,21 @@ class SegmentJournal:
 
     async def record(self, scope: str, step: int, request: Request, answer: Answer) -> None:
         """Record an answer; it reaches the store within the flush interval."""
-        kind = "model" if isinstance(answer, ModelReply) else "tool"
         entry = self._entry(scope, step, request)
-        self._append({**entry, "kind": kind, "answer": answer.model_dump()})
-        if self._timer is not None and self._timer.done():
-            # A failed write must stop the run, not be noticed at its end.
-            timer, self._timer = self._timer, None
-            timer.result()
+        entry["kind"] = "model" if isinstance(answer, ModelReply) else "tool"
+        if isinstance(request, AskModel):
+            entry["role"] = request.role
+        entry["answer"] = answer.model_dump(exclude_defaults=True)
+        self._append(entry)
+        self.check()
         if self._timer is None:
             self._timer = asyncio.create_task(self._flush_later())
+
+    def check(self) -> None:
+        """Raise what a write in the background met: it must stop the run, not be lost."""
+        if self._timer is not None and self._timer.done():
+            timer, self._timer = self._timer, None
+            timer.result()
 
     async def flush(self) -> None:
         """Write what is buffered as a new segment.
@@ -194,12 +217,15 @@ class SegmentJournal:
         async with self._flush_lock:
             if not self._buffer:
                 return
-            num_entries = len(self._buffer)
-            data = gzip.compress("\n".join(self._buffer).encode(), compresslevel=3)
-            path = f"{self._prefix}-{self._num_segments:06d}.jsonl.gz"
-            await asyncio.to_thread(self._store.write_bytes, path, data)
+            entries = self._buffer[:]
+            path = segments.segment_path(*self._place, self._num_segments, EXTENSION)
+            await asyncio.to_thread(self._write_segment, path, entries)
             self._num_segments += 1
-            del self._buffer[:num_entries]
+            del self._buffer[: len(entries)]
+
+    def _write_segment(self, path: str, entries: Sequence[str]) -> None:
+        data = gzip.compress(("\n".join(entries) + "\n").encode(), compresslevel=3)
+        self._store.write_bytes(path, data)
 
     async def close(self) -> None:
         """Flush and stop the timer; the journal may be used again, also in another event loop."""
@@ -212,8 +238,10 @@ class SegmentJournal:
             self._flush_lock = asyncio.Lock()  # a lock keeps to the loop it was waited for in
 
     def _entry(self, scope: str, step: int, request: Request) -> dict[str, Any]:
-        attempt = self._attempts.get(scope, 0)
-        return {"scope": scope, "attempt": attempt, "step": step, "hash": request.request_hash}
+        by = f"{self._place[1]:06d}-{self._place[2]}"
+        entry = {"scope": scope, "step": step, "hash": request.request_hash, "by": by}
+        account = self._accounts.get(scope)
+        return {**entry, "account": account} if account else entry
 
     def _append(self, entry: dict[str, Any]) -> None:
         self._buffer.append(json.dumps(entry, ensure_ascii=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -14,12 +15,14 @@ from ste_ray.config import Config
 from ste_ray.core.effects import Flow
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import ToolSpec
-from ste_ray.llm.client import OpenAIChat
-from ste_ray.llm.endpoint import Endpoint
+from ste_ray.llm.endpoint import Endpoints
+from ste_ray.llm.prices import cost_of
+from ste_ray.llm.chat import Chat
 from ste_ray.runtime import journal
 from ste_ray.runtime.drive import Ports, drive
 from ste_ray.runtime.events import NullEvents
 from ste_ray.runtime.journal import SegmentJournal
+from ste_ray.runtime.meter import LeaseCall, Meter
 from ste_ray.stages.base import load_prompts, read_specs
 from ste_ray.store.artifacts import RunStore
 
@@ -55,16 +58,18 @@ class Asker:
     def __init__(
         self,
         config: Config,
-        endpoint: Endpoint,
+        endpoints: Endpoints,
         store: RunStore,
         epoch: int,
         work: Work,
         name: str,
+        lease_call: LeaseCall,
     ) -> None:
         self._work = work
-        self._endpoint = endpoint
+        self._endpoints = endpoints
+        self._lease_call = lease_call
         self._config = config
-        writer = f"{name}-{uuid4().hex[:8]}"
+        self._name = writer = f"{name}-{uuid4().hex[:8]}"
         self._jitter_seed = zlib.crc32(writer.encode()) ^ config.seed
         self._journal = SegmentJournal(
             store,
@@ -85,8 +90,21 @@ class Asker:
         return asyncio.run(self._run(batch))
 
     async def _run(self, batch: pa.Table) -> pa.Table:
-        async with OpenAIChat(self._endpoint, self._config.llm, self._jitter_seed) as model:
-            ports = Ports(model=model, journal=self._journal, events=NullEvents())
+        async with AsyncExitStack() as stack:
+            meter = Meter(self._name, self._lease_call, self._jitter_seed)
+            stack.push_async_callback(meter.aclose)
+            chat = await stack.enter_async_context(
+                Chat(
+                    self._endpoints,
+                    self._config.llm,
+                    limiter=meter,
+                    cost=cost_of(self._config.llm),
+                    seed=self._jitter_seed,
+                )
+            )
+            # Registered last and so done first: what was paid for is durable, whatever follows.
+            stack.push_async_callback(self._journal.close)
+            ports = Ports(model=chat, journal=self._journal, events=NullEvents())
             context = AskContext(
                 self._config,
                 self._store,
@@ -94,7 +112,4 @@ class Asker:
                 self._prompts,
                 lambda flow, scope: drive(flow, scope, ports),
             )
-            try:
-                return await self._work(batch, context)
-            finally:
-                await self._journal.close()
+            return await self._work(batch, context)

@@ -49,16 +49,22 @@ class StageContext:
         store: the run's artifacts.
         progress: says a line to the person who waits.
         show: whether conversations are printed while they happen.
+        live: whether a bar may be drawn in a terminal.
         epoch: of the run lock; part of the names of journal segments.
+        check_owner: raises when the run belongs to another process by now.
         notes: honest remarks for manifest and report, appended by the stage.
+        stopped_by: set by a stage that ends before its work is done, for example by its budget.
     """
 
     config: Config
     store: RunStore
     progress: Callable[[str], None]
     show: bool = False
+    live: bool = False
     epoch: int = 0
+    check_owner: Callable[[], None] = lambda: None
     notes: list[str] = field(default_factory=list)
+    stopped_by: str = ""
 
     @cached_property
     def specs(self) -> dict[str, ToolSpec]:
@@ -108,7 +114,7 @@ def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManife
     """
     store, config = context.store, context.config
     with RunLock(store, stage) as lock:
-        context.epoch = lock.epoch
+        context.epoch, context.check_owner = lock.epoch, lock.check
         inputs = _input_fingerprints(stage, context)
         fields, print_of = config.stage_fields(stage), config.stage_fingerprint(stage)
         state = begin_stage(store, stage, fields, print_of, inputs)
@@ -133,6 +139,7 @@ def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManife
             seconds=round(time.monotonic() - begun, 3),
             counts=counts,
             notes=tuple(context.notes),
+            stopped_by=context.stopped_by,
             seed=config.seed,
         )
         write_manifest(store, manifest)

@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from ste_ray.config import Config
+from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.episode import episode_flow, episode_id
 from ste_ray.core.memory import remember
-from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Episode, ToolSpec
 from ste_ray.core.trial import TrialSettings
-from ste_ray.llm.client import OpenAIChat
-from ste_ray.llm.endpoint import Endpoint
+from ste_ray.errors import BudgetExhaustedError
+from ste_ray.llm.endpoint import Endpoints
+from ste_ray.llm.prices import cost_of
+from ste_ray.llm.chat import Chat
+from ste_ray.ports import ToolExecutor
+from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.runtime.drive import Ports, drive
 from ste_ray.runtime.events import EventBuffer
-from ste_ray.runtime.journal import Recorded, SegmentJournal
+from ste_ray.runtime.journal import Recorded, SegmentJournal, by_scope
+from ste_ray.runtime.meter import LeaseCall, Meter
+from ste_ray.stages.base import load_prompts
+from ste_ray.stages.coordinator import JOURNAL
+from ste_ray.stages.parts import EpisodeKey, PartWriter
+from ste_ray.stages.spending import RoleCosts
+from ste_ray.stages.work import Directive, Lease, Report
 from ste_ray.store.artifacts import RunStore
+from ste_ray.tools.gate import GatedTool
 from ste_ray.tools.pool import WorkerPool
 from ste_ray.tools.toolbox import Toolbox
 
-JOURNAL = "explore/journal"
 REPEATABLE_EFFECTS = ("read_only", "idempotent")
+_HEARTBEAT_SECONDS = 1.0
+_IDLE_SECONDS = 0.2  # between two questions for work
+_MIN_SECONDS = 0.05  # between two reports, however many tools end
+Exchange = Callable[[str, Report], Awaitable[Directive]]
+OpenTools = Callable[[ToolSpec], ToolExecutor]
 
 
 def trial_settings(config: Config) -> TrialSettings:
@@ -31,25 +51,52 @@ def trial_settings(config: Config) -> TrialSettings:
     return TrialSettings.model_validate(section)
 
 
+@dataclass(frozen=True)
+class _ModelForTool:
+    """Fulfils ``ports.ChatModel``; what is used is accounted to the tool."""
+
+    chat: Chat
+    tool: str
+
+    async def ask(self, request: AskModel) -> ModelReply:
+        return await self.chat.ask(request, self.tool)
+
+
 class Explorer:
-    """Explores tools, many at once in one event loop; the episodes of one tool in sequence."""
+    """Explores the tools it is lent, many at once in one event loop.
+
+    Args:
+        name: no other explorer of this epoch has it.
+        config: of the run.
+        endpoints: the models, checked.
+        store: the run's artifacts.
+        epoch: of the run lock.
+        exchange: reports to the coordinator and returns what it says.
+        lease_call: asks the limit server for leave to send requests.
+        show: whether conversations are kept for display.
+        open_tool: makes the executor of a tool; None: worker processes of this explorer's own.
+    """
 
     def __init__(
         self,
         name: str,
         config: Config,
-        endpoint: Endpoint,
+        endpoints: Endpoints,
         store: RunStore,
-        prompts: PromptSet,
         epoch: int,
-        show: bool,
+        exchange: Exchange,
+        lease_call: LeaseCall,
+        show: bool = False,
+        open_tool: OpenTools | None = None,
     ) -> None:
+        self._name = name
         self._config = config
-        self._prompts = prompts
-        self._endpoint = endpoint
+        self._endpoints = endpoints
+        self._exchange_with = exchange
+        self._lease_call = lease_call
+        self._given_open_tool = open_tool
+        self._prompts = load_prompts()
         self._settings = trial_settings(config)
-        # Explorers that wait the same times would return to a busy endpoint all at once.
-        self._jitter_seed = zlib.crc32(name.encode()) ^ config.seed
         self._fingerprint = config.stage_fingerprint("explore")
         self._journal = SegmentJournal(
             store,
@@ -58,66 +105,182 @@ class Explorer:
             writer=name,
             flush_seconds=config.explore.flush_seconds,
         )
-        self._events = EventBuffer(keep=show)
-        self._model: OpenAIChat | None = None
-        self._pool: WorkerPool | None = None
-        self._opening = asyncio.Lock()
+        self._parts = PartWriter(store, epoch, name, self._journal)
+        self._events = EventBuffer(show, RoleCosts(endpoints, config.llm))
+        self._stored: list[EpisodeKey] = []
+        self._stopped: dict[str, str] = {}
+        self._said: list[str] = []
+        self._active: dict[str, asyncio.Task[None]] = {}
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._chat: Chat
+        self._open_tool: OpenTools
 
-    async def explore_tool(
-        self, spec: ToolSpec, recorded: dict[str, Recorded], attempt: int
-    ) -> list[Episode]:
-        """Run all episodes of one tool, replaying what is recorded, and return them.
+    async def run(self) -> None:
+        """Explore until the coordinator has no more work, or takes this explorer for lost.
 
-        ``attempt`` is higher than that of everybody who was handed the tool before.
+        Raises:
+            SteRayError: the endpoint refuses, the store fails, or the like; the run must stop.
         """
-        await self._open()
-        assert self._model is not None
-        assert self._pool is not None
+        async with self._opened():
+            try:
+                await self._work()
+            finally:
+                await self._end_tasks()
+                with suppress(RuntimeError):
+                    self._stored += await self._parts.flush()
+                await self._journal.close()
+
+    async def stop(self) -> None:
+        """Make what is recorded durable and end soon; unfinished episodes go on in a later run."""
+        self._stopping = True
+        self._wake.set()
+
+    async def _work(self) -> None:
+        while not self._stopping:
+            asked_at = time.monotonic()
+            directive = await self._exchange()
+            if directive.fenced or directive.finished:
+                return
+            for lease in directive.leases:
+                task = asyncio.create_task(self._explore_tool(lease))
+                task.add_done_callback(lambda _: self._wake.set())
+                self._active[lease.tool] = task
+            await self._pause(asked_at)
+            for tool in [tool for tool, task in self._active.items() if task.done()]:
+                self._active.pop(tool).result()
+            self._journal.check()
+            if self._parts.due or not self._active:
+                self._stored += await self._parts.flush()
+
+    async def _pause(self, asked_at: float) -> None:
+        """Wait until there is something to report: a tool that ended, or the next sign of life."""
+        with suppress(TimeoutError):
+            seconds = _HEARTBEAT_SECONDS if self._active else _IDLE_SECONDS
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        self._wake.clear()
+        if any(not task.done() for task in self._active.values()):
+            # Tools that end close together are reported together.
+            await asyncio.sleep(max(0.0, _MIN_SECONDS - (time.monotonic() - asked_at)))
+
+    async def _exchange(self) -> Directive:
+        counts, shown = self._events.drain()
+        stored, self._stored = self._stored, []
+        said, self._said = self._said, []
+        report = Report(
+            room=self._config.explore.tools_per_explorer - len(self._active),
+            stored=tuple(stored),
+            stopped=dict(self._stopped),
+            counts=counts,
+            shown=tuple(shown),
+            said=tuple(said),
+        )
+        return await self._exchange_with(self._name, report)
+
+    async def _explore_tool(self, lease: Lease) -> None:
+        """Run all episodes of one tool, replaying what is recorded."""
+        spec = ToolSpec.model_validate_json(lease.spec_json)
         ports = Ports(
-            model=self._model,
-            tools=Toolbox({spec.name: spec}, self._pool),
+            model=_ModelForTool(self._chat, spec.name),
+            tools=GatedTool(spec, self._open_tool(spec), MonotonicClock()),
             journal=self._journal,
             events=self._events,
             repeatable=lambda _: spec.effect in REPEATABLE_EFFECTS,
         )
-        episodes: list[Episode] = []
-        for number in range(self._config.explore.episodes_per_tool):
-            flow = episode_flow(
-                spec,
-                self._prompts,
-                self._settings,
-                number=number,
-                num_trials=self._config.explore.trials_per_episode,
-                memory=remember(episodes),
-                config_fingerprint=self._fingerprint,
-            )
-            scope = episode_id(spec, self._fingerprint, number)
-            self._journal.add_recorded({scope: recorded.get(scope, {})}, attempt)
-            episodes.append(await drive(flow, scope, ports))
-            self._journal.forget([scope])
-            self._events.emit("episode", {"tool": spec.name})
-        return episodes
-
-    async def drain(self) -> tuple[dict[str, int], list[tuple[str, dict[str, Any]]]]:
-        """Return the event counts so far and the events kept for display."""
-        return self._events.drain()
-
-    async def close(self) -> None:
-        """Make everything recorded durable and end the tool processes."""
+        recorded = by_scope(json.loads(line) for line in lease.entries)
+        running: list[asyncio.Task[Episode]] = []
+        width = self._config.explore.parallel_episodes
         try:
-            await self._journal.close()
+            for number in range(self._config.explore.episodes_per_tool):
+                # What an episode remembers is decided by numbers, not by who was faster, so that
+                # it can be replayed.
+                known = [await task for task in running[: max(0, number - width + 1)]]
+                stored = number in lease.stored
+                running.append(
+                    asyncio.create_task(
+                        self._explore_episode(spec, number, known, recorded, ports, stored)
+                    )
+                )
+            await asyncio.gather(*running)
+        except BudgetExhaustedError as error:
+            await asyncio.wait(running)
+            self._stopped[spec.name] = str(error)
         finally:
-            if self._model is not None:
-                await self._model.__aexit__()
-            if self._pool is not None:
-                await self._pool.aclose()
+            await _cancelled(running)
 
-    async def _open(self) -> None:
-        async with self._opening:
-            if self._model is not None:
-                return
-            tools = self._config.tools
-            self._pool = WorkerPool(tools.num_workers, tools.memory_mb, tools.today)
-            self._model = await OpenAIChat(
-                self._endpoint, self._config.llm, self._jitter_seed
-            ).__aenter__()
+    async def _explore_episode(
+        self,
+        spec: ToolSpec,
+        number: int,
+        known: list[Episode],
+        recorded: dict[str, Recorded],
+        ports: Ports,
+        stored: bool,
+    ) -> Episode:
+        flow = episode_flow(
+            spec,
+            self._prompts,
+            self._settings,
+            number=number,
+            num_trials=self._config.explore.trials_per_episode,
+            memory=remember(known),
+            memory_episodes=len(known),
+            config_fingerprint=self._fingerprint,
+        )
+        scope = episode_id(spec, self._fingerprint, number)
+        self._journal.add_recorded({scope: recorded.get(scope, {})}, spec.name)
+        episode = await drive(flow, scope, ports)
+        self._journal.forget([scope])
+        self._events.emit("episode", {"replayed": stored})
+        if not stored:
+            self._parts.add(episode)
+        return episode
+
+    async def _end_tasks(self) -> None:
+        await _cancelled(list(self._active.values()))
+        self._active.clear()
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[None]:
+        tools = self._config.tools
+        # Explorers that wait the same times would return to a busy endpoint all at once.
+        seed = zlib.crc32(self._name.encode()) ^ self._config.seed
+        async with AsyncExitStack() as stack:
+            if self._given_open_tool is None:
+                pool = await stack.enter_async_context(
+                    WorkerPool(tools.num_workers, tools.memory_mb, tools.today)
+                )
+                self._open_tool = lambda spec: Toolbox({spec.name: spec}, pool)
+            else:
+                self._open_tool = self._given_open_tool
+            meter = Meter(self._name, self._lease_call, seed)
+            stack.push_async_callback(meter.aclose)
+            self._chat = await stack.enter_async_context(
+                Chat(
+                    self._endpoints,
+                    self._config.llm,
+                    limiter=meter,
+                    cost=cost_of(self._config.llm),
+                    on_event=self._on_event,
+                    seed=seed,
+                )
+            )
+            yield
+
+    def _on_event(self, name: str, fields: dict[str, object]) -> None:
+        """Pass on that requests to an endpoint pause, or go on."""
+        self._events.emit(name, {})
+        if fields.get("recovered"):
+            line = f"goes on after {fields['paused_seconds']} s"
+        else:
+            line = (
+                f"failed {fields['failures']} times in a row ({fields['reason']}); its requests "
+                f"pause for {fields['pause_seconds']} s"
+            )
+        self._said.append(f"{self._name}: the endpoint {fields['endpoint']!r} {line}")
+
+
+async def _cancelled(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -21,10 +21,11 @@ from ste_ray.core.records import (
     TrainRow,
 )
 from ste_ray.errors import StageInputError
-from ste_ray.runtime import journal
+from ste_ray.runtime import segments
 from ste_ray.stages.asking import JOURNAL, Asker
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.explore import open_endpoint
+from ste_ray.stages.endpoints import open_endpoints
+from ste_ray.stages.limiting import limited
 from ste_ray.stages.preparing import prepare_tools
 from ste_ray.store.tables import write_records
 
@@ -40,15 +41,19 @@ _ROWS_PER_PART = 20_000
 def run(context: StageContext) -> dict[str, Any]:
     """Prepare the training data; see the module's docstring."""
     config, specs = context.config, context.specs
-    with open_endpoint(context, "prepare") as endpoint:
-        journal.seal(context.store, JOURNAL, context.epoch)
+    segments.seal(context.store, JOURNAL, context.epoch)
+    with (
+        open_endpoints(context, "prepare") as endpoints,
+        limited(context, "prepare", endpoints, JOURNAL, config.prepare.num_workers) as limiting,
+    ):
         asker = {
             "config": config,
-            "endpoint": endpoint,
+            "endpoints": endpoints,
             "store": context.store,
             "epoch": context.epoch,
             "work": prepare_tools,
             "name": "prepare",
+            "lease_call": limiting.lease_call,
         }
         names = sorted(specs)
         tools_per_batch = max(1, min(8, len(names) // (2 * config.prepare.num_workers)))
@@ -65,7 +70,8 @@ def run(context: StageContext) -> dict[str, Any]:
             compute=ray.data.ActorPoolStrategy(size=config.prepare.num_workers),
             num_cpus=0.5,
         )
-        return _write(context, prepared)
+        counts = _write(context, prepared)
+        return {**counts, "spent": limiting.spent()}
 
 
 def _write(context: StageContext, prepared: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def run_stages(names: tuple[str, ...], context: StageContext) -> list[StageManif
             store=context.store,
             progress=context.progress,
             show=context.show,
+            live=context.live,
         )
         manifests.append(run_stage(name, fresh, stage_body(name)))
     return manifests

@@ -44,6 +44,7 @@ class StageManifest(StageRequest):
     seed: int
     counts: dict[str, Any] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what a reader of the results must know
+    stopped_by: str = ""  # why it ended before its work was done; run again, it goes on
 
 
 class StageFailure(Record):
@@ -87,6 +88,8 @@ def begin_stage(
 ) -> Literal["complete", "resume", "new"]:
     """Say whether a stage is finished, was begun, or begins now (which is noted durably).
 
+    One that was stopped before its work was done, by its budget for example, counts as begun.
+
     Raises:
         RunConflictError: the stage was run or begun with another configuration or other inputs.
     """
@@ -99,7 +102,7 @@ def begin_stage(
     manifest = read_manifest(store, stage)
     if manifest is not None:
         _check_same(store, manifest, request)
-        return "complete"
+        return "resume" if manifest.stopped_by else "complete"
     path = f"{stage}/started.json"
     if store.create_bytes(path, encode_json(request.model_dump(mode="json"))):
         return "new"

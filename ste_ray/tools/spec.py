@@ -131,12 +131,12 @@ def _refuse_unknown(
 
 
 def _selected(include: Sequence[str], known: Iterable[str]) -> Iterable[str]:
-    names = list(known)
+    names = dict.fromkeys(known)
     for name in include:
         if name not in names:
             raise ToolSpecError(
                 f"tools.include names {name!r}, which no tool file defines"
-                f"{_did_you_mean(name, names)}; remove it or choose among: "
+                f"{_did_you_mean(name, list(names))}; remove it or choose among: "
                 f"{', '.join(sorted(names))}"
             )
     return include or names

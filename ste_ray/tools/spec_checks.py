@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator, SchemaError
 from pydantic import ValidationError
-from referencing import Registry
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.arguments import ArgumentCheck
+from ste_ray.tools.schema_checks import check_parameters
 
-EXECUTOR_FIELDS: Mapping[str, tuple[str, ...]] = {"python": ("kind", "target")}
+# The fields of each kind of executor; those of OPTIONAL_EXECUTOR_FIELDS may be left out.
+EXECUTOR_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "python": ("kind", "target"),
+    "toolbench": ("kind", "category", "tool_name", "api_name"),
+    "bmtools": ("kind", "function"),
+}
+OPTIONAL_EXECUTOR_FIELDS: Mapping[str, tuple[str, ...]] = {"toolbench": ("category",)}
+CALLABLE_KINDS = ("python",)
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
-_FORBIDDEN_IN_NAMES = re.compile(r"[<>\x00-\x1f\x7f]|^\s|\s$")
+_FORBIDDEN_IN_NAMES = re.compile(r"[<>\x00-\x08\x0a-\x1f\x7f]")
+_SPACE_TO_AVOID = re.compile(r"^\s|\s$|\t")
 
 
 def build_spec(file: str, path: str, defaults: Mapping[str, Any], fields: Any) -> ToolSpec:
@@ -34,9 +39,9 @@ def build_spec(file: str, path: str, defaults: Mapping[str, Any], fields: Any) -
     try:
         _check_json(fields, path)
         spec = ToolSpec.model_validate({**defaults, **fields})
-        _check_name(spec.name)
         _check_executor(spec.executor)
-        _check_parameters(spec.parameters)
+        _check_name(spec.name, spec.executor["kind"])
+        check_parameters(spec.parameters)
         _check_examples(spec)
     except ValidationError as error:
         raise ToolSpecError(f"{file!r}: {where}: {_explain(error)}") from None
@@ -58,10 +63,12 @@ def _check_json(value: Any, path: str) -> None:
         raise ValueError(f"{path}={value!r} is no JSON value; put it in quotes")
 
 
-def _check_name(name: str) -> None:
-    if _FORBIDDEN_IN_NAMES.search(name):
+def _check_name(name: str, kind: str) -> None:
+    # Names that others published are kept as they are: one ends in a space, another has a tab.
+    odd_space = kind == "python" and _SPACE_TO_AVOID.search(name)
+    if odd_space or _FORBIDDEN_IN_NAMES.search(name) or not name.strip():
         raise ValueError(
-            f"name={name!r} must have no '<', '>', line break or outer space; rename the tool"
+            f"name={name!r} must have no '<', '>', line break, tab or outer space; rename the tool"
         )
 
 
@@ -74,7 +81,20 @@ def _check_executor(executor: Mapping[str, Any]) -> None:
         if key not in EXECUTOR_FIELDS[kind]:
             allowed = ", ".join(EXECUTOR_FIELDS[kind])
             raise ValueError(f"unknown field 'executor.{key}'; allowed for {kind!r}: {allowed}")
-    target = executor.get("target")
+    if kind == "python":
+        _check_target(executor.get("target"))
+        return
+    for key in EXECUTOR_FIELDS[kind]:
+        value = executor.get(key)
+        if key not in executor and key in OPTIONAL_EXECUTOR_FIELDS.get(kind, ()):
+            continue
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(
+                f"executor.{key}={value!r} must be text, for {kind!r}; name the published {key}"
+            )
+
+
+def _check_target(target: Any) -> None:
     if not isinstance(target, str) or not _TARGET.fullmatch(target):
         raise ValueError(
             f"executor.target={target!r} is no target; write 'module:function', "
@@ -82,61 +102,9 @@ def _check_executor(executor: Mapping[str, Any]) -> None:
         )
 
 
-def _check_parameters(parameters: dict[str, Any]) -> None:
-    try:
-        Draft202012Validator.check_schema(parameters)
-    except SchemaError as error:
-        field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
-        raise ValueError(
-            f"parameters{field} is no valid JSON Schema: {' '.join(error.message.split())}; "
-            "see https://json-schema.org/understanding-json-schema"
-        ) from None
-    if parameters.get("type") != "object":
-        raise ValueError(
-            f"parameters.type={parameters.get('type')!r} must be 'object'; "
-            "list the arguments under parameters.properties"
-        )
-    properties = parameters.get("properties", {})
-    for name in parameters.get("required", ()):
-        if name not in properties:
-            raise ValueError(
-                f"parameters.required names {name!r}, which parameters.properties lacks; "
-                f"describe it there{_hint(name, properties)}"
-            )
-    _check_references(parameters)
-
-
-def _check_references(parameters: dict[str, Any]) -> None:
-    """Refuse references that need another document: a check must never go to the network."""
-    resource = DRAFT202012.create_resource(parameters)
-    registry: Registry[Any] = Registry().with_resource("urn:parameters", resource)
-    resolver = registry.resolver("urn:parameters")
-    for reference in _references(parameters):
-        if not reference.startswith("#"):
-            raise ValueError(
-                f"parameters: $ref {reference!r} points outside; copy the schema into $defs"
-            )
-        try:
-            resolver.lookup(reference)
-        except Unresolvable:
-            raise ValueError(
-                f"parameters: $ref {reference!r} points at nothing; define it in $defs"
-            ) from None
-
-
-def _references(schema: Any) -> Iterator[str]:
-    if isinstance(schema, dict):
-        reference = schema.get("$ref")
-        if isinstance(reference, str):
-            yield reference
-        for child in schema.values():
-            yield from _references(child)
-    elif isinstance(schema, list):
-        for child in schema:
-            yield from _references(child)
-
-
 def _check_examples(spec: ToolSpec) -> None:
+    if not spec.examples:
+        return
     check = ArgumentCheck(spec.parameters)
     for index, example in enumerate(spec.examples):
         if example.expect_error:

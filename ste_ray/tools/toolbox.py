@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 
 from ste_ray.core.effects import CallTool, ToolResult
@@ -11,8 +11,26 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.arguments import ArgumentCheck, parse_object
 from ste_ray.tools.pool import WorkerPool
+from ste_ray.tools.spec_checks import CALLABLE_KINDS
 
 _NAMES_SHOWN = 20
+
+
+def refuse_uncallable(specs: Iterable[ToolSpec]) -> None:
+    """Refuse tools that can be described but not be called.
+
+    Raises:
+        ToolSpecError: naming the first of them, its kind of executor, and the remedy.
+    """
+    uncallable = [spec for spec in specs if spec.executor.get("kind") not in CALLABLE_KINDS]
+    if uncallable:
+        first = uncallable[0]
+        more = f" (and {len(uncallable) - 1} more)" if len(uncallable) > 1 else ""
+        raise ToolSpecError(
+            f"tool {first.name!r}{more}: executor.kind={first.executor.get('kind')!r} cannot be "
+            f"called yet; kinds that can: {', '.join(map(repr, CALLABLE_KINDS))}; leave such tools "
+            "out (tools.include), or give them an executor of a kind that can be called"
+        )
 
 
 class Toolbox:
@@ -24,7 +42,7 @@ class Toolbox:
 
     def __init__(self, specs: Mapping[str, ToolSpec], pool: WorkerPool) -> None:
         self._specs = dict(specs)
-        self._checks = {name: ArgumentCheck(spec.parameters) for name, spec in specs.items()}
+        self._checks: dict[str, ArgumentCheck] = {}  # made when a tool is first called
         self._pool = pool
 
     async def __aenter__(self) -> Toolbox:
@@ -39,15 +57,20 @@ class Toolbox:
         await self.aclose()
 
     async def call(self, request: CallTool) -> ToolResult:
-        """Call a tool; whatever goes wrong is the result's status and text."""
+        """Call a tool; whatever goes wrong is the result's status and text.
+
+        Raises:
+            ToolSpecError: tools of this kind cannot be called.
+        """
         spec = self._specs.get(request.tool)
         if spec is None:
             return ToolResult(status="rejected", text=self._unknown_tool(request.tool))
+        refuse_uncallable([spec])
         arguments = parse_object(request.arguments_json)
         if isinstance(arguments, str):
             return ToolResult(status="rejected", text=arguments)
         if not spec.lenient:
-            refusal = self._checks[spec.name].refusal(request.arguments_json)
+            refusal = self._check(spec).refusal(request.arguments_json)
             if refusal is not None:
                 return ToolResult(status="rejected", text=refusal)
         return await self._pool.call(
@@ -58,10 +81,12 @@ class Toolbox:
         """Import the function of every tool in a worker process.
 
         Raises:
-            ToolSpecError: a function cannot be imported.
+            ToolSpecError: a tool is of a kind that cannot be called, or a function cannot be
+                imported.
         """
-        for name, spec in self._specs.items():
-            target = spec.executor["target"]
+        refuse_uncallable(self._specs.values())
+        users = {spec.executor["target"]: name for name, spec in reversed(self._specs.items())}
+        for target, name in users.items():
             result = await self._pool.load(target)
             if result.status != "ok":
                 raise ToolSpecError(
@@ -72,6 +97,11 @@ class Toolbox:
     async def aclose(self) -> None:
         """End all worker processes."""
         await self._pool.aclose()
+
+    def _check(self, spec: ToolSpec) -> ArgumentCheck:
+        if spec.name not in self._checks:
+            self._checks[spec.name] = ArgumentCheck(spec.parameters)
+        return self._checks[spec.name]
 
     def _unknown_tool(self, name: str) -> str:
         known = sorted(self._specs)

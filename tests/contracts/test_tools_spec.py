@@ -158,7 +158,13 @@ PROPERTY = {"city": {"type": "string"}}
         ({"examples": [{"args": {}}]}, "unknown field 'examples[0].args'; remove it"),
         ({"name": "a\nb"}, "name='a\\nb' must have no '<', '>', line break"),
         ({"name": "<tool>"}, "must have no '<', '>'"),
+        ({"name": "a "}, "name='a ' must have no '<', '>', line break, tab or outer space"),
         ({"executor": {"kind": "http"}}, "executor.kind='http' is unknown; known kinds: 'python'"),
+        (
+            {"executor": {"kind": "toolbench", "tool_name": "Tides"}},
+            "executor.api_name=None must be text, for 'toolbench'",
+        ),
+        ({"executor": {"kind": "bmtools", "function": ""}}, "executor.function='' must be text"),
         ({"executor": {}}, "executor.kind=None is unknown"),
         ({"executor": {"kind": "python"}}, "executor.target=None is no target"),
         (

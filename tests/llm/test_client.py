@@ -26,18 +26,17 @@ from ste_ray.config import LLMConfig
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
 from ste_ray.core.records import Message, fingerprint
 from ste_ray.errors import ConfigError, EndpointError, ProviderUnavailableError
-from ste_ray.llm import client
+from ste_ray.llm import attempts
 from ste_ray.llm.client import OpenAIChat
-from ste_ray.llm.endpoint import Endpoint
+from ste_ray.llm.endpoint import RoleEndpoint
 
 KEY = "sk-very-secret-0123456789"
-MODELS = {"explorer": "m-explorer", "judge": "m-judge", "paraphraser": "m-paraphraser"}
 GOOD = ModelReply(text="hello", model="served-model", prompt_tokens=11, completion_tokens=3)
 
 
 @pytest.fixture(autouse=True)
 def _quick_and_with_a_key(monkeypatch):
-    monkeypatch.setattr(client, "_BACKOFF_BASE_SECONDS", 0.01)
+    monkeypatch.setattr(attempts, "_BACKOFF_BASE_SECONDS", 0.01)
     monkeypatch.setenv("STE_TEST_KEY", KEY)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -50,13 +49,19 @@ def question(role="explorer", **sampling):
 
 
 def endpoint_at(base_url, **fields):
-    return Endpoint(base_url=base_url, api_key_env="STE_TEST_KEY", models=MODELS, **fields)
+    return RoleEndpoint(base_url=base_url, api_key_env="STE_TEST_KEY", model="m-1", **fields)
 
 
 async def ask(base_url, request=None, **config):
-    config = {"max_attempts": 3, "request_timeout_seconds": 5.0} | config
+    # Without patience, an endpoint that seems to be down ends the run at once.
+    defaults = {"max_attempts": 3, "request_timeout_seconds": 5.0, "breaker_patience_seconds": 0}
+    config = defaults | config
     async with OpenAIChat(endpoint_at(base_url), LLMConfig(**config)) as chat:
         return await chat.ask(request or question())
+
+
+def without_faults(answer):
+    return answer.model_copy(update={"faults": ()})
 
 
 def ask_script(*script, request=None, **config):
@@ -73,14 +78,14 @@ def ask_script(*script, request=None, **config):
 
 
 def test_the_request_and_the_reply():
-    request = question(role="judge", temperature=0.5, max_tokens=9, stop=("Thought:", "x"))
+    request = question(temperature=0.5, max_tokens=9, stop=("Thought:", "x"))
     answer, server = ask_script(reply(), request=request)
     assert answer == GOOD
     ((line, headers, body),) = server.requests
     assert line == "POST /v1/chat/completions"
     assert headers["Authorization"] == f"Bearer {KEY}"
     assert body == {
-        "model": "m-judge",
+        "model": "m-1",
         "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "é"}],
         "temperature": 0.5,
         "max_tokens": 9,
@@ -143,6 +148,8 @@ def test_a_key_that_no_header_can_carry_is_not_shown(monkeypatch, key):
         ),
         (refusal(400, "filtered", "content_filter"), "", "content_filter"),
         (refusal(400, "rejected", "content_policy_violation"), "", "content_filter"),
+        (refusal(429, "Request too large for m on tokens per min: 9"), "", "context_overflow"),
+        (text_of("<html>too large</html>", 413), "", "context_overflow"),
     ],
 )
 def test_answers_that_are_data(step, text, finish_reason):
@@ -158,36 +165,47 @@ def test_a_reply_without_usage_and_model_counts_nothing():
 
 
 @pytest.mark.parametrize(
-    "fault",
+    ("fault", "kind", "detail"),
     [
-        refusal(429, "slow down"),
-        refusal(500),
-        refusal(503),
-        text_of("<html>bad gateway</html>", 502),
-        refusal(408),
-        reset,
-        cut_body,
-        text_of('{"choices": [{"message": {"content": "hel'),
-        body_of({"choices": []}),
-        body_of({"choices": None}),
-        body_of({"error": {"message": "overloaded"}}),
-        body_of([]),
-        body_of({"choices": [{"message": None}]}),
-        reply(usage={"prompt_tokens": "many"}),
-        text_of('{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": 1e999}}'),
-        text_of("[" * 100_000),
+        (refusal(429, "slow down"), "rate_limited", "429 slow down"),
+        (refusal(500), "server_error", "500"),
+        (refusal(503), "server_error", "503"),
+        (text_of("<html>bad gateway</html>", 502), "server_error", "502 <html>bad gateway"),
+        (refusal(408), "server_error", "408"),
+        (reset, "connection", "ServerDisconnectedError"),
+        (cut_body, "connection", "ClientPayloadError"),
+        (text_of('{"choices": [{"message": {"content": "hel'), "bad_reply", "no chat completion"),
+        (body_of({"choices": []}), "bad_reply", "no chat completion"),
+        (body_of({"choices": None}), "bad_reply", "no chat completion"),
+        (body_of({"error": {"message": "overloaded"}}), "bad_reply", "overloaded"),
+        (body_of([]), "bad_reply", "no chat completion"),
+        (body_of({"choices": [{"message": None}]}), "bad_reply", "no chat completion"),
+        (reply(usage={"prompt_tokens": "many"}), "bad_reply", "no chat completion"),
+        (
+            text_of(
+                '{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": 1e999}}'
+            ),
+            "bad_reply",
+            "no chat completion",
+        ),
+        (text_of("[" * 100_000), "bad_reply", "no chat completion"),
     ],
 )
-def test_what_may_pass_is_tried_again(fault):
+def test_what_may_pass_is_tried_again_and_recorded(fault, kind, detail):
     answer, server = ask_script(fault, fault, reply())
-    assert answer == GOOD
+    assert without_faults(answer) == GOOD
     assert len(server.requests) == 3
+    assert [one.kind for one in answer.faults] == [kind] * 2
+    assert all(detail in one.detail and len(one.detail) <= 200 for one in answer.faults)
 
 
 def test_a_server_that_hangs_is_given_up_after_the_request_timeout():
     started = time.monotonic()
     answer, server = ask_script(hang, reply(), request_timeout_seconds=0.3)
-    assert answer == GOOD
+    assert without_faults(answer) == GOOD
+    assert [(one.kind, one.detail) for one in answer.faults] == [
+        ("timeout", "no reply within 0.3 s")
+    ]
     assert len(server.requests) == 2
     assert 0.3 <= time.monotonic() - started < 20  # the server would take 30
 
@@ -207,7 +225,7 @@ def test_a_server_that_hangs_is_given_up_after_the_request_timeout():
 def test_retry_after_is_waited_for(header, least_seconds):
     started = time.monotonic()
     answer, _ = ask_script(refusal(429, **{"Retry-After": header}), reply())
-    assert answer == GOOD
+    assert without_faults(answer) == GOOD
     assert time.monotonic() - started >= least_seconds
 
 
@@ -224,7 +242,7 @@ def test_retry_after_may_be_a_date(monkeypatch, zone):
     finally:
         monkeypatch.delenv("TZ")
         time.tzset()
-    assert (answer, len(server.requests)) == (GOOD, 2)
+    assert (without_faults(answer), len(server.requests)) == (GOOD, 2)
     assert elapsed >= 0.8  # a date has whole seconds
 
 
@@ -281,7 +299,7 @@ def test_the_proxy_of_the_environment_is_used_unless_told_otherwise(
         (401, "", "STE_TEST_KEY is set but refused"),
         (403, "", "STE_TEST_KEY is set but refused"),
         (400, "stop is not supported", "refuses the request (400): 'stop is not supported'"),
-        (404, "no model 'm-explorer'", "no model 'm-explorer'"),
+        (404, "no model 'm-1'", "no model 'm-1'"),
         (422, "bad body", "'bad body'"),
     ],
 )
@@ -328,6 +346,13 @@ def test_retries_end_with_the_total_timeout():
     error, server = ask_script(script, max_attempts=100, total_timeout_seconds=1.5)
     assert isinstance(error, ProviderUnavailableError)
     assert 2 <= len(server.requests) <= 4
+
+
+def test_a_wait_for_the_rate_costs_no_attempt():
+    refused = [refusal(429) for _ in range(4)]
+    answer, server = ask_script(*refused, reply(), max_attempts=1)
+    assert without_faults(answer) == GOOD
+    assert len(server.requests) == 5
 
 
 def test_a_wait_beyond_the_total_timeout_is_not_begun():
@@ -382,7 +407,7 @@ def test_waiting_for_a_slot_takes_nothing_from_the_total_timeout():
     replies, server = ask_many(
         4, ok, ok, ok, refusal(500), reply(), max_concurrency=1, total_timeout_seconds=1.2
     )
-    assert replies == [GOOD] * 4
+    assert [without_faults(one) for one in replies] == [GOOD] * 4
     assert len(server.requests) == 5
 
 

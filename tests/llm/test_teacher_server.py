@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import urllib.error
 import urllib.request
@@ -9,7 +10,9 @@ from typing import Any
 
 import openai
 import pytest
+from teacher_server import Client, with_teacher
 
+from ste_ray.cli import main
 from ste_ray.llm.teacher.server import TeacherSettings, running_teacher
 
 HELLO = [{"role": "user", "content": "Hello there"}]
@@ -86,16 +89,134 @@ def test_a_key_is_asked_for_when_one_is_set() -> None:
 
 
 def test_statistics_count_what_was_served() -> None:
-    with running_teacher() as url:
-        post(url, {"messages": HELLO})
-        post(url, {})
-        root = url.removesuffix("/v1")
-        with urllib.request.urlopen(f"{root}/stats", timeout=10) as response:
-            figures = json.load(response)
-    assert figures["requests"] == 1
-    assert figures["refused"] == 1
-    assert figures["by_role"] == {"other": 1}
-    assert figures["prompt_tokens"] == 3
+    async def test(client: Client) -> None:
+        await client.ask()
+        await client.post("/v1/chat/completions", {})
+        client.clock.now += 2.5
+        figures = await client.stats()
+        assert figures["seconds"] == 2.5
+        assert (figures["requests"], figures["bad"]) == (2, 1)
+        assert (figures["admitted"], figures["answered"]) == (1, 1)
+        assert figures["by_role"] == {"other": 1}
+        assert figures["prompt_tokens"] == 3
+        assert figures["limits"] == {"requests": None, "tokens": None}
+
+    with_teacher(TeacherSettings(), test)
+
+
+def test_what_is_asked_twice_shows() -> None:
+    async def test(client: Client) -> None:
+        for text, changes in (
+            ("a", {}),
+            ("b", {}),
+            ("a", {"max_tokens": 9}),
+            ("a", {"model": "m"}),
+        ):
+            await client.ask(text, **changes)
+        assert (await client.stats())["repeated"] == 0
+        await client.ask("a", temperature=0.3)  # the same request in all that counts
+        await client.ask("b")
+        figures = await client.stats()
+        assert (figures["answered"], figures["repeated"]) == (6, 2)
+
+    with_teacher(TeacherSettings(), test)
+
+
+def test_what_nobody_received_is_not_answered() -> None:
+    async def test(client: Client) -> None:
+        task = asyncio.create_task(client.ask())
+        while not (await client.stats())["in_flight"]:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        while (await client.stats())["in_flight"]:
+            await asyncio.sleep(0.01)
+        figures = await client.stats()
+        assert (figures["abandoned"], figures["answered"]) == (1, 0)
+        assert figures["limits"]["tokens"]["used"] == 0
+
+    with_teacher(TeacherSettings(latency_seconds=30, tpm=1_000_000), test)
+
+
+def test_counting_starts_anew() -> None:
+    async def test(client: Client) -> None:
+        client.clock.now += 10
+        await client.ask()
+        status, before = await client.post("/stats/reset")
+        assert (status, before["answered"], before["seconds"]) == (200, 1, 10)
+        assert before["limits"]["requests"]["allowed"] == 100
+        client.clock.now += 3
+        await client.ask()
+        figures = await client.stats()
+        assert (figures["answered"], figures["repeated"], figures["seconds"]) == (1, 0, 3)
+        limit = figures["limits"]["requests"]
+        assert (limit["allowed"], limit["used"]) == (pytest.approx(30), 1)
+
+    with_teacher(TeacherSettings(rpm=600), test)
+
+
+def test_requests_in_flight_are_counted_at_once() -> None:
+    async def test(client: Client) -> None:
+        await asyncio.gather(*(client.ask(str(number)) for number in range(5)))
+        figures = await client.stats()
+        assert (figures["in_flight"], figures["most_in_flight"]) == (0, 5)
+
+    with_teacher(TeacherSettings(latency_seconds=0.2), test)
+
+
+def test_a_fixed_reply_is_given_whatever_is_asked() -> None:
+    async def test(client: Client) -> None:
+        for text in ("Hello", "Tschüß \N{SNOWMAN}"):
+            _, _, body = await client.ask(text, max_tokens=1, stop=["n"])
+            assert body["choices"][0]["message"]["content"] == 'Fin "é".\n'
+            assert body["choices"][0]["finish_reason"] == "stop"
+            assert body["usage"]["total_tokens"] == -(-len(text) // 4) + 3
+        assert (await client.post("/v1/chat/completions", {"messages": []}))[0] == 400
+
+    with_teacher(TeacherSettings(fixed_reply='Fin "é".\n'), test)
+
+
+def test_the_statistics_and_limits_ask_for_the_key() -> None:
+    async def test(client: Client) -> None:
+        assert (await client.post("/limits", {"rpm": 1}))[0] == 401
+        assert (await client.post("/stats/reset"))[0] == 401
+        async with client.session.get("/stats") as response:
+            assert response.status == 401
+
+    with_teacher(TeacherSettings(api_key="secret"), test)
+
+
+def test_the_command_line_sets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[TeacherSettings] = []
+
+    async def serve(settings: TeacherSettings, *_: object) -> None:
+        served.append(settings)
+
+    monkeypatch.setattr("ste_ray.llm.teacher.server.serve", serve)
+    assert main(["teacher"]) == 0
+    line = (
+        "teacher --seed 4 --latency-seconds 0.3 --api-key k --rpm 3000 --tpm 90000 "
+        "--burst-seconds 2 --rate-headers --no-retry-after --fault-rate 0.2 --faults 500,cut "
+        "--hang-seconds 5 --fixed-reply hello --usage-tokens 900"
+    )
+    assert main(line.split()) == 0
+    assert served[0] == TeacherSettings()
+    assert served[1] == TeacherSettings(
+        seed=4,
+        latency_seconds=0.3,
+        api_key="k",
+        rpm=3000,
+        tpm=90000,
+        burst_seconds=2,
+        rate_headers=True,
+        retry_after=False,
+        fault_rate=0.2,
+        faults=("500", "cut"),
+        hang_seconds=5,
+        fixed_reply="hello",
+        usage_tokens=900,
+    )
+    assert main(["teacher", "--faults", "500,no"]) == 2
+    assert len(served) == 2
 
 
 def test_unknown_paths_are_refused_in_the_same_shape(url: str) -> None:

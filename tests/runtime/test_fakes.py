@@ -14,7 +14,7 @@ from ste_ray.config import LLMConfig
 from ste_ray.core.effects import AskModel, CallTool, ModelReply, Sampling, ToolResult
 from ste_ray.core.records import Message
 from ste_ray.llm.client import OpenAIChat
-from ste_ray.llm.endpoint import Endpoint
+from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.runtime.fakes import (
     FunctionTools,
     MemoryJournal,
@@ -88,8 +88,7 @@ def test_journals(kind):
 @asynccontextmanager
 async def real_model():
     async with serving(reply("one"), reply("two", "length")) as server:
-        roles = dict.fromkeys(("explorer", "judge", "paraphraser"), "m")
-        endpoint = Endpoint(base_url=server.base_url, api_key_env="STE_TEST_KEY", models=roles)
+        endpoint = RoleEndpoint(base_url=server.base_url, api_key_env="STE_TEST_KEY", model="m")
         async with OpenAIChat(endpoint, LLMConfig()) as model:
             yield model
 

@@ -27,6 +27,7 @@ _ADDITIONS = (
     (re.compile(r", as .+$"), 0.4),
 )
 _VERB_AFTER_AND = re.compile(r"\band (return|name|give|tell|say|show|list|report)s\b")
+_ALTERNATIVES = re.compile(r"(?P<items>[A-Za-z-]+(?:, [A-Za-z-]+)*,? or [A-Za-z-]+)\b")
 _ITEM = r"[\w-]+(?: [\w-]+){0,2}"
 _LIST = re.compile(rf"\bthe (?P<items>{_ITEM}(?:, {_ITEM})+,? and {_ITEM}?) of\b")
 
@@ -70,5 +71,4 @@ def choose_direction(text: str, backwards: bool) -> str:
 
 def enumerations(text: str) -> list[re.Match[str]]:
     """Return the places where a text offers alternatives: "days, weeks or months"."""
-    pattern = r"(?P<items>[A-Za-z-]+(?:, [A-Za-z-]+)*,? or [A-Za-z-]+)\b"
-    return list(re.finditer(pattern, text))
+    return list(_ALTERNATIVES.finditer(text)) if " or " in text else []

@@ -12,6 +12,7 @@ from ste_ray.llm.teacher.schema import Tool, read_tools
 
 Task = Literal["imagine", "answer", "reflect", "judge", "paraphrase", "other"]
 OBSERVATION = "Observation:"
+_DECODER = json.JSONDecoder()
 _ACTION_INPUT = re.compile(r"^Action Input:\s*", re.M)
 _MEMORY_LINE = re.compile(r"^- (?P<query>.+?)(?P<mark> \(solved\)| \(not solved\))?$", re.M)
 _MAX_TURNS = re.compile(r"at most (\d+) times")
@@ -94,7 +95,7 @@ def _read_reply(text: str, current: Round) -> None:
     match = _ACTION_INPUT.search(text)
     if match is not None:
         try:
-            arguments, _ = json.JSONDecoder().raw_decode(text, match.end())
+            arguments, _ = _DECODER.raw_decode(text, match.end())
         except ValueError:
             return
         if isinstance(arguments, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ _ERROR = re.compile(
     re.I,
 )
 _TYPE_NAME = re.compile(r"^[A-Z]\w*(?:Error|Exception|Warning)\b")
+_MAX_TEXTS = 1024
 _NO_ANSWER = {"", "null", "none", "[]", "{}", '""'}
 _WITHHELD = re.compile(r"\bresult is not shown\b", re.I)
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"|‘([^’]*)’|`([^`]*)`|“([^”]*)”")
@@ -67,6 +69,7 @@ class ErrorReading:
     quoted: tuple[str, ...]
 
 
+@functools.lru_cache(maxsize=_MAX_TEXTS)  # observations come back in each later request
 def is_error(observation: str) -> bool:
     """Whether an observation says that the call failed, as far as its text shows."""
     text = observation.strip()
@@ -81,6 +84,7 @@ def is_error(observation: str) -> bool:
     return isinstance(value, str) and bool(_ERROR.search(value))
 
 
+@functools.lru_cache(maxsize=_MAX_TEXTS)
 def read_error(text: str) -> ErrorReading:
     """Return what an error text tells."""
     quoted = tuple("".join(groups) for groups in _QUOTED.findall(text))

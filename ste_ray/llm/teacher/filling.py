@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from ste_ray.llm.teacher.kind import Found, Kind
 from ste_ray.llm.teacher.lexicon import kind_of
@@ -18,7 +21,8 @@ _MISSING = -20.0
 _MAX_CANDIDATES = 6
 
 
-def fill(tool: Tool, request: str) -> dict[str, Found]:
+@functools.lru_cache(maxsize=1024)  # a request is filled in anew in each turn that answers it
+def fill(tool: Tool, request: str) -> Mapping[str, Found]:
     """Return the value found for each parameter, by its name; those without one are left out."""
     wanted = [(item, kind_of(item, tool)) for item in tool.parameters]
     candidates = [
@@ -26,11 +30,13 @@ def fill(tool: Tool, request: str) -> dict[str, Found]:
         for (item, kind), role in zip(wanted, roles(wanted), strict=True)
     ]
     _, chosen = _assign(0, wanted, candidates, [])
-    return {
-        parameter.name: found
-        for (parameter, _), found in zip(wanted, chosen, strict=True)
-        if found is not None
-    }
+    return MappingProxyType(
+        {
+            parameter.name: found
+            for (parameter, _), found in zip(wanted, chosen, strict=True)
+            if found is not None
+        }
+    )
 
 
 def _candidates(

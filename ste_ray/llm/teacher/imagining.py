@@ -6,6 +6,7 @@ earlier rounds of the conversation taught about accepted values is used.
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 
@@ -31,6 +32,7 @@ from ste_ray.llm.teacher.words import capitalise, content_words, fix_articles
 
 _DRAFTS = 6
 _OPTIONAL_SHARE = 0.5
+_VALUE = re.compile(r"[\w./:-]*\d[\w./:-]*|\b[A-Z][\w/]+\b(?<!^)|\"[^\"]+\"")
 
 
 def imagine(tool: Tool, tried: list[tuple[str, bool]], lessons: Lessons, rng: random.Random) -> str:
@@ -54,9 +56,10 @@ def _repetition(draft: str, tried: list[tuple[str, bool]]) -> float:
     return total
 
 
-def _values(text: str) -> set[str]:
+@functools.lru_cache(maxsize=4096)  # what was tried is compared with each draft
+def _values(text: str) -> frozenset[str]:
     """Return what looks like a value in a text: digits, capitals within, quotes."""
-    return set(re.findall(r"[\w./:-]*\d[\w./:-]*|\b[A-Z][\w/]+\b(?<!^)|\"[^\"]+\"", text[1:]))
+    return frozenset(_VALUE.findall(text[1:]))
 
 
 def _draft(tool: Tool, lessons: Lessons, rng: random.Random) -> str:

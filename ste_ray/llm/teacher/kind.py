@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 from collections.abc import Callable, Iterable
@@ -11,6 +12,13 @@ from typing import Any, TypeVar
 from ste_ray.llm.teacher.schema import Parameter
 
 T = TypeVar("T")
+_MAX_TEXTS = 1024
+_CAPITAL = re.compile(r"[A-ZÀ-Ý]")
+_SMALL = re.compile(r"[a-zà-ÿ]")
+_DIGIT = re.compile(r"\d")
+_SMALL_RUN = re.compile(r"a+")
+_NINES = re.compile(r"9+")
+_WORD = re.compile(r"A+a+|A{5,}")
 
 
 @dataclass(frozen=True)
@@ -84,27 +92,39 @@ def find_pattern(pattern: str, convert: Callable[[str], Value | None], text: str
     return found
 
 
-def find_rows(text: str, rows: Iterable[tuple[str, ...]], *, exact: int = 4) -> list[Found]:
-    """Return the rows of which a form stands in ``text``, longest first.
+def row_finder(
+    rows: Iterable[tuple[str, ...]], *, exact: int = 4
+) -> Callable[[str], tuple[Found, ...]]:
+    """Return a function that finds the rows of which a form stands in a text, longest first.
 
     Forms shorter than ``exact`` characters must be written exactly; others in any case.
     """
-    found: list[Found] = []
-    folded = text.lower()
-    for row in rows:
-        for form in row:
-            if form.lower() not in folded:
+    listed = [(form, form.lower(), row) for row in rows for form in row]
+
+    @functools.lru_cache(maxsize=_MAX_TEXTS)  # a request is searched in each turn that answers it
+    def find(text: str) -> tuple[Found, ...]:
+        found: list[Found] = []
+        folded = text.lower()
+        for form, lower, row in listed:
+            if lower not in folded:
                 continue
-            flags = 0 if len(form) < exact else re.IGNORECASE
-            for match in re.finditer(rf"(?<![\w/-]){re.escape(form)}(?![\w/])", text, flags):
+            for match in _form_pattern(form, exact).finditer(text):
                 forms = (match.group(), *(item for item in row if item != form))
                 found.append(Found(match.start(), match.end(), Value(match.group(), forms)))
-    found.sort(key=lambda item: item.start - item.end)
-    kept: list[Found] = []
-    for item in found:
-        if not any(item.start < other.end and other.start < item.end for other in kept):
-            kept.append(item)
-    return kept
+        found.sort(key=lambda item: item.start - item.end)
+        kept: list[Found] = []
+        for item in found:
+            if not any(item.start < other.end and other.start < item.end for other in kept):
+                kept.append(item)
+        return tuple(kept)
+
+    return find
+
+
+@functools.cache
+def _form_pattern(form: str, exact: int) -> re.Pattern[str]:
+    flags = 0 if len(form) < exact else re.IGNORECASE
+    return re.compile(rf"(?<![\w/-]){re.escape(form)}(?![\w/])", flags)
 
 
 def shape(value: Any) -> str:
@@ -112,8 +132,12 @@ def shape(value: Any) -> str:
 
     Runs of the same kind count once, except in short codes, whose length matters.
     """
-    text = str(value)
-    marks = re.sub(r"\d", "9", re.sub(r"[a-zà-ÿ]", "a", re.sub(r"[A-ZÀ-Ý]", "A", text)))
+    return _shape(str(value))
+
+
+@functools.lru_cache(maxsize=4096)
+def _shape(text: str) -> str:
+    marks = _DIGIT.sub("9", _SMALL.sub("a", _CAPITAL.sub("A", text)))
     if len(text) <= 4 and text.isalpha():
         return marks
-    return re.sub(r"A+a+|A{5,}", "W", re.sub(r"9+", "9", re.sub(r"a+", "a", marks)))
+    return _WORD.sub("W", _NINES.sub("9", _SMALL_RUN.sub("a", marks)))

@@ -15,7 +15,7 @@ from ste_ray.llm.teacher.kind import (
     Scene,
     Value,
     find_pattern,
-    find_rows,
+    row_finder,
     shape,
     strings,
 )
@@ -112,9 +112,11 @@ def _asked(forms: tuple[str, ...], said: str, parameter: Parameter) -> tuple[str
 
 
 def _in_table(rows: tuple[tuple[str, ...], ...]) -> Callable[[str, Parameter], list[Found]]:
+    find_rows = row_finder(rows)
+
     def find(text: str, parameter: Parameter) -> list[Found]:
         found = []
-        for item in find_rows(text, rows):
+        for item in find_rows(text):
             forms = preferred(tuple(map(str, item.value.forms)), parameter)
             ordered = (*_asked(forms, item.value.said, parameter), *forms)
             value = Value(item.value.said, tuple(dict.fromkeys(ordered)))
@@ -156,10 +158,13 @@ def _airport_forms(city: str, code: str, icao: str) -> tuple[str, ...]:
     return tuple(filter(None, (_METROPOLITAN.get(city), code, icao, city)))
 
 
+_find_airport_names = row_finder({row[0]: (row[0],) for row in _AIRPORT_FORMS}.values())
+
+
 def _find_airport(text: str, parameter: Parameter) -> list[Found]:
     codes = r"(?<!\w)(?!IATA|ICAO)[A-Z]{3,4}(?!\w)"
     found = find_pattern(codes, lambda said: Value(said, (said, said.lower())), text)
-    for item in find_rows(text, tuple({row[0]: (row[0],) for row in _AIRPORT_FORMS}.values())):
+    for item in _find_airport_names(text):
         city, code, icao = next(row for row in _AIRPORT_FORMS if row[0] == item.value.forms[-1])
         value = Value(item.value.said, _airport_forms(city, code, icao))
         found.append(Found(item.start, item.end, value))
@@ -171,8 +176,11 @@ def _make_city(scene: Scene, parameter: Parameter) -> Value:
     return Value(city, (city, city.lower()))
 
 
+_find_city_names = row_finder((city,) for city in CITIES)
+
+
 def _find_city(text: str, parameter: Parameter) -> list[Found]:
-    return find_rows(text, tuple((city,) for city in CITIES))
+    return list(_find_city_names(text))
 
 
 def _make_locale(scene: Scene, parameter: Parameter) -> Value:

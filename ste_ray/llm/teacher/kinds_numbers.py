@@ -13,7 +13,7 @@ from ste_ray.llm.teacher.kind import (
     Scene,
     Value,
     find_pattern,
-    find_rows,
+    row_finder,
     strings,
 )
 from ste_ray.llm.teacher.schema import Parameter
@@ -185,8 +185,11 @@ def _make_unit(scene: Scene, parameter: Parameter) -> Value:
     return Value(row[0], row)
 
 
+_find_unit_names = row_finder(_UNITS)
+
+
 def _find_unit(text: str, parameter: Parameter) -> list[Found]:
-    found = [item for item in find_rows(text, _UNITS) if item.end - item.start > 1]
+    found = [item for item in _find_unit_names(text) if item.end - item.start > 1]
     if parameter.type != "integer":
         return found
     # Nothing tells which number stands for which unit: the small ones come first.

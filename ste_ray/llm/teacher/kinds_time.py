@@ -15,7 +15,7 @@ from ste_ray.llm.teacher.kind import (
     Scene,
     Value,
     find_pattern,
-    find_rows,
+    row_finder,
     strings,
 )
 from ste_ray.llm.teacher.schema import Parameter
@@ -147,8 +147,11 @@ def _make_zone(scene: Scene, parameter: Parameter) -> Value:
     return Value(zone, (zone, city))
 
 
+_find_zone_names = row_finder(TIME_ZONES)
+
+
 def _find_zone(text: str, parameter: Parameter) -> list[Found]:
-    found = find_rows(text, TIME_ZONES)
+    found = _find_zone_names(text)
     # A zone that the table lacks is still a zone, and must not be taken for another one.
     others = find_pattern(
         r"(?<![\w/])[A-Z]\w+(?:/[A-Z][\w+-]*)+(?![\w/])", lambda said: Value(said, (said,)), text
@@ -167,8 +170,11 @@ def _make_calendar(scene: Scene, parameter: Parameter) -> Value:
     return Value(row[0], row)
 
 
+_find_calendar_names = row_finder(CALENDARS)
+
+
 def _find_calendar(text: str, parameter: Parameter) -> list[Found]:
-    return find_rows(text, CALENDARS)
+    return list(_find_calendar_names(text))
 
 
 def _make_count(scene: Scene, parameter: Parameter) -> Value:

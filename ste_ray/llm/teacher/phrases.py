@@ -6,6 +6,7 @@ stands in a phrase of its own, built from what the parameter's description says 
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 from collections.abc import Sequence
@@ -66,7 +67,11 @@ def roles(parameters: Sequence[tuple[Parameter, Kind]]) -> list[Role]:
 
 def role_of(parameter: Parameter) -> Role:
     """Return "from" or "to" if the description says so; the word that comes first decides."""
-    text = parameter.description
+    return _role(parameter.description)
+
+
+@functools.lru_cache(maxsize=4096)
+def _role(text: str) -> Role:
     source, target = _FROM.search(text), _TO.search(text)
     if source and (not target or source.start() < target.start()):
         return "from"
@@ -78,14 +83,19 @@ def label_of(parameter: Parameter, kind: Kind, *, short: bool = False) -> str:
 
     ``short`` leaves out what the thing belongs to: "language" for "language of the words".
     """
-    text = _LABEL_END.split(parameter.description)[0].strip()
+    return _label(parameter.description, kind.nouns[0] if kind.nouns else "value", short)
+
+
+@functools.lru_cache(maxsize=4096)
+def _label(description: str, noun: str, short: bool) -> str:
+    text = _LABEL_END.split(description)[0].strip()
     for _ in range(2):
         text = _FILLER.sub("", text)
     if short:
         text = re.split(r" (?:of|for|in) (?:the|an?|this|its|which) ", text)[0]
     words = text.split()
     if not words or len(words) > 6:
-        return kind.nouns[0] if kind.nouns else "value"
+        return noun
     if not re.match(r"[A-Z]{2}", words[0]):
         words[0] = words[0][:1].lower() + words[0][1:]
     while len(words) > 1 and words[-1].lower() in (

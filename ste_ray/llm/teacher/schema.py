@@ -6,6 +6,7 @@ concluded from how they are spelled.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from dataclasses import dataclass, field
@@ -70,8 +71,13 @@ class Tool:
     parameters: tuple[Parameter, ...]
 
 
-def read_tools(text: str) -> list[Tool]:
+def read_tools(text: str) -> tuple[Tool, ...]:
     """Return the tools that are described in ``text``."""
+    return _read_tools(text) if "Tool: " in text else ()
+
+
+@functools.lru_cache(maxsize=512)  # each request of an episode begins with the same prompt
+def _read_tools(text: str) -> tuple[Tool, ...]:
     tools = []
     for match in _TOOL.finditer(text):
         try:
@@ -79,7 +85,7 @@ def read_tools(text: str) -> list[Tool]:
         except ValueError:
             continue
         tools.append(Tool(match["name"].strip(), match["text"].strip(), _parameters(schema)))
-    return tools
+    return tuple(tools)
 
 
 def _parameters(schema: dict[str, Any]) -> tuple[Parameter, ...]:

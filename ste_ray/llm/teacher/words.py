@@ -16,14 +16,18 @@ some more other another between value argument parameter optional default e.g eg
 tell give show find know need want let have has get use using
 """
 _STOP_WORDS = frozenset(_STOP_TEXT.split())
+_LONGER = re.compile(r"[a-z]{2,}")
+_AN_WANTED = re.compile(r"\b([Aa]) (?=[aeioAEIO])(?!one\b|eu)")
+_A_WANTED = re.compile(r"\b([Aa])n (?=[bcdfgjkpqtvwyzBCDGJKPQTUVWYZ])")
 
 
-def content_words(text: str) -> list[str]:
+@functools.lru_cache(maxsize=4096)
+def content_words(text: str) -> tuple[str, ...]:
     """Return the words of ``text`` that carry meaning, in lower case."""
-    words = re.findall(r"[a-z]{2,}", text.lower())
-    return [word for word in words if word not in _STOP_WORDS]
+    return tuple(word for word in _LONGER.findall(text.lower()) if word not in _STOP_WORDS)
 
 
+@functools.lru_cache(maxsize=4096)
 def stem(word: str) -> str:
     """Return a crude stem, so that converts, converted and conversion come near each other."""
     word = re.sub(r"(?:ies)$", "y", word.lower())
@@ -32,8 +36,7 @@ def stem(word: str) -> str:
 
 def fix_articles(text: str) -> str:
     """Return ``text`` with "a" or "an" as the next word wants it."""
-    text = re.sub(r"\b([Aa]) (?=[aeioAEIO])(?!one\b|eu)", r"\1n ", text)
-    return re.sub(r"\b([Aa])n (?=[bcdfgjkpqtvwyzBCDGJKPQTUVWYZ])", r"\1 ", text)
+    return _A_WANTED.sub(r"\1 ", _AN_WANTED.sub(r"\1n ", text))
 
 
 def capitalise(text: str) -> str:
@@ -47,7 +50,12 @@ def likeness(wanted: Any, offered: Any) -> float:
     Equal texts, prefixes, common stems and abbreviations count, in falling order. Digits are never
     alike unless they are equal, and of paths such as Asia/Tokyo or km/h every part must be alike.
     """
-    left, right = _plain(str(wanted)), _plain(str(offered))
+    return _likeness(str(wanted), str(offered))
+
+
+@functools.lru_cache(maxsize=8192)
+def _likeness(wanted: str, offered: str) -> float:
+    left, right = _plain(wanted), _plain(offered)
     if not left or not right:
         return 0.0
     if left == right:

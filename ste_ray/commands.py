@@ -1,0 +1,118 @@
+"""The commands that are no stages: ``ste-ray tools …`` and ``ste-ray export …``.
+
+Each ``add_…`` declares a group of commands; what runs imports the rest only then, so that the
+command line starts quickly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+from ste_ray.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def add_tools_commands(commands: argparse._SubParsersAction[Any]) -> None:
+    """Declare ``tools import SOURCE_KIND SOURCE --out FILE``."""
+    tools = commands.add_parser("tools", help="tool files: import descriptions from elsewhere")
+    actions = tools.add_subparsers(dest="tools_command", required=True, metavar="COMMAND")
+    importing = actions.add_parser("import", help="turn published descriptions into a tool file")
+    kinds = importing.add_subparsers(dest="source_kind", required=True, metavar="KIND")
+    study = kinds.add_parser("study", help="API_descriptions.json of the published study")
+    _add_import_options(study, "API_descriptions.json, or the folder it is in")
+    study.set_defaults(function=_import_study)
+
+
+def add_export_commands(commands: argparse._SubParsersAction[Any]) -> None:
+    """Declare ``export data-dict --run URI --out FILE``."""
+    export = commands.add_parser("export", help="write a run in a form that other programs read")
+    forms = export.add_subparsers(dest="export_command", required=True, metavar="FORM")
+    data_dict = forms.add_parser("data-dict", help="the published study's data_dict.json")
+    data_dict.add_argument(
+        "--run", required=True, metavar="URI", help="a folder or s3://bucket/prefix"
+    )
+    data_dict.add_argument("--out", required=True, metavar="FILE.json", help="file to write")
+    data_dict.add_argument("--json", action="store_true", help="print the result as JSON")
+    data_dict.set_defaults(function=_export_data_dict)
+
+
+def _add_import_options(command: argparse.ArgumentParser, source: str) -> None:
+    command.add_argument("source", metavar="SOURCE", help=source)
+    command.add_argument(
+        "--out", required=True, metavar="FILE.yaml", help="tool file to write, or FILE.json"
+    )
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _import_study(options: argparse.Namespace) -> None:
+    from ste_ray.tools.study_import import import_descriptions
+
+    _write_imported(import_descriptions(options.source), options)
+
+
+def _write_imported(specs: list[Any], options: argparse.Namespace) -> None:
+    """Write the imported specifications and say how many there are of each kind."""
+    from ste_ray.tools.spec_writing import write_tool_specs
+
+    write_tool_specs(specs, options.out)
+    kinds = dict(sorted(Counter(spec.executor["kind"] for spec in specs).items()))
+    _print_result(
+        {"file": options.out, "tools": len(specs), "kinds": kinds},
+        f"{options.out}: {len(specs)} tools\n"
+        + "".join(f"  {kind}: {count}\n" for kind, count in kinds.items()),
+        options.json,
+    )
+
+
+def _export_data_dict(options: argparse.Namespace) -> None:
+    from ste_ray.core.records import Episode
+    from ste_ray.exports.data_dict import write_data_dict
+    from ste_ray.stages.base import read_specs
+    from ste_ray.store.artifacts import open_store
+    from ste_ray.store.tables import iter_records
+
+    store = open_store(options.run)
+    episodes = iter_records(store, "explore/episodes", Episode)
+    first = next(episodes, None)  # a run without episodes is told so before a file is begun
+    specs = read_specs(store)
+    rest = itertools.chain([first] if first else [], episodes)
+    counts = _write_whole(options.out, lambda stream: write_data_dict(rest, specs, stream))
+    lines = (f"  {name.replace('_', ' ')}: {value}\n" for name, value in asdict(counts).items())
+    _print_result(
+        {"file": options.out, **asdict(counts)},
+        f"{options.out}\n{''.join(lines)}",
+        options.json,
+    )
+
+
+def _write_whole(path: str, write: Callable[[TextIO], T]) -> T:
+    """Let ``write`` fill the file at ``path``, which appears whole or not at all."""
+    file = Path(path)
+    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("x", encoding="utf-8") as stream:
+            result = write(stream)
+        temporary.replace(file)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {path!r}: {error}; give --out a file in an existing folder"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return result
+
+
+def _print_result(result: dict[str, Any], text: str, as_json: bool) -> None:
+    if as_json:
+        text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    sys.stdout.write(text)

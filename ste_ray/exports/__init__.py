@@ -1,0 +1,1 @@
+"""Exports of a run in the forms that other programs read."""

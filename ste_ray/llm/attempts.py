@@ -1,0 +1,256 @@
+"""Asks a model until it answers: permits, repetitions, deadlines, and what is recorded of them.
+
+Repeats what may pass (429, 5xx, lost connections, broken replies) with full jitter and
+``Retry-After``; stops at once on what cannot (refused key, unknown model, bad request). A context
+overflow and a content filter are answers, not errors: they end an episode as data. How a request
+travels is left to a ``Transport``: ``llm.client`` on aiohttp, ``llm.sdk`` on the openai SDK.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from ste_ray.config import LLMConfig
+from ste_ray.core.breaker import Breaker
+from ste_ray.core.effects import AskModel, ModelReply
+from ste_ray.core.records import Fault
+from ste_ray.errors import EndpointError
+from ste_ray.llm.claims import NOT_SENT, Claims, Cost
+from ste_ray.llm.endpoint import RoleEndpoint, refused_key
+from ste_ray.llm.health import EndpointHealth, OnEvent, unavailable
+from ste_ray.llm.replies import Failure, Served, Stop, read_answer
+from ste_ray.llm.transport import Transport, build_body
+from ste_ray.ports import Claim, Limiter
+
+_BACKOFF_BASE_SECONDS = 0.5
+_BACKOFF_MAX_SECONDS = 30.0
+# A request refused so often for its rate, while others are served, is one that can never pass.
+_MAX_REFUSALS = 20
+_MAX_DETAIL_CHARS = 200
+
+
+@dataclass(slots=True)
+class _Call:
+    """One question with all its attempts."""
+
+    payload: Any
+    claim: Claim
+    faults: list[Fault] = field(default_factory=list)
+    sent_at: float = 0.0
+    successes_before: int = -1  # of all requests, when this one was first sent
+    num_attempts: int = 0  # those that count
+    spent_seconds: float = 0.0
+    num_refusals: int = 0  # for the rate, in a row
+    refused_since: float = 0.0
+    successes_at_refusal: int = 0
+
+
+def open_health(
+    endpoint: RoleEndpoint, config: LLMConfig, on_event: OnEvent | None = None
+) -> EndpointHealth:
+    """Return the health of an endpoint, with a breaker as configured."""
+    breaker = Breaker(config.breaker_failures, config.breaker_patience_seconds)
+    return EndpointHealth(endpoint.base_url, breaker, on_event)
+
+
+class EndpointChat:
+    """Fulfils ``ports.ChatModel`` for one endpoint and model; an async context manager.
+
+    Args:
+        endpoint: where to ask, and for which model.
+        config: timeouts, attempts and concurrency.
+        transport: carries the requests.
+        limiter: rate limits and budget; None: none.
+        cost: what tokens cost; None: nothing.
+        on_event: is told when the endpoint seems to be down, and when it is back.
+        seed: of the jitter between attempts.
+        health: shared by all chats with the same ``endpoint.key``; None: one of its own.
+        slots: bound on requests in flight, shared by all chats of a process; None: its own.
+    """
+
+    def __init__(
+        self,
+        endpoint: RoleEndpoint,
+        config: LLMConfig,
+        transport: Transport,
+        *,
+        limiter: Limiter | None = None,
+        cost: Cost | None = None,
+        on_event: OnEvent | None = None,
+        seed: int = 0,
+        health: EndpointHealth | None = None,
+        slots: asyncio.Semaphore | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._config = config
+        self._transport = transport
+        self._limiter = limiter
+        self._claims = Claims(endpoint, cost)
+        self._random = random.Random(seed)
+        self._health = health or open_health(endpoint, config, on_event)
+        self._slots = slots or asyncio.Semaphore(config.max_concurrency)
+
+    async def __aenter__(self) -> Self:
+        await self._transport.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._transport.close()
+
+    async def ask(self, request: AskModel, account: str = "") -> ModelReply:
+        """Answer ``request``; see ``ports.ChatModel``.
+
+        Args:
+            request: the question; its role is not looked at.
+            account: whom the budget is charged for.
+
+        Raises:
+            EndpointError: the endpoint refuses the key or the request for good.
+            ProviderUnavailableError: it does not come back.
+            BudgetExhaustedError: the budget allows no further request.
+        """
+        body = build_body(request, self._endpoint)
+        claim = self._claims.claim(body, account)
+        call = _Call(self._transport.encode(body), claim)
+        while True:
+            async with self._slots:
+                result = await self._attempt(call)
+            if isinstance(result, ModelReply):
+                return result
+            # Waiting holds no slot: others go on meanwhile.
+            await asyncio.sleep(result)
+
+    async def _attempt(self, call: _Call) -> ModelReply | float:
+        """Return the reply, or the seconds to wait before the next attempt."""
+        health = self._health
+        probe = await health.enter() if health.is_open else False
+        probe_failed = False
+        try:
+            answer = await self._send(call, probe)
+            if isinstance(answer, Served):
+                health.succeed()
+                self._claims.learn(call.claim, answer.reply)
+                return _with_faults(answer.reply, call)
+            if answer is None:
+                return 0.0
+            if isinstance(answer, Stop):
+                raise self._stop(answer)
+            probe_failed = True
+            return self._after(call, answer)
+        finally:
+            if probe:
+                health.end_probe(probe_failed)
+
+    async def _send(self, call: _Call, probe: bool) -> Served | Failure | Stop | None:
+        """Send once; return None when the breaker opened before that."""
+        limiter, claims = self._limiter, self._claims
+        if limiter is None:
+            self._note_departure(call)
+            raw = await self._transport.post(call.payload)
+            return raw if isinstance(raw, Failure) else read_answer(*raw, now=time.time())
+        permit = await limiter.acquire(call.claim)
+        # Cancelled while it is under way, it may have used all it was allowed to.
+        outcome = None
+        try:
+            if self._health.is_open and not probe:
+                outcome = NOT_SENT
+                return None
+            self._note_departure(call)
+            raw = await self._transport.post(call.payload)
+            if isinstance(raw, Failure):
+                outcome = claims.outcome(call.claim, raw)
+                return raw
+            answer = read_answer(*raw, now=time.time())
+            outcome = claims.outcome(call.claim, answer, claims.limit_headers(raw.headers))
+            return answer
+        finally:
+            limiter.settle(permit, outcome or claims.worst(call.claim))
+
+    def _note_departure(self, call: _Call) -> None:
+        call.sent_at = time.monotonic()
+        if call.successes_before < 0:
+            call.successes_before = self._health.num_successes
+
+    def _after(self, call: _Call, failure: Failure) -> ModelReply | float:
+        """Take note of a failure; return as ``_attempt`` does."""
+        detail = self._redacted(failure.detail)[:_MAX_DETAIL_CHARS]
+        call.faults.append(Fault(kind=failure.kind, detail=detail))
+        if failure.kind == "rate_limited":
+            return self._after_refusal(call, failure)
+        call.num_refusals = 0
+        health, config = self._health, self._config
+        if health.is_open:
+            # The endpoint is down, which is no fault of this request and costs it no attempt.
+            health.fail(failure.alike, detail)
+            return 0.0
+        call.num_attempts += 1
+        wait = self._backoff_seconds(call.num_attempts, failure)
+        call.spent_seconds += time.monotonic() - call.sent_at + wait
+        used_up = (
+            call.num_attempts >= config.max_attempts
+            or call.spent_seconds > config.total_timeout_seconds
+        )
+        others_served = health.num_successes > call.successes_before
+        health.fail(failure.alike, detail, exhausted=used_up and not others_served)
+        if used_up and others_served:
+            return _given_up(call)
+        return 0.0 if health.is_open else wait
+
+    def _after_refusal(self, call: _Call, failure: Failure) -> ModelReply | float:
+        """Wait out a refusal for the rate, which costs no attempt, but not for ever.
+
+        A longer wait than the total timeout is that of a quota, not of a rate: none is begun.
+        """
+        now, patience = time.monotonic(), self._config.total_timeout_seconds
+        num_successes = self._health.num_successes
+        if call.num_refusals == 0:
+            call.refused_since, call.successes_at_refusal = now, num_successes
+        call.num_refusals += 1
+        wait = self._backoff_seconds(call.num_refusals, failure)
+        if now + wait - call.refused_since <= patience:
+            return wait
+        if num_successes == call.successes_at_refusal or wait > patience:
+            raise unavailable(self._endpoint.base_url, len(call.faults), call.faults[-1].detail)
+        if call.num_refusals >= _MAX_REFUSALS:
+            return _given_up(call)
+        call.refused_since, call.successes_at_refusal = now, num_successes
+        return wait
+
+    def _backoff_seconds(self, num_failures: int, failure: Failure) -> float:
+        if failure.retry_after_seconds is not None:
+            return failure.retry_after_seconds + self._random.uniform(0, _BACKOFF_BASE_SECONDS)
+        doubled = _BACKOFF_BASE_SECONDS * 2.0 ** min(num_failures - 1, 16)
+        return self._random.uniform(0, min(_BACKOFF_MAX_SECONDS, doubled))
+
+    def _stop(self, stop: Stop) -> EndpointError:
+        base_url, message = self._endpoint.base_url, self._redacted(stop.message)[:300]
+        if stop.kind == "key":
+            return EndpointError(refused_key(self._endpoint, stop.status))
+        if stop.kind == "quota":
+            return EndpointError(
+                f"the quota at the endpoint {base_url!r} is used up ({stop.status}): "
+                f"{message!r}; raise it there, or use another key or endpoint"
+            )
+        return EndpointError(
+            f"the endpoint {base_url!r} refuses the request ({stop.status}): "
+            f"{message!r}; check llm.model and the endpoint"
+        )
+
+    def _redacted(self, text: str) -> str:
+        """Return ``text`` without the key, which some proxies echo in their errors."""
+        for secret in self._transport.secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+def _with_faults(reply: ModelReply, call: _Call) -> ModelReply:
+    return reply.model_copy(update={"faults": tuple(call.faults)}) if call.faults else reply
+
+
+def _given_up(call: _Call) -> ModelReply:
+    """The answer of a request that alone keeps failing: data, which ends its episode."""
+    return ModelReply(text="", finish_reason="failed", faults=tuple(call.faults))

@@ -1,0 +1,139 @@
+"""Asks the endpoints of a stage for their models before any work starts.
+
+The openai SDK serves here, where rate does not matter; the hot path is ``ste_ray.llm.client``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+import openai
+
+from ste_ray.config import LLMConfig
+from ste_ray.core.effects import Role
+from ste_ray.errors import ConfigError, EndpointError, ProviderUnavailableError
+from ste_ray.llm.endpoint import (
+    Endpoints,
+    RoleEndpoint,
+    read_key,
+    refused_key,
+    role_endpoint,
+)
+from ste_ray.llm.sdk import open_sync_client
+
+_LISTING_SECONDS = 20.0
+
+
+def check_endpoints(
+    config: LLMConfig,
+    roles: Sequence[Role],
+    env: Mapping[str, str],
+    teacher_url: str = "",
+    use_proxy: bool = True,
+) -> Endpoints:
+    """Ask the endpoint of each role for its models, each endpoint once, and return who plays what.
+
+    Args:
+        config: the addresses and models that are named, and the variables that hold the keys.
+        roles: those the stage asks.
+        env: holds the keys, and ``STE_LLM_BASE_URL`` and ``STE_LLM_MODEL`` where config is silent.
+        teacher_url: where the scripted teacher serves roles without an address; it plays them
+            whatever model is named, asked without key and proxy.
+        use_proxy: whether a proxy set in the environment is used, here and for the run.
+
+    Raises:
+        EndpointError: one cannot be reached, refuses the key, or lacks a model that was named.
+        ProviderUnavailableError: one is there, but overloaded or failing.
+        ConfigError: no model was named and the endpoint offers several, or there is no endpoint.
+    """
+    listings: dict[tuple[str, str], list[str]] = {}
+    checked: dict[Role, RoleEndpoint] = {}
+    for role in roles:
+        endpoint = role_endpoint(config, role, env)
+        if endpoint.base_url:
+            endpoint = endpoint.model_copy(update={"use_proxy": use_proxy})
+        elif teacher_url:
+            endpoint = RoleEndpoint(base_url=teacher_url, use_proxy=False)
+        else:
+            raise ConfigError(
+                f"no endpoint is configured for the role {role!r}; set llm.base_url, "
+                f"STE_LLM_BASE_URL or llm.{role}.base_url"
+            )
+        where = (endpoint.base_url, endpoint.api_key_env)
+        if where not in listings:
+            listings[where] = _offered_models(endpoint, env)
+        checked[role] = _with_model(endpoint, role, listings[where])
+    return Endpoints(roles=_with_shared_limits(checked))
+
+
+def _with_model(endpoint: RoleEndpoint, role: Role, offered: list[str]) -> RoleEndpoint:
+    base_url = endpoint.base_url
+    shown = ", ".join(repr(name) for name in offered[:8]) or "none that it lists"
+    chosen = endpoint.model or (offered[0] if len(offered) == 1 else "")
+    if not chosen:
+        raise ConfigError(
+            f"no model is named for the endpoint {base_url!r}; set llm.model or STE_LLM_MODEL "
+            f"(it offers {shown})"
+        )
+    if offered and chosen not in offered:
+        raise EndpointError(
+            f"the endpoint {base_url!r} offers no model {chosen!r}; it offers {shown}; set "
+            f"llm.model, or llm.{role}.model for this role alone"
+        )
+    return endpoint.model_copy(update={"model": chosen})
+
+
+def _with_shared_limits(checked: dict[Role, RoleEndpoint]) -> dict[Role, RoleEndpoint]:
+    """Give roles that share a key the smaller of their limits: the provider counts them as one."""
+
+    def smallest(values: Iterable[float | None]) -> float | None:
+        return min((value for value in values if value is not None), default=None)
+
+    shared: dict[Role, RoleEndpoint] = {}
+    for role, endpoint in checked.items():
+        alike = [other for other in checked.values() if other.key == endpoint.key]
+        limits = {
+            "requests_per_minute": smallest(other.requests_per_minute for other in alike),
+            "tokens_per_minute": smallest(other.tokens_per_minute for other in alike),
+        }
+        shared[role] = endpoint.model_copy(update=limits)
+    return shared
+
+
+def _offered_models(endpoint: RoleEndpoint, env: Mapping[str, str]) -> list[str]:
+    base_url = endpoint.base_url
+    key = read_key(endpoint.api_key_env, env)
+    try:
+        with open_sync_client(endpoint, key, _LISTING_SECONDS) as client:
+            listing = client.models.with_raw_response.list().http_response.text
+    except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+        raise EndpointError(refused_key(endpoint, error.status_code)) from None
+    except openai.APIConnectionError as error:
+        reason = error.__cause__ or error
+        raise EndpointError(
+            f"cannot reach the endpoint {base_url!r} ({reason}); check llm.base_url, "
+            "STE_LLM_BASE_URL and that the server runs"
+        ) from None
+    except openai.APIStatusError as error:
+        return _without_listing(base_url, error.status_code)
+    if endpoint.provider == "azure":
+        return []  # it lists the models of the region, but is asked for deployments
+    try:
+        # Ollama says null where it has no models.
+        return sorted(str(model["id"]) for model in json.loads(listing)["data"] or [])
+    except (ValueError, KeyError, TypeError):
+        raise EndpointError(
+            f"the endpoint {base_url!r} answers, but not as an OpenAI-compatible one; check "
+            "llm.base_url or STE_LLM_BASE_URL, which usually ends in /v1"
+        ) from None
+
+
+def _without_listing(base_url: str, status: int) -> list[str]:
+    """Return no models where the listing, which is optional, is absent; raise otherwise."""
+    if status in (404, 405, 501):
+        return []
+    message = f"the endpoint {base_url!r} answered {status} when asked for its models"
+    if status in (408, 429) or status >= 500:
+        raise ProviderUnavailableError(f"{message}; run the same command again later")
+    raise EndpointError(f"{message}; check llm.base_url or STE_LLM_BASE_URL")

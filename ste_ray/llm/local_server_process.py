@@ -1,0 +1,30 @@
+"""The process of a local model server: ``transformers serve``, ending with its parent.
+
+Run as ``python -m ste_ray.llm.local_server_process PARENT_PID serve …`` by ``running_local_model``.
+The command line of transformers is entered behind its look for updates, which needs a network.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Serve until killed."""
+    parent_pid = int(sys.argv.pop(1))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+    from transformers.cli.transformers import app
+
+    app()
+
+
+if __name__ == "__main__":
+    main()

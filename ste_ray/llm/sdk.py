@@ -1,0 +1,149 @@
+"""Chat through the openai SDK, where a provider needs it: OpenAI itself, Azure and Bedrock.
+
+It costs several times the CPU of ``ste_ray.llm.client``, and knows how each provider is addressed
+and what proves who asks. The SDK's environment variables apply (``OPENAI_ORG_ID``,
+``OPENAI_API_VERSION``, ``AZURE_OPENAI_AD_TOKEN``, ``AWS_REGION``, …). Its own repetitions are off;
+ours are ``ste_ray.llm.attempts``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from typing import Any
+
+import httpx2
+import openai
+
+from ste_ray.config import LLMConfig
+from ste_ray.errors import ConfigError, EndpointError
+from ste_ray.llm.attempts import EndpointChat
+from ste_ray.llm.endpoint import RoleEndpoint, read_proxy
+from ste_ray.llm.replies import Failure
+from ste_ray.llm.transport import Answer
+
+_AZURE_TOKEN = "AZURE_OPENAI_AD_TOKEN"
+
+
+def open_sync_client(endpoint: RoleEndpoint, key: str, timeout_seconds: float) -> openai.OpenAI:
+    """Return the SDK's client for ``endpoint``, without asyncio.
+
+    Raises:
+        ConfigError: the SDK lacks a setting, such as credentials.
+    """
+    classes: dict[str, Any] = {"azure": openai.AzureOpenAI, "bedrock": openai.BedrockOpenAI}
+    # Proxy and trusted certificates are those of the hot path, not what httpx makes of both.
+    http_client = openai.DefaultHttpxClient(**_http_arguments(endpoint))
+    client: openai.OpenAI = _make(
+        classes.get(endpoint.provider, openai.OpenAI), endpoint, key, timeout_seconds, http_client
+    )
+    return client
+
+
+def _open_client(endpoint: RoleEndpoint, key: str, timeout_seconds: float) -> openai.AsyncOpenAI:
+    classes: dict[str, Any] = {
+        "azure": openai.AsyncAzureOpenAI,
+        "bedrock": openai.AsyncBedrockOpenAI,
+    }
+    http_client = openai.DefaultAsyncHttpxClient(**_http_arguments(endpoint))
+    chosen = classes.get(endpoint.provider, openai.AsyncOpenAI)
+    client: openai.AsyncOpenAI = _make(chosen, endpoint, key, timeout_seconds, http_client)
+    return client
+
+
+def _http_arguments(endpoint: RoleEndpoint) -> dict[str, Any]:
+    proxy = read_proxy(endpoint.base_url) if endpoint.use_proxy else None
+    return {"proxy": proxy, "trust_env": False, "verify": ssl.create_default_context()}
+
+
+def _make(
+    chosen: Any, endpoint: RoleEndpoint, key: str, timeout_seconds: float, http_client: Any
+) -> Any:
+    arguments: dict[str, Any] = {
+        "timeout": timeout_seconds,
+        "max_retries": 0,
+        "http_client": http_client,
+    }
+    if endpoint.provider == "azure":
+        arguments |= {"azure_endpoint": endpoint.base_url, "api_key": key or None}
+    elif endpoint.provider == "bedrock":
+        arguments |= {"base_url": endpoint.base_url, "api_key": key or None}
+    else:
+        arguments |= {"base_url": endpoint.base_url, "api_key": key or "none"}
+    try:
+        return chosen(**arguments)
+    except (openai.OpenAIError, ValueError) as error:
+        detail = " ".join(str(error).split())
+        raise ConfigError(
+            f"the openai SDK cannot be set up for the provider {endpoint.provider!r}: {detail}"
+        ) from None
+
+
+class SdkTransport:
+    """Fulfils ``transport.Transport``."""
+
+    def __init__(self, endpoint: RoleEndpoint, timeout_seconds: float) -> None:
+        self._endpoint = endpoint
+        self._timeout_seconds = timeout_seconds
+        self._client: openai.AsyncOpenAI | None = None
+        self.secrets: tuple[str, ...] = ()
+
+    async def open(self) -> None:
+        """Read the key and make the client; see ``transport.Transport``."""
+        key = self._endpoint.api_key()
+        self._client = _open_client(self._endpoint, key, self._timeout_seconds)
+        known = (key, os.environ.get(_AZURE_TOKEN, ""))
+        self.secrets = tuple(secret for secret in known if secret)
+
+    async def close(self) -> None:
+        """Close the client."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    def encode(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the body as it is; the SDK encodes it."""
+        return body
+
+    async def post(self, payload: dict[str, Any]) -> Answer | Failure:
+        """Send a request; see ``transport.Transport``."""
+        if self._client is None:
+            raise RuntimeError("SdkChat must be entered with 'async with' before it is asked")
+        try:
+            # The httpx timeout is one between bytes; this is the one of the whole request.
+            async with asyncio.timeout(self._timeout_seconds):
+                response = await self._client.post(
+                    "/chat/completions", body=payload, cast_to=httpx2.Response
+                )
+        except openai.APIStatusError as error:
+            response = error.response
+        except (openai.APITimeoutError, TimeoutError):
+            detail = f"no reply within {self._timeout_seconds:g} s"
+            return Failure("timeout", detail, "timeout", used=True)
+        except openai.APIConnectionError as error:
+            return _lost(error.__cause__ or error)
+        except openai.OpenAIError as error:
+            detail = " ".join(str(error).split())
+            raise EndpointError(
+                f"the openai SDK cannot ask the endpoint {self._endpoint.base_url!r}: {detail}"
+            ) from None
+        return Answer(response.status_code, response.headers, response.content)
+
+
+def _lost(error: BaseException) -> Failure:
+    return Failure(
+        "connection",
+        f"{type(error).__name__}: {error}",
+        "connection",
+        used=isinstance(error, httpx2.RemoteProtocolError),
+        sent=not isinstance(error, httpx2.ConnectError),
+    )
+
+
+class SdkChat(EndpointChat):
+    """A chat through the openai SDK; see ``attempts.EndpointChat`` for its other arguments."""
+
+    def __init__(self, endpoint: RoleEndpoint, config: LLMConfig, **shared: Any) -> None:
+        transport = SdkTransport(endpoint, config.request_timeout_seconds)
+        super().__init__(endpoint, config, transport, **shared)

@@ -1,0 +1,61 @@
+"""How a request to an endpoint travels, as a Protocol, and the body it carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+from ste_ray.core.effects import AskModel
+from ste_ray.llm.endpoint import RoleEndpoint
+from ste_ray.llm.replies import Failure
+
+
+class Answer(NamedTuple):
+    """What came back: status, headers that ignore case, and body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport(Protocol):
+    """Carries requests to one endpoint.
+
+    Attributes:
+        secrets: what must never be shown.
+    """
+
+    secrets: tuple[str, ...]
+
+    async def open(self) -> None:
+        """Get ready; raises ConfigError when the key or other settings cannot be used."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+    def encode(self, body: dict[str, Any]) -> Any:
+        """Return what ``post`` takes, once for all repetitions."""
+        ...
+
+    async def post(self, payload: Any) -> Answer | Failure:
+        """Send a request and return what came, or how it failed."""
+        ...
+
+
+def build_body(request: AskModel, endpoint: RoleEndpoint) -> dict[str, Any]:
+    """Return the body of a chat completion; the endpoint's sampling fields have the last word."""
+    sampling = request.sampling
+    body: dict[str, Any] = {
+        "model": endpoint.model,
+        "messages": [{"role": one.role, "content": one.content} for one in request.messages],
+        "temperature": sampling.temperature,
+        "max_tokens": sampling.max_tokens,
+    }
+    if sampling.stop:
+        body["stop"] = list(sampling.stop)
+    if endpoint.sampling:
+        body.update(endpoint.sampling)
+        return {name: value for name, value in body.items() if value is not None}
+    return body

@@ -1,0 +1,75 @@
+"""The endpoints a stage asks, checked before its work starts; without any, a stand-in is served."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import ray
+
+from ste_ray.config import STAGE_ROLES
+from ste_ray.errors import RunConflictError
+from ste_ray.llm.checking import check_endpoints
+from ste_ray.llm.endpoint import Endpoints, roles_without_address
+from ste_ray.llm.local_server import running_local_model
+from ste_ray.llm.teacher.server import TeacherSettings, running_teacher
+from ste_ray.stages.base import StageContext
+from ste_ray.store.artifacts import RunStore, encode_json
+
+SCRIPTED_NOTE = "a script (the scripted teacher), not a language model, explored and judged"
+
+
+@contextmanager
+def open_endpoints(context: StageContext, stage: str) -> Iterator[Endpoints]:
+    """Yield the endpoints of the roles of ``stage``, checked.
+
+    With ``llm.local_model`` that model is served for the stage; roles without any endpoint are
+    played by the scripted teacher.
+
+    Raises:
+        EndpointError: an endpoint cannot be reached or refuses the key.
+    """
+    config, roles = context.config.llm, STAGE_ROLES[stage]
+    with ExitStack() as stack:
+        use_proxy, teacher_url = True, ""
+        if config.local_model:
+            url = stack.enter_context(
+                running_local_model(config.local_model, ray.util.get_node_ip_address())
+            )
+            context.progress(f"{stage}: serving {config.local_model!r} at {url}")
+            config, use_proxy = config.model_copy(update={"base_url": url}), False
+        elif roles_without_address(config, roles, os.environ):
+            teacher_url = stack.enter_context(_teacher(context, stage))
+        endpoints = check_endpoints(config, roles, os.environ, teacher_url, use_proxy)
+        if endpoints.scripted:
+            context.notes.append(SCRIPTED_NOTE)
+        _keep_models(context.store, stage, endpoints)
+        yield endpoints
+
+
+@contextmanager
+def _teacher(context: StageContext, stage: str) -> Iterator[str]:
+    settings = TeacherSettings(
+        seed=context.config.seed, latency_seconds=context.config.llm.teacher_latency_seconds
+    )
+    with running_teacher(settings, host=ray.util.get_node_ip_address()) as url:
+        context.progress(
+            f"{stage}: no endpoint is configured (STE_LLM_BASE_URL or OPENAI_API_KEY): "
+            "the scripted teacher, a script and not a language model, answers"
+        )
+        yield url
+
+
+def _keep_models(store: RunStore, stage: str, endpoints: Endpoints) -> None:
+    """Note which models answer; a stage that goes on must ask the same ones."""
+    path = f"{stage}/models.json"
+    models = {role: endpoints.models[role] for role in STAGE_ROLES[stage]}
+    if store.create_bytes(path, encode_json(models)):
+        return
+    before = store.read_json(path)
+    if before != models:
+        raise RunConflictError(
+            f"{stage} was begun in {store.uri!r} with the models {before!r} and would go on with "
+            f"{models!r}; set llm.model as before, or give another --run"
+        )

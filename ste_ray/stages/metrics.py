@@ -1,0 +1,59 @@
+"""Prometheus metrics of an exploration, through the metrics port of the Ray node it runs on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ste_ray.stages.work import Status
+
+_COUNTERS = {
+    "model": ("ste_model_replies", "Replies of models that were asked for and recorded."),
+    "tool": ("ste_tool_calls", "Calls of tools."),
+    "tool_failures": ("ste_tool_failures", "Calls of tools that failed or were refused."),
+    "replayed": ("ste_answers_replayed", "Answers taken from the journal instead of asked for."),
+    "prompt_tokens": ("ste_prompt_tokens", "Tokens of prompts, as providers count them."),
+    "completion_tokens": ("ste_completion_tokens", "Tokens of replies, as providers count them."),
+    "usd": ("ste_cost_usd", "Cost of replies by the price table, in US dollars."),
+}
+_GAUGES = {
+    "tools": ("ste_tools", "Tools of the run."),
+    "tools_done": ("ste_tools_done", "Tools whose episodes are all stored."),
+    "tools_active": ("ste_tools_active", "Tools that are being explored."),
+    "episodes": ("ste_episodes", "Episodes of the run."),
+    "episodes_stored": ("ste_episodes_stored", "Episodes that are stored."),
+}
+_FAULTS = ("ste_model_faults", "Faults of model endpoints, by kind.")
+
+
+class ExploreMetrics:
+    """Exports each status it is given; can be sent to another process before its first use."""
+
+    def __init__(self, run: str) -> None:
+        self._tags = {"run": run}
+        self._metrics: dict[str, Any] = {}
+        self._before: dict[str, float] = {}
+
+    def __call__(self, status: Status) -> None:
+        """Export a status."""
+        if not self._metrics:
+            self._metrics = self._created()
+        for name in _GAUGES:
+            self._metrics[name].set(getattr(status, name), self._tags)
+        for name, value in status.counts.items():
+            more = value - self._before.get(name, 0)
+            if more <= 0:
+                continue  # an explorer that was replaced begins anew
+            self._before[name] = value
+            if name.startswith("fault "):
+                tags = {**self._tags, "kind": name.removeprefix("fault ")}
+                self._metrics["faults"].inc(more, tags)
+            elif name in _COUNTERS:
+                self._metrics[name].inc(more, self._tags)
+
+    def _created(self) -> dict[str, Any]:
+        # Importing Ray's metrics starts nothing, but this class travels before Ray is connected.
+        from ray.util.metrics import Counter, Gauge
+
+        counters = {name: Counter(full, text, ("run",)) for name, (full, text) in _COUNTERS.items()}
+        gauges = {name: Gauge(full, text, ("run",)) for name, (full, text) in _GAUGES.items()}
+        return {**counters, **gauges, "faults": Counter(*_FAULTS, ("run", "kind"))}

@@ -1,0 +1,145 @@
+"""Finished episodes on their way: parts written while exploring, sorted into one table at the end.
+
+An explorer writes a part after the journal that its episodes came from, so that an episode in a
+part can always be replayed. Which parts count is decided as for the journal's segments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ste_ray.core.records import Episode
+from ste_ray.errors import StageInputError
+from ste_ray.runtime import segments
+from ste_ray.runtime.journal import SegmentJournal
+from ste_ray.store.artifacts import RunStore
+from ste_ray.store.schema import arrow_schema
+from ste_ray.store.sorting import write_sorted
+from ste_ray.store.tables import write_records
+
+PARTS = "explore/parts"
+EPISODES_PATH = "explore/episodes"
+_EPISODES_PER_PART = 1000
+_MAX_BUFFERED = 256
+_MAX_SECONDS = 10.0
+_ERRORS = ("error", "rejected", "unparsed")
+EpisodeKey = tuple[str, int]  # tool, number of the episode
+
+
+class PartWriter:
+    """Collects the finished episodes of one explorer and writes them, many to a part."""
+
+    def __init__(self, store: RunStore, epoch: int, writer: str, journal: SegmentJournal) -> None:
+        self._store = store
+        self._place = (PARTS, epoch, writer)
+        self._journal = journal
+        self._episodes: list[Episode] = []
+        self._since = 0.0
+        self._num_parts = 0
+
+    def add(self, episode: Episode) -> None:
+        """Take a finished episode."""
+        if not self._episodes:
+            self._since = time.monotonic()
+        self._episodes.append(episode)
+
+    @property
+    def due(self) -> bool:
+        """Whether enough has come together, or waited long enough, to be written."""
+        waited = time.monotonic() - self._since
+        return bool(self._episodes) and (
+            len(self._episodes) >= _MAX_BUFFERED or waited >= _MAX_SECONDS
+        )
+
+    async def flush(self) -> list[EpisodeKey]:
+        """Write what is there; return which episodes are stored now.
+
+        Raises:
+            StoreError: the store failed; the episodes stay here.
+        """
+        if not self._episodes:
+            return []
+        await self._journal.flush()
+        episodes = self._episodes[:]
+        path = segments.segment_path(*self._place, self._num_parts, ".parquet")
+        await asyncio.to_thread(write_records, self._store, path, episodes, Episode)
+        self._num_parts += 1
+        del self._episodes[: len(episodes)]
+        return [(episode.tool, episode.episode_number) for episode in episodes]
+
+
+def stored_episodes(store: RunStore, paths: Iterable[str]) -> list[EpisodeKey]:
+    """Return which episodes the parts at ``paths`` hold."""
+    keys: list[EpisodeKey] = []
+    for path in paths:
+        try:
+            data = pa.BufferReader(store.read_bytes(path))
+            table = pq.read_table(data, columns=["tool", "episode_number"])
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise StageInputError(
+                f"{store.address(path)!r} is damaged ({error}); delete it and run the same command "
+                "again: its episodes are replayed from the journal"
+            ) from error
+        keys += zip(*(table.column(name).to_pylist() for name in table.column_names), strict=True)
+    return keys
+
+
+def sort_episodes(store: RunStore, tools: Sequence[str], episodes_per_tool: int) -> Counter[str]:
+    """Make ``explore/episodes`` of all parts that count; return what is in it, counted."""
+    sources = [segment.path for segment in segments.accepted(store, PARTS)]
+    keys = sorted(tools)[:: max(1, _EPISODES_PER_PART // episodes_per_tool)]
+    counts: Counter[str] = Counter()
+    for table in write_sorted(
+        store,
+        sources,
+        EPISODES_PATH,
+        arrow_schema(Episode),
+        ("tool", "episode_number"),
+        keys,
+    ):
+        count_episodes(table, counts)
+    return counts
+
+
+def count_episodes(table: pa.Table, counts: Counter[str]) -> None:
+    """Add what is in a table of episodes to ``counts``; keys such as ``outcome finished``."""
+    counts["episodes"] += table.num_rows
+    counts["tools"] += len(set(table.column("tool").to_pylist()))
+    for models in table.column("models").to_pylist():
+        counts.update(f"model {name}" for name in models)
+    trials = _flattened(table.column("trials"))
+    counts["trials"] += len(trials)
+    for name in ("prompt_tokens", "completion_tokens"):
+        counts[name] += sum(trials.field(name).to_pylist())
+    counts.update(f"outcome {value}" for value in trials.field("outcome").to_pylist())
+    faults = _flattened(trials.field("faults"))
+    counts.update(f"fault {value}" for value in faults.field("kind").to_pylist())
+    turns = trials.field("turns")
+    statuses = pa.ListArray.from_arrays(
+        turns.offsets, turns.values.field("observation_status")
+    ).to_pylist()
+    kinds = pa.ListArray.from_arrays(turns.offsets, turns.values.field("kind")).to_pylist()
+    solved = trials.field("solved").to_pylist()
+    for verdict, of_turns, of_kinds in zip(solved, statuses, kinds, strict=True):
+        calls = [s for s, kind in zip(of_turns, of_kinds, strict=True) if kind == "tool_call"]
+        counts["tool_calls"] += len(calls)
+        counts.update(f"call {status}" for status in calls)
+        counts.update(f"turn {kind}" for kind in of_kinds if kind == "parse_failure")
+        if verdict == "yes":
+            counts["solved"] += 1
+            counts["solved_after_error"] += any(status in _ERRORS for status in of_turns)
+
+
+def _flattened(column: Any) -> Any:
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    flat = array.flatten()
+    return flat.combine_chunks() if isinstance(flat, pa.ChunkedArray) else flat

@@ -1,0 +1,97 @@
+"""Puts the rows of many Parquet parts in order, with bounded memory.
+
+Rows are first dealt out to files on the local disk, one for each range of the key, then each range
+is sorted by itself and written as one part.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ste_ray.errors import StoreError
+from ste_ray.store.artifacts import RunStore
+
+_ROW_GROUP_ROWS = 1024
+_MAX_RANGES = 256  # files open at once
+
+
+def write_sorted(
+    store: RunStore,
+    sources: Sequence[str],
+    folder: str,
+    schema: pa.Schema,
+    order: Sequence[str],
+    keys: Sequence[str],
+) -> Iterator[pa.Table]:
+    """Write the rows of ``sources`` to ``folder/part-NNNNN.parquet``, sorted; yield each part.
+
+    Args:
+        store: the run's artifacts.
+        sources: Parquet files of the run.
+        folder: where the parts go; other parts there are removed.
+        schema: of sources and parts.
+        order: columns to sort by; the first one is a text and divides the rows into parts.
+        keys: sorted values of the first column at which a new part begins.
+    """
+    step = -(-len(keys) // _MAX_RANGES) or 1
+    starts = keys[::step]
+    with tempfile.TemporaryDirectory(prefix="ste-sort-") as temporary:
+        try:
+            files = _deal_out(store, sources, Path(temporary), schema, order[0], starts)
+        except OSError as error:
+            raise StoreError(
+                f"cannot sort in {temporary!r}: {error}; free disk space or set TMPDIR to a larger "
+                "disk, then run the same command again"
+            ) from error
+        written = set()
+        for number, file in enumerate(files):
+            table = pq.read_table(file).sort_by([(name, "ascending") for name in order])
+            path = f"{folder}/part-{number:05d}.parquet"
+            store.write_bytes(path, _encoded(table))
+            written.add(path)
+            yield table
+        for path in store.list(folder):
+            if path not in written:
+                store.delete(path)
+
+
+def _deal_out(
+    store: RunStore,
+    sources: Sequence[str],
+    temporary: Path,
+    schema: pa.Schema,
+    column: str,
+    starts: Sequence[str],
+) -> list[Path]:
+    """Append each row to the file of its range; return the files in order."""
+    files: dict[int, Path] = {}
+    with ExitStack() as stack:
+        writers: dict[int, pq.ParquetWriter] = {}
+        for source in sources:
+            table = pq.read_table(pa.BufferReader(store.read_bytes(source)), schema=schema)
+            values = table.column(column).to_pylist()
+            ranges = pa.array([max(0, bisect_right(starts, value) - 1) for value in values])
+            for number in pc.unique(ranges).to_pylist():
+                if number not in writers:
+                    files[number] = temporary / f"{number:05d}.parquet"
+                    writer = pq.ParquetWriter(files[number], schema, compression="zstd")
+                    writers[number] = stack.enter_context(writer)
+                writers[number].write_table(table.filter(pc.equal(ranges, number)))
+    return [files[number] for number in sorted(files)]
+
+
+def _encoded(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(
+        table, buffer, compression="zstd", write_page_checksum=True, row_group_size=_ROW_GROUP_ROWS
+    )
+    return buffer.getvalue()

@@ -1,0 +1,42 @@
+"""Keeps the calls of one tool within its ``requests_per_minute`` and ``concurrency``.
+
+A tool is explored by one explorer at a time, so that what is kept here holds for the whole cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from ste_ray.core.effects import CallTool, ToolResult
+from ste_ray.core.records import ToolSpec
+from ste_ray.ports import Clock, ToolExecutor
+
+
+class GatedTool:
+    """Fulfils ``ports.ToolExecutor`` for one tool, letting calls through as fast as allowed.
+
+    Calls are spaced evenly: a service that counts by the minute sees no burst, also after a tool
+    was handed on to another explorer. Waiting does not count against the tool's time limit.
+    """
+
+    def __init__(self, spec: ToolSpec, executor: ToolExecutor, clock: Clock) -> None:
+        self._executor = executor
+        self._clock = clock
+        self._slots = asyncio.Semaphore(spec.concurrency) if spec.concurrency else None
+        per_minute = spec.requests_per_minute
+        self._spacing_seconds = 60.0 / per_minute if per_minute else 0.0
+        self._next_at = clock.now()
+
+    async def call(self, request: CallTool) -> ToolResult:
+        """Call the tool when its limits allow it."""
+        async with AsyncExitStack() as stack:
+            if self._slots is not None:
+                await stack.enter_async_context(self._slots)
+            if self._spacing_seconds:
+                now = self._clock.now()
+                turn = max(now, self._next_at)
+                self._next_at = turn + self._spacing_seconds
+                if turn > now:
+                    await asyncio.sleep(turn - now)
+            return await self._executor.call(request)

@@ -1,0 +1,199 @@
+"""Imports the tool descriptions that the study published: name -> text, in one JSON file.
+
+Two kinds are in it. Descriptions of RapidAPI endpoints (``Tool%%Endpoint``) are JSON texts with
+lists of parameters; those of BMTools functions are prose with the arguments inside, such as
+``(args json schema): {{"location" : string, "days" : integer, }}``. The types are the publishers'
+own and say little; a default that does not fit its type is left out. Nothing is called: what the
+tools do when they are called is unknown.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ste_ray.core.records import ToolSpec
+from ste_ray.errors import ToolSpecError
+from ste_ray.tools.schema_checks import check_parameters
+from ste_ray.tools.study_types import default_value, typed_schema
+
+DESCRIPTIONS_FILE = "API_descriptions.json"
+_CATEGORIES_FILE = "tool2cate.json"
+_FUNCTIONS_FILE = "API_dict_bmtools.json"
+_SEPARATOR = "%%"
+_LISTS = ("required_parameters", "optional_parameters")
+_SCHEMA_INTRODUCTION = re.compile(r"\(args json schema\)\s*:\s*", re.IGNORECASE)
+_INSTRUCTIONS = re.compile(
+    r"\s*(Your input should be a json|The Action to trigger this API should be)", re.IGNORECASE
+)
+_PROSE_ARGUMENT = re.compile(r"[\"']([^\"']+)[\"']\s*:\s*([^,{}]*)")
+
+
+def import_descriptions(path: str | Path) -> list[ToolSpec]:
+    """Read the study's descriptions.
+
+    Args:
+        path: The file of descriptions, or the folder it is in; from a folder, the categories of
+            RapidAPI tools and the families of BMTools functions are read too, where they are there.
+
+    Returns:
+        The specifications in the order of the file, names exactly as published.
+
+    Raises:
+        ToolSpecError: The file is missing or no JSON, or a description is of neither kind.
+    """
+    place = Path(path)
+    folder = place if place.is_dir() else None
+    file = place if folder is None else place / DESCRIPTIONS_FILE
+    descriptions = _read_object(file)
+    categories = _read_optional(folder, _CATEGORIES_FILE)
+    functions = _read_optional(folder, _FUNCTIONS_FILE)
+    specs = []
+    for name, text in descriptions.items():
+        try:
+            if not isinstance(text, str):
+                raise ValueError(f"{text!r} is no text")
+            if text.lstrip().startswith("{"):
+                spec = _endpoint(name, text, categories)
+            else:
+                spec = _function(name, text, functions.get(name))
+            check_parameters(spec.parameters)
+        except (ValidationError, ValueError) as error:
+            detail = " ".join(str(error).split())
+            raise ToolSpecError(
+                f"{str(file)!r}: description of {name!r}: {detail}; correct it or remove the entry"
+            ) from None
+        specs.append(spec)
+    return specs
+
+
+def _endpoint(name: str, text: str, categories: Mapping[str, Any]) -> ToolSpec:
+    """Return the specification of a RapidAPI endpoint."""
+    fields = _load_object(text)
+    tool_name, separator, api_name = name.partition(_SEPARATOR)
+    if not separator:
+        tool_name, api_name = _text(fields, "parent_tool_name"), name
+    if not tool_name or not api_name:
+        raise ValueError(f"its name is not of the form 'Tool{_SEPARATOR}Endpoint'")
+    executor = {"kind": "toolbench", "tool_name": tool_name, "api_name": api_name}
+    if isinstance(category := categories.get(tool_name), str):
+        executor["category"] = category
+    own = _text(fields, "description") or f"The endpoint {api_name.strip()!r} of {tool_name}."
+    parent = _text(fields, "parent_tool_description")
+    return ToolSpec(
+        name=name,
+        description=f"{own}\nPart of {tool_name}: {parent}" if parent else own,
+        parameters=_parameters(fields),
+        executor=executor,
+        family=tool_name,
+    )
+
+
+def _parameters(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of the lists of parameters; of one listed twice, the first counts."""
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for key in _LISTS:
+        listed = fields.get(key) or []
+        if not isinstance(listed, list):
+            raise ValueError(f"{key}={listed!r} is no list")
+        for parameter in listed:
+            if not isinstance(parameter, dict) or not isinstance(parameter.get("name"), str):
+                raise ValueError(f"{key} holds {parameter!r}, which has no name")
+            if parameter["name"] in properties:
+                continue
+            properties[parameter["name"]] = _property(parameter)
+            if key == "required_parameters":
+                required.append(parameter["name"])
+    return _schema(properties, required)
+
+
+def _property(parameter: Mapping[str, Any]) -> dict[str, Any]:
+    schema, note = typed_schema(str(parameter.get("type") or ""))
+    description = f"{_text(parameter, 'description')} {note}".strip()
+    if description:
+        schema["description"] = description
+    default = default_value(schema.get("type"), parameter.get("default"))
+    if default is not None:
+        schema["default"] = default
+    return schema
+
+
+def _function(name: str, text: str, published: Any) -> ToolSpec:
+    """Return the specification of a BMTools function; all the arguments it names are required."""
+    properties = {}
+    introduction = _SCHEMA_INTRODUCTION.search(text)
+    if introduction:
+        listed = _braced(text, introduction.end())
+        for match in _PROSE_ARGUMENT.finditer(listed):
+            schema, note = typed_schema(match[2].strip())
+            properties[match[1].strip()] = schema | ({"description": note} if note else {})
+    instructions = _INSTRUCTIONS.search(text)
+    own = text[: instructions.start()] if instructions else text
+    family = published.get("parent_tool_name") if isinstance(published, dict) else None
+    return ToolSpec(
+        name=name,
+        description=_undoubled(own) or f"The function {name}.",
+        parameters=_schema(properties, list(properties)),
+        executor={"kind": "bmtools", "function": name},
+        family=family if isinstance(family, str) else "",
+    )
+
+
+def _undoubled(text: str) -> str:
+    """Return prose without its traces of templates: doubled braces and full stops."""
+    text = text.strip().replace("{{", "{").replace("}}", "}")
+    return f"{text[:-2]}." if text.endswith("..") and not text.endswith("...") else text
+
+
+def _braced(text: str, start: int) -> str:
+    """Return the text from the brace at ``start`` to the one that closes it."""
+    depth = 0
+    for index in range(start, len(text)):
+        depth += (text[index] == "{") - (text[index] == "}")
+        if depth == 0:
+            if index == start:
+                break
+            return text[start : index + 1]
+    raise ValueError(f"the argument schema {text[start : start + 60]!r} has no matching braces")
+
+
+def _schema(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "object", "properties": properties}
+    if required:
+        schema["required"] = required
+    return schema
+
+
+def _text(fields: Mapping[str, Any], key: str) -> str:
+    value = fields.get(key)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _load_object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"{text[:60]!r} is no JSON object")
+    return value
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        return _load_object(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        detail = " ".join(str(error).split())
+        raise ToolSpecError(
+            f"cannot read {str(file)!r}: {detail}; give the study's {DESCRIPTIONS_FILE} or its "
+            "folder"
+        ) from None
+
+
+def _read_optional(folder: Path | None, name: str) -> dict[str, Any]:
+    if folder is None or not (folder / name).is_file():
+        return {}
+    return _read_object(folder / name)

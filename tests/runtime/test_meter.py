@@ -1,0 +1,265 @@
+"""The meter: queueing, asking in blocks, and what happens when things end early."""
+
+import asyncio
+import time
+
+import pytest
+
+from ste_ray.core.budget import Bounds, Budget
+from ste_ray.core.leases import UNASKED, LeaseReply
+from ste_ray.core.limits import LimitHeaders, Refusal
+from ste_ray.errors import BudgetExhaustedError
+from ste_ray.ports import Claim, Outcome
+from ste_ray.runtime.meter import Meter
+from ste_ray.stages.limit_server import LimitServer
+
+CLAIM = Claim("m", "t", 100, 50)
+GOOD = Outcome(prompt_tokens=80, completion_tokens=20, usd=0.25)
+REFUSED = Outcome(refusal=Refusal(None, "requests"))
+
+
+class Calls:
+    """Passes calls on to a limit server and keeps them; ``gate`` can hold the answers up."""
+
+    def __init__(self, server):
+        self.server = server
+        self.requests, self.replies = [], []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, request):
+        self.requests.append(request)
+        reply = self.server.lease(request)
+        self.replies.append(reply)
+        await self.gate.wait()
+        return reply
+
+
+async def until(condition):
+    deadline = time.monotonic() + 5.0
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never came true"
+        await asyncio.sleep(0.005)
+
+
+def metered(num_clients=1, **fields):
+    return LimitServer({"m": (6000.0, None)}, num_clients=num_clients, **fields)
+
+
+def budgeted(**bounds):
+    return LimitServer({}, Budget(Bounds(**bounds), Bounds()), num_clients=1)
+
+
+def test_without_a_limit_only_the_first_request_asks():
+    async def main():
+        calls = Calls(LimitServer({}))
+        meter = Meter("a", calls)
+        first = await meter.acquire(CLAIM)
+        permits = [await meter.acquire(CLAIM) for _ in range(5)]
+        assert len(calls.requests) == 1
+        assert {permit.granted_at for permit in [first, *permits]} == {UNASKED}
+        for permit in [first, *permits]:
+            meter.settle(permit, GOOD)
+        await meter.aclose()
+        told = [request.unasked for request in calls.requests if request.unasked is not None]
+        assert sum(unasked.num_sent for unasked in told) == 6
+        assert sum(unasked.num_ended for unasked in told) == 6
+        assert sum(unasked.used_tokens for unasked in told) == 600
+        assert sum(use.usd for unasked in told for use in unasked.accounts) == 1.5
+
+    asyncio.run(main())
+
+
+def test_what_was_sent_without_asking_is_told_soon():
+    async def main():
+        calls = Calls(LimitServer({}))
+        meter = Meter("a", calls)
+        meter.settle(await meter.acquire(CLAIM), GOOD)
+        await until(lambda: any(request.unasked for request in calls.requests))
+        await meter.aclose()
+
+    asyncio.run(main())
+
+
+def test_the_window_grows_with_good_replies_only():
+    async def main():
+        meter = Meter("a", Calls(LimitServer({}, num_clients=24)))  # a window of 2
+        permits = [await meter.acquire(CLAIM) for _ in range(2)]
+        third = asyncio.ensure_future(meter.acquire(CLAIM))
+        fourth = asyncio.ensure_future(meter.acquire(CLAIM))
+        await asyncio.sleep(0)
+        assert not third.done()
+        meter.settle(permits[0], Outcome())  # failed
+        await asyncio.sleep(0.01)
+        assert (third.done(), fourth.done()) == (True, False)
+        meter.settle(permits[1], GOOD)
+        fifth = asyncio.ensure_future(meter.acquire(CLAIM))
+        await asyncio.sleep(0.01)
+        assert (fourth.done(), fifth.done()) == (True, True)
+        for task in (third, fourth, fifth):
+            meter.settle(await task, GOOD)
+        await meter.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "outcome", [REFUSED, Outcome(80, 20, headers=LimitHeaders(limit_requests=600.0))]
+)
+def test_the_first_sign_of_a_limit_stops_sending_without_asking(outcome):
+    async def main():
+        calls = Calls(LimitServer({}))
+        meter = Meter("a", calls)
+        for _ in range(20):
+            meter.settle(await meter.acquire(CLAIM), GOOD)
+        permits = [await meter.acquire(CLAIM) for _ in range(2)]
+        asked = len(calls.requests)
+        meter.settle(permits[0], outcome)
+        permit = await meter.acquire(CLAIM)
+        assert permit.granted_at != UNASKED
+        assert len(calls.requests) > asked
+        meter.settle(permits[1], GOOD)
+        meter.settle(permit, GOOD)
+        await meter.aclose()
+        assert calls.server.snapshot()["m"]["in_flight"] == 0
+
+    asyncio.run(main())
+
+
+def test_waiting_requests_go_in_order_and_are_asked_for_together():
+    async def main():
+        calls = Calls(metered())
+        meter = Meter("a", calls)
+        order = []
+
+        async def request(number):
+            permit = await meter.acquire(CLAIM)
+            order.append(number)
+            meter.settle(permit, GOOD)
+
+        await asyncio.gather(*(request(number) for number in range(20)))
+        assert order == list(range(20))
+        assert len(calls.requests[0].asks) == 20
+        await meter.aclose()
+        assert calls.server.snapshot()["m"]["in_flight"] == 0
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_request_leaves_no_permit_behind():
+    async def main():
+        calls = Calls(metered())
+        meter = Meter("a", calls)
+        calls.gate.clear()
+        tasks = [asyncio.ensure_future(meter.acquire(CLAIM)) for _ in range(3)]
+        await until(lambda: calls.replies)
+        assert len(calls.replies[0].granted) == 1
+        tasks[0].cancel()  # granted by the server, but the answer is not here yet
+        tasks[1].cancel()  # still waits
+        await asyncio.sleep(0)
+        calls.gate.set()
+        meter.settle(await tasks[2], GOOD)
+        await meter.aclose()
+        assert calls.server.snapshot()["m"]["in_flight"] == 0
+        assert sum(not s.sent for request in calls.requests for s in request.settled) == 1
+
+    asyncio.run(main())
+
+
+def test_a_request_cancelled_just_after_its_grant_leaves_no_permit_behind():
+    async def main():
+        calls = Calls(metered())
+        meter = Meter("a", calls)
+        task = asyncio.ensure_future(meter.acquire(CLAIM))
+        lane = None
+        while lane is None or lane.waiters or not calls.replies:  # until its future is resolved
+            await asyncio.sleep(0)
+            lane = meter._lanes.get("m")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await meter.aclose()
+        assert calls.server.snapshot()["m"]["in_flight"] == 0
+
+    asyncio.run(main())
+
+
+def test_a_failing_limit_server_fails_those_who_wait_and_later_ones_ask_anew():
+    async def main():
+        replies = [ConnectionError("the limit server is gone")]
+
+        async def call(request):
+            if replies:
+                raise replies.pop()
+            return LeaseReply(metered=True, granted_at=1.0, granted=((0, 7),))
+
+        meter = Meter("a", call)
+        with pytest.raises(ConnectionError, match="gone"):
+            await meter.acquire(CLAIM)
+        assert (await meter.acquire(CLAIM)).number == 7
+
+    asyncio.run(main())
+
+
+def test_an_exhausted_budget_is_an_error_that_names_the_bound():
+    async def main():
+        meter = Meter("a", Calls(budgeted(max_calls=1)))
+        meter.settle(await meter.acquire(CLAIM), GOOD)
+        with pytest.raises(BudgetExhaustedError, match="max_calls"):
+            await meter.acquire(CLAIM)
+        await meter.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_request_that_waits_for_the_budget_goes_when_another_ends_below_its_worst_case():
+    async def main():
+        calls = Calls(budgeted(max_tokens=280))
+        meter = Meter("a", calls)
+        first = await meter.acquire(CLAIM)
+        second = asyncio.ensure_future(meter.acquire(CLAIM))
+        await until(lambda: len(calls.requests) > 1)
+        assert not second.done()
+        meter.settle(first, GOOD)
+        meter.settle(await asyncio.wait_for(second, 5), GOOD)
+        await meter.aclose()
+        assert calls.server.spent()["t"].tokens == 200
+
+    asyncio.run(main())
+
+
+def test_endpoints_do_not_wait_for_each_other():
+    async def main():
+        server = LimitServer({"slow": (0.6, None)}, num_clients=1)
+        meter = Meter("a", Calls(server))
+        slow = Claim("slow", "", 1, 1)
+        permits = [await meter.acquire(slow)]
+        waiting = asyncio.ensure_future(meter.acquire(slow))
+        permits += [await asyncio.wait_for(meter.acquire(CLAIM), 5) for _ in range(5)]
+        assert not waiting.done()
+        waiting.cancel()
+        for permit in permits:
+            meter.settle(permit, GOOD)
+        await meter.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_long_queue_does_not_starve_the_loop_or_the_server():
+    async def main():
+        calls = Calls(metered(num_clients=1))
+        meter = Meter("a", calls)
+        tasks = [asyncio.ensure_future(meter.acquire(CLAIM)) for _ in range(2000)]
+        started = time.monotonic()
+        await until(lambda: sum(task.done() for task in tasks) >= 40)
+        seconds = time.monotonic() - started
+        assert len(calls.requests) < 10 + seconds * 40
+        assert all(len(request.asks) <= 64 for request in calls.requests)
+        for task in tasks:
+            if task.done():
+                meter.settle(task.result(), GOOD)
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await meter.aclose()
+
+    asyncio.run(main())

@@ -1,0 +1,197 @@
+"""The coordinator lends tools, and takes back what a lost explorer held; no Ray is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from ste_ray.core.effects import AskModel, ModelReply, Sampling
+from ste_ray.core.records import Episode, Message
+from ste_ray.runtime import segments
+from ste_ray.runtime.journal import SegmentJournal
+from ste_ray.stages.coordinator import JOURNAL, Coordinator, packed
+from ste_ray.stages.parts import PARTS, PartWriter
+from ste_ray.stages.work import Report
+from ste_ray.store.artifacts import RunStore, open_store
+
+EPISODES = 2
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def store(tmp_path) -> RunStore:
+    store = open_store(str(tmp_path / "run"))
+    for folder in (JOURNAL, PARTS):
+        segments.seal(store, folder, 1)
+    return store
+
+
+def coordinator(
+    store: RunStore, *tools: str, epoch: int = 1, num_explorers: int = 1
+) -> Coordinator:
+    made = Coordinator(
+        store,
+        epoch,
+        {tool: packed(json.dumps({"name": tool}).encode()) for tool in tools},
+        episodes_per_tool=EPISODES,
+        num_explorers=num_explorers,
+        lease_seconds=30,
+        clock=Clock(),
+    )
+    asyncio.run(made.recover())
+    return made
+
+
+def exchange(made: Coordinator, explorer: str = "a", **fields):
+    return asyncio.run(made.exchange(explorer, Report(**fields)))
+
+
+def tools_of(directive) -> list[str]:
+    return [lease.tool for lease in directive.leases]
+
+
+def all_episodes(*tools: str):
+    return tuple((tool, number) for tool in tools for number in range(EPISODES))
+
+
+class Writer:
+    """What an explorer leaves in the store."""
+
+    def __init__(self, store: RunStore, name: str, epoch: int = 1) -> None:
+        self.journal = SegmentJournal(store, JOURNAL, epoch=epoch, writer=name, flush_seconds=60)
+        self.parts = PartWriter(store, epoch, name, self.journal)
+
+    def answer(self, tool: str, step: int, text: str = "yes") -> None:
+        messages = (Message(role="user", content=f"{tool} {step}"),)
+        request = AskModel(role="explorer", messages=messages, sampling=Sampling())
+
+        async def record():
+            self.journal.add_recorded({f"{tool}-scope": {}}, tool)
+            await self.journal.record(f"{tool}-scope", step, request, ModelReply(text=text))
+            await self.journal.close()
+
+        asyncio.run(record())
+
+    def store_episode(self, tool: str, number: int) -> None:
+        self.parts.add(
+            Episode(
+                episode_id=f"{tool}{number}",
+                tool=tool,
+                tool_fingerprint="f",
+                episode_number=number,
+                messages=(),
+                trials=(),
+            )
+        )
+        asyncio.run(self.parts.flush())
+
+
+def test_every_tool_is_lent_once_and_the_work_ends_when_all_is_stored(store):
+    made = coordinator(store, "t1", "t2", "t3")
+    first = exchange(made, room=2)
+    assert tools_of(first) == ["t1", "t2"]
+    assert not first.finished
+    assert json.loads(first.leases[0].spec_json) == {"name": "t1"}
+    assert tools_of(exchange(made, room=5)) == ["t3"]
+    assert not exchange(made, room=5, stored=all_episodes("t1", "t2")).finished
+    assert not exchange(made, room=5, stored=(("t3", 0),)).finished  # one of its episodes
+    assert exchange(made, room=5, stored=(("t3", 1),)).finished
+    status = asyncio.run(made.status())
+    assert (status.tools_done, status.episodes_stored, status.tools_active) == (3, 6, 0)
+
+
+def test_tools_are_shared_among_those_that_were_asked_for_then_among_those_that_came(store):
+    made = coordinator(store, *(f"t{number}" for number in range(9)), num_explorers=3)
+    assert len(exchange(made, "a", room=100).leases) == 3
+    assert len(exchange(made, "b", room=100).leases) == 3
+    assert exchange(made, "a", room=97).leases == ()
+    made._clock.time = 11  # the third one never came
+    assert len(exchange(made, "a", room=97).leases) == 2
+    assert len(exchange(made, "b", room=97).leases) == 1
+
+
+def test_a_lost_explorers_tools_go_on_where_it_stopped(store):
+    made = coordinator(store, "t1", "t2")
+    assert tools_of(exchange(made, "a", room=2)) == ["t1", "t2"]
+    lost = Writer(store, "a")
+    lost.store_episode("t1", 0)  # nobody was told
+    for step in range(3):
+        lost.answer("t2", step)
+    asyncio.run(made.lost("a"))
+    lost.answer("t2", 3, "too late")
+    lost.store_episode("t2", 0)
+    leases = {lease.tool: lease for lease in exchange(made, "b", room=2).leases}
+    assert leases["t1"].stored == {0}
+    assert leases["t2"].stored == frozenset()
+    assert [json.loads(line)["step"] for line in leases["t2"].entries] == [0, 1, 2]
+    assert exchange(made, "a", room=2).fenced
+    asyncio.run(made.lost("a"))  # twice does no harm
+    assert asyncio.run(made.status()).tools_active == 2
+
+
+def test_a_silent_explorer_is_taken_for_lost(store):
+    made = coordinator(store, "t1")
+    exchange(made, "a", room=1)
+    made._clock.time = 29
+    assert asyncio.run(made.status()).lost == ()
+    made._clock.time = 31
+    assert asyncio.run(made.status()).lost == ("a",)
+    assert asyncio.run(made.status()).lost == ()  # said once
+    assert exchange(made, "a", room=1).fenced
+    assert tools_of(exchange(made, "b", room=1)) == ["t1"]
+
+
+def test_a_second_loss_hands_on_what_both_left(store):
+    made = coordinator(store, "t1")
+    exchange(made, "a", room=1)
+    Writer(store, "a").answer("t1", 0)
+    asyncio.run(made.lost("a"))
+    exchange(made, "b", room=1)
+    Writer(store, "b").answer("t1", 1)
+    asyncio.run(made.lost("b"))
+    (lease,) = exchange(made, "c", room=1).leases
+    assert [json.loads(line)["step"] for line in lease.entries] == [0, 1]
+
+
+def test_a_new_coordinator_finds_what_is_stored_and_recorded(store):
+    writer = Writer(store, "a")
+    for number in range(EPISODES):
+        writer.store_episode("t1", number)
+    writer.answer("t1", 0)
+    writer.answer("t3", 0)
+    for folder in (JOURNAL, PARTS):
+        segments.seal(store, folder, 2)
+    writer.answer("t3", 1, "a zombie of the epoch before")
+    made = coordinator(store, "t1", "t2", "t3", epoch=2)
+    leases = exchange(made, "b", room=3).leases
+    assert [lease.tool for lease in leases] == ["t3", "t2"]  # what was begun goes first
+    assert [len(lease.entries) for lease in leases] == [1, 0]
+
+
+def test_a_tool_whose_budget_ended_is_no_more_lent(store):
+    made = coordinator(store, "t1", "t2")
+    exchange(made, room=1)
+    directive = exchange(made, room=1, stopped={"t1": "budget.max_calls=3"})
+    assert tools_of(directive) == ["t2"]
+    assert exchange(made, room=1, stored=all_episodes("t2")).finished
+    assert asyncio.run(made.status()).tools_stopped == {"t1": "budget.max_calls=3"}
+
+
+def test_counts_of_explorers_are_summed_also_of_those_that_are_gone(store):
+    made = coordinator(store, "t1")
+    exchange(made, "a", counts={"model": 3, "usd": 0.5})
+    exchange(made, "a", counts={"model": 4, "usd": 0.75}, said=("slow",))
+    asyncio.run(made.lost("a"))
+    exchange(made, "b", counts={"model": 1})
+    status = asyncio.run(made.status())
+    assert status.counts == {"model": 5, "usd": 0.75}
+    assert status.said == ("slow",)
