@@ -11,7 +11,7 @@ import datetime
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -334,7 +334,8 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 
 def _explain(error: ValidationError, file: str | None) -> str:
     where = f"configuration {file!r}" if file else "configuration"
-    problem = error.errors()[0]
+    # A misspelt key is unknown and may leave another one missing: the former tells more.
+    problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     path = [str(part) for part in problem["loc"]]
     if problem["type"] == "extra_forbidden":
         return _explain_unknown_key(path, where)
@@ -349,7 +350,9 @@ def _explain(error: ValidationError, file: str | None) -> str:
 def _explain_unknown_key(path: list[str], where: str) -> str:
     model: Any = Config
     for part in path[:-1]:
-        model = model.model_fields[part].annotation
+        # In a mapping such as llm.prices the keys are the user's own.
+        mapped = get_origin(model) is dict
+        model = get_args(model)[1] if mapped else model.model_fields[part].annotation
     allowed = sorted(model.model_fields)
     close = difflib.get_close_matches(path[-1], allowed, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""

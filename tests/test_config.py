@@ -28,8 +28,14 @@ def another(path, field):
     default = field.default
     if path == ("tools", "today"):
         return "2001-02-03"
-    if path == ("llm", "base_url"):
+    if path[-1] == "base_url":
         return "http://other/v1"
+    if path[-1] == "prices":
+        return {"my-model": {"input_usd": 1, "output_usd": 2}}
+    if path[-1] == "sampling":
+        return {"top_p": 0.5}
+    if default is None:
+        return 7
     if path == ("infer", "settings"):
         return ["base/icl"]
     if typing.get_origin(field.annotation) is typing.Literal:
@@ -51,9 +57,8 @@ def nested(path, value):
 
 def readers(path):
     """The stages whose result a field decides."""
-    role = path[-1].removesuffix("_model")
-    if path[0] == "llm" and role in get_args(Role):
-        return {stage for stage, roles in STAGE_ROLES.items() if role in roles}
+    if path[0] == "llm" and path[1] in get_args(Role):
+        return {stage for stage, roles in STAGE_ROLES.items() if path[1] in roles}
     return READERS.get(path[0], {path[0]})
 
 
@@ -155,6 +160,9 @@ def test_a_date_needs_no_quotes(write):
             "prepare: {test_fraction: 0.6, validation_fraction: 0.4}\n",
             ["validation_fraction + test_fraction must stay below 1"],
         ),
+        ("llm: {prices: {m: {input: 1}}}\n", ["'llm.prices.m.input'", "'input_usd'"]),
+        ("llm: {judge: {modell: m}}\n", ["'llm.judge.modell'", "did you mean 'model'?"]),
+        ("budget: {max_usd: -1}\n", ["budget.max_usd=-1", "greater than or equal to 0"]),
         ("1: 2\n", ["Keys should be strings"]),
         ("explore: [\n", ["is no valid YAML"]),
         ("a: !!python/object/apply:os.getcwd []\n", ["is no valid YAML"]),

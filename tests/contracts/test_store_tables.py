@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
@@ -125,6 +126,8 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(arguments)
     if origin is tuple:
         return st.lists(values(arguments[0]), max_size=2).map(tuple)
+    if origin is UnionType:  # optional
+        return st.none() | values(arguments[0])
     return OBJECTS if origin is dict else instances(annotation)
 
 
@@ -133,6 +136,8 @@ def instances(model: type[Record]) -> st.SearchStrategy[Any]:
     if model is ToolSpec:
         fields |= {"name": st.just("n"), "description": st.just("d"), "timeout_seconds": st.just(1)}
         fields["max_output_chars"] = st.integers(1, 9)
+        fields |= {"requests_per_minute": st.sampled_from([None, 0.5])}
+        fields |= {"concurrency": st.sampled_from([None, 2])}
     return st.builds(model, **fields)
 
 

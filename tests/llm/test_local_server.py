@@ -35,6 +35,7 @@ def model_folder(tmp_path_factory):
     model = build_model(config, tokenizer, seed=0)
     folder = tmp_path_factory.mktemp("models") / "tiny llama"
     model.config.use_cache = True
+    model.generation_config.do_sample = True  # or it says the same token, unseen, for ever
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -93,6 +94,7 @@ def test_a_model_folder_is_served_and_gone_afterwards(model_folder, monkeypatch)
             assert isinstance(reply["choices"][0]["message"]["content"], str)
             assert 0 < reply["usage"]["completion_tokens"] <= 12
             assert reply["usage"]["prompt_tokens"] > 3
+        assert any(reply["choices"][0]["message"]["content"].strip() for reply in replies)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"{url}/models") as response:
             assert json.load(response)["data"] == []

@@ -148,7 +148,7 @@ def test_the_intent_of_a_call_with_effects_is_durable_before_the_call():
     )
     record = run(parts, episode())
     assert record.trials[0].turns[0].observation == "done"
-    assert seen[0][2] == ["attempt", "hash", "scope", "step"]  # begun, not answered
+    assert seen[0][2] == ["by", "hash", "scope", "step"]  # begun, not answered
     assert set(seen[0]) == {0, 1, 2}  # and what led to it is durable too
 
 
@@ -225,6 +225,8 @@ def test_events_tell_every_answer_and_count_replayed_ones_apart(whole):
         "tool": 2,
         "prompt_tokens": 80,
         "completion_tokens": 8,
+        "usd": 0.0,
+        "tool_failures": 1,
     }
     assert [name for name, _ in kept] == STEPS
     assert [fields["replayed"] for _, fields in kept] == [True] * 3 + [False] * 10
