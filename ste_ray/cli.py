@@ -265,7 +265,9 @@ def _check_before_ray(stages: Sequence[str], context: Any) -> None:
     """Find mistakes in tool files before a cluster is started."""
     if "explore" in stages:
         from ste_ray.tools.safety import refuse_unsafe
+        from ste_ray.tools.toolbox import refuse_uncallable
 
+        refuse_uncallable(context.configured_specs.values())
         refuse_unsafe(context.configured_specs, context.config.tools.allow)
 
 

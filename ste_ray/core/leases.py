@@ -94,7 +94,8 @@ class LeaseReply:
 
     Attributes:
         metered: False: no limit is known, send without asking, first only ``window`` at once.
-        window: see there; requests.
+        window: see there; requests. It grows by one with each good reply.
+        window_seconds: but not before that, so that a low limit is met by few requests.
         window_tokens: likewise, of all requests together.
         granted: position of each granted request in ``asks``, and the number of its grant.
         granted_at: by the clock of the limit server.
@@ -105,6 +106,7 @@ class LeaseReply:
     metered: bool
     granted_at: float
     window: int = 0
+    window_seconds: float = 0.0
     window_tokens: float = 0.0
     granted: tuple[tuple[int, int], ...] = ()
     exhausted: tuple[tuple[int, str], ...] = ()

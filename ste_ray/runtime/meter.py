@@ -95,6 +95,7 @@ class _Lane:
         self._closing = False
         self._in_flight = 0  # of those sent without asking
         self._window = 0
+        self._grows_at = 0.0
         self._window_tokens = 0.0  # left before the first good reply
         self._tally = UnaskedTally()
         self._settled: list[Settled] = []
@@ -160,7 +161,7 @@ class _Lane:
         self._note_in_tally()
         self._tally.count_ended(claim, outcome)
         if outcome.completion_tokens or outcome.prompt_tokens:
-            self._window += 1
+            self._window += self._loop.time() >= self._grows_at
             self._window_tokens = float("inf")
         elif outcome.refusal is not None:
             self.unmetered = False
@@ -277,6 +278,7 @@ class _Lane:
             return
         if self._window == 0:
             self._window, self._window_tokens = reply.window, reply.window_tokens
+            self._grows_at = self._loop.time() + reply.window_seconds
         self.unmetered = True
         self._let_go()
 

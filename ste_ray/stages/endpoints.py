@@ -38,7 +38,8 @@ def open_endpoints(context: StageContext, stage: str) -> Iterator[Endpoints]:
                 running_local_model(config.local_model, ray.util.get_node_ip_address())
             )
             context.progress(f"{stage}: serving {config.local_model!r} at {url}")
-            config, use_proxy = config.model_copy(update={"base_url": url}), False
+            served = {"base_url": url, "model": config.local_model}
+            config, use_proxy = config.model_copy(update=served), False
         elif roles_without_address(config, roles, os.environ):
             teacher_url = stack.enter_context(_teacher(context, stage))
         endpoints = check_endpoints(config, roles, os.environ, teacher_url, use_proxy)

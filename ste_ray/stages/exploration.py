@@ -57,9 +57,9 @@ class Exploration:
         try:
             return self._run(specs)
         except RayActorError as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = str(error).strip().splitlines()[-1].strip()
             raise TemporaryError(
-                f"the coordinator of the exploration was lost ({reason}); look at the memory of "
+                f"the coordinator or the limit server was lost ({reason}); look at the memory of "
                 "the node and at Ray's logs, then run the same command again"
             ) from error
         finally:
@@ -91,7 +91,7 @@ class Exploration:
     def _start_coordinator(self, specs: dict[str, ToolSpec], num_explorers: int) -> None:
         self._coordinator = (
             ray.remote(Coordinator)
-            .options(**beside_driver())
+            .options(**beside_driver(), max_concurrency=1000)
             .remote(
                 self._context.store,
                 self._context.epoch,

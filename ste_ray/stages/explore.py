@@ -25,12 +25,13 @@ from ste_ray.stages.parts import PARTS, sort_episodes
 from ste_ray.stages.work import Status
 from ste_ray.tools.pool import WorkerPool
 from ste_ray.tools.safety import refuse_unsafe
-from ste_ray.tools.toolbox import Toolbox
+from ste_ray.tools.toolbox import Toolbox, refuse_uncallable
 
 
 def run(context: StageContext) -> dict[str, Any]:
     """Explore all tools; see the module's docstring."""
     specs = context.configured_specs
+    refuse_uncallable(specs.values())
     refuse_unsafe(specs, context.config.tools.allow)
     asyncio.run(_verify(context))
     with open_endpoints(context, "explore") as endpoints:

@@ -16,6 +16,7 @@ from ste_ray.core.limits import RateLimits
 
 _WINDOW = 48  # requests of all clients together that are sent before anything is known
 _WINDOW_TOKENS = 32_000.0
+_WINDOW_SECONDS = 1.0
 _BUDGET_WAIT_SECONDS = 0.1
 _CALLS_PER_SECOND = 200  # of all clients together, while nothing makes them wait
 _NOTHING = Spending()
@@ -38,6 +39,7 @@ class _Endpoint:
     """Limits of one endpoint, and its grants."""
 
     def __init__(self, limits: Limits, now: float) -> None:
+        self.since = now
         self.limits = RateLimits(*limits, now)
         self.holds: dict[int, _Hold] = {}
         self.use_of_charge = 0.5  # share of the charge that requests really use, lately
@@ -105,6 +107,7 @@ class LimitServer:
                 metered=False,
                 granted_at=now,
                 window=max(1, _WINDOW // self._num_clients),
+                window_seconds=_WINDOW_SECONDS,
                 window_tokens=_WINDOW_TOKENS / self._num_clients,
             )
         return self._grant(endpoint, request, now)
@@ -151,7 +154,7 @@ class LimitServer:
             endpoint.use_of_charge += 0.05 * (min(1.0, ratio) - endpoint.use_of_charge)
             limits.settle(1, 1, hold.charge, settled.tokens)
             limits.succeed(hold.granted_at)
-            endpoint.window += 1
+            endpoint.window += now >= endpoint.since + _WINDOW_SECONDS
         else:  # it failed, and what it used is not known
             limits.settle(1, 1, hold.charge, hold.charge * endpoint.use_of_charge)
         used = Spending(usd=settled.usd, tokens=settled.tokens, calls=int(settled.sent))

@@ -67,7 +67,7 @@ class Limiting:
 def beside_driver() -> dict[str, Any]:
     """Return the options of a service that lives and dies with the driver, on its node."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return {"num_cpus": 0, "max_concurrency": 1000, "scheduling_strategy": here}
+    return {"num_cpus": 0, "scheduling_strategy": here}
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def limited(
     server = (
         ray.remote(LimitServer)
         .options(**beside_driver())
-        .remote(endpoints.limits, budget, num_clients=num_clients)
+        .remote(endpoints.limits(), budget, num_clients=num_clients)
     )
     try:
         yield Limiting(server)

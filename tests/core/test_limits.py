@@ -330,10 +330,15 @@ def test_the_budget_of_one_account_does_not_hold_up_another():
 
 
 def test_only_a_window_of_requests_is_granted_while_nothing_is_known_but_a_budget():
-    server = LimitServer({}, Budget(Bounds(max_calls=1000), Bounds()), clock=lambda: 0.0)
-    granted = lease(server, [Ask("", 10, 0.0)] * 64).granted
+    now = 0.0
+    server = LimitServer({}, Budget(Bounds(max_calls=1000), Bounds()), clock=lambda: now)
+    asks = [Ask("", 10, 0.0)] * 64
+    granted = lease(server, asks).granted
     assert len(granted) == 48
-    reply = lease(server, [Ask("", 10, 0.0)] * 64, [ended(number, 5) for _, number in granted[:10]])
+    reply = lease(server, asks, [ended(number, 5) for _, number in granted[:10]])
+    assert len(reply.granted) == 10
+    now = 1.1
+    reply = lease(server, asks, [ended(number, 5) for _, number in granted[10:20]])
     assert len(reply.granted) == 20
 
 

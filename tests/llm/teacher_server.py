@@ -40,6 +40,11 @@ class Client:
             figures: dict[str, Any] = await response.json()
         return figures
 
+    async def wait_until_in_flight(self, number: int) -> None:
+        """Ask for the statistics until they show ``number`` requests in flight."""
+        while (await self.stats())["in_flight"] != number:
+            pass
+
     async def post(self, path: str, body: Any = None) -> tuple[int, Any]:
         async with self.session.post(path, json=body) as response:
             return response.status, await response.json()

@@ -371,7 +371,7 @@ def test_a_wait_beyond_the_total_timeout_is_not_begun():
     ],
 )
 def test_the_key_never_stands_in_an_error(echo):
-    error, _ = ask_script(echo)
+    error, _ = ask_script(echo, total_timeout_seconds=0.2)
     assert isinstance(error, EndpointError | ProviderUnavailableError)
     assert KEY not in str(error)
 

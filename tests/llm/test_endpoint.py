@@ -10,16 +10,19 @@ from chat_server import body_of, refusal, serving, text_of
 
 from ste_ray.config import LLMConfig
 from ste_ray.errors import ConfigError, EndpointError, ProviderUnavailableError
+from ste_ray.llm.checking import check_endpoints
 from ste_ray.llm.endpoint import (
-    Endpoint,
-    check_endpoint,
+    RoleEndpoint,
     configured_base_url,
     read_key,
     read_proxy,
+    role_endpoint,
+    roles_without_address,
 )
 
 KEY = "sk-very-secret-0123456789"
 ENV = {"OPENAI_API_KEY": KEY}
+ROLES = ("explorer", "judge", "paraphraser")
 
 
 @pytest.fixture(autouse=True)
@@ -34,14 +37,13 @@ def listing(*names):
     return body_of({"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
 
 
-def check(*script, env=ENV, **config):
-    """Check a server that follows ``script``; return the endpoint and the server."""
+def check(*script, env=ENV, roles=ROLES, **config):
+    """Check a server that follows ``script``; return the endpoints and the server."""
 
     async def main():
         async with serving(*script) as server:
-            found = await asyncio.to_thread(
-                check_endpoint, LLMConfig(**config), server.base_url, env
-            )
+            settings = LLMConfig(base_url=server.base_url, **config)
+            found = await asyncio.to_thread(check_endpoints, settings, roles, env)
             return found, server
 
     return asyncio.run(main())
@@ -70,13 +72,13 @@ def test_an_address_that_is_no_http_address_is_refused(url):
 
 
 def test_the_only_model_plays_all_roles():
-    endpoint, server = check(listing("m-1"))
-    assert set(endpoint.models.values()) == {"m-1"}
-    assert endpoint.base_url == server.base_url
-    assert not endpoint.scripted
-    line, headers, _ = server.requests[0]
+    endpoints, server = check(listing("m-1"))
+    assert endpoints.models == dict.fromkeys(ROLES, "m-1")
+    assert {endpoint.base_url for endpoint in endpoints.roles.values()} == {server.base_url}
+    assert not endpoints.scripted
+    ((line, headers, _),) = server.requests  # one listing serves all roles
     assert (line, headers["Authorization"]) == ("GET /v1/models", f"Bearer {KEY}")
-    assert KEY not in repr(endpoint)
+    assert KEY not in repr(endpoints)
 
 
 def test_the_scripted_teacher_is_recognised():
@@ -89,17 +91,17 @@ def test_the_scripted_teacher_is_recognised():
     [
         ({"model": "a"}, ENV, ["a", "a", "a"]),
         ({}, {"STE_LLM_MODEL": "b"}, ["b", "b", "b"]),
-        ({"model": "a", "judge_model": "c"}, {"STE_LLM_MODEL": "b"}, ["a", "c", "a"]),
+        ({"model": "a", "judge": {"model": "c"}}, {"STE_LLM_MODEL": "b"}, ["a", "c", "a"]),
         (
-            {"explorer_model": "a", "judge_model": "b", "paraphraser_model": "c"},
+            {"explorer": {"model": "a"}, "judge": {"model": "b"}, "paraphraser": {"model": "c"}},
             {},
             ["a", "b", "c"],
         ),
     ],
 )
 def test_models_are_chosen_by_role(config, env, models):
-    endpoint, _ = check(listing("a", "b", "c"), env=env, **config)
-    assert [endpoint.models[role] for role in ("explorer", "judge", "paraphraser")] == models
+    endpoints, _ = check(listing("a", "b", "c"), env=env, **config)
+    assert [endpoints.models[role] for role in ROLES] == models
 
 
 def test_among_several_models_one_must_be_named():
@@ -165,7 +167,7 @@ def test_an_unreachable_server_is_named_with_a_remedy():
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     with pytest.raises(EndpointError, match=rf"cannot reach the endpoint '{url}' .*STE_LLM_BASE"):
-        check_endpoint(LLMConfig(), url, ENV)
+        check_endpoints(LLMConfig(base_url=url), ROLES, ENV)
 
 
 def test_white_space_around_a_key_is_dropped():
@@ -182,7 +184,7 @@ def test_a_key_that_no_header_can_carry_is_refused_unseen(key):
 
 
 def test_an_endpoint_reads_its_key_from_the_process_that_asks(monkeypatch):
-    endpoint = Endpoint(base_url="http://x", api_key_env="STE_TEST_KEY", models={})
+    endpoint = RoleEndpoint(base_url="http://x", api_key_env="STE_TEST_KEY", model="m")
     monkeypatch.delenv("STE_TEST_KEY", raising=False)
     assert endpoint.api_key() == ""
     monkeypatch.setenv("STE_TEST_KEY", f"{KEY}\n")
@@ -205,11 +207,11 @@ def test_the_proxy_of_the_environment_is_used_unless_told_otherwise(
         async with serving(listing("proxied")) as proxy, serving(listing("direct")) as server:
             monkeypatch.setenv("HTTP_PROXY", proxy.base_url.removesuffix("/v1"))
             monkeypatch.setenv("NO_PROXY", no_proxy)
-            config, url = LLMConfig(), server.base_url
-            return await asyncio.to_thread(check_endpoint, config, url, ENV, **fields)
+            config = LLMConfig(base_url=server.base_url)
+            return await asyncio.to_thread(check_endpoints, config, ROLES, ENV, **fields)
 
-    endpoint = asyncio.run(main())
-    assert endpoint.models["explorer"] == ("proxied" if through_proxy else "direct")
+    endpoint = asyncio.run(main()).roles["explorer"]
+    assert endpoint.model == ("proxied" if through_proxy else "direct")
     assert endpoint.use_proxy == fields.get("use_proxy", True)
     assert (endpoint.proxy() is not None) == through_proxy
 
@@ -240,7 +242,136 @@ def test_a_proxy_that_is_no_http_proxy_is_refused_without_its_password(monkeypat
     with pytest.raises(ConfigError, match=r"a 'socks5' proxy for 'https://a/v1'.*HTTPS_PROXY") as e:
         read_proxy("https://a/v1")
     assert "secret" not in str(e.value)
-    assert (
-        Endpoint(base_url="https://a/v1", api_key_env="", models={}, use_proxy=False).proxy()
-        is None
+    assert RoleEndpoint(base_url="https://a/v1", use_proxy=False).proxy() is None
+
+
+def test_roles_may_have_endpoints_of_their_own():
+    async def main():
+        async with serving(listing("a", "b")) as first, serving(listing("c")) as second:
+            settings = LLMConfig(
+                base_url=first.base_url,
+                model="a",
+                judge={"base_url": second.base_url, "model": "c"},
+            )
+            found = await asyncio.to_thread(check_endpoints, settings, ROLES, ENV)
+            return found, first, second
+
+    found, first, second = asyncio.run(main())
+    assert found.models == {"explorer": "a", "judge": "c", "paraphraser": "a"}
+    assert found.roles["judge"].base_url == second.base_url
+    assert (len(first.requests), len(second.requests)) == (1, 1)
+
+
+def test_only_the_roles_that_are_asked_are_checked():
+    endpoints, _ = check(listing("a"), roles=("judge",), explorer={"model": "absent"})
+    assert endpoints.models == {"judge": "a"}
+
+
+def test_a_model_of_one_role_that_is_not_offered_is_named_with_its_setting():
+    with pytest.raises(EndpointError, match=r"offers no model 'x'; .* llm\.judge\.model"):
+        check(listing("a"), judge={"model": "x"})
+
+
+@pytest.mark.parametrize(
+    ("config", "env", "variable"),
+    [
+        ({}, ENV, "OPENAI_API_KEY"),
+        ({"base_url": "http://a/v1"}, {}, "OPENAI_API_KEY"),
+        ({"base_url": "http://a/v1", "judge": {"base_url": "http://a:2/v1"}}, {}, "OPENAI_API_KEY"),
+        ({"base_url": "http://a/v1", "judge": {"base_url": "http://b/v1"}}, {}, ""),
+        ({"judge": {"base_url": "http://b/v1"}}, ENV, ""),
+        ({"judge": {"base_url": "http://b/v1", "api_key_env": "OTHER"}}, ENV, "OTHER"),
+        ({"base_url": "https://r", "provider": "azure"}, ENV, "AZURE_OPENAI_API_KEY"),
+        ({"base_url": "https://r", "provider": "azure", "api_key_env": "MINE"}, ENV, "MINE"),
+        ({"base_url": "https://r", "provider": "bedrock"}, ENV, "AWS_BEARER_TOKEN_BEDROCK"),
+        ({"base_url": "http://a/v1", "judge": {"provider": "openai"}}, ENV, "OPENAI_API_KEY"),
+    ],
+)
+def test_a_key_goes_to_no_host_it_is_not_meant_for(config, env, variable):
+    assert role_endpoint(LLMConfig(**config), "judge", env).api_key_env == variable
+
+
+@pytest.mark.parametrize(
+    ("config", "env", "url"),
+    [
+        ({"provider": "openai"}, {}, "https://api.openai.com/v1"),
+        ({"provider": "openai"}, {"OPENAI_BASE_URL": "https://o/v1/"}, "https://o/v1"),
+        ({"provider": "azure"}, {"AZURE_OPENAI_ENDPOINT": "https://r/"}, "https://r"),
+        (
+            {"provider": "bedrock"},
+            {"AWS_REGION": "eu-west-1"},
+            "https://bedrock-mantle.eu-west-1.api.aws/openai/v1",
+        ),
+        ({"judge": {"provider": "azure"}}, {"AZURE_OPENAI_ENDPOINT": "https://r"}, "https://r"),
+        ({"judge": {"base_url": "http://own/v1/"}, "base_url": "http://a"}, {}, "http://own/v1"),
+    ],
+)
+def test_providers_have_addresses_of_their_own(config, env, url):
+    assert role_endpoint(LLMConfig(**config), "judge", env).base_url == url
+
+
+@pytest.mark.parametrize(
+    ("config", "match"),
+    [
+        ({"provider": "azure"}, "provider 'azure' is; set its base_url or AZURE_OPENAI_ENDPOINT"),
+        ({"provider": "bedrock"}, "'bedrock' is; set its base_url, AWS_REGION"),
+        ({"judge": {"base_url": "host:80"}}, "'host:80' is no HTTP address.*llm.judge.base_url"),
+        ({"sampling": {"n": 2}}, "llm.sampling sets 'n'"),
+        ({"judge": {"sampling": {"stream": True}}}, "llm.judge.sampling sets 'stream'"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(config, match):
+    with pytest.raises(ConfigError, match=match):
+        role_endpoint(LLMConfig(**config), "judge", {})
+
+
+def test_sampling_of_a_role_adds_to_and_overrides_that_of_all():
+    config = LLMConfig(sampling={"top_p": 1, "seed": 3}, judge={"sampling": {"top_p": 0.5}})
+    assert role_endpoint(config, "judge", {}).sampling == {"top_p": 0.5, "seed": 3}
+    assert role_endpoint(config, "explorer", {}).sampling == {"top_p": 1, "seed": 3}
+
+
+def test_roles_that_share_a_key_share_the_smaller_limit():
+    endpoints, server = check(
+        listing("a", "b"),
+        model="a",
+        requests_per_minute=600,
+        explorer={"requests_per_minute": 900, "tokens_per_minute": 5000},
+        paraphraser={"model": "b"},
     )
+    address = f"{server.base_url} a OPENAI_API_KEY"
+    other = f"{server.base_url} b OPENAI_API_KEY"
+    assert endpoints.limits() == {address: (600, 5000), other: (600, None)}
+
+
+def test_the_teacher_plays_roles_without_an_address():
+    config = LLMConfig(model="gpt-x", judge={"base_url": "http://own/v1"})
+    assert roles_without_address(config, ROLES, {}) == ("explorer", "paraphraser")
+
+    async def main():
+        async with serving(listing("scripted-teacher")) as teacher:
+            found = await asyncio.to_thread(
+                check_endpoints, config, ("explorer",), {}, teacher.base_url
+            )
+            return found, teacher
+
+    found, teacher = asyncio.run(main())
+    assert found.scripted
+    explorer = found.roles["explorer"]
+    assert (explorer.base_url, explorer.use_proxy) == (teacher.base_url, False)
+    assert teacher.requests[0][1]["Authorization"] == "Bearer none"
+    with pytest.raises(ConfigError, match="no endpoint is configured for the role 'explorer'"):
+        check_endpoints(config, ROLES, {})
+
+
+def test_a_refusal_without_a_variable_says_how_to_name_one():
+    async def main():
+        async with serving(listing("a")) as first, serving(refusal(401)) as second:
+            judge = {"base_url": second.base_url.replace("127.0.0.1", "localhost")}
+            config = LLMConfig(base_url=first.base_url, judge=judge)
+            await asyncio.to_thread(check_endpoints, config, ROLES, ENV)
+
+    with pytest.raises(
+        EndpointError, match=r"refuses access \(401\), and no variable .*api_key_env"
+    ):
+        asyncio.run(main())

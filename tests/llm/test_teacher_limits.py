@@ -125,8 +125,16 @@ def test_a_refund_does_not_fill_a_limit_set_since() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0s"), (0.02, "20ms"), (0.0001, "1ms"), (1, "1s"), (1.5, "1.5s"), (360, "6m0s")]
-    + [(59.9999, "1m0s"), (3600, "1h0m0s"), (3661.25, "1h1m1.25s")],
+    [
+        (0, "0s"),
+        (0.02, "20ms"),
+        (0.0001, "1ms"),
+        (1, "1s"),
+        (1.5, "1.5s"),
+        (59.9999, "1m0s"),
+        (360, "6m0s"),
+        (3661.25, "1h1m1.25s"),
+    ],
 )
 def test_durations_are_written_as_openai_writes_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text

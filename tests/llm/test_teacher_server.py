@@ -125,11 +125,9 @@ def test_what_is_asked_twice_shows() -> None:
 def test_what_nobody_received_is_not_answered() -> None:
     async def test(client: Client) -> None:
         task = asyncio.create_task(client.ask())
-        while not (await client.stats())["in_flight"]:
-            await asyncio.sleep(0.01)
+        await client.wait_until_in_flight(1)
         task.cancel()
-        while (await client.stats())["in_flight"]:
-            await asyncio.sleep(0.01)
+        await client.wait_until_in_flight(0)
         figures = await client.stats()
         assert (figures["abandoned"], figures["answered"]) == (1, 0)
         assert figures["limits"]["tokens"]["used"] == 0

@@ -1,81 +1,139 @@
-"""The explore stage outlives an explorer that is killed, and does no trial twice."""
+"""Exploration in a local Ray: interrupted, out of budget, side by side, replayed."""
 
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+from exploring import (
+    episodes_of,
+    explore,
+    explorers,
+    num_files,
+    replay,
+    teacher,
+    until,
+    without_times,
+)
 
-from ste_ray.config import load_config
-from ste_ray.core.records import Episode
-from ste_ray.errors import RunConflictError
-from ste_ray.stages.base import StageContext
-from ste_ray.stages.registry import run_stages
-from ste_ray.store.artifacts import RunStore, open_store
-from ste_ray.store.tables import read_records
+from ste_ray.errors import EndpointError, RunConflictError, StoreError
+from ste_ray.store.artifacts import open_store
 
-OVERRIDES = [
+SHAPE = [
     "tools.include=[add_date, airport, roman_encode, isbn_convert]",
     "explore.episodes_per_tool=3",
     "explore.trials_per_episode=2",
     "explore.flush_seconds=0.1",
-    "explore.tools_per_explorer=2",
-    "llm.teacher_latency_seconds=0.1",
 ]
+NUM_TRIALS = 4 * 3 * 2
+pytestmark = pytest.mark.usefixtures("ray_cluster", "private_home")
 
 
-def explore(store: RunStore, said: list[str], *overrides: str) -> None:
-    config = load_config(None, [*OVERRIDES, *overrides])
-    context = StageContext(config=config, store=store, progress=said.append)
-    run_stages(("explore",), context)
-
-
-def explorers() -> list[psutil.Process]:
-    below = psutil.Process().children(recursive=True)
-    return [one for one in below if any("ray::Explorer" in part for part in one.cmdline())]
-
-
-def kill_one_explorer_when_something_is_recorded(folder: Path) -> None:
-    deadline = time.monotonic() + 100
-    while time.monotonic() < deadline:
-        alive = explorers()
-        if alive and len(list(folder.glob("explore/journal/*.gz"))) > 5:
-            alive[0].kill()
-            return
-        time.sleep(0.05)
-
-
-@pytest.mark.usefixtures("ray_cluster")
-def test_a_killed_explorer_loses_and_repeats_nothing(
-    tmp_path: Path, private_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("STE_LLM_BASE_URL", "OPENAI_API_KEY"):
+@pytest.fixture(autouse=True)
+def _no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("STE_LLM_BASE_URL", "STE_LLM_MODEL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+
+
+def test_a_killed_explorer_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+
+    def kill_one_when_something_is_recorded() -> None:
+        until(lambda: num_files(run, "explore/journal/*.gz") > 5)
+        explorers(psutil.Process())[0].kill()
+
     said: list[str] = []
-    killer = threading.Thread(
-        target=kill_one_explorer_when_something_is_recorded, args=(tmp_path / "run",)
-    )
-    killer.start()
-    store = open_store(str(tmp_path / "run"))
-    explore(store, said)
-    killer.join()
-    assert any("an explorer was lost" in line for line in said)
-    episodes = read_records(store, "explore/episodes", Episode)
+    with teacher("--latency-seconds", "0.1") as counting:
+        url = f"llm.base_url={counting.url}"
+        killer = threading.Thread(target=kill_one_when_something_is_recorded)
+        killer.start()
+        store = open_store(str(run))
+        explore(store, said, *SHAPE, url)
+        killer.join()
+        stats = counting.stats()
+        undisturbed = open_store(str(tmp_path / "other"))
+        explore(undisturbed, said, *SHAPE, url)
+    assert any("was lost; its tools are handed on" in line for line in said)
+    episodes = episodes_of(store)
     trials = [trial.trial_id for episode in episodes for trial in episode.trials]
-    assert len(trials) == len(set(trials)) == 4 * 3 * 2
-
-    undisturbed = open_store(str(tmp_path / "other"))
-    explore(undisturbed, said)
-    expected = read_records(undisturbed, "explore/episodes", Episode)
-
-    def without_times(found: list[Episode]) -> list[dict[str, object]]:
-        times = {"trials": {"__all__": {"turns": {"__all__": {"seconds"}}}}}
-        return [episode.model_dump(exclude=times) for episode in found]
-
-    assert without_times(episodes) == without_times(expected)
-
+    assert len(trials) == len(set(trials)) == NUM_TRIALS
+    assert stats["repeated"] <= 8  # of four tools at once, what was under way in 0.1 s
+    assert without_times(episodes) == without_times(episodes_of(undisturbed))
+    assert replay(store, *SHAPE, url)["equal"]
     with pytest.raises(RunConflictError, match="max_turns"):
-        explore(store, said, "explore.max_turns=2")
+        explore(store, said, *SHAPE, url, "explore.max_turns=2")
+
+
+def test_a_budget_stops_cleanly_and_a_higher_one_goes_on(tmp_path: Path) -> None:
+    store, said = open_store(str(tmp_path / "run")), []
+    with teacher() as counting:
+        options = [*SHAPE, f"llm.base_url={counting.url}"]
+        first = explore(store, said, *options, "budget.max_calls=40")
+        assert counting.stats()["answered"] == first.counts["spent"]["calls"] == 40
+        assert "budget.max_calls=40 allows no further request" in first.stopped_by
+        assert 0 < len(episodes_of(store)) == 12 - first.counts["episodes_left"] < 12
+        again = explore(store, said, *options, "budget.max_calls=40")
+        assert counting.stats()["answered"] == 40
+        assert again.counts["episodes"] == first.counts["episodes"]
+        last = explore(store, said, *options, "budget.max_calls=1000")
+        stats = counting.stats()
+        undisturbed = open_store(str(tmp_path / "other"))
+        explore(undisturbed, said, *options)
+    assert (last.stopped_by, last.counts["episodes_left"]) == ("", 0)
+    assert stats["repeated"] == 0
+    assert stats["answered"] == last.counts["spent"]["calls"]
+    assert without_times(episodes_of(store)) == without_times(episodes_of(undisturbed))
+
+
+def test_a_budget_for_each_tool_leaves_the_others_alone(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "run"))
+    manifest = explore(store, [], *SHAPE, "budget.per_tool.max_calls=24")
+    assert "budget.per_tool.max_calls=24" in manifest.stopped_by
+    done = {episode.tool for episode in episodes_of(store) if episode.episode_number == 2}
+    assert 0 < len(done) < 4
+
+
+def test_episodes_side_by_side_say_what_they_remember(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "run"))
+    options = [*SHAPE, "explore.episodes_per_tool=4", "explore.parallel_episodes=2"]
+    explore(store, [], *options)
+    for episode in episodes_of(store):
+        expected = max(0, episode.episode_number - 1)  # not the one beside it
+        assert {trial.memory_episodes for trial in episode.trials} == {expected}
+        assert episode.trials[0].memory_shown == 2 * expected
+    assert replay(store, *options)["equal"]
+
+
+def test_a_refused_key_stops_the_run_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(str(tmp_path / "run"))
+    monkeypatch.setenv("OPENAI_API_KEY", "wrong")
+    with teacher("--api-key", "right") as counting:
+        with pytest.raises(EndpointError, match=r"refuses access \(401\): OPENAI_API_KEY is set"):
+            explore(store, [], *SHAPE, f"llm.base_url={counting.url}")
+
+
+def test_a_store_that_fails_stops_the_run_which_then_goes_on(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    store, said = open_store(str(run)), []
+
+    def fail_when_something_is_recorded() -> None:
+        until(lambda: num_files(run, "explore/journal/*.gz") > 2)
+        (run / "explore/journal").rename(run / "explore/elsewhere")
+        (run / "explore/journal").write_text("no folder")
+
+    with teacher("--latency-seconds", "0.05") as counting:
+        options = [*SHAPE, f"llm.base_url={counting.url}"]
+        breaker = threading.Thread(target=fail_when_something_is_recorded)
+        breaker.start()
+        with pytest.raises(StoreError, match="journal"):
+            explore(store, said, *options)
+        breaker.join()
+        (run / "explore/journal").unlink()
+        (run / "explore/elsewhere").rename(run / "explore/journal")
+        explore(store, said, *options)
+        assert len(episodes_of(store)) == 12
+        assert counting.stats()["repeated"] <= 8

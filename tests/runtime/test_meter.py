@@ -83,7 +83,10 @@ def test_what_was_sent_without_asking_is_told_soon():
 
 def test_the_window_grows_with_good_replies_only():
     async def main():
-        meter = Meter("a", Calls(LimitServer({}, num_clients=24)))  # a window of 2
+        async def call(_):
+            return LeaseReply(metered=False, granted_at=0.0, window=2, window_tokens=1e6)
+
+        meter = Meter("a", call)
         permits = [await meter.acquire(CLAIM) for _ in range(2)]
         third = asyncio.ensure_future(meter.acquire(CLAIM))
         fourth = asyncio.ensure_future(meter.acquire(CLAIM))
@@ -97,6 +100,24 @@ def test_the_window_grows_with_good_replies_only():
         await asyncio.sleep(0.01)
         assert (fourth.done(), fifth.done()) == (True, True)
         for task in (third, fourth, fifth):
+            meter.settle(await task, GOOD)
+        await meter.aclose()
+
+    asyncio.run(main())
+
+
+def test_the_window_does_not_grow_at_once():
+    async def main():
+        meter = Meter("a", Calls(LimitServer({}, num_clients=24)))  # a window of 2
+        permits = [await meter.acquire(CLAIM) for _ in range(2)]
+        waiting = [asyncio.ensure_future(meter.acquire(CLAIM)) for _ in range(3)]
+        await asyncio.sleep(0)
+        for permit in permits:
+            meter.settle(permit, GOOD)
+        await asyncio.sleep(0.01)
+        assert [task.done() for task in waiting] == [True, True, False]
+        waiting[2].cancel()
+        for task in waiting[:2]:
             meter.settle(await task, GOOD)
         await meter.aclose()
 

@@ -119,8 +119,8 @@ class Teacher:
     ) -> tuple[web.StreamResponse, int]:
         """Return the faulty response and the tokens that were used for it."""
         completion = complete(self._text(asked), asked, self._settings.usage_tokens)
+        self._statistics.fault(fault.kind)  # before a hang, in which the client may go
         response, usage = await misbehave(fault, request, completion, self._settings.hang_seconds)
-        self._statistics.fault(fault.kind)
         if usage is None:
             return response, 0
         self._statistics.report(usage)

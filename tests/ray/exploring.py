@@ -1,0 +1,97 @@
+"""What the tests of exploration share: runs in this process, and a teacher that counts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ste_ray.config import load_config
+from ste_ray.core.records import Episode
+from ste_ray.stages.base import StageContext
+from ste_ray.stages.registry import run_stages
+from ste_ray.stages.replay import replay_exploration
+from ste_ray.store.artifacts import RunStore
+from ste_ray.store.manifest import StageManifest
+from ste_ray.store.tables import read_records
+
+CLOCK_FIELDS = {"trials": {"__all__": {"turns": {"__all__": {"seconds"}}}}}
+
+
+def context_of(store: RunStore, said: list[str], *overrides: str) -> StageContext:
+    config = load_config(None, overrides)
+    return StageContext(config=config, store=store, progress=said.append)
+
+
+def explore(store: RunStore, said: list[str], *overrides: str) -> StageManifest:
+    """Explore within this process's Ray."""
+    return run_stages(("explore",), context_of(store, said, *overrides))[0]
+
+
+def replay(store: RunStore, *overrides: str) -> dict[str, Any]:
+    return replay_exploration(context_of(store, [], *overrides))
+
+
+def episodes_of(store: RunStore) -> list[Episode]:
+    return read_records(store, "explore/episodes", Episode)
+
+
+def without_times(episodes: list[Episode]) -> list[dict[str, object]]:
+    return [episode.model_dump(exclude=CLOCK_FIELDS) for episode in episodes]
+
+
+def explorers(above: psutil.Process) -> list[psutil.Process]:
+    """The living explorer processes below one process."""
+    found = []
+    for process in above.children(recursive=True):
+        try:
+            if any("ray::Explorer" in part for part in process.cmdline()):
+                found.append(process)
+        except psutil.Error:  # it has ended meanwhile
+            continue
+    return found
+
+
+def until(condition: Callable[[], object], seconds: float = 100.0) -> None:
+    """Wait for what happens by itself."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"it did not happen within {seconds} seconds")
+        time.sleep(0.05)
+
+
+class Teacher:
+    """A scripted teacher in a process of its own, which counts what it serves."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url  # ends in /v1
+
+    def stats(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.url.removesuffix('/v1')}/stats") as reply:
+            found: dict[str, Any] = json.load(reply)
+        return found
+
+
+@contextmanager
+def teacher(*options: str) -> Iterator[Teacher]:
+    """Serve the teacher on a free port."""
+    command = [sys.executable, "-m", "ste_ray", "teacher", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield Teacher(process.stdout.readline().split()[-1])
+        finally:
+            process.kill()
+
+
+def num_files(folder: Path, pattern: str) -> int:
+    return len(list(folder.glob(pattern)))
