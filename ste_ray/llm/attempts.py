@@ -143,7 +143,7 @@ class EndpointChat:
             return self._after(call, answer)
         finally:
             if probe:
-                pass
+                health.end_probe(probe_failed)
 
     async def _send(self, call: _Call, probe: bool) -> Served | Failure | Stop | None:
         """Send once; return None when the breaker opened before that."""

@@ -98,6 +98,17 @@ class FunctionTools:
         return ToolResult(status="ok", text=value if isinstance(value, str) else json.dumps(value))
 
 
+class ConstantTool:
+    """Fulfils ``ports.ToolExecutor`` by answering every call with the same text."""
+
+    def __init__(self, text: str) -> None:
+        self._result = ToolResult(status="ok", text=text)
+
+    async def call(self, request: CallTool) -> ToolResult:
+        """Return the text."""
+        return self._result
+
+
 class MemoryJournal:
     """Fulfils ``ports.Journal`` in memory.
 
