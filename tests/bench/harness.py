@@ -124,30 +124,40 @@ class Fleet:
         endpoints = check_endpoints(config.llm, ("explorer",), {})
         for folder in (JOURNAL, PARTS):
             segments.seal(self.store, folder, 1)
-        self.coordinator = ray.remote(Coordinator).options(num_cpus=0, max_concurrency=1000).remote(
-            self.store,
-            1,
-            self._specs,
-            episodes_per_tool=section.episodes_per_tool,
-            num_explorers=section.num_explorers,
-            lease_seconds=60,
-            clock=MonotonicClock(),
+        self.coordinator = (
+            ray.remote(Coordinator)
+            .options(num_cpus=0, max_concurrency=1000)
+            .remote(
+                self.store,
+                1,
+                self._specs,
+                episodes_per_tool=section.episodes_per_tool,
+                num_explorers=section.num_explorers,
+                lease_seconds=60,
+                clock=MonotonicClock(),
+            )
         )
-        self.limit_server = ray.remote(LimitServer).options(num_cpus=0).remote(
-            endpoints.limits(), None, num_clients=section.num_explorers
+        self.limit_server = (
+            ray.remote(LimitServer)
+            .options(num_cpus=0)
+            .remote(endpoints.limits(), None, num_clients=section.num_explorers)
         )
         for number in range(section.num_explorers):
             name = f"explorer-{number:04d}"
-            actor = ray.remote(Explorer).options(num_cpus=0, max_concurrency=10).remote(
-                name,
-                config,
-                endpoints,
-                self.store,
-                1,
-                RemoteCall(self.coordinator, "exchange"),
-                RemoteCall(self.limit_server, "lease"),
-                False,
-                lambda _: ConstantTool("stored"),
+            actor = (
+                ray.remote(Explorer)
+                .options(num_cpus=0, max_concurrency=10)
+                .remote(
+                    name,
+                    config,
+                    endpoints,
+                    self.store,
+                    1,
+                    RemoteCall(self.coordinator, "exchange"),
+                    RemoteCall(self.limit_server, "lease"),
+                    False,
+                    lambda _: ConstantTool("stored"),
+                )
             )
             self._actors.append(actor)
             self.names.append(name)
@@ -165,9 +175,7 @@ class Fleet:
 
 
 @contextmanager
-def fleet(
-    folder: Path, specs: Sequence[ToolSpec], url: str, *overrides: str
-) -> Iterator[Fleet]:
+def fleet(folder: Path, specs: Sequence[ToolSpec], url: str, *overrides: str) -> Iterator[Fleet]:
     """Run a fleet against the teacher at ``url``."""
     config = load_config(None, [f"llm.base_url={url}", *overrides])
     with ExitStack() as stack:

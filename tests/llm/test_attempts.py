@@ -359,6 +359,36 @@ def test_what_waits_out_an_outage_loses_no_attempt():
     assert len(replies[0].faults) == 9
 
 
+def test_failures_of_probes_cost_no_attempt_of_the_request_that_probes():
+    num_failures = 0
+    enough = asyncio.Event()
+
+    async def answer(request):
+        nonlocal num_failures
+        body = await request.json()
+        if body["messages"][0]["content"] == "slow":
+            await enough.wait()
+        elif num_failures < 5:
+            num_failures += 1
+            if num_failures == 4:  # two that open the breaker, and two probes
+                enough.set()
+            return await refusal(503)(request)
+        return await reply()(request)
+
+    async def main():
+        breaker = Breaker(2, 20.0, first_pause_seconds=0.02, max_pause_seconds=0.05)
+        async with chatting(answer, quick_breaker=breaker, max_attempts=4) as (chat, server):
+            slow = asyncio.create_task(chat.ask(question("slow")))
+            await until(lambda: server.requests)
+            asked = await chat.ask(question())
+            await slow
+            return asked
+
+    asked = asyncio.run(main())
+    # It failed five times, but only three of them while the breaker was closed.
+    assert (asked.text, len(asked.faults)) == ("hello", 5)
+
+
 def test_after_the_patience_everybody_is_told():
     replies, events, server = outage(num_failures=10_000, patience=0.2)
     assert all(isinstance(one, ProviderUnavailableError) for one in replies)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from pathlib import Path
 
 import psutil
@@ -137,3 +138,57 @@ def test_a_store_that_fails_stops_the_run_which_then_goes_on(tmp_path: Path) -> 
         explore(store, said, *options)
         assert len(episodes_of(store)) == 12
         assert counting.stats()["repeated"] <= 8
+
+
+def test_every_fault_of_an_endpoint_is_in_the_record_and_all_episodes_end(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "run"))
+    options = ["explore.episodes_per_tool=2", "explore.trials_per_episode=2"]
+    options += ["llm.request_timeout_seconds=1", "llm.max_attempts=12"]
+    with teacher("--fault-rate", "0.2", "--hang-seconds", "5") as faulty:
+        explore(store, [], *options, f"llm.base_url={faulty.url}")
+        served = faulty.stats()["faults"]
+    episodes = episodes_of(store)
+    assert len(episodes) == 21 * 2
+    recorded = Counter(
+        fault.kind for one in episodes for trial in one.trials for fault in trial.faults
+    )
+    # A reply that is cut off shows as a lost connection or as broken, by how much had arrived.
+    broken = recorded.pop("connection") + recorded.pop("bad_reply")
+    assert broken == served["reset"] + served["cut"] + served["empty"]
+    assert recorded == {
+        "rate_limited": served["429"],
+        "server_error": served["500"] + served["503"],
+        "timeout": served["hang"],
+        "length": served["length"],
+        "content_filter": served["content_filter"],
+    }
+    cut_off = [trial for one in episodes for trial in one.trials if trial.outcome == "cut_off"]
+    assert {trial.outcome_detail for trial in cut_off} == {"content_filter"}
+    assert replay(store, *options, f"llm.base_url={faulty.url}")["equal"]
+
+
+def test_tools_that_hang_die_or_flood_are_observations(tmp_path: Path) -> None:
+    tools = tmp_path / "tools.yaml"
+    tools.write_text(
+        "defaults: {effect: idempotent, timeout_seconds: 1}\n"
+        "tools:\n"
+        + "".join(
+            f"  - name: {name}\n    description: Counts words of a text.\n"
+            f"    executor: {{kind: python, target: 'tests.ray.misbehaving_tools:{name}'}}\n"
+            "    parameters: {type: object, properties: {text: {type: string}}, required: [text]}\n"
+            for name in ("hang", "die", "flood", "binary")
+        )
+    )
+    store = open_store(str(tmp_path / "run"))
+    options = [f"tools.files=[{tools}]", "explore.episodes_per_tool=1"]
+    explore(store, [], *options, "explore.trials_per_episode=2")
+    statuses: dict[str, set[str]] = {}
+    for episode in episodes_of(store):
+        for trial in episode.trials:
+            calls = [turn for turn in trial.turns if turn.kind == "tool_call"]
+            statuses.setdefault(episode.tool, set()).update(t.observation_status for t in calls)
+            assert all(len(turn.observation) < 2200 for turn in calls)
+    assert statuses["hang"] == {"timeout"}
+    assert statuses["die"] == {"crashed"}
+    assert statuses["flood"] == {"ok"}
+    assert statuses["binary"] <= {"ok", "error"}
