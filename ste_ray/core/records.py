@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -87,7 +88,7 @@ class ToolSpec(Record):
     concurrency: int | None = Field(default=None, ge=1)  # calls at once; None: no limit
     examples: tuple[ToolExample, ...] = ()
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Identity of the tool as the model sees and calls it, not of how fast that may be."""
         return fingerprint(self.model_dump(exclude=_NOT_IDENTITY))

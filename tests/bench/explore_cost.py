@@ -18,9 +18,10 @@ from tables import Row
 
 SECONDS = 10.0
 GOAL = 1200
+# It serves as a request, as a call, and as a reflection that cannot be parsed.
 REPLY = (
-    "Thought: The tool stores it.\nAction: store_record_00000\nAction Input: "
-    '{"field_0_0": "a name that somebody gave"}'
+    "Please store a record with the name that somebody gave.\nAction: store_record_00000\n"
+    'Action Input: {"field_0_0": "a name that somebody gave"}'
 )
 OTHERS = {
     "bare aiohttp": "bare-aiohttp",
@@ -51,12 +52,13 @@ def _explorer(folder: Path, server: Teacher) -> float:
     overrides = (
         "explore.num_explorers=1",
         "explore.episodes_per_tool=1000000",
-        "explore.trials_per_episode=1",
+        "explore.trials_per_episode=4",
         "explore.tools_per_explorer=100",
         "explore.long_term_memory=false",
         "llm.max_concurrency=100",
     )
-    specs = generated_specs(1) * 1 + generated_specs(100)[1:]
+    # One reply can only call one tool, so the same one is explored many times at once.
+    specs = {f"copy {number}": generated_specs(1)[0] for number in range(100)}
     with fleet(folder, specs, server.url, *overrides) as explorers:
         explorers.explore()
         wait_for(lambda: server.get("/stats")["answered"] > 1000, 60)

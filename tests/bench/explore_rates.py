@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import Teacher, fleet, generated_specs, teacher
+from harness import Teacher, by_name, fleet, generated_specs, teacher
 from tables import Row
 
 RATE = 50  # requests a second
@@ -62,7 +62,7 @@ def _measure_one(folder: Path, load: Load, how: str) -> list[Row]:
             f"llm.requests_per_minute={limits[0]}",
             f"llm.tokens_per_minute={limits[1]}",
         ]
-    specs = generated_specs(100 * NUM_EXPLORERS)
+    specs = by_name(generated_specs(100 * NUM_EXPLORERS))
     with teacher(*options) as server, fleet(folder, specs, server.url, *overrides) as explorers:
         explorers.explore()
         before = _observe(server, load, WARM_UP_SECONDS)

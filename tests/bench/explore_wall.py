@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import ray
-from harness import fleet, generated_specs, teacher
+from harness import by_name, fleet, generated_specs, teacher
 from tables import Row
 
 from ste_ray.core.records import Episode
@@ -23,7 +23,7 @@ def measure(folder: Path) -> list[Row]:
     """Explore once, with actors that are up already."""
     with teacher("--latency-seconds", str(LATENCY_SECONDS)) as counting:
         overrides = ("explore.episodes_per_tool=1", "explore.trials_per_episode=4")
-        with fleet(folder, generated_specs(NUM_TOOLS), counting.url, *overrides) as explorers:
+        with fleet(folder, by_name(generated_specs(NUM_TOOLS)), counting.url, *overrides) as explorers:
             started = time.monotonic()
             ray.get(explorers.explore())
             wall = time.monotonic() - started

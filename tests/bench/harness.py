@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,11 @@ def teacher(*options: str) -> Iterator[Teacher]:
             process.kill()
 
 
+def by_name(specs: Sequence[ToolSpec]) -> dict[str, ToolSpec]:
+    """Return specifications as an exploration takes them."""
+    return {spec.name: spec for spec in specs}
+
+
 def generated_specs(number: int, target: str = "builtins:dict") -> list[ToolSpec]:
     """Return tools whose schemas differ: one to six parameters of differing names and types."""
     specs = []
@@ -112,9 +117,11 @@ def local_ray() -> Iterator[None]:
 class Fleet:
     """Explorers that are up and wait for work, with tools that do nothing."""
 
-    def __init__(self, store: RunStore, config: Config, specs: Sequence[ToolSpec]) -> None:
+    def __init__(self, store: RunStore, config: Config, specs: Mapping[str, ToolSpec]) -> None:
         self.store, self.config = store, config
-        self._specs = {spec.name: packed(spec.model_dump_json().encode()) for spec in specs}
+        self._specs = {
+            name: packed(spec.model_dump_json().encode()) for name, spec in specs.items()
+        }
         self._actors: list[Any] = []
         self.names: list[str] = []
 
@@ -175,7 +182,7 @@ class Fleet:
 
 
 @contextmanager
-def fleet(folder: Path, specs: Sequence[ToolSpec], url: str, *overrides: str) -> Iterator[Fleet]:
+def fleet(folder: Path, specs: Mapping[str, ToolSpec], url: str, *overrides: str) -> Iterator[Fleet]:
     """Run a fleet against the teacher at ``url``."""
     config = load_config(None, [f"llm.base_url={url}", *overrides])
     with ExitStack() as stack:
