@@ -6,6 +6,7 @@ A flow is a generator: it yields ``AskModel`` or ``CallTool`` and is sent ``Mode
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator
 from typing import Literal, TypeVar
 
@@ -32,7 +33,9 @@ class AskModel(Record):
     @property
     def request_hash(self) -> str:
         """Identity of the request; a recorded answer is only reused for an equal one."""
-        return fingerprint("model", self.model_dump())
+        parts = ["model", self.role, repr(self.sampling)]
+        parts += [message.digest for message in self.messages]
+        return hashlib.sha256("\n".join(parts).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 class ModelReply(Record):

@@ -57,6 +57,12 @@ class Message(Record):
     role: Literal["system", "user", "assistant"]
     content: str
 
+    @cached_property
+    def digest(self) -> str:
+        """Identity of role and content; kept, since a conversation is hashed at each request."""
+        text = f"{self.role}\n{self.content}"
+        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
 
 class ToolExample(Record):
     """An example call of a tool, run by the tool's own checks."""

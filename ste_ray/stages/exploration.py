@@ -123,7 +123,7 @@ class Exploration:
             )
         )
         self._explorers[name] = actor
-        self._runs[actor.run.remote()] = name
+        self._runs[actor.run.remote(own_process=True)] = name
 
     def _collect(self) -> None:
         """Wait a moment for explorers that end, and replace those that were lost."""
