@@ -50,13 +50,19 @@ class Meter:
             BudgetExhaustedError: the budget of the run or of the account allows it no more.
             Exception: whatever the call of the limit server raised.
         """
-        lane = self._lanes.get(claim.endpoint)
-        if lane is None:
-            lane = _Lane(self._client, claim.endpoint, self._call, self._random)
-            self._lanes[claim.endpoint] = lane
+        lane = self._lanes.get(claim.endpoint) or self._open_lane(claim.endpoint)
         if lane.unmetered and not lane.waiters and lane.may_go(claim):
             return lane.go(claim)
         return await lane.wait(claim)
+
+    def connect(self, endpoint: str) -> None:
+        """Ask now what holds for ``endpoint``, so that the first request need not wait for it."""
+        self._open_lane(endpoint).hurry()
+
+    def _open_lane(self, endpoint: str) -> _Lane:
+        lane = _Lane(self._client, endpoint, self._call, self._random)
+        self._lanes[endpoint] = lane
+        return lane
 
     def settle(self, permit: Permit, outcome: Outcome) -> None:
         """Say how it ended; every permit is settled once."""
@@ -144,7 +150,7 @@ class _Lane:
                 Settled(permit.number, outcome.sent, tokens, outcome.usd, outcome.refusal)
             )
         if outcome.refusal is not None:
-            self._hurry()
+            self.hurry()
         elif len(self._settled) == 1:
             self._start()
             self._wake.set()
@@ -179,9 +185,10 @@ class _Lane:
         if limits != self._limits_seen:
             self._limits_seen = limits
             self.unmetered = False
-            self._hurry()
+            self.hurry()
 
-    def _hurry(self) -> None:
+    def hurry(self) -> None:
+        """Call the limit server as soon as may be."""
         self._urgent = True
         self._start()
         self._wake.set()

@@ -120,10 +120,11 @@ class Exploration:
                 RemoteCall(self._coordinator, "exchange"),
                 self._limiting.lease_call,
                 self._context.show,
+                own_process=True,
             )
         )
         self._explorers[name] = actor
-        self._runs[actor.run.remote(own_process=True)] = name
+        self._runs[actor.run.remote()] = name
 
     def _collect(self) -> None:
         """Wait a moment for explorers that end, and replace those that were lost."""

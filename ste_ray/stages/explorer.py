@@ -76,6 +76,7 @@ class Explorer:
         lease_call: asks the limit server for leave to send requests.
         show: whether conversations are kept for display.
         open_tool: makes the executor of a tool; None: worker processes of this explorer's own.
+        own_process: whether this process does nothing else, and may be tuned for it.
     """
 
     def __init__(
@@ -89,7 +90,14 @@ class Explorer:
         lease_call: LeaseCall,
         show: bool = False,
         open_tool: OpenTools | None = None,
+        own_process: bool = False,
     ) -> None:
+        if own_process:
+            # What has been imported stays; looking through it again and again for garbage takes a
+            # fifth of the time that a call costs.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 20)
         self._name = name
         self._config = config
         self._endpoints = endpoints
@@ -117,21 +125,12 @@ class Explorer:
         self._chat: Chat
         self._open_tool: OpenTools
 
-    async def run(self, own_process: bool = False) -> None:
+    async def run(self) -> None:
         """Explore until the coordinator has no more work, or takes this explorer for lost.
-
-        Args:
-            own_process: whether this process does nothing else, and may be tuned for it.
 
         Raises:
             SteRayError: the endpoint refuses, the store fails, or the like; the run must stop.
         """
-        if own_process:
-            # What has been imported stays; looking through it again and again for garbage takes a
-            # fifth of the time that a call costs.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(50_000, 20, 20)
         async with self._opened():
             try:
                 await self._work()
@@ -265,6 +264,8 @@ class Explorer:
                 self._open_tool = self._given_open_tool
             meter = Meter(self._name, self._lease_call, seed)
             stack.push_async_callback(meter.aclose)
+            for endpoint in self._endpoints.roles.values():
+                meter.connect(endpoint.key)
             self._chat = await stack.enter_async_context(
                 Chat(
                     self._endpoints,

@@ -22,7 +22,7 @@ from ste_ray.runtime.journal import SegmentJournal
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.schema import arrow_schema
 from ste_ray.store.sorting import write_sorted
-from ste_ray.store.tables import write_records
+from ste_ray.store.tables import encode_records, write_records
 
 PARTS = "explore/parts"
 EPISODES_PATH = "explore/episodes"
@@ -30,6 +30,9 @@ _EPISODES_PER_PART = 1000
 _MAX_BUFFERED = 256
 _MAX_SECONDS = 10.0
 _ERRORS = ("error", "rejected", "unparsed")
+_EXAMPLE = Episode(
+    episode_id="", tool="", tool_fingerprint="", episode_number=0, messages=(), trials=()
+)
 EpisodeKey = tuple[str, int]  # tool, number of the episode
 
 
@@ -43,6 +46,8 @@ class PartWriter:
         self._episodes: list[Episode] = []
         self._since = 0.0
         self._num_parts = 0
+        # At the first row Arrow imports pandas, for which a short run need not wait at its end.
+        encode_records([_EXAMPLE], Episode)
 
     def add(self, episode: Episode) -> None:
         """Take a finished episode."""

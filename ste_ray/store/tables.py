@@ -35,6 +35,13 @@ def write_records(store: RunStore, path: str, records: Iterable[R], model: type[
     """
     if not path.endswith(".parquet"):
         raise ValueError(f"{path!r} must end in '.parquet'")
+    data, num_records = encode_records(records, model)
+    store.write_bytes(path, data)
+    return num_records
+
+
+def encode_records(records: Iterable[R], model: type[R]) -> tuple[bytes, int]:
+    """Return records as the content of a Parquet file, and their number."""
     buffer = io.BytesIO()
     num_records = 0
     remaining = iter(records)
@@ -43,8 +50,7 @@ def write_records(store: RunStore, path: str, records: Iterable[R], model: type[
         while chunk := list(itertools.islice(remaining, _ROW_GROUP_ROWS)):
             writer.write_table(to_table(chunk, model))
             num_records += len(chunk)
-    store.write_bytes(path, buffer.getvalue())
-    return num_records
+    return buffer.getvalue(), num_records
 
 
 def read_records(store: RunStore, path: str, model: type[R]) -> list[R]:

@@ -25,8 +25,11 @@ def measure(folder: Path) -> list[Row]:
         overrides = ("explore.episodes_per_tool=1", "explore.trials_per_episode=4")
         with fleet(folder, by_name(generated_specs(NUM_TOOLS)), counting.url, *overrides) as explorers:
             started = time.monotonic()
-            ray.get(explorers.explore())
+            ended = explorers.explore()
+            while ray.get(explorers.coordinator.status.remote()).tools_done < NUM_TOOLS:
+                time.sleep(0.03)
             wall = time.monotonic() - started
+            ray.get(ended)
             store = explorers.store
     episodes = [
         episode

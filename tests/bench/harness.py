@@ -173,7 +173,7 @@ class Fleet:
 
     def explore(self) -> list[Any]:
         """Let all explorers begin; return references to what they return at the end."""
-        return [actor.run.remote(own_process=True) for actor in self._actors]
+        return [actor.run.remote() for actor in self._actors]
 
     def stop(self) -> None:
         """End all that was started."""

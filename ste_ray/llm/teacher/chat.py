@@ -51,6 +51,10 @@ class Teacher:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Answer POST /v1/chat/completions."""
+        due = asyncio.get_running_loop().time() + self._settings.latency_seconds
+        if self._settings.latency_seconds:
+            # Whoever came at the same time shall have come, before one of them is thought about.
+            await asyncio.sleep(0)
         raw = await request.read()
         self._statistics.requests += 1
         try:
@@ -63,7 +67,7 @@ class Teacher:
             self._statistics.refuse(charge.resource)
             return self._refusal(charge)
         headers = self._limits.headers() if self._settings.rate_headers else None
-        return await self._admitted(request, asked, charge, headers)
+        return await self._admitted(request, asked, charge, headers, due)
 
     async def _admitted(
         self,
@@ -71,8 +75,9 @@ class Teacher:
         asked: ChatRequest,
         charge: Charge,
         headers: dict[str, str] | None,
+        due: float,
     ) -> web.StreamResponse:
-        """Answer, and settle the charge whatever happens."""
+        """Answer at ``due``, and settle the charge whatever happens."""
         self._statistics.enter(ROLES[task_of(asked.messages)])
         used_tokens = 0
         try:
@@ -80,29 +85,34 @@ class Teacher:
             if fault is not None and fault.kind == "429":
                 self._limits.cancel(charge)
                 charge = Charge(0, None, None)
-            elif self._settings.latency_seconds:
-                await self._wait()
+                due = 0.0
+            text = self._text(asked)
+            await self._wait(due)
             if fault is not None:
-                response, used_tokens = await self._faulty(fault, request, asked)
+                response, used_tokens = await self._faulty(fault, request, asked, text)
                 return response
-            body, used_tokens = self._good(request, asked)
+            body, used_tokens = self._good(request, asked, text)
             return json_response(body, headers)
         finally:
             self._statistics.leave()
             self._limits.settle(charge, used_tokens)
 
-    async def _wait(self) -> None:
+    async def _wait(self, due: float) -> None:
+        """Wait for what is left of the latency: thinking is part of it."""
+        seconds = due - asyncio.get_running_loop().time()
+        if seconds <= 0:
+            return
         try:
-            await asyncio.sleep(self._settings.latency_seconds)
+            await asyncio.sleep(seconds)
         except asyncio.CancelledError:  # the client has gone
             self._statistics.abandon()
             raise
 
-    def _good(self, request: web.Request, asked: ChatRequest) -> tuple[bytes, int]:
+    def _good(self, request: web.Request, asked: ChatRequest, text: str) -> tuple[bytes, int]:
         """Return the body of a good reply and the tokens that were used for it."""
         fixed = self._settings.fixed_reply
         if self._fixed is None or fixed is None:
-            completion = complete(self._text(asked), asked, self._settings.usage_tokens)
+            completion = complete(text, asked, self._settings.usage_tokens)
             body, usage = completion.encode(), completion.usage
         else:
             usage = usage_of(asked.prompt_tokens, fixed, self._settings.usage_tokens)
@@ -115,10 +125,10 @@ class Teacher:
         return body, usage["total_tokens"]
 
     async def _faulty(
-        self, fault: Fault, request: web.Request, asked: ChatRequest
+        self, fault: Fault, request: web.Request, asked: ChatRequest, text: str
     ) -> tuple[web.StreamResponse, int]:
         """Return the faulty response and the tokens that were used for it."""
-        completion = complete(self._text(asked), asked, self._settings.usage_tokens)
+        completion = complete(text, asked, self._settings.usage_tokens)
         self._statistics.fault(fault.kind)  # before a hang, in which the client may go
         response, usage = await misbehave(fault, request, completion, self._settings.hang_seconds)
         if usage is None:
