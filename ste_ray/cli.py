@@ -7,7 +7,6 @@ user's mistake, 75 try again, 1 a fault of ours, 130 interrupted.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import signal
@@ -299,6 +298,8 @@ def _run_demo(options: argparse.Namespace) -> None:
 
 
 def _serve_teacher(options: argparse.Namespace) -> None:
+    import uvloop
+
     from ste_ray.llm.teacher.server import TeacherSettings, serve
 
     given = {field.name: getattr(options, field.name) for field in fields(TeacherSettings)}
@@ -312,7 +313,7 @@ def _serve_teacher(options: argparse.Namespace) -> None:
         sys.stdout.flush()
 
     try:
-        asyncio.run(serve(settings, options.host, options.port, ready))
+        uvloop.run(serve(settings, options.host, options.port, ready))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
