@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-all build clean
+.PHONY: help venv demo check test test-all bench-explore build clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -32,6 +32,9 @@ test: check  ## check, and every test not marked slow, root, gpu or net
 
 test-all: check  ## check, and every test
 	$(BIN)/python -m pytest
+
+bench-explore: venv  ## speed, rate limits, CPU and memory of exploration (PARTS="wall rates cost scale")
+	$(BIN)/python tests/bench/explore.py $(PARTS)
 
 build: venv  ## the wheel and the source distribution
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

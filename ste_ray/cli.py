@@ -14,14 +14,14 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ste_ray import __version__
-from ste_ray.commands import add_export_commands, add_tools_commands
+from ste_ray.commands import add_export_commands, add_teacher_command, add_tools_commands
 from ste_ray.config import STAGES, load_config
-from ste_ray.errors import ConfigError, SteRayError, TemporaryError, UserError
+from ste_ray.errors import ConfigError, SteRayError, TemporaryError
 
 _STAGE_HELP = {
     "explore": "simulated trial and error: imagine queries, call tools, reflect",
@@ -103,8 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="the whole pipeline as jobs on a local Ray head")
     _add_run_options(demo, run_required=False, joins_cluster=False)
     demo.set_defaults(function=_run_demo)
-    teacher = commands.add_parser("teacher", help="serve the scripted teacher over HTTP")
-    _add_teacher_options(teacher)
+    add_teacher_command(commands)
     add_tools_commands(commands)
     add_export_commands(commands)
     return parser
@@ -149,39 +148,6 @@ def _add_study_options(command: argparse.ArgumentParser) -> None:
     command.set_defaults(function=_evaluate)
 
 
-def _add_teacher_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--port", type=int, default=8009)
-    command.add_argument("--host", default="127.0.0.1")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--api-key", default="", help="refuse requests without this key")
-    command.add_argument("--latency-seconds", type=float, default=0.0, help="wait before replies")
-    flag = argparse.BooleanOptionalAction
-    limits = command.add_argument_group("rate limits (token buckets, full at the start)")
-    limits.add_argument("--rpm", type=float, help="requests a minute; default: no limit")
-    limits.add_argument("--tpm", type=float, help="tokens a minute; default: no limit")
-    limits.add_argument(
-        "--burst-seconds", type=float, default=1.0, help="seconds' worth that can be saved up"
-    )
-    limits.add_argument(
-        "--rate-headers", action=flag, default=False, help="send x-ratelimit-* headers"
-    )
-    limits.add_argument(
-        "--retry-after", action=flag, default=True, help="send Retry-After with a refusal"
-    )
-    faults = command.add_argument_group("faults")
-    faults.add_argument("--fault-rate", type=float, default=0.0, help="share of replies, 0 to 1")
-    faults.add_argument(
-        "--faults",
-        metavar="KIND,…",
-        help="some of 429, 500, 503, reset, hang, cut, empty, length, content_filter; default: all",
-    )
-    faults.add_argument("--hang-seconds", type=float, default=30.0, help="how long a hang lasts")
-    bench = command.add_argument_group("benchmarks of clients")
-    bench.add_argument("--fixed-reply", metavar="TEXT", help="the reply to every request")
-    bench.add_argument("--usage-tokens", type=int, help="tokens to report for each reply")
-    command.set_defaults(function=_serve_teacher)
-
-
 def _run_stages(options: argparse.Namespace) -> None:
     if options.show and options.json:
         raise ConfigError("--show and --json both write to standard output; give one of them")
@@ -195,6 +161,7 @@ def _run_stages(options: argparse.Namespace) -> None:
         manifests = run_stages(options.stages, context)
     results = [
         {"stage": m.stage, "run": store.uri, "seconds": m.seconds, "counts": m.counts}
+        | ({"stopped_by": m.stopped_by} if m.stopped_by else {})
         for m in manifests
     ]
     if options.json:
@@ -202,7 +169,8 @@ def _run_stages(options: argparse.Namespace) -> None:
         return
     for manifest in manifests:
         if manifest.started_at >= started:
-            _say(f"{manifest.stage}: done in {manifest.seconds:.1f} s")
+            ended = "stopped" if manifest.stopped_by else "done"
+            _say(f"{manifest.stage}: {ended} after {manifest.seconds:.1f} s")
         sys.stdout.write(f"{manifest.stage}\n{_as_lines(manifest.counts)}")
 
 
@@ -295,30 +263,6 @@ def _run_demo(options: argparse.Namespace) -> None:
     table, times_table = before_after_table(report), stage_times_table(rows)
     address = store.address("report.html")
     sys.stdout.write(f"\n{table}\n\n{times_table}\n\nreport: {address}\n")
-
-
-def _serve_teacher(options: argparse.Namespace) -> None:
-    import uvloop
-
-    from ste_ray.llm.teacher.server import TeacherSettings, serve
-
-    given = {field.name: getattr(options, field.name) for field in fields(TeacherSettings)}
-    kinds = given.pop("faults")
-    if kinds is not None:
-        given["faults"] = tuple(kind.strip() for kind in kinds.split(","))
-    settings = TeacherSettings(**given)
-
-    def ready(url: str) -> None:
-        sys.stdout.write(f"scripted teacher (a script, not a language model) at {url}\n")
-        sys.stdout.flush()
-
-    try:
-        uvloop.run(serve(settings, options.host, options.port, ready))
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"cannot listen on {options.host}:{options.port} ({reason}); choose another --port"
-        ) from None
 
 
 def _on_sigterm(_: int, __: object) -> NoReturn:

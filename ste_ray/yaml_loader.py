@@ -6,7 +6,6 @@ from typing import Any
 
 import yaml
 
-
 # The parser in C, where it is there, is four times as fast: tool files can be large.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

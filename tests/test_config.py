@@ -23,21 +23,22 @@ def leaves(model=Config, path=()):
             yield (*path, name), field
 
 
+OTHERS = {
+    "today": "2001-02-03",
+    "base_url": "http://other/v1",
+    "prices": {"my-model": {"input_usd": 1, "output_usd": 2}},
+    "sampling": {"top_p": 0.5},
+    "settings": ["base/icl"],
+}
+
+
 def another(path, field):
     """A valid value that is not the default."""
     default = field.default
-    if path == ("tools", "today"):
-        return "2001-02-03"
-    if path[-1] == "base_url":
-        return "http://other/v1"
-    if path[-1] == "prices":
-        return {"my-model": {"input_usd": 1, "output_usd": 2}}
-    if path[-1] == "sampling":
-        return {"top_p": 0.5}
+    if path[-1] in OTHERS:
+        return OTHERS[path[-1]]
     if default is None:
         return 7
-    if path == ("infer", "settings"):
-        return ["base/icl"]
     if typing.get_origin(field.annotation) is typing.Literal:
         return next(one for one in typing.get_args(field.annotation) if one != default)
     if isinstance(default, bool):

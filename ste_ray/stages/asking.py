@@ -15,9 +15,9 @@ from ste_ray.config import Config
 from ste_ray.core.effects import Flow
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import ToolSpec
+from ste_ray.llm.chat import Chat
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.llm.prices import cost_of
-from ste_ray.llm.chat import Chat
 from ste_ray.runtime import journal
 from ste_ray.runtime.drive import Ports, drive
 from ste_ray.runtime.events import NullEvents

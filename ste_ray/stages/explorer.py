@@ -19,9 +19,9 @@ from ste_ray.core.memory import remember
 from ste_ray.core.records import Episode, ToolSpec
 from ste_ray.core.trial import TrialSettings
 from ste_ray.errors import BudgetExhaustedError
+from ste_ray.llm.chat import Chat
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.llm.prices import cost_of
-from ste_ray.llm.chat import Chat
 from ste_ray.ports import ToolExecutor
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.runtime.drive import Ports, drive

@@ -87,9 +87,7 @@ class Progress:
                 total=status.episodes, file=self._stream, bar_format=_BAR, dynamic_ncols=True
             )
         bar.n = status.episodes_stored
-        bar.set_description_str(
-            f"explore {status.tools_done}/{status.tools} tools", refresh=False
-        )
+        bar.set_description_str(f"explore {status.tools_done}/{status.tools} tools", refresh=False)
         text = f"{self._eta(status)}, {_figures(status, self._calls_per_second())}{_shown(limits)}"
         bar.set_postfix_str(text, refresh=False)
         bar.refresh()

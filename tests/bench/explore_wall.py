@@ -1,4 +1,4 @@
-"""50 tools, one episode of 4 trials each, 200 ms latency: how near to the longest episode's wait."""
+"""50 tools, an episode of 4 trials each, 200 ms latency: how near to the longest one's wait."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def measure(folder: Path) -> list[Row]:
     """Explore once, with actors that are up already."""
     with teacher("--latency-seconds", str(LATENCY_SECONDS)) as counting:
         overrides = ("explore.episodes_per_tool=1", "explore.trials_per_episode=4")
-        with fleet(folder, by_name(generated_specs(NUM_TOOLS)), counting.url, *overrides) as explorers:
+        specs = by_name(generated_specs(NUM_TOOLS))
+        with fleet(folder, specs, counting.url, *overrides) as explorers:
             started = time.monotonic()
             ended = explorers.explore()
             while ray.get(explorers.coordinator.status.remote()).tools_done < NUM_TOOLS:

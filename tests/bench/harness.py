@@ -1,4 +1,4 @@
-"""What the benchmarks share: a teacher in its own process, generated tools, explorers that are up."""
+"""What the benchmarks share: a teacher in its own process, generated tools, explorers."""
 
 from __future__ import annotations
 
@@ -182,7 +182,9 @@ class Fleet:
 
 
 @contextmanager
-def fleet(folder: Path, specs: Mapping[str, ToolSpec], url: str, *overrides: str) -> Iterator[Fleet]:
+def fleet(
+    folder: Path, specs: Mapping[str, ToolSpec], url: str, *overrides: str
+) -> Iterator[Fleet]:
     """Run a fleet against the teacher at ``url``."""
     config = load_config(None, [f"llm.base_url={url}", *overrides])
     with ExitStack() as stack:

@@ -13,32 +13,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tiny_model import save_tiny_model
 
 from ste_ray.errors import ConfigError, EndpointError
 from ste_ray.llm import local_server
 from ste_ray.llm.local_server import check_model_folder, running_local_model
 
-TEXTS = [f"user asks {n} and Action: add Final Answer: {n}" for n in range(50)]
-
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):
-    """A tiny Llama with random weights and a tokenizer, as save_pretrained writes them."""
-    from ste_ray.config import ModelConfig
-    from ste_ray.training.model import build_model
-    from ste_ray.training.tokenizer import train_tokenizer
-
-    config = ModelConfig(
-        vocab_size=400, hidden_size=32, num_layers=2, num_heads=2, max_positions=512
-    )
-    tokenizer = train_tokenizer(TEXTS, vocab_size=400, max_positions=512)
-    model = build_model(config, tokenizer, seed=0)
-    folder = tmp_path_factory.mktemp("models") / "tiny llama"
-    model.config.use_cache = True
-    model.generation_config.do_sample = True  # or it says the same token, unseen, for ever
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny llama")
 
 
 @pytest.fixture

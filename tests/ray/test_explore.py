@@ -112,9 +112,11 @@ def test_a_refused_key_stops_the_run_with_one_line(
 ) -> None:
     store = open_store(str(tmp_path / "run"))
     monkeypatch.setenv("OPENAI_API_KEY", "wrong")
-    with teacher("--api-key", "right") as counting:
-        with pytest.raises(EndpointError, match=r"refuses access \(401\): OPENAI_API_KEY is set"):
-            explore(store, [], *SHAPE, f"llm.base_url={counting.url}")
+    with (
+        teacher("--api-key", "right") as counting,
+        pytest.raises(EndpointError, match=r"refuses access \(401\): OPENAI_API_KEY is set"),
+    ):
+        explore(store, [], *SHAPE, f"llm.base_url={counting.url}")
 
 
 def test_a_store_that_fails_stops_the_run_which_then_goes_on(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from exploring import Teacher, episodes_of, explorers, replay, teacher, until
+from exploring import Teacher, episodes_of, explore, explorers, replay, teacher, until
 from ray.cluster_utils import Cluster
+from tiny_model import save_tiny_model
 
 from ste_ray.core.records import Episode
 from ste_ray.store.artifacts import open_store
@@ -165,3 +166,34 @@ def check_complete(episodes: list[Episode]) -> None:
     assert len(trials) == len(set(trials))
     # An episode may have ended early, of its own; none did here.
     assert len(trials) == NUM_TRIALS
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster", "private_home")
+def test_garbage_of_a_served_random_model_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fastapi", reason="needs the extra 'serve'")
+    for name in ("STE_LLM_BASE_URL", "STE_LLM_MODEL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    model = save_tiny_model(tmp_path / "model")
+    store = open_store(str(tmp_path / "run"))
+    options = [
+        f"llm.local_model={model}",
+        "tools.include=[airport, add_date]",
+        "explore.episodes_per_tool=2",
+        "explore.trials_per_episode=2",
+        "explore.max_tokens=40",
+        "llm.max_concurrency=4",
+    ]
+    manifest = explore(store, [], *options)
+    episodes = episodes_of(store)
+    assert len(episodes) == 4
+    assert {name for episode in episodes for name in episode.models} == {str(model)}
+    trials = [trial for episode in episodes for trial in episode.trials]
+    assert len(trials) == 8
+    turns = [turn for trial in trials for turn in trial.turns]
+    assert {turn.kind for turn in turns} <= {"parse_failure", "final_answer"}
+    assert manifest.counts["parse_failures"] == sum(t.kind == "parse_failure" for t in turns) > 0
+    assert all(turn.reply_text for turn in turns)
+    assert replay(store, *options)["equal"]
