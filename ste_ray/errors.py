@@ -61,7 +61,7 @@ class ReplayMismatchError(UserError):
     """A recorded answer belongs to another request: prompts or code changed under a journal."""
 
 
-class BudgetExhaustedError(SteRayError):
+class BudgetExhaustedError(UserError):
     """The budget allows no further call; what is finished is kept and the run can go on later."""
 
 

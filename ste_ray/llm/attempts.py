@@ -121,7 +121,7 @@ class EndpointChat:
                 result = await self._attempt(call)
             if isinstance(result, ModelReply):
                 return result
-            # Waiting holds no slot: others go on meanwhile.
+            # This waiting holds no slot: others go on meanwhile.
             await asyncio.sleep(result)
 
     async def _attempt(self, call: _Call) -> ModelReply | float:
@@ -134,7 +134,7 @@ class EndpointChat:
             if isinstance(answer, Served):
                 health.succeed()
                 self._claims.learn(call.claim, answer.reply)
-                return _with_faults(answer.reply, call)
+                return _with_faults(self._claims.with_usage(call.claim, answer), call)
             if answer is None:
                 return 0.0
             if isinstance(answer, Stop):

@@ -22,7 +22,7 @@ class Chat:
     """Fulfils ``ports.ChatModel`` for all roles of a stage; an async context manager.
 
     Roles with equal endpoints share one chat; those with equal ``RoleEndpoint.key`` share the
-    breaker; all share ``llm.max_concurrency``.
+    breaker and ``llm.max_concurrency``, so that one endpoint that pauses holds up no other.
 
     Args:
         endpoints: as ``checking.check_endpoints`` returned them.
@@ -43,8 +43,8 @@ class Chat:
         on_event: OnEvent | None = None,
         seed: int = 0,
     ) -> None:
-        slots = asyncio.Semaphore(config.max_concurrency)
         healths: dict[str, EndpointHealth] = {}
+        slots: dict[str, asyncio.Semaphore] = {}
         chats: list[tuple[RoleEndpoint, EndpointChat]] = []
         self._by_role: dict[Role, EndpointChat] = {}
         for role, endpoint in endpoints.roles.items():
@@ -52,6 +52,7 @@ class Chat:
             if not known:
                 if endpoint.key not in healths:
                     healths[endpoint.key] = open_health(endpoint, config, on_event)
+                    slots[endpoint.key] = asyncio.Semaphore(config.max_concurrency)
                 chat = _chat_class(endpoint)(
                     endpoint,
                     config,
@@ -59,7 +60,7 @@ class Chat:
                     cost=cost,
                     seed=seed + len(chats),
                     health=healths[endpoint.key],
-                    slots=slots,
+                    slots=slots[endpoint.key],
                 )
                 chats.append((endpoint, chat))
                 known = [chat]

@@ -68,6 +68,16 @@ class Claims:
         change = reply.prompt_tokens / claim.prompt_tokens - 1
         self._tokens_per_character = ratio * (1 + _REPLY_WEIGHT * change)
 
+    def with_usage(self, claim: Claim, answer: Served) -> ModelReply:
+        """Return the reply; its tokens are estimated where the endpoint does not count them."""
+        if answer.has_usage:
+            return answer.reply
+        tokens = {
+            "prompt_tokens": claim.prompt_tokens,
+            "completion_tokens": self._tokens_of(len(answer.reply.text)),
+        }
+        return answer.reply.model_copy(update=tokens)
+
     def outcome(
         self, claim: Claim, answer: Served | Failure | Stop, headers: LimitHeaders | None = None
     ) -> Outcome:

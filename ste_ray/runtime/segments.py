@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from ste_ray.errors import StoreError
 from ste_ray.ports import ArtifactStore
 
 MERGER = "merged"  # the name under which the owner writes merged segments
@@ -78,6 +79,11 @@ def accepted(store: ArtifactStore, folder: str) -> list[Segment]:
     return found
 
 
+def has_merged(store: ArtifactStore, folder: str, epoch: int) -> bool:
+    """Whether segments were merged in this epoch."""
+    return any((one.epoch, one.writer) == (epoch, MERGER) for one in accepted(store, folder))
+
+
 def read_accepted(
     store: ArtifactStore, folder: str, num_tries: int = 5
 ) -> Iterator[tuple[Segment, bytes]]:
@@ -85,6 +91,9 @@ def read_accepted(
 
     A segment that was merged away between listing and reading is found again in its new place, so
     that content may come twice, never not at all.
+
+    Raises:
+        StoreError: segments vanish again and again.
     """
     seen: set[str] = set()
     for _ in range(num_tries):
@@ -100,6 +109,10 @@ def read_accepted(
             yield segment, data
         if not gone:
             return
+    raise StoreError(
+        f"segments in {folder!r} vanish again and again while they are read; see that only one "
+        "process works on the run, and run the same command again"
+    )
 
 
 def merge(
@@ -114,6 +127,9 @@ def merge(
 ) -> None:
     """Merge the segments that count into segments of about 8 MiB, if there are too many.
 
+    What this epoch has merged already is left alone while others are still added, or it would be
+    written again and again.
+
     Args:
         store: the run's artifacts.
         folder: where the segments lie.
@@ -123,11 +139,12 @@ def merge(
         max_segments: nothing is done while there are no more.
         still_owner: raises when the run belongs to somebody else by now.
     """
-    segments = accepted(store, folder)
+    found = accepted(store, folder)
+    merged = {one.path for one in found if (one.epoch, one.writer) == (epoch, MERGER)}
+    number = max((one.number for one in found if one.path in merged), default=-1) + 1
+    segments = [one for one in found if one.path not in merged or max_segments <= 1]
     if len(segments) <= max_segments:
         return
-    merged = [one.number for one in segments if (one.epoch, one.writer) == (epoch, MERGER)]
-    number = max(merged, default=-1) + 1
     batch: list[tuple[Segment, bytes]] = []
 
     def write() -> None:

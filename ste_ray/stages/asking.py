@@ -15,9 +15,8 @@ from ste_ray.config import Config
 from ste_ray.core.effects import Flow
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import ToolSpec
-from ste_ray.llm.chat import Chat
+from ste_ray.llm.chat import open_chat
 from ste_ray.llm.endpoint import Endpoints
-from ste_ray.llm.prices import cost_of
 from ste_ray.runtime import journal
 from ste_ray.runtime.drive import Ports, drive
 from ste_ray.runtime.events import NullEvents
@@ -94,13 +93,7 @@ class Asker:
             meter = Meter(self._name, self._lease_call, self._jitter_seed)
             stack.push_async_callback(meter.aclose)
             chat = await stack.enter_async_context(
-                Chat(
-                    self._endpoints,
-                    self._config.llm,
-                    limiter=meter,
-                    cost=cost_of(self._config.llm),
-                    seed=self._jitter_seed,
-                )
+                open_chat(self._endpoints, self._config.llm, limiter=meter, seed=self._jitter_seed)
             )
             # Registered last and so done first: what was paid for is durable, whatever follows.
             stack.push_async_callback(self._journal.close)

@@ -179,7 +179,10 @@ def _input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
     prints = {"prompts": context.prompts.fingerprint} if stage in USES_PROMPTS else {}
     if stage == "explore":
         prints["tools"] = fingerprint(
-            [spec.model_dump(mode="json") for spec in context.configured_specs.values()]
+            [
+                spec.model_dump(mode="json", exclude={"requests_per_minute", "concurrency"})
+                for spec in context.configured_specs.values()
+            ]
         )
     for earlier in INPUTS[stage]:
         manifest = read_manifest(store, earlier)

@@ -23,7 +23,7 @@ from ste_ray.store.artifacts import RunStore
 JOURNAL = "explore/journal"
 # So long after the start the tools are shared among the explorers that were asked for, afterwards
 # among those that have come.
-_GATHERING_SECONDS = 10.0
+_GATHERING_SECONDS = 30.0
 
 
 @dataclass
@@ -101,6 +101,7 @@ class Coordinator:
         begun = [name for name, tool in self._tools.items() if tool.entries or tool.stored]
         fresh = [name for name in self._tools if name not in set(begun)]
         self._waiting.extend(name for name in (*begun, *fresh) if name not in self._done)
+        self._started_at = self._clock.now()
 
     async def exchange(self, explorer: str, report: Report) -> Directive:
         """Take an explorer's report as its sign of life; answer with further tools."""
@@ -196,15 +197,22 @@ class Coordinator:
         names = segments.fence(self._store, PARTS, self._epoch, explorer)
         self._note_stored(stored_episodes(self._store, names))
         names = segments.fence(self._store, JOURNAL, self._epoch, explorer)
-        for path in names:
-            try:
-                data = self._store.read_bytes(path)
-            except FileNotFoundError:  # merged meanwhile: then all of the journal is read
-                for name in tools:
-                    self._tools[name].entries.clear()
-                self._read_journal(tools)
-                return
-            self._keep(journal.read_lines(path, data), tools)
+        try:
+            lines = [
+                line
+                for path in names
+                for line in journal.read_lines(path, self._store.read_bytes(path))
+            ]
+            merged = segments.has_merged(self._store, JOURNAL, self._epoch)
+        except FileNotFoundError:
+            merged = True
+        if not merged:
+            self._keep(lines, tools)
+            return
+        # Some of what it left lies under another name by now: all of the journal is read.
+        for name in tools:
+            self._tools[name].entries.clear()
+        self._read_journal(tools)
 
     def _read_journal(self, tools: set[str] | None = None) -> None:
         for segment, data in segments.read_accepted(self._store, JOURNAL):

@@ -7,7 +7,14 @@ from contextlib import suppress
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    NodeDiedError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+)
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import TemporaryError
@@ -23,6 +30,7 @@ from ste_ray.stages.progress import Progress
 from ste_ray.stages.show import print_conversation
 from ste_ray.stages.work import Status
 
+_LOST = (ActorDiedError, ActorUnavailableError, NodeDiedError, OutOfMemoryError)
 _POLL_SECONDS = 0.5
 _CLOSING_SECONDS = 20.0
 _MAX_LOST_IN_A_ROW = 10  # without anything finished in between
@@ -72,10 +80,11 @@ class Exploration:
         for _ in range(num_explorers):
             self._start_explorer()
         while True:
+            self._context.check_owner()
             self._collect()
             status: Status = ray.get(self._coordinator.status.remote())
             for name in status.lost:
-                self._replace(name, "fell silent")
+                self._replace(name, "fell silent (it may be out of reach)")
             if status.episodes_stored > self._stored_before:
                 self._stored_before, self._num_lost = status.episodes_stored, 0
             finished = status.tools_done + len(status.tools_stopped) == status.tools
@@ -133,8 +142,8 @@ class Exploration:
             name = self._runs.pop(reference)
             try:
                 ray.get(reference)
-            except (ActorDiedError, ActorUnavailableError):
-                self._replace(name, "was lost")
+            except _LOST as error:
+                self._replace(name, f"was lost ({str(error).strip().splitlines()[-1].strip()})")
 
     def _replace(self, name: str, what: str) -> None:
         actor = self._explorers.pop(name, None)
@@ -148,8 +157,9 @@ class Exploration:
         self._num_lost += 1
         if self._num_lost > _MAX_LOST_IN_A_ROW:
             raise TemporaryError(
-                f"{self._num_lost} explorers were lost and nothing was finished in between; look "
-                "at the memory of the nodes and at Ray's logs, then run the same command again"
+                f"{self._num_lost} explorers were lost and nothing was finished in between; the "
+                f"last one {what}; look at the memory of the nodes and at Ray's logs, then run the "
+                "same command again"
             )
         self._start_explorer()
 

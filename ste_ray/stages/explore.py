@@ -66,6 +66,7 @@ def _explore(
         context.stopped_by = _stopped(status)
         context.notes.append(context.stopped_by)
         context.progress(f"explore: {context.stopped_by}")
+    context.check_owner()
     counts = sort_episodes(store, list(specs), config.explore.episodes_per_tool)
     journal.compact(store, JOURNAL, context.epoch, store.delete, still_owner=context.check_owner)
     if not status.tools_stopped:

@@ -15,13 +15,12 @@ from typing import Any
 from ste_ray.config import Config
 from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.episode import episode_flow, episode_id
-from ste_ray.core.memory import remember
-from ste_ray.core.records import Episode, ToolSpec
+from ste_ray.core.memory import MemoryEntry, remember
+from ste_ray.core.records import ToolSpec
 from ste_ray.core.trial import TrialSettings
 from ste_ray.errors import BudgetExhaustedError
-from ste_ray.llm.chat import Chat
+from ste_ray.llm.chat import Chat, open_chat
 from ste_ray.llm.endpoint import Endpoints
-from ste_ray.llm.prices import cost_of
 from ste_ray.ports import ToolExecutor
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.runtime.drive import Ports, drive
@@ -120,6 +119,7 @@ class Explorer:
         self._stopped: dict[str, str] = {}
         self._said: list[str] = []
         self._active: dict[str, asyncio.Task[None]] = {}
+        self._flush: asyncio.Task[list[EpisodeKey]] | None = None
         self._wake = asyncio.Event()
         self._stopping = False
         self._chat: Chat
@@ -135,10 +135,14 @@ class Explorer:
             try:
                 await self._work()
             finally:
-                await self._end_tasks()
-                with suppress(RuntimeError):
-                    self._stored += await self._parts.flush()
+                await _cancelled(list(self._active.values()))
+                self._active.clear()
+                if self._flush is not None:
+                    await asyncio.wait([self._flush])
+                    self._take_stored()
+                self._stored += await self._parts.flush()
                 await self._journal.close()
+            await self._exchange()  # what was stored just now
 
     async def stop(self) -> None:
         """Make what is recorded durable and end soon; unfinished episodes go on in a later run."""
@@ -159,8 +163,20 @@ class Explorer:
             for tool in [tool for tool, task in self._active.items() if task.done()]:
                 self._active.pop(tool).result()
             self._journal.check()
-            if self._parts.due or not self._active:
-                self._stored += await self._parts.flush()
+            self._store_episodes()
+
+    def _store_episodes(self) -> None:
+        """Write finished episodes beside the rest: a slow store must not hold up a sign of life."""
+        if self._flush is not None and self._flush.done():
+            self._take_stored()
+        if self._flush is None and (self._parts.due or (not self._active and self._parts.waiting)):
+            self._flush = asyncio.create_task(self._parts.flush())
+            self._flush.add_done_callback(lambda _: self._wake.set())
+
+    def _take_stored(self) -> None:
+        assert self._flush is not None
+        flush, self._flush = self._flush, None
+        self._stored += flush.result()
 
     async def _pause(self, asked_at: float) -> None:
         """Wait until there is something to report: a tool that ended, or the next sign of life."""
@@ -197,22 +213,26 @@ class Explorer:
             repeatable=lambda _: spec.effect in REPEATABLE_EFFECTS,
         )
         recorded = by_scope(json.loads(line) for line in lease.entries)
-        running: list[asyncio.Task[Episode]] = []
+        running: list[asyncio.Task[tuple[MemoryEntry, ...]]] = []
         width = self._config.explore.parallel_episodes
+        memory: tuple[MemoryEntry, ...] = ()
         try:
             for number in range(self._config.explore.episodes_per_tool):
                 # What an episode remembers is decided by numbers, not by who was faster, so that
                 # it can be replayed.
-                known = [await task for task in running[: max(0, number - width + 1)]]
+                if number >= width:
+                    memory += await running[number - width]
+                known = (memory, max(0, number - width + 1))
                 stored = number in lease.stored
-                running.append(
-                    asyncio.create_task(
-                        self._explore_episode(spec, number, known, recorded, ports, stored)
-                    )
-                )
+                episode = self._explore_episode(spec, number, known, recorded, ports, stored)
+                running.append(asyncio.create_task(episode))
             await asyncio.gather(*running)
         except BudgetExhaustedError as error:
             await asyncio.wait(running)
+            for task in running:
+                other = task.exception()
+                if other is not None and not isinstance(other, BudgetExhaustedError):
+                    raise other from None
             self._stopped[spec.name] = str(error)
         finally:
             await _cancelled(running)
@@ -221,33 +241,34 @@ class Explorer:
         self,
         spec: ToolSpec,
         number: int,
-        known: list[Episode],
+        known: tuple[tuple[MemoryEntry, ...], int],
         recorded: dict[str, Recorded],
         ports: Ports,
         stored: bool,
-    ) -> Episode:
+    ) -> tuple[MemoryEntry, ...]:
+        """Run an episode that knows ``known``; return what those after it remember of it.
+
+        Of the episode itself nothing is kept here: there may be very many.
+        """
+        memory, memory_episodes = known
         flow = episode_flow(
             spec,
             self._prompts,
             self._settings,
             number=number,
             num_trials=self._config.explore.trials_per_episode,
-            memory=remember(known),
-            memory_episodes=len(known),
+            memory=memory,
+            memory_episodes=memory_episodes,
             config_fingerprint=self._fingerprint,
         )
         scope = episode_id(spec, self._fingerprint, number)
-        self._journal.add_recorded({scope: recorded.get(scope, {})}, spec.name)
+        self._journal.add_recorded({scope: recorded.pop(scope, {})}, spec.name)
         episode = await drive(flow, scope, ports)
         self._journal.forget([scope])
-        self._events.emit("episode", {"replayed": stored})
         if not stored:
+            self._events.emit("episode", {})
             self._parts.add(episode)
-        return episode
-
-    async def _end_tasks(self) -> None:
-        await _cancelled(list(self._active.values()))
-        self._active.clear()
+        return remember([episode])
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
@@ -267,11 +288,10 @@ class Explorer:
             for endpoint in self._endpoints.roles.values():
                 meter.connect(endpoint.key)
             self._chat = await stack.enter_async_context(
-                Chat(
+                open_chat(
                     self._endpoints,
                     self._config.llm,
                     limiter=meter,
-                    cost=cost_of(self._config.llm),
                     on_event=self._on_event,
                     seed=seed,
                 )

@@ -18,6 +18,7 @@ _WINDOW = 48  # requests of all clients together that are sent before anything i
 _WINDOW_TOKENS = 32_000.0
 _WINDOW_SECONDS = 1.0
 _BUDGET_WAIT_SECONDS = 0.1
+_LONGEST_HOLD_SECONDS = 900.0  # a grant that is not settled by then is of a client that is gone
 _CALLS_PER_SECOND = 200  # of all clients together, while nothing makes them wait
 _NOTHING = Spending()
 
@@ -71,6 +72,7 @@ class LimitServer:
         self._clock = clock
         self._endpoints: dict[str, _Endpoint] = {}
         self._num_grants = 0
+        self._forgotten: set[str] = set()
         self._lock = threading.Lock()  # an actor may be launched with several threads
 
     def lease(self, request: LeaseRequest) -> LeaseReply:
@@ -79,14 +81,16 @@ class LimitServer:
             return self._lease(request, self._clock())
 
     def forget(self, client: str) -> None:
-        """Settle what a client that is gone has not: as if its requests had used all they could."""
+        """Settle what a client that is gone has not: as if its requests had used all they could.
+
+        Whatever it still asks is answered with patience: it gets nothing any more.
+        """
         with self._lock:
+            self._forgotten.add(client)
             for endpoint in self._endpoints.values():
                 endpoint.limits.forget(client)
                 for number in [n for n, hold in endpoint.holds.items() if hold.client == client]:
-                    hold = endpoint.holds.pop(number)
-                    endpoint.limits.settle(1, 1, hold.charge, hold.charge)
-                    self._settle_budget(hold.account, hold.reserved, hold.reserved)
+                    self._settle_in_full(endpoint, number)
 
     def snapshot(self) -> dict[str, dict[str, float | None]]:
         """Return the figures of each endpoint, see ``RateLimits.snapshot``."""
@@ -101,6 +105,8 @@ class LimitServer:
     def _lease(self, request: LeaseRequest, now: float) -> LeaseReply:
         endpoint = self._endpoint(request.endpoint, now)
         self._take_notice(endpoint, request, now)
+        if request.client in self._forgotten:
+            return LeaseReply(metered=True, granted_at=now, wait_seconds=1.0)
         limited = self._budget is not None and self._budget.limited
         if not endpoint.limits.metered and not limited:
             return LeaseReply(
@@ -111,6 +117,11 @@ class LimitServer:
                 window_tokens=_WINDOW_TOKENS / self._num_clients,
             )
         return self._grant(endpoint, request, now)
+
+    def _settle_in_full(self, endpoint: _Endpoint, number: int) -> None:
+        hold = endpoint.holds.pop(number)
+        endpoint.limits.settle(1, 1, hold.charge, hold.charge)
+        self._settle_budget(hold.account, hold.reserved, hold.reserved)
 
     def _endpoint(self, name: str, now: float) -> _Endpoint:
         if name not in self._endpoints:
@@ -185,6 +196,13 @@ class LimitServer:
         lease = endpoint.limits.lease(request.client, charges, request.num_waiting, now, admit)
         wait_seconds = max(lease.wait_seconds, self._num_clients / _CALLS_PER_SECOND)
         if waiting_for_budget:
+            # Not every client that is gone is reported: nobody shall wait for it for ever.
+            for number in [
+                number
+                for number, hold in endpoint.holds.items()
+                if now - hold.granted_at > _LONGEST_HOLD_SECONDS
+            ]:
+                self._settle_in_full(endpoint, number)
             wait_seconds = max(wait_seconds, _BUDGET_WAIT_SECONDS)
         return LeaseReply(
             metered=True,

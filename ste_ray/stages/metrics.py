@@ -42,7 +42,7 @@ class ExploreMetrics:
         for name, value in status.counts.items():
             more = value - self._before.get(name, 0)
             if more <= 0:
-                continue  # an explorer that was replaced begins anew
+                continue
             self._before[name] = value
             if name.startswith("fault "):
                 tags = {**self._tags, "kind": name.removeprefix("fault ")}

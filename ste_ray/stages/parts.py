@@ -28,7 +28,8 @@ PARTS = "explore/parts"
 EPISODES_PATH = "explore/episodes"
 _EPISODES_PER_PART = 1000
 _MAX_BUFFERED = 256
-_MAX_SECONDS = 10.0
+_FIRST_SECONDS = 30.0  # until what has come together is written; longer the more parts there are
+_PARTS_PER_STEP = 16
 _ERRORS = ("error", "rejected", "unparsed")
 _EXAMPLE = Episode(
     episode_id="", tool="", tool_fingerprint="", episode_number=0, messages=(), trials=()
@@ -59,9 +60,14 @@ class PartWriter:
     def due(self) -> bool:
         """Whether enough has come together, or waited long enough, to be written."""
         waited = time.monotonic() - self._since
-        return bool(self._episodes) and (
-            len(self._episodes) >= _MAX_BUFFERED or waited >= _MAX_SECONDS
-        )
+        # What is lost of parts is replayed: they need not be written often, and shall not be many.
+        patience = _FIRST_SECONDS * (1 + self._num_parts // _PARTS_PER_STEP)
+        return bool(self._episodes) and (len(self._episodes) >= _MAX_BUFFERED or waited >= patience)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are episodes to be written."""
+        return bool(self._episodes)
 
     async def flush(self) -> list[EpisodeKey]:
         """Write what is there; return which episodes are stored now.

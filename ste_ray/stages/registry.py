@@ -15,7 +15,10 @@ def stage_body(stage: str) -> StageBody:
 
 
 def run_stages(names: tuple[str, ...], context: StageContext) -> list[StageManifest]:
-    """Run the named stages in order; a stage that is complete is skipped."""
+    """Run the named stages in order; a stage that is complete is skipped.
+
+    They end at one that was stopped before its work was done.
+    """
     manifests = []
     for name in names:
         fresh = StageContext(
@@ -26,4 +29,10 @@ def run_stages(names: tuple[str, ...], context: StageContext) -> list[StageManif
             live=context.live,
         )
         manifests.append(run_stage(name, fresh, stage_body(name)))
+        if manifests[-1].stopped_by and name != names[-1]:
+            context.progress(
+                f"{name}: the stages after it are not run; raise the limit and run the same "
+                "command again, or run them by themselves on what is there"
+            )
+            break
     return manifests

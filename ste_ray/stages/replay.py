@@ -7,7 +7,7 @@ decides, which the journal keeps too, so that there is none to leave out today.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from ste_ray.core.effects import AskModel, CallTool
@@ -15,15 +15,15 @@ from ste_ray.core.episode import episode_flow, episode_id
 from ste_ray.core.memory import remember
 from ste_ray.core.records import Episode, ToolSpec
 from ste_ray.errors import RunConflictError, StageInputError, SteRayError
-from ste_ray.runtime import journal
+from ste_ray.runtime import journal, segments
 from ste_ray.runtime.drive import Ports, drive
 from ste_ray.runtime.events import EventBuffer
 from ste_ray.runtime.journal import Recorded, SegmentJournal
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.coordinator import JOURNAL
 from ste_ray.stages.explorer import REPEATABLE_EFFECTS, trial_settings
-from ste_ray.stages.parts import EPISODES_PATH
-from ste_ray.store.manifest import read_manifest
+from ste_ray.stages.parts import EPISODES_PATH, PARTS
+from ste_ray.store.manifest import read_manifest, read_request
 from ste_ray.store.tables import iter_records, write_records
 
 REPLAYED_PATH = "explore/replayed"
@@ -50,9 +50,9 @@ def replay_exploration(context: StageContext) -> dict[str, Any]:
 
     Returns:
         Figures: ``episodes`` and ``trials`` replayed, ``answers_replayed``, ``calls`` (0),
-        ``unfinished`` (episodes whose journal ends early), ``missing`` (stored episodes that the
-        journal does not hold) and ``differing`` (ids of episodes that came out otherwise), and
-        ``equal``.
+        ``unfinished`` (episodes whose journal ends early), ``compared`` (stored episodes),
+        ``missing`` (those of them that the journal does not hold), ``differing`` (ids of those
+        that came out otherwise), and ``equal``.
 
     Raises:
         StageInputError: the run holds no exploration.
@@ -67,7 +67,8 @@ def replay_exploration(context: StageContext) -> dict[str, Any]:
     for start in range(0, len(episodes), _EPISODES_PER_PART):
         path = f"{REPLAYED_PATH}/part-{start // _EPISODES_PER_PART:05d}.parquet"
         write_records(store, path, episodes[start : start + _EPISODES_PER_PART], Episode)
-    missing, differing = _compared(context, {one.episode_id: one for one in episodes})
+    stored = list(_stored(context))
+    missing, differing = _compared(stored, {one.episode_id: one for one in episodes})
     counts, _ = events.drain()
     return {
         "episodes": len(episodes),
@@ -75,6 +76,7 @@ def replay_exploration(context: StageContext) -> dict[str, Any]:
         "answers_replayed": int(counts.get("replayed", 0)),
         "calls": 0,
         "unfinished": unfinished,
+        "compared": len(stored),
         "missing": missing[:_MAX_SHOWN],
         "differing": differing[:_MAX_SHOWN],
         "equal": not missing and not differing,
@@ -94,14 +96,13 @@ def require_equal(figures: dict[str, Any]) -> None:
 
 def _require_same(context: StageContext) -> None:
     store, config = context.store, context.config
-    manifest = read_manifest(store, "explore")
-    if manifest is None and not store.list(JOURNAL):
+    begun = read_request(store, "explore")
+    if begun is None:
         raise StageInputError(
             f"there is no exploration in {store.uri!r} to replay; run 'ste-ray explore --run "
             f"{store.uri}' first"
         )
-    asked = config.stage_fingerprint("explore")
-    if manifest is not None and manifest.config_fingerprint != asked:
+    if begun.config_fingerprint != config.stage_fingerprint("explore"):
         raise RunConflictError(
             f"{store.uri!r} was explored with another configuration; give --replay the --config "
             "and overrides it was explored with"
@@ -114,10 +115,10 @@ async def _replay(
     nobody = _Nobody()
     episodes: list[Episode] = []
     unfinished = 0
+    own_journal = SegmentJournal(
+        context.store, JOURNAL, epoch=0, writer="replay", flush_seconds=1.0, recorded=recorded
+    )
     for spec in context.specs.values():
-        own_journal = SegmentJournal(
-            context.store, JOURNAL, epoch=0, writer="replay", flush_seconds=1.0, recorded=recorded
-        )
         repeatable = spec.effect in REPEATABLE_EFFECTS
         ports = Ports(
             model=nobody,
@@ -160,18 +161,25 @@ async def _replay_episode(
         return None
 
 
-def _compared(context: StageContext, replayed: dict[str, Episode]) -> tuple[list[str], list[str]]:
+def _compared(
+    stored: Sequence[Episode], replayed: dict[str, Episode]
+) -> tuple[list[str], list[str]]:
     """Return the ids of stored episodes that were not replayed, or came out otherwise."""
     missing, differing = [], []
-    for stored in _stored(context):
-        again = replayed.get(stored.episode_id)
+    for one in stored:
+        again = replayed.get(one.episode_id)
         if again is None:
-            missing.append(stored.episode_id)
-        elif again != stored:
-            differing.append(stored.episode_id)
+            missing.append(one.episode_id)
+        elif again != one:
+            differing.append(one.episode_id)
     return missing, differing
 
 
 def _stored(context: StageContext) -> Iterator[Episode]:
-    if any(path.endswith(".parquet") for path in context.store.list(EPISODES_PATH)):
-        yield from iter_records(context.store, EPISODES_PATH, Episode)
+    """Yield the episodes of a finished exploration, or what one that was cut off has stored."""
+    store = context.store
+    if read_manifest(store, "explore") is not None:
+        yield from iter_records(store, EPISODES_PATH, Episode)
+        return
+    for segment in segments.accepted(store, PARTS):
+        yield from iter_records(store, segment.path, Episode)

@@ -13,6 +13,7 @@ from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import read_manifest
 
 # role, prompt tokens, cached ones among them, completion tokens -> US dollars
+_FAILED_ATTEMPTS = ("server_error", "timeout", "connection", "bad_reply")
 RoleCost = Callable[[str, int, int, int], float]
 
 
@@ -35,15 +36,27 @@ class RoleCosts:
 def recorded_spending(entries: Iterable[Mapping[str, Any]], costs: RoleCost) -> dict[str, Spending]:
     """Return what the recorded replies of models used, by account."""
     spent: dict[str, Spending] = {}
+    seen: set[int] = set()
     for entry in entries:
         if entry.get("kind") != "model":
             continue
+        # After a crash while segments were merged, an entry may be there twice.
+        place = hash((entry["scope"], entry["step"], entry.get("by")))
+        if place in seen:
+            continue
+        seen.add(place)
         answer, account = entry["answer"], entry.get("account", "")
         prompt, completion = answer.get("prompt_tokens", 0), answer.get("completion_tokens", 0)
         usd = costs(entry.get("role", ""), prompt, answer.get("cached_tokens", 0), completion)
-        more = Spending(usd=usd, tokens=prompt + completion, calls=1)
+        more = Spending(usd=usd, tokens=prompt + completion, calls=_num_calls(answer))
         spent[account] = spent.get(account, Spending()) + more
     return spent
+
+
+def _num_calls(answer: Mapping[str, Any]) -> int:
+    """Return how many requests a reply took; what was refused for its rate is not counted."""
+    failed = [fault for fault in answer.get("faults", ()) if fault["kind"] in _FAILED_ATTEMPTS]
+    return len(failed) + (answer.get("finish_reason") != "failed")
 
 
 def spent_by_other_stages(store: RunStore, stage: str) -> Spending:

@@ -19,6 +19,14 @@ from ste_ray.errors import RunConflictError, StageInputError, SteRayError
 from ste_ray.store.artifacts import RunStore, encode_json
 
 _MAX_DIFFERENCES = 3
+# Counts that differ when a stage goes on, though nothing new has come of it.
+_OF_THE_MAKING = (
+    "answers_replayed",
+    "exploring_seconds",
+    "model_replies_asked",
+    "replies_per_second",
+    "spent",
+)
 
 R = TypeVar("R", bound=Record)
 
@@ -65,13 +73,19 @@ class StageFailure(Record):
 
 
 def manifest_fingerprint(manifest: StageManifest) -> str:
-    """Identity of one making of a stage's artifacts, for the stages that read them."""
-    return fingerprint(manifest.config_fingerprint, manifest.inputs, manifest.counts)
+    """Identity of what a stage has made, for the stages that read it; not of how it was made."""
+    counts = {name: value for name, value in manifest.counts.items() if name not in _OF_THE_MAKING}
+    return fingerprint(manifest.config_fingerprint, manifest.inputs, counts)
 
 
 def read_manifest(store: RunStore, stage: str) -> StageManifest | None:
     """Return the manifest of a finished stage, or None."""
     return _read(store, f"{stage}/manifest.json", StageManifest)
+
+
+def read_request(store: RunStore, stage: str) -> StageRequest | None:
+    """Return what a stage was asked for when it was begun, or None when it never was."""
+    return _read(store, f"{stage}/started.json", StageRequest)
 
 
 def write_manifest(store: RunStore, manifest: StageManifest) -> None:
@@ -106,7 +120,7 @@ def begin_stage(
     path = f"{stage}/started.json"
     if store.create_bytes(path, encode_json(request.model_dump(mode="json"))):
         return "new"
-    begun = _read(store, path, StageRequest)
+    begun = read_request(store, stage)
     if begun is not None:
         _check_same(store, begun, request)
     return "resume"

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ste_ray.errors import StoreError
+from ste_ray.errors import StageInputError, StoreError
 from ste_ray.store.artifacts import RunStore
 
 _ROW_GROUP_ROWS = 1024
@@ -77,7 +77,7 @@ def _deal_out(
     with ExitStack() as stack:
         writers: dict[int, pq.ParquetWriter] = {}
         for source in sources:
-            table = pq.read_table(pa.BufferReader(store.read_bytes(source)), schema=schema)
+            table = _read(store, source, schema)
             values = table.column(column).to_pylist()
             ranges = pa.array([max(0, bisect_right(starts, value) - 1) for value in values])
             for number in pc.unique(ranges).to_pylist():
@@ -87,6 +87,17 @@ def _deal_out(
                     writers[number] = stack.enter_context(writer)
                 writers[number].write_table(table.filter(pc.equal(ranges, number)))
     return [files[number] for number in sorted(files)]
+
+
+def _read(store: RunStore, source: str, schema: pa.Schema) -> pa.Table:
+    data = store.read_bytes(source)
+    try:
+        return pq.read_table(pa.BufferReader(data), schema=schema)
+    except (pa.ArrowException, OSError) as error:
+        raise StageInputError(
+            f"{store.address(source)!r} is damaged ({error}); delete it and run the same command "
+            "again"
+        ) from error
 
 
 def _encoded(table: pa.Table) -> bytes:

@@ -51,10 +51,9 @@ def measure(folder: Path) -> list[Row]:
 def _explorer(folder: Path, server: Teacher) -> float:
     overrides = (
         "explore.num_explorers=1",
-        "explore.episodes_per_tool=1000000",
+        "explore.episodes_per_tool=15",
         "explore.trials_per_episode=4",
         "explore.tools_per_explorer=100",
-        "explore.long_term_memory=false",
         "llm.max_concurrency=100",
     )
     # One reply can only call one tool, so the same one is explored many times at once.

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 from exploring import (
+    context_of,
     episodes_of,
     explore,
     explorers,
@@ -19,8 +20,18 @@ from exploring import (
     without_times,
 )
 
-from ste_ray.errors import EndpointError, RunConflictError, StoreError
+from ste_ray.core.records import Episode
+from ste_ray.errors import (
+    EndpointError,
+    RunConflictError,
+    StageInputError,
+    SteRayError,
+    StoreError,
+)
+from ste_ray.stages.registry import run_stages
+from ste_ray.stages.replay import require_equal
 from ste_ray.store.artifacts import open_store
+from ste_ray.store.tables import write_records
 
 SHAPE = [
     "tools.include=[add_date, airport, roman_encode, isbn_convert]",
@@ -86,6 +97,33 @@ def test_a_budget_stops_cleanly_and_a_higher_one_goes_on(tmp_path: Path) -> None
     assert stats["repeated"] == 0
     assert stats["answered"] == last.counts["spent"]["calls"]
     assert without_times(episodes_of(store)) == without_times(episodes_of(undisturbed))
+
+
+def test_a_pipeline_ends_where_the_budget_does(tmp_path: Path) -> None:
+    said: list[str] = []
+    context = context_of(open_store(str(tmp_path / "run")), said, *SHAPE, "budget.max_calls=30")
+    (only,) = run_stages(("explore", "prepare"), context)
+    assert only.stopped_by
+    assert any("the stages after it are not run" in line for line in said)
+
+
+def test_a_replay_that_comes_out_otherwise_is_an_error(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "run"))
+    explore(store, [], *SHAPE)
+    episodes = episodes_of(store)
+    trials = episodes[3].trials
+    altered = trials[0].model_copy(update={"query": "Something else?"})
+    episodes[3] = episodes[3].model_copy(update={"trials": (altered, *trials[1:])})
+    write_records(store, "explore/episodes/part-00000.parquet", episodes, Episode)
+    found = replay(store, *SHAPE)
+    assert (found["equal"], found["compared"]) == (False, 12)
+    assert found["differing"] == [episodes[3].episode_id]
+    with pytest.raises(SteRayError, match=episodes[3].episode_id):
+        require_equal(found)
+    with pytest.raises(RunConflictError, match="another configuration"):
+        replay(store, *SHAPE, "seed=5")
+    with pytest.raises(StageInputError, match="no exploration"):
+        replay(open_store(str(tmp_path / "none")), *SHAPE)
 
 
 def test_a_budget_for_each_tool_leaves_the_others_alone(tmp_path: Path) -> None:
@@ -193,4 +231,5 @@ def test_tools_that_hang_die_or_flood_are_observations(tmp_path: Path) -> None:
     assert statuses["hang"] == {"timeout"}
     assert statuses["die"] == {"crashed"}
     assert statuses["flood"] == {"ok"}
+    assert statuses["binary"]
     assert statuses["binary"] <= {"ok", "error"}

@@ -10,7 +10,7 @@ import pytest
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
 from ste_ray.core.records import Episode, Message
 from ste_ray.runtime import segments
-from ste_ray.runtime.journal import SegmentJournal
+from ste_ray.runtime.journal import SegmentJournal, compact
 from ste_ray.stages.coordinator import JOURNAL, Coordinator, packed
 from ste_ray.stages.parts import PARTS, PartWriter
 from ste_ray.stages.work import Report
@@ -114,7 +114,7 @@ def test_tools_are_shared_among_those_that_were_asked_for_then_among_those_that_
     assert len(exchange(made, "a", room=100).leases) == 3
     assert len(exchange(made, "b", room=100).leases) == 3
     assert exchange(made, "a", room=97).leases == ()
-    made._clock.time = 11  # the third one never came
+    made._clock.time = 31  # the third one never came
     assert len(exchange(made, "a", room=97).leases) == 2
     assert len(exchange(made, "b", room=97).leases) == 1
 
@@ -160,6 +160,19 @@ def test_a_second_loss_hands_on_what_both_left(store):
     asyncio.run(made.lost("b"))
     (lease,) = exchange(made, "c", room=1).leases
     assert [json.loads(line)["step"] for line in lease.entries] == [0, 1]
+
+
+def test_what_was_merged_before_a_loss_is_handed_on_too(store):
+    made = coordinator(store, "t1")
+    exchange(made, "a", room=1)
+    lost = Writer(store, "a")
+    for step in range(3):
+        lost.answer("t1", step)
+    compact(store, JOURNAL, 1, store.delete)
+    lost.answer("t1", 3)
+    asyncio.run(made.lost("a"))
+    (lease,) = exchange(made, "b", room=1).leases
+    assert sorted(json.loads(line)["step"] for line in lease.entries) == [0, 1, 2, 3]
 
 
 def test_a_new_coordinator_finds_what_is_stored_and_recorded(store):
