@@ -159,9 +159,11 @@ def test_answers_that_are_data(step, text, finish_reason):
     fingerprint(answer.text)  # whatever came can be hashed and stored
 
 
-def test_a_reply_without_usage_and_model_counts_nothing():
+def test_the_tokens_of_a_reply_without_usage_are_estimated():
     answer, _ = ask_script(reply(usage=None, model=None))
-    assert answer == ModelReply(text="hello")
+    assert (answer.text, answer.model) == ("hello", "")
+    assert 0 < answer.prompt_tokens < 20
+    assert answer.completion_tokens == 2  # five characters, about four a token
 
 
 @pytest.mark.parametrize(
