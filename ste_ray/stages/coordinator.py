@@ -148,6 +148,7 @@ class Coordinator:
             tools_done=len(self._done),
             tools_stopped=dict(self._stopped),
             tools_active=sum(len(one.tools) for one in self._explorers.values()),
+            explorers=len(self._explorers),
             episodes=len(self._tools) * self._episodes_per_tool,
             episodes_stored=sum(len(tool.stored) for tool in self._tools.values()),
             counts=sum((Counter(counts) for counts in self._counts.values()), Counter()),

@@ -36,6 +36,7 @@ _CLOSING_SECONDS = 20.0
 _MAX_LOST_IN_A_ROW = 10  # without anything finished in between
 _MAX_SEGMENTS = 256  # of the journal, before small ones are merged
 _SECONDS_BETWEEN_MERGES = 60.0
+_SECONDS_ALONE = 30.0  # without any explorer, before that is said
 
 
 class Exploration:
@@ -51,7 +52,7 @@ class Exploration:
         self._num_started = 0
         self._num_lost = 0  # since something was finished last
         self._stored_before = 0
-        self._merged_at = time.monotonic()
+        self._merged_at = self._alone_since = time.monotonic()
         self._progress = Progress(context.progress, live=context.live)
         self._coordinator: Any = None
 
@@ -87,6 +88,7 @@ class Exploration:
                 self._replace(name, "fell silent (it may be out of reach)")
             if status.episodes_stored > self._stored_before:
                 self._stored_before, self._num_lost = status.episodes_stored, 0
+            self._say_if_none_has_a_place(status)
             finished = status.tools_done + len(status.tools_stopped) == status.tools
             if finished:
                 status = self._last_status()
@@ -162,6 +164,17 @@ class Exploration:
                 "same command again"
             )
         self._start_explorer()
+
+    def _say_if_none_has_a_place(self, status: Status) -> None:
+        if status.explorers:
+            self._alone_since = time.monotonic()
+        elif time.monotonic() - self._alone_since > _SECONDS_ALONE:
+            self._alone_since = time.monotonic()
+            cpus = self._config.explore.cpus_per_explorer
+            self._progress.say(
+                f"explore: no explorer has begun; each needs {cpus:g} CPUs of the cluster "
+                "(explore.cpus_per_explorer), see 'ray status'"
+            )
 
     def _merge_segments(self) -> None:
         if time.monotonic() - self._merged_at < _SECONDS_BETWEEN_MERGES:

@@ -70,6 +70,7 @@ class Status:
         tools_done: all of whose episodes are stored.
         tools_stopped: given up for their budget, with the reason.
         tools_active: being explored.
+        explorers: alive.
         episodes: of the run.
         episodes_stored: durable ones.
         counts: events since the start of this attempt, summed over explorers.
@@ -85,6 +86,7 @@ class Status:
     episodes: int
     episodes_stored: int
     counts: Counter[str]
+    explorers: int = 0
     lost: tuple[str, ...] = ()
     shown: tuple[tuple[str, dict[str, Any]], ...] = ()
     said: tuple[str, ...] = ()

@@ -123,7 +123,7 @@ def served(teacher: str) -> int:
     """How many chat requests the teacher has answered."""
     with urllib.request.urlopen(f"{teacher.removesuffix('/v1')}/stats") as reply:
         stats: dict[str, int] = json.load(reply)
-    return stats["requests"]
+    return stats["answered"]
 
 
 def test_a_killed_exploration_goes_on_and_asks_nothing_again(tmp_path: Path, config: str) -> None:

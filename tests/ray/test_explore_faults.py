@@ -18,6 +18,7 @@ from ray.cluster_utils import Cluster
 from tiny_model import save_tiny_model
 
 from ste_ray.core.records import Episode
+from ste_ray.errors import StoreError
 from ste_ray.store.artifacts import open_store
 
 FLUSH_SECONDS = 1.0
@@ -201,3 +202,29 @@ def test_garbage_of_a_served_random_model_is_recorded(
     assert manifest.counts["parse_failures"] == sum(t.kind == "parse_failure" for t in turns) > 0
     assert all(turn.reply_text for turn in turns)
     assert replay(store, *options)["equal"]
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("ray_cluster", "private_home")
+def test_a_full_disk_stops_the_run_which_goes_on_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    for name in ("STE_LLM_BASE_URL", "STE_LLM_MODEL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(disk)], check=True)
+    try:
+        store = open_store(str(disk / "run"))
+        options = ["tools.include=[airport, add_date]", "explore.flush_seconds=0.2"]
+        with pytest.raises(StoreError, match="No space left"):
+            explore(store, [], *options)
+        subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
+        manifest = explore(store, [], *options)
+        assert manifest.counts["episodes"] == 30
+        assert manifest.counts["answers_replayed"] > 0
+        assert replay(store, *options)["equal"]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
