@@ -92,13 +92,16 @@ def stored_episodes(store: RunStore, paths: Iterable[str]) -> list[EpisodeKey]:
     for path in paths:
         try:
             data = pa.BufferReader(store.read_bytes(path))
-            table = pq.read_table(data, columns=["tool", "episode_number"])
+            table = pq.read_table(
+                data, columns=["tool", "episode_number"], page_checksum_verification=True
+            )
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, FileNotFoundError):
                 raise
+            reason = " ".join(str(error).split())
             raise StageInputError(
-                f"{store.address(path)!r} is damaged ({error}); delete it and run the same command "
-                "again: its episodes are replayed from the journal"
+                f"{store.address(path)!r} is damaged ({reason}); delete it and run the same "
+                "command again: its episodes are replayed from the journal"
             ) from error
         keys += zip(*(table.column(name).to_pylist() for name in table.column_names), strict=True)
     return keys

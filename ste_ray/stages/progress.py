@@ -16,7 +16,7 @@ Limits = Mapping[str, float | None]  # see RateLimits.snapshot
 
 _SECONDS_BETWEEN_LINES = 5.0
 _RATE_SECONDS = 20.0  # over which calls a second are averaged
-_BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} episodes [{elapsed}<{postfix}]"
+_BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} episodes [{elapsed}<{unit}{postfix}]"
 
 
 class Progress:
@@ -88,7 +88,8 @@ class Progress:
             )
         bar.n = status.episodes_stored
         bar.set_description_str(f"explore {status.tools_done}/{status.tools} tools", refresh=False)
-        text = f"{self._eta(status)}, {_figures(status, self._calls_per_second())}{_shown(limits)}"
+        bar.unit = self._eta(status)
+        text = f"{_figures(status, self._calls_per_second())}{_shown(limits)}"
         bar.set_postfix_str(text, refresh=False)
         bar.refresh()
 
@@ -112,10 +113,10 @@ def _figures(status: Status, calls_per_second: float) -> str:
     faults = sum(value for name, value in counts.items() if name.startswith("fault "))
     tokens = counts["prompt_tokens"] + counts["completion_tokens"]
     parts = [
-        f"{counts['model']} replies ({calls_per_second:.1f}/s)",
-        f"{counts['tool']} tool calls",
-        f"{_short(tokens)} tokens",
         f"${counts['usd']:.2f}",
+        f"{counts['model']} replies ({calls_per_second:.1f}/s)",
+        f"{_short(tokens)} tokens",
+        f"{counts['tool']} tool calls",
     ]
     parts += [f"{counts['replayed']} replayed"] if counts["replayed"] else []
     parts.append(f"{counts['tool_failures']} failed calls")

@@ -12,8 +12,8 @@ from ste_ray.llm.prices import cost, price_of
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import read_manifest
 
-# role, prompt tokens, cached ones among them, completion tokens -> US dollars
 _FAILED_ATTEMPTS = ("server_error", "timeout", "connection", "bad_reply")
+# role, prompt tokens, cached ones among them, completion tokens -> US dollars
 RoleCost = Callable[[str, int, int, int], float]
 
 

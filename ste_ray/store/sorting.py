@@ -90,13 +90,14 @@ def _deal_out(
 
 
 def _read(store: RunStore, source: str, schema: pa.Schema) -> pa.Table:
-    data = store.read_bytes(source)
     try:
-        return pq.read_table(pa.BufferReader(data), schema=schema)
+        data = pa.BufferReader(store.read_bytes(source))
+        return pq.read_table(data, schema=schema, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
         raise StageInputError(
-            f"{store.address(source)!r} is damaged ({error}); delete it and run the same command "
-            "again"
+            f"{store.address(source)!r} is missing or damaged ({reason}); delete it and run the "
+            "same command again"
         ) from error
 
 

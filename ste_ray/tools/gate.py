@@ -16,8 +16,9 @@ from ste_ray.ports import Clock, ToolExecutor
 class GatedTool:
     """Fulfils ``ports.ToolExecutor`` for one tool, letting calls through as fast as allowed.
 
-    Calls are spaced evenly: a service that counts by the minute sees no burst, also after a tool
-    was handed on to another explorer. Waiting does not count against the tool's time limit.
+    Calls are spaced evenly, so that a service that counts by the minute sees no burst; only the
+    first call after a tool was handed on to another explorer does not know of the one before.
+    Waiting does not count against the tool's time limit.
     """
 
     def __init__(self, spec: ToolSpec, executor: ToolExecutor, clock: Clock) -> None:

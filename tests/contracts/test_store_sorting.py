@@ -6,12 +6,13 @@ import io
 import itertools
 import random
 import tempfile
+from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ste_ray.core.records import Episode, Message, Trial, Turn
+from ste_ray.core.records import Episode, Fault, Message, Trial, Turn
 from ste_ray.errors import StageInputError, StoreError
 from ste_ray.store import sorting
 from ste_ray.store.artifacts import RunStore, open_store
@@ -110,51 +111,74 @@ def test_nested_columns_stay_as_they_were(store):
 
 
 def episode(tool: str, number: int) -> Episode:
-    turns = tuple(
-        Turn(
-            reply_index=index,
-            kind="tool_call",
-            tool=tool,
-            arguments_json='{"n": [1, {"m": null}]}',
-            observation_status="ok",
-        )
-        for index in range(number)
+    """An episode with as many turns in each trial as its number, and one trial more."""
+    turn = Turn(
+        reply_index=1,
+        reply_text="Action: naïve 日本",
+        kind="tool_call",
+        tool=tool,
+        arguments_json='{"n": [1, {"m": null}]}',
+        observation_status="ok",
     )
-    trial = Trial(
-        trial_id=f"{tool}{number}",
-        trial_number=0,
-        query="q",
-        outcome="finished",
-        turns=turns,
+    trials = tuple(
+        Trial(
+            trial_id=f"{tool}-{number}-{index}",
+            episode_id=f"{tool}-{number}",
+            tool=tool,
+            episode_number=number,
+            trial_number=index,
+            query="q",
+            query_text="User Query: q",
+            memory_shown=0,
+            turns=(turn,) * number,
+            final_answer="",
+            outcome="finished",
+            solved="yes",
+            faults=(Fault(kind="timeout", detail="d"),) * index,
+        )
+        for index in range(number + 1)
     )
     return Episode(
         episode_id=f"{tool}-{number}",
         tool=tool,
         tool_fingerprint="f",
         episode_number=number,
-        messages=(Message(role="user", content=f"naïve 日本 {number}"),) * number,
-        trials=(trial,) * (number + 1),
+        messages=(Message(role="user", content=f"content {number}"),) * number,
+        trials=trials,
     )
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "foreign", "empty"])
-def test_a_damaged_source_is_named_and_nothing_is_written(store, damage):
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "foreign": lambda data: b"no Parquet at all",
+    "cut off": lambda data: data[: len(data) // 2],
+    "header of a page": lambda data: flipped(data, 4),  # the first one is behind "PAR1"
+    "content of a page": lambda data: flipped(data, middle_of_texts(data)),
+}
+
+
+def flipped(data: bytes, position: int) -> bytes:
+    return data[:position] + bytes([data[position] ^ 0x10]) + data[position + 1 :]
+
+
+def middle_of_texts(data: bytes) -> int:
+    """A position at which only a checksum tells that a byte is another one."""
+    texts = pq.ParquetFile(pa.BufferReader(data)).metadata.row_group(0).column(2)
+    first_page = texts.dictionary_page_offset or texts.data_page_offset
+    return int(first_page + texts.total_compressed_size // 3)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_source_is_named_in_one_line_and_nothing_is_written(store, damage):
     good = add_source(store, "good", shuffled(["a"], 300))
-    bad = add_source(store, "bad", shuffled(["b"], 300))
+    digits = random.Random(0)
+    bad = add_source(store, "bad", [("b", n, f"{digits.random()}") for n in range(300)])
     store.write_bytes("out/part-00000.parquet", b"old")
-    data = store.read_bytes(bad)
-    middle = data.index(b"\x28\xb5\x2f\xfd") + 40  # within the first zstd frame
-    damaged = {
-        "cut": data[: len(data) // 2],
-        "flipped": data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :],
-        "foreign": b"PK\x03\x04" + data,
-        "empty": b"",
-    }
-    store.write_bytes(bad, damaged[damage] if damage != "foreign" else b"no Parquet at all")
+    store.write_bytes(bad, DAMAGES[damage](store.read_bytes(bad)))
     with pytest.raises(StageInputError) as caught:
         sort(store, [good, bad], ["a"])
     assert repr(store.address(bad)) in str(caught.value)
-    assert "good" not in str(caught.value)
+    assert repr(store.address(good)) not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert store.read_bytes("out/part-00000.parquet") == b"old"
 
