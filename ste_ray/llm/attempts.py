@@ -19,7 +19,7 @@ from ste_ray.core.breaker import Breaker
 from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.records import Fault
 from ste_ray.errors import EndpointError
-from ste_ray.llm.claims import NOT_SENT, Claims, Cost
+from ste_ray.llm.claims import NOT_SENT, Claims, Cost, num_characters
 from ste_ray.llm.endpoint import RoleEndpoint, refused_key
 from ste_ray.llm.health import EndpointHealth, OnEvent, unavailable
 from ste_ray.llm.replies import Failure, Served, Stop, read_answer
@@ -39,6 +39,7 @@ class _Call:
 
     payload: Any
     claim: Claim
+    num_characters: int  # of the prompt
     faults: list[Fault] = field(default_factory=list)
     sent_at: float = 0.0
     successes_before: int = -1  # of all requests, when this one was first sent
@@ -115,7 +116,7 @@ class EndpointChat:
         """
         body = build_body(request, self._endpoint)
         claim = self._claims.claim(body, account)
-        call = _Call(self._transport.encode(body), claim)
+        call = _Call(self._transport.encode(body), claim, num_characters(body))
         while True:
             async with self._slots:
                 result = await self._attempt(call)
@@ -133,7 +134,7 @@ class EndpointChat:
             answer = await self._send(call, probe)
             if isinstance(answer, Served):
                 health.succeed()
-                self._claims.learn(call.claim, answer.reply)
+                self._claims.learn(call.num_characters, answer.reply)
                 return _with_faults(self._claims.with_usage(call.claim, answer), call)
             if answer is None:
                 return 0.0

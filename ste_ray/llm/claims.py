@@ -49,24 +49,22 @@ class Claims:
 
     def claim(self, body: Mapping[str, Any], account: str) -> Claim:
         """Return the claim of a request with this body."""
-        num_characters = sum([len(message["content"]) for message in body["messages"]])
-        prompt_tokens = self._tokens_of(num_characters)
+        prompt_tokens = self._tokens_of(num_characters(body))
         max_tokens = int(body.get("max_completion_tokens") or body.get("max_tokens") or 0)
         usd = self._usd(prompt_tokens, 0, max_tokens)
         return Claim(self._key, account, prompt_tokens, max_tokens, usd)
 
-    def learn(self, claim: Claim, reply: ModelReply) -> None:
-        """Correct the tokens per character by what the provider counted."""
-        if not (reply.prompt_tokens and claim.prompt_tokens):
+    def learn(self, num_characters: int, reply: ModelReply) -> None:
+        """Correct the tokens per character by what the provider counted for so many.
+
+        From the counts themselves, not from how far a claim was off: claims wait, and what was
+        learnt since they were made would be learnt again from each of them.
+        """
+        if not (reply.prompt_tokens and num_characters):
             return
-        ratio = self._tokens_per_character
-        if not ratio:
-            factor = reply.prompt_tokens / claim.prompt_tokens
-            self._tokens_per_character = _FIRST_TOKENS_PER_CHARACTER * factor
-            return
-        # The claim was made with a ratio that is nearly the present one.
-        change = reply.prompt_tokens / claim.prompt_tokens - 1
-        self._tokens_per_character = ratio * (1 + _REPLY_WEIGHT * change)
+        found = reply.prompt_tokens / num_characters
+        weight = _REPLY_WEIGHT if self._tokens_per_character else 1.0
+        self._tokens_per_character += weight * (found - self._tokens_per_character)
 
     def with_usage(self, claim: Claim, answer: Served) -> ModelReply:
         """Return the reply; its tokens are estimated where the endpoint does not count them."""
@@ -137,3 +135,8 @@ class Claims:
 
 def _is_low(remaining: float | None, limit: float | None) -> bool:
     return remaining is not None and limit is not None and remaining < _LOW_FRACTION * limit
+
+
+def num_characters(body: Mapping[str, Any]) -> int:
+    """Return the length of the prompt."""
+    return sum([len(message["content"]) for message in body["messages"]])
