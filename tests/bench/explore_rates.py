@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from tables import Row
 RATE = 50  # requests a second
 LATENCY_SECONDS = 0.3
 WARM_UP_SECONDS = 12.0
-STEADY_SECONDS = 60.0
+STEADY_SECONDS = float(os.environ.get("STEADY_SECONDS", "60"))
 ADAPT_SECONDS = 10.0  # after the limit was halved
 REPLY = "Thought: I know it.\nFinal Answer: It is stored."
 NUM_EXPLORERS = 4

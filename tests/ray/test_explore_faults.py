@@ -194,7 +194,8 @@ def test_garbage_of_a_served_random_model_is_recorded(
     manifest = explore(store, [], *options)
     episodes = episodes_of(store)
     assert len(episodes) == 4
-    assert {name for episode in episodes for name in episode.models} == {str(model)}
+    # As the server reports it: with a revision behind.
+    assert all(name.startswith(str(model)) for episode in episodes for name in episode.models)
     trials = [trial for episode in episodes for trial in episode.trials]
     assert len(trials) == 8
     turns = [turn for trial in trials for turn in trial.turns]
