@@ -16,13 +16,12 @@ from ray.exceptions import (
     RayError,
 )
 
-from ste_ray.core.records import ToolSpec
 from ste_ray.errors import TemporaryError
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.runtime import journal
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.coordinator import JOURNAL, Coordinator, packed
+from ste_ray.stages.coordinator import JOURNAL, Coordinator
 from ste_ray.stages.explorer import Explorer
 from ste_ray.stages.limiting import Limiting, RemoteCall, beside_driver
 from ste_ray.stages.metrics import ExploreMetrics
@@ -56,15 +55,15 @@ class Exploration:
         self._progress = Progress(context.progress, live=context.live)
         self._coordinator: Any = None
 
-    def run(self, specs: dict[str, ToolSpec]) -> Status:
-        """Explore ``specs``; return how far it came.
+    def run(self, tools: dict[str, bytes]) -> Status:
+        """Explore ``tools``, specifications by name as ``packed``; return how far it came.
 
         Raises:
             SteRayError: what an explorer met that must stop the run.
             TemporaryError: explorers are lost again and again, or the coordinator was.
         """
         try:
-            return self._run(specs)
+            return self._run(tools)
         except RayActorError as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise TemporaryError(
@@ -75,9 +74,9 @@ class Exploration:
             self._close()
             self._progress.close()
 
-    def _run(self, specs: dict[str, ToolSpec]) -> Status:
-        num_explorers = min(self._config.explore.num_explorers, len(specs))
-        self._start_coordinator(specs, num_explorers)
+    def _run(self, tools: dict[str, bytes]) -> Status:
+        num_explorers = min(self._config.explore.num_explorers, len(tools))
+        self._start_coordinator(tools, num_explorers)
         for _ in range(num_explorers):
             self._start_explorer()
         while True:
@@ -99,14 +98,14 @@ class Exploration:
                 return status
             self._merge_segments()
 
-    def _start_coordinator(self, specs: dict[str, ToolSpec], num_explorers: int) -> None:
+    def _start_coordinator(self, tools: dict[str, bytes], num_explorers: int) -> None:
         self._coordinator = (
             ray.remote(Coordinator)
             .options(**beside_driver(), max_concurrency=1000)
             .remote(
                 self._context.store,
                 self._context.epoch,
-                {name: packed(spec.model_dump_json().encode()) for name, spec in specs.items()},
+                tools,
                 episodes_per_tool=self._config.explore.episodes_per_tool,
                 num_explorers=num_explorers,
                 lease_seconds=self._config.explore.lease_seconds,

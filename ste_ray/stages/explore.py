@@ -9,15 +9,15 @@ lost, shows the progress and puts the finished episodes in order.
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections import Counter
 from typing import Any
 
-from ste_ray.core.records import ToolSpec
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.runtime import journal, segments
 from ste_ray.stages.base import TOOLS_PATH, StageContext
-from ste_ray.stages.coordinator import JOURNAL
+from ste_ray.stages.coordinator import JOURNAL, packed
 from ste_ray.stages.endpoints import open_endpoints
 from ste_ray.stages.exploration import Exploration
 from ste_ray.stages.limiting import limited
@@ -38,7 +38,11 @@ def run(context: StageContext) -> dict[str, Any]:
         context.store.write_json(
             TOOLS_PATH, [spec.model_dump(mode="json") for spec in specs.values()]
         )
-        return _explore(context, endpoints, specs)
+        tools = {name: packed(spec.model_dump_json().encode()) for name, spec in specs.items()}
+        # From here on only the compressed form is needed: there may be very many tools.
+        del specs, context.configured_specs
+        gc.collect()
+        return _explore(context, endpoints, tools)
 
 
 async def _verify(context: StageContext) -> None:
@@ -51,7 +55,7 @@ async def _verify(context: StageContext) -> None:
 
 
 def _explore(
-    context: StageContext, endpoints: Endpoints, specs: dict[str, ToolSpec]
+    context: StageContext, endpoints: Endpoints, tools: dict[str, bytes]
 ) -> dict[str, Any]:
     store, config = context.store, context.config
     for folder in (JOURNAL, PARTS):
@@ -59,7 +63,7 @@ def _explore(
     num_explorers = config.explore.num_explorers
     with limited(context, "explore", endpoints, JOURNAL, num_explorers) as limiting:
         started = time.monotonic()
-        status = Exploration(context, endpoints, limiting).run(specs)
+        status = Exploration(context, endpoints, limiting).run(tools)
         spent = limiting.spent()
     seconds = time.monotonic() - started
     if status.tools_stopped:
@@ -67,7 +71,7 @@ def _explore(
         context.notes.append(context.stopped_by)
         context.progress(f"explore: {context.stopped_by}")
     context.check_owner()
-    counts = sort_episodes(store, list(specs), config.explore.episodes_per_tool)
+    counts = sort_episodes(store, list(tools), config.explore.episodes_per_tool)
     journal.compact(store, JOURNAL, context.epoch, store.delete, still_owner=context.check_owner)
     if not status.tools_stopped:
         store.delete_folder(PARTS)  # what is in them is in the episodes now

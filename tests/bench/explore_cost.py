@@ -52,7 +52,7 @@ def _explorer(folder: Path, server: Teacher) -> float:
     overrides = (
         "explore.num_explorers=1",
         "explore.episodes_per_tool=15",
-        "explore.trials_per_episode=4",
+        "explore.trials_per_episode=2",  # so that a prompt has about 3.5 kB, as the others have
         "explore.tools_per_explorer=100",
         "llm.max_concurrency=100",
     )
