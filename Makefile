@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-all bench-explore build clean
+.PHONY: help venv demo check test test-all third-party bench-explore bench-tools build clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -33,11 +33,30 @@ test: check  ## check, and every test not marked slow, root, gpu or net
 test-all: check  ## check, and every test
 	$(BIN)/python -m pytest
 
+# Servers nobody here wrote, for the contract tests of MCP and OpenAPI tools; without them those tests are skipped.
+# Each Python server has an environment of its own; of the OpenAPI descriptions only GitHub's is kept.
+THIRD_PARTY := .third-party/.installed-1
+$(THIRD_PARTY):
+	rm -rf .third-party && mkdir .third-party
+	echo '{"private": true}' > .third-party/package.json
+	cd .third-party && npm install --silent --no-fund --no-audit --save-exact \
+	  @modelcontextprotocol/server-everything@2026.8.31 @modelcontextprotocol/server-filesystem@2026.8.31 \
+	  @modelcontextprotocol/server-memory@2026.8.31 @octokit/openapi@23.0.2
+	find .third-party/node_modules/@octokit/openapi/generated -name '*.json' ! -name api.github.com.json -delete
+	$(PYTHON) -m venv .third-party/time && .third-party/time/bin/pip install --quiet --disable-pip-version-check mcp-server-time==2026.10.19
+	$(PYTHON) -m venv .third-party/git && .third-party/git/bin/pip install --quiet --disable-pip-version-check mcp-server-git==2026.10.19
+	touch $@
+
+third-party: $(THIRD_PARTY)  ## MCP servers and an OpenAPI description to test against; needs npm
+
 bench-explore: venv  ## speed, rate limits, CPU and memory of exploration (PARTS="wall rates cost scale")
 	$(BIN)/python tests/bench/explore.py $(PARTS)
+
+bench-tools: venv third-party  ## calls a second through each executor, beside the bare library
+	$(BIN)/python tests/bench/tools.py $(PARTS)
 
 build: venv  ## the wheel and the source distribution
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:  ## remove what the commands above made, but no runs
-	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .third-party dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,7 +7,6 @@ user's mistake, 75 try again, 1 a fault of ours, 130 interrupted.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -19,9 +18,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ste_ray import __version__
-from ste_ray.commands import add_export_commands, add_teacher_command, add_tools_commands
+from ste_ray.commands import add_export_commands, add_teacher_command
 from ste_ray.config import STAGES, load_config
 from ste_ray.errors import ConfigError, SteRayError, TemporaryError
+from ste_ray.output import print_json, print_result, say
+from ste_ray.tool_commands import add_tools_commands
 
 _STAGE_HELP = {
     "explore": "simulated trial and error: imagine queries, call tools, reflect",
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SteRayError as error:
         return _fail(error, as_json)
     except KeyboardInterrupt:
-        _say("interrupted; run the same command again to go on")
+        say("interrupted; run the same command again to go on")
         return 130
     except BrokenPipeError:
         # Whoever read our output has gone; nothing is left to say, not even at exit.
@@ -131,6 +132,9 @@ def _add_explore_options(command: argparse.ArgumentParser) -> None:
         "--estimate", action="store_true", help="only say what it would take: calls, tokens, cost"
     )
     other.add_argument(
+        "--dry-run", action="store_true", help="only say which tools would be called, and how"
+    )
+    other.add_argument(
         "--replay", action="store_true", help="rerun a finished run from its journal, asking nobody"
     )
     command.set_defaults(function=_explore)
@@ -165,30 +169,36 @@ def _run_stages(options: argparse.Namespace) -> None:
         for m in manifests
     ]
     if options.json:
-        _print_json(results[0] if len(results) == 1 else results)
+        print_json(results[0] if len(results) == 1 else results)
         return
     for manifest in manifests:
         if manifest.started_at >= started:
             ended = "stopped" if manifest.stopped_by else "done"
-            _say(f"{manifest.stage}: {ended} after {manifest.seconds:.1f} s")
+            say(f"{manifest.stage}: {ended} after {manifest.seconds:.1f} s")
         sys.stdout.write(f"{manifest.stage}\n{_as_lines(manifest.counts)}")
 
 
 def _explore(options: argparse.Namespace) -> None:
-    if not (options.estimate or options.replay):
+    if not (options.estimate or options.replay or options.dry_run):
         _run_stages(options)
         return
     context = _context(options)
+    if options.dry_run:
+        from ste_ray.stages.tools import dry_run, dry_run_lines
+
+        plan = dry_run(context.configured_tools, context.config)
+        print_result(plan, dry_run_lines(plan), options.json)
+        return
     if options.estimate:
         from ste_ray.stages.estimate import as_lines, estimate_explore, recorded_answers
 
         figures = estimate_explore(context, recorded_answers(context.store))
-        _print_json(figures) if options.json else sys.stdout.write(as_lines(figures))
+        print_json(figures) if options.json else sys.stdout.write(as_lines(figures))
         return
     from ste_ray.stages.replay import replay_exploration, require_equal
 
     figures = replay_exploration(context)
-    _print_json(figures) if options.json else sys.stdout.write(f"replay\n{_as_lines(figures)}")
+    print_json(figures) if options.json else sys.stdout.write(f"replay\n{_as_lines(figures)}")
     require_equal(figures)
 
 
@@ -202,7 +212,7 @@ def _context(options: argparse.Namespace) -> Any:
     return StageContext(
         config=config,
         store=open_store(options.run),
-        progress=_say,
+        progress=say,
         show=options.show,
         live=not (options.json or options.show),
     )
@@ -223,7 +233,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     report = score_study_file(options.predictions, options.verdicts, options.string_match_apis)
     figures = report.model_dump()
     if options.json:
-        _print_json(figures)
+        print_json(figures)
     else:
         sys.stdout.write(_as_lines(figures))
 
@@ -231,11 +241,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _check_before_ray(stages: Sequence[str], context: Any) -> None:
     """Find mistakes in tool files before a cluster is started."""
     if "explore" in stages:
-        from ste_ray.tools.safety import refuse_unsafe
-        from ste_ray.tools.toolbox import refuse_uncallable
-
-        refuse_uncallable(context.configured_specs.values())
-        refuse_unsafe(context.configured_specs, context.config.tools.allow)
+        _ = context.configured_tools  # kept for the stage
 
 
 def _run_demo(options: argparse.Namespace) -> None:
@@ -255,7 +261,7 @@ def _run_demo(options: argparse.Namespace) -> None:
     report = write_report(store)  # once more, now that the last stage's own time is known
     if options.json:
         stages = [asdict(one) for one in times]
-        _print_json(
+        print_json(
             {"run": run, "stages": stages, "summary": store.read_json("evaluate/summary.json")}
         )
         return
@@ -271,20 +277,11 @@ def _on_sigterm(_: int, __: object) -> NoReturn:
 
 def _fail(error: SteRayError, as_json: bool) -> int:
     message = " ".join(str(error).split())
-    _say(f"error: {message}")
+    say(f"error: {message}")
     if as_json:
         kind = type(error).__name__
-        _print_json({"error": {"type": kind, "message": message, "exit_code": error.exit_code}})
+        print_json({"error": {"type": kind, "message": message, "exit_code": error.exit_code}})
     return error.exit_code
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def _as_lines(counts: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The commands that are no stages: ``ste-ray tools …``, ``export …`` and ``teacher``.
+"""The commands that are no stages: ``ste-ray export …`` and ``teacher``.
 
 Each ``add_…`` declares a group of commands; what runs imports the rest only then, so that the
 command line starts quickly.
@@ -8,29 +8,17 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import sys
 import uuid
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from ste_ray.errors import ConfigError, UserError
+from ste_ray.output import print_result
 
 T = TypeVar("T")
-
-
-def add_tools_commands(commands: argparse._SubParsersAction[Any]) -> None:
-    """Declare ``tools import SOURCE_KIND SOURCE --out FILE``."""
-    tools = commands.add_parser("tools", help="tool files: import descriptions from elsewhere")
-    actions = tools.add_subparsers(dest="tools_command", required=True, metavar="COMMAND")
-    importing = actions.add_parser("import", help="turn published descriptions into a tool file")
-    kinds = importing.add_subparsers(dest="source_kind", required=True, metavar="KIND")
-    study = kinds.add_parser("study", help="API_descriptions.json of the published study")
-    _add_import_options(study, "API_descriptions.json, or the folder it is in")
-    study.set_defaults(function=_import_study)
 
 
 def add_export_commands(commands: argparse._SubParsersAction[Any]) -> None:
@@ -81,34 +69,6 @@ def add_teacher_command(commands: argparse._SubParsersAction[Any]) -> None:
     command.set_defaults(function=_serve_teacher)
 
 
-def _add_import_options(command: argparse.ArgumentParser, source: str) -> None:
-    command.add_argument("source", metavar="SOURCE", help=source)
-    command.add_argument(
-        "--out", required=True, metavar="FILE.yaml", help="tool file to write, or FILE.json"
-    )
-    command.add_argument("--json", action="store_true", help="print the result as JSON")
-
-
-def _import_study(options: argparse.Namespace) -> None:
-    from ste_ray.tools.study_import import import_descriptions
-
-    _write_imported(import_descriptions(options.source), options)
-
-
-def _write_imported(specs: list[Any], options: argparse.Namespace) -> None:
-    """Write the imported specifications and say how many there are of each kind."""
-    from ste_ray.tools.spec_writing import write_tool_specs
-
-    write_tool_specs(specs, options.out)
-    kinds = dict(sorted(Counter(spec.executor["kind"] for spec in specs).items()))
-    _print_result(
-        {"file": options.out, "tools": len(specs), "kinds": kinds},
-        f"{options.out}: {len(specs)} tools\n"
-        + "".join(f"  {kind}: {count}\n" for kind, count in kinds.items()),
-        options.json,
-    )
-
-
 def _export_data_dict(options: argparse.Namespace) -> None:
     from ste_ray.core.records import Episode
     from ste_ray.exports.data_dict import write_data_dict
@@ -123,7 +83,7 @@ def _export_data_dict(options: argparse.Namespace) -> None:
     rest = itertools.chain([first] if first else [], episodes)
     counts = _write_whole(options.out, lambda stream: write_data_dict(rest, specs, stream))
     lines = (f"  {name.replace('_', ' ')}: {value}\n" for name, value in asdict(counts).items())
-    _print_result(
+    print_result(
         {"file": options.out, **asdict(counts)},
         f"{options.out}\n{''.join(lines)}",
         options.json,
@@ -169,9 +129,3 @@ def _write_whole(path: str, write: Callable[[TextIO], T]) -> T:
     finally:
         temporary.unlink(missing_ok=True)
     return result
-
-
-def _print_result(result: dict[str, Any], text: str, as_json: bool) -> None:
-    if as_json:
-        text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
-    sys.stdout.write(text)

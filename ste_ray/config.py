@@ -30,7 +30,7 @@ from ste_ray.yaml_loader import load_yaml
 
 # The roles a stage asks; the models of other roles are none of its business.
 STAGE_ROLES: dict[str, tuple[Role, ...]] = {
-    "explore": ("explorer",),
+    "explore": ("explorer", "tool_simulator"),
     "prepare": ("judge", "paraphraser"),
 }
 STAGES = ("explore", "prepare", "retrieve", "train", "infer", "evaluate")
@@ -63,7 +63,15 @@ class ToolsConfig(Section):
 
     files: tuple[str, ...] = ("builtin",)  # files, folders, or names of shipped sets
     include: tuple[str, ...] = ()  # empty: all
-    allow: tuple[str, ...] = ()  # tools that may write, destroy, or are of unknown effect
+    allow: tuple[str, ...] = ()  # tools that may be called although they are not read-only
+    # simulated tools: never; those whose secrets are missing or that cannot be called; always
+    simulate: Literal["never", "when_missing", "always"] = "never"
+    allow_hosts: tuple[str, ...] = operational(())  # private hosts, host:port or networks to reach
+    toolbench_url: str = operational("")  # of a ToolBench or StableToolBench server
+    toolbench_form: Literal["hosted", "stable"] = "hosted"
+    recordings: str = operational("")  # URI of recorded answers
+    recording: Literal["off", "record", "reuse", "replay"] = operational("off")
+    max_servers: int = operational(16, ge=1)  # MCP server processes per explorer
     num_workers: int = operational(2, ge=1)  # killable processes per explorer
     memory_mb: int = operational(1024, ge=64)  # address space of one worker process
     today: str = "2026-03-02"  # what tools take for today, so that runs can be repeated

@@ -61,6 +61,10 @@ class ReplayMismatchError(UserError):
     """A recorded answer belongs to another request: prompts or code changed under a journal."""
 
 
+class RecordingMissError(UserError):
+    """Only recorded answers of tools are allowed, and there is none for a call."""
+
+
 class BudgetExhaustedError(UserError):
     """The budget allows no further call; what is finished is kept and the run can go on later."""
 

@@ -21,6 +21,7 @@ PROMPT_TEXTS = {
     "paraphrase_next": "AGAIN",
     "act_system": "ACT",
     "act_system_retrieved": "ACT WITH $tools",
+    "simulate_tool": "SIMULATE $tool|$arguments",
 }
 PROMPTS = PromptSet(PROMPT_TEXTS)
 SPEC = ToolSpec(

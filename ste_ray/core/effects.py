@@ -10,7 +10,14 @@ import hashlib
 from collections.abc import Generator
 from typing import Literal, TypeVar
 
-from ste_ray.core.records import Fault, Message, ObservationStatus, Record, fingerprint
+from ste_ray.core.records import (
+    Fault,
+    Message,
+    ObservationSource,
+    ObservationStatus,
+    Record,
+    fingerprint,
+)
 
 Role = Literal["explorer", "judge", "paraphraser", "scorer", "tool_simulator"]
 
@@ -74,6 +81,7 @@ class ToolResult(Record):
     status: ObservationStatus
     text: str
     seconds: float = 0.0
+    source: ObservationSource = "called"
 
 
 Request = AskModel | CallTool

@@ -76,10 +76,11 @@ def parse_action(
     "Action Input:" may also stand on the line of its "Action:". What comes first counts: a call
     before an imagined Observation and Final Answer is that call. A second call with no Observation
     in between is refused. The name of the tool may be wrapped in quotes, backticks or as
-    ``<tool_NAME>``, and must then be one of ``allowed``: it is never replaced by a similar one. The
-    arguments are one strict JSON object (see ``strict_json``); behind it only white space, a code
-    fence or another marker may follow. A call must be complete for its name to be looked at, so
-    that ``unknown_tool`` means a well-formed call.
+    ``<tool_NAME>``, and must then be one of ``allowed``, white space apart where that leaves one
+    tool: it is never replaced by a similar one. The arguments are one strict JSON object (see
+    ``strict_json``); behind it only white space, a code fence or another marker may follow. A call
+    must be complete for its name to be looked at, so that ``unknown_tool`` means a well-formed
+    call.
 
     Args:
         text: the reply as the model wrote it.
@@ -176,7 +177,19 @@ def _tool_name(written: str, allowed: Collection[str]) -> str:
             break
     # What is left of "**Action: name**", whose opening belongs to the marker.
     bare = name.removesuffix("**").rstrip()
-    return bare if bare in allowed else name
+    if bare in allowed:
+        return bare
+    return _spaced_name(name, allowed) or _spaced_name(bare, allowed) or name
+
+
+def _spaced_name(name: str, allowed: Collection[str]) -> str:
+    """Return the one tool whose name differs from ``name`` in nothing but white space.
+
+    Published names end in spaces or hold tabs, which models do not write as they are.
+    """
+    words = name.split()
+    found = [tool for tool in allowed if tool.split() == words]
+    return found[0] if words and len(found) == 1 else ""
 
 
 def _no_such_tool(name: str, allowed: Collection[str], suggest: bool) -> str:

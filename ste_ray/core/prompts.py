@@ -22,6 +22,7 @@ REQUIRED_PROMPTS = frozenset(
         "paraphrase_next",
         "act_system",
         "act_system_retrieved",
+        "simulate_tool",
     }
 )
 

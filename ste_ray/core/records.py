@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ste_ray.core.safe_names import safe_name
+
 SCHEMA_VERSION = 1
 
 Verdict = Literal["yes", "no", "unparsable"]
@@ -29,6 +31,11 @@ ObservationStatus = Literal[
     "withheld",  # ablation: the tool was not called and the result not shown
     "unparsed",  # the reply held no call; the observation says what was wrong
     "none",  # the reply ended the trial, there is no observation
+]
+ObservationSource = Literal[
+    "called",  # the tool itself answered
+    "recorded",  # the tool itself answered, in an earlier run
+    "simulated",  # a language model answered in the tool's place, now or in an earlier run
 ]
 
 
@@ -71,20 +78,23 @@ class ToolExample(Record):
     expect_error: bool = False
 
 
-_NOT_IDENTITY = {"examples", "family", "requests_per_minute", "concurrency"}
+_NOT_IDENTITY = {"examples", "family", "requests_per_minute", "concurrency", "secrets"}
 
 
 class ToolSpec(Record):
     """What a model is told about a tool, and how the tool is called.
 
     ``parameters`` is a JSON Schema of type object. ``executor`` holds ``kind`` and the fields of
-    that kind, for example ``{"kind": "python", "target": "package.module:function"}``.
+    that kind, for example ``{"kind": "python", "target": "package.module:function"}``. ``secrets``
+    are names only.
     """
 
     name: str = Field(min_length=1)
     description: str = Field(min_length=1)
     parameters: dict[str, Any]
+    output_schema: dict[str, Any] | None = None
     executor: dict[str, Any]
+    secrets: tuple[str, ...] = ()
     family: str = ""
     effect: Effect = "unknown"
     lenient: bool = False
@@ -98,6 +108,11 @@ class ToolSpec(Record):
     def fingerprint(self) -> str:
         """Identity of the tool as the model sees and calls it, not of how fast that may be."""
         return fingerprint(self.model_dump(exclude=_NOT_IDENTITY))
+
+    @cached_property
+    def safe_name(self) -> str:
+        """The name where only letters, digits, _ and - may stand; see ``safe_names``."""
+        return safe_name(self.name)
 
 
 class Fault(Record):
@@ -133,6 +148,7 @@ class Turn(Record):
     failure_message: str = ""
     observation: str = ""
     observation_status: ObservationStatus = "none"
+    observation_source: ObservationSource = "called"
     observation_chars: int = 0  # length before the cut
     seconds: float = 0.0  # time of the tool call
 

@@ -233,6 +233,7 @@ def _take_turn(
         arguments_json=parsed.arguments_json,
         observation=cut_observation(result.text, context.settings.observation_chars),
         observation_status=result.status,
+        observation_source=result.source,
         observation_chars=len(result.text),
         seconds=result.seconds,
         **head,  # type: ignore[arg-type]

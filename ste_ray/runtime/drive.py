@@ -69,7 +69,7 @@ async def _answer(request: Request, scope: str, step: int, ports: Ports) -> Answ
                 f"the answer recorded for step {step} of {scope!r} belongs to another request: "
                 "prompts, tools or code changed since; use a new --run"
             )
-        _tell(ports.events, request, answer, scope, replayed=True)
+        tell(ports.events, request, answer, scope, replayed=True)
         return answer
     if isinstance(request, CallTool) and not ports.repeatable(request):
         if ports.journal.intended(scope, step):
@@ -77,7 +77,7 @@ async def _answer(request: Request, scope: str, step: int, ports: Ports) -> Answ
         await ports.journal.intend(scope, step, request)
     answer = await _perform(request, ports)
     await ports.journal.record(scope, step, request, answer)
-    _tell(ports.events, request, answer, scope, replayed=False)
+    tell(ports.events, request, answer, scope, replayed=False)
     return answer
 
 
@@ -89,7 +89,8 @@ async def _perform(request: Request, ports: Ports) -> Answer:
     return await ports.tools.call(request)
 
 
-def _tell(events: EventSink, request: Request, answer: Answer, scope: str, replayed: bool) -> None:
+def tell(events: EventSink, request: Request, answer: Answer, scope: str, replayed: bool) -> None:
+    """Tell ``events`` of an answer: what it was, and what it took."""
     fields: dict[str, object] = {"scope": scope, "replayed": replayed}
     if isinstance(answer, ToolResult):
         events.emit("tool", {**fields, "status": answer.status, "text": answer.text})

@@ -14,6 +14,7 @@ from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
 from ste_ray.core.records import ToolSpec, fingerprint
 from ste_ray.errors import ConfigError, StageInputError, SteRayError, UserError
 from ste_ray.resources import resource_folder
+from ste_ray.stages.tools import ConfiguredTools, configure_tools
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.lock import RunLock
 from ste_ray.store.manifest import (
@@ -25,7 +26,6 @@ from ste_ray.store.manifest import (
     write_failure,
     write_manifest,
 )
-from ste_ray.tools.spec import load_tool_specs
 
 # The stages whose artifacts a stage reads.
 INPUTS: dict[str, tuple[str, ...]] = {
@@ -72,10 +72,9 @@ class StageContext:
         return read_specs(self.store)
 
     @cached_property
-    def configured_specs(self) -> dict[str, ToolSpec]:
-        """The tools by name as the tool files describe them now; what explore starts from."""
-        tools = self.config.tools
-        return load_tool_specs(tools.files, tools.include, shipped=resource_folder("tool_metadata"))
+    def configured_tools(self) -> ConfiguredTools:
+        """The tools as the tool files describe them now; what explore starts from."""
+        return configure_tools(self.config.tools)
 
     @cached_property
     def prompts(self) -> PromptSet:
@@ -181,7 +180,7 @@ def _input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
         prints["tools"] = fingerprint(
             [
                 spec.model_dump(mode="json", exclude={"requests_per_minute", "concurrency"})
-                for spec in context.configured_specs.values()
+                for spec in context.configured_tools.specs.values()
             ]
         )
     for earlier in INPUTS[stage]:

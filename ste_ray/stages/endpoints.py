@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import ray
 
 from ste_ray.config import STAGE_ROLES
+from ste_ray.core.effects import Role
 from ste_ray.errors import RunConflictError
 from ste_ray.llm.checking import check_endpoints
 from ste_ray.llm.endpoint import Endpoints, roles_without_address
@@ -21,8 +22,10 @@ SCRIPTED_NOTE = "a script (the scripted teacher), not a language model, explored
 
 
 @contextmanager
-def open_endpoints(context: StageContext, stage: str) -> Iterator[Endpoints]:
-    """Yield the endpoints of the roles of ``stage``, checked.
+def open_endpoints(
+    context: StageContext, stage: str, roles: Sequence[Role] | None = None
+) -> Iterator[Endpoints]:
+    """Yield the endpoints of ``roles``, checked; None: of all roles of ``stage``.
 
     With ``llm.local_model`` that model is served for the stage; roles without any endpoint are
     played by the scripted teacher.
@@ -30,7 +33,7 @@ def open_endpoints(context: StageContext, stage: str) -> Iterator[Endpoints]:
     Raises:
         EndpointError: an endpoint cannot be reached or refuses the key.
     """
-    config, roles = context.config.llm, STAGE_ROLES[stage]
+    config, roles = context.config.llm, tuple(roles or STAGE_ROLES[stage])
     with ExitStack() as stack:
         use_proxy, teacher_url = True, ""
         if config.local_model:
@@ -45,7 +48,7 @@ def open_endpoints(context: StageContext, stage: str) -> Iterator[Endpoints]:
         endpoints = check_endpoints(config, roles, os.environ, teacher_url, use_proxy)
         if endpoints.scripted:
             context.notes.append(SCRIPTED_NOTE)
-        _keep_models(context.store, stage, endpoints)
+        _keep_models(context.store, stage, {role: endpoints.models[role] for role in roles})
         yield endpoints
 
 
@@ -62,10 +65,9 @@ def _teacher(context: StageContext, stage: str) -> Iterator[str]:
         yield url
 
 
-def _keep_models(store: RunStore, stage: str, endpoints: Endpoints) -> None:
+def _keep_models(store: RunStore, stage: str, models: dict[Role, str]) -> None:
     """Note which models answer; a stage that goes on must ask the same ones."""
     path = f"{stage}/models.json"
-    models = {role: endpoints.models[role] for role in STAGE_ROLES[stage]}
     if store.create_bytes(path, encode_json(models)):
         return
     before = store.read_json(path)

@@ -50,7 +50,7 @@ def estimate_explore(
         StageInputError: no tool is configured.
     """
     section = context.config.explore
-    specs = list(context.configured_specs.values())
+    specs = list(context.configured_tools.specs.values())
     if not specs:
         raise StageInputError("there is no tool to explore; name tools in tools.files")
     recorded = measure(answers, section.observation_chars)
@@ -67,6 +67,7 @@ def estimate_explore(
     model = model or _explorer_model(context)
     price = price_of(model, context.config.llm) if model else None
     notes = [_about_lengths(recorded.replies), _about_price(model, price)]
+    notes.append(_about_simulated(sum(s.executor["kind"] == "simulated" for s in specs)))
     affordable = _affordable(context, found.expected, price, len(specs))
     notes += _about_budget(context, found.expected, price, len(specs), affordable)
     figures = (found.low, found.expected, found.high)
@@ -111,6 +112,15 @@ def as_lines(found: Mapping[str, Any]) -> str:
         label = {"usd": "US dollars", "seconds": "time, at least"}.get(key, key.replace("_", " "))
         lines.append(f"{label:20}{cells}")
     return "".join(f"{line}\n" for line in [*lines, *found["notes"]])
+
+
+def _about_simulated(number: int) -> str:
+    if not number:
+        return ""
+    return (
+        f"{number} tools are played by a model: each different call of theirs is one more request, "
+        "which is not in these figures"
+    )
 
 
 def _cell(key: str, value: float | None) -> str:

@@ -14,6 +14,8 @@ import time
 from collections import Counter
 from typing import Any
 
+from ste_ray.config import STAGE_ROLES
+from ste_ray.core.records import ToolSpec
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.runtime import journal, segments
 from ste_ray.stages.base import TOOLS_PATH, StageContext
@@ -22,35 +24,46 @@ from ste_ray.stages.endpoints import open_endpoints
 from ste_ray.stages.exploration import Exploration
 from ste_ray.stages.limiting import limited
 from ste_ray.stages.parts import PARTS, sort_episodes
+from ste_ray.stages.tools import ConfiguredTools, open_tools
 from ste_ray.stages.work import Status
-from ste_ray.tools.pool import WorkerPool
-from ste_ray.tools.safety import refuse_unsafe
-from ste_ray.tools.toolbox import Toolbox, refuse_uncallable
+from ste_ray.tools.safety import named
 
 
 def run(context: StageContext) -> dict[str, Any]:
     """Explore all tools; see the module's docstring."""
-    specs = context.configured_specs
-    refuse_uncallable(specs.values())
-    refuse_unsafe(specs, context.config.tools.allow)
-    asyncio.run(_verify(context))
-    with open_endpoints(context, "explore") as endpoints:
+    tools = context.configured_tools
+    _say_left_out(context, tools)
+    # Explorers know the configuration only, not the files.
+    section = context.config.tools.model_copy(update={"allow_hosts": tools.allow_hosts})
+    context.config = context.config.model_copy(update={"tools": section})
+    asyncio.run(_verify(context, tools.specs))
+    roles = STAGE_ROLES["explore"] if tools.simulated else ("explorer",)
+    with open_endpoints(context, "explore", roles) as endpoints:
+        specs = tools.specs
         context.store.write_json(
             TOOLS_PATH, [spec.model_dump(mode="json") for spec in specs.values()]
         )
-        tools = {name: packed(spec.model_dump_json().encode()) for name, spec in specs.items()}
+        lent = {name: packed(spec.model_dump_json().encode()) for name, spec in specs.items()}
         # From here on only the compressed form is needed: there may be very many tools.
-        del specs, context.configured_specs
+        del specs, tools, context.configured_tools
         gc.collect()
-        return _explore(context, endpoints, tools)
+        return _explore(context, endpoints, lent)
 
 
-async def _verify(context: StageContext) -> None:
-    """Find a tool whose function cannot be imported before anything is asked."""
-    tools = context.config.tools
-    async with Toolbox(
-        context.configured_specs, WorkerPool(tools.num_workers, tools.memory_mb, tools.today)
-    ) as toolbox:
+def _say_left_out(context: StageContext, tools: ConfiguredTools) -> None:
+    if tools.left_out:
+        note = (
+            f"{len(tools.left_out)} tools are left out because they may change something and were "
+            f"not allowed: {named(tools.left_out)}"
+        )
+        context.notes.append(note)
+        context.progress(f"explore: {note}; see tools.allow")
+
+
+async def _verify(context: StageContext, specs: dict[str, ToolSpec]) -> None:
+    """Find tools that cannot be called before anything is asked."""
+    called = {name: s for name, s in specs.items() if s.executor["kind"] != "simulated"}
+    async with open_tools(context.config.tools, called) as toolbox:
         await toolbox.verify()
 
 

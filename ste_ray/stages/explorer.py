@@ -8,8 +8,14 @@ import json
 import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ste_ray.config import Config
@@ -23,7 +29,7 @@ from ste_ray.llm.chat import Chat, open_chat
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.ports import ToolExecutor
 from ste_ray.runtime.clock import MonotonicClock
-from ste_ray.runtime.drive import Ports, drive
+from ste_ray.runtime.drive import Ports, drive, tell
 from ste_ray.runtime.events import EventBuffer
 from ste_ray.runtime.journal import Recorded, SegmentJournal, by_scope
 from ste_ray.runtime.meter import LeaseCall, Meter
@@ -31,10 +37,11 @@ from ste_ray.stages.base import load_prompts
 from ste_ray.stages.coordinator import JOURNAL
 from ste_ray.stages.parts import EpisodeKey, PartWriter
 from ste_ray.stages.spending import RoleCosts
+from ste_ray.stages.tools import open_tools
 from ste_ray.stages.work import Directive, Lease, Report
 from ste_ray.store.artifacts import RunStore
-from ste_ray.tools.gate import GatedTool
-from ste_ray.tools.pool import WorkerPool
+from ste_ray.tools.gate import Gate, GatedTool
+from ste_ray.tools.opening import Simulator
 from ste_ray.tools.toolbox import Toolbox
 
 REPEATABLE_EFFECTS = ("read_only", "idempotent")
@@ -42,7 +49,7 @@ _HEARTBEAT_SECONDS = 1.0
 _IDLE_SECONDS = 0.2  # between two questions for work
 _MIN_SECONDS = 0.05  # between two reports, however many tools end
 Exchange = Callable[[str, Report], Awaitable[Directive]]
-OpenTools = Callable[[ToolSpec], ToolExecutor]
+OpenTool = Callable[[ToolSpec], ToolExecutor]
 
 
 def trial_settings(config: Config) -> TrialSettings:
@@ -74,7 +81,7 @@ class Explorer:
         exchange: reports to the coordinator and returns what it says.
         lease_call: asks the limit server for leave to send requests.
         show: whether conversations are kept for display.
-        open_tool: makes the executor of a tool; None: worker processes of this explorer's own.
+        open_tool: makes what calls a tool; None: the executors that the configuration asks for.
         own_process: whether this process does nothing else, and may be tuned for it.
     """
 
@@ -88,7 +95,7 @@ class Explorer:
         exchange: Exchange,
         lease_call: LeaseCall,
         show: bool = False,
-        open_tool: OpenTools | None = None,
+        open_tool: OpenTool | None = None,
         own_process: bool = False,
     ) -> None:
         if own_process:
@@ -122,8 +129,9 @@ class Explorer:
         self._flush: asyncio.Task[list[EpisodeKey]] | None = None
         self._wake = asyncio.Event()
         self._stopping = False
+        self._store = store
         self._chat: Chat
-        self._open_tool: OpenTools
+        self._toolbox: Toolbox
 
     async def run(self) -> None:
         """Explore until the coordinator has no more work, or takes this explorer for lost.
@@ -205,13 +213,14 @@ class Explorer:
     async def _explore_tool(self, lease: Lease) -> None:
         """Run all episodes of one tool, replaying what is recorded."""
         spec = ToolSpec.model_validate_json(lease.spec_json)
+        self._toolbox.add(spec)
         ports = Ports(
             model=_ModelForTool(self._chat, spec.name),
-            tools=GatedTool(spec, self._open_tool(spec), MonotonicClock()),
             journal=self._journal,
             events=self._events,
             repeatable=lambda _: spec.effect in REPEATABLE_EFFECTS,
         )
+        gate = Gate(spec, MonotonicClock())
         recorded = by_scope(json.loads(line) for line in lease.entries)
         running: list[asyncio.Task[tuple[MemoryEntry, ...]]] = []
         width = self._config.explore.parallel_episodes
@@ -224,7 +233,7 @@ class Explorer:
                     memory += await running[number - width]
                 known = (memory, max(0, number - width + 1))
                 stored = number in lease.stored
-                episode = self._explore_episode(spec, number, known, recorded, ports, stored)
+                episode = self._explore_episode(spec, number, known, recorded, ports, gate, stored)
                 running.append(asyncio.create_task(episode))
             await asyncio.gather(*running)
         except BudgetExhaustedError as error:
@@ -236,6 +245,7 @@ class Explorer:
             self._stopped[spec.name] = str(error)
         finally:
             await _cancelled(running)
+            self._toolbox.remove(spec.name)
 
     async def _explore_episode(
         self,
@@ -244,6 +254,7 @@ class Explorer:
         known: tuple[tuple[MemoryEntry, ...], int],
         recorded: dict[str, Recorded],
         ports: Ports,
+        gate: Gate,
         stored: bool,
     ) -> tuple[MemoryEntry, ...]:
         """Run an episode that knows ``known``; return what those after it remember of it.
@@ -263,26 +274,40 @@ class Explorer:
         )
         scope = episode_id(spec, self._fingerprint, number)
         self._journal.add_recorded({scope: recorded.pop(scope, {})}, spec.name)
-        episode = await drive(flow, scope, ports)
+        async with self._tools_for(spec, scope) as executor:
+            ports = replace(ports, tools=GatedTool(gate, executor))
+            episode = await drive(flow, scope, ports)
         self._journal.forget([scope])
         if not stored:
             self._events.emit("episode", {})
             self._parts.add(episode)
         return remember([episode])
 
+    def _tools_for(self, spec: ToolSpec, episode: str) -> AbstractAsyncContextManager[ToolExecutor]:
+        if self._given_open_tool is not None:
+            return nullcontext(self._given_open_tool(spec))
+        return self._toolbox.episode(episode)
+
+    async def _simulate(self, request: AskModel, tool: str) -> ModelReply:
+        """Ask the model that plays tools; what it costs is accounted to the tool it plays."""
+        scope = f"simulated {request.request_hash}"
+        reply = await self._chat.ask(request, tool)
+        # In the journal for what it cost; the answer of the tool is recorded with the episode.
+        self._journal.add_recorded({scope: {}}, tool)
+        await self._journal.record(scope, 0, request, reply)
+        self._journal.forget([scope])
+        tell(self._events, request, reply, scope, replayed=False)
+        return reply
+
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
-        tools = self._config.tools
         # Explorers that wait the same times would return to a busy endpoint all at once.
         seed = zlib.crc32(self._name.encode()) ^ self._config.seed
         async with AsyncExitStack() as stack:
-            if self._given_open_tool is None:
-                pool = await stack.enter_async_context(
-                    WorkerPool(tools.num_workers, tools.memory_mb, tools.today)
-                )
-                self._open_tool = lambda spec: Toolbox({spec.name: spec}, pool)
-            else:
-                self._open_tool = self._given_open_tool
+            simulator = Simulator(self._simulate, self._prompts, self._store)
+            self._toolbox = await stack.enter_async_context(
+                open_tools(self._config.tools, {}, simulator)
+            )
             meter = Meter(self._name, self._lease_call, seed)
             stack.push_async_callback(meter.aclose)
             for endpoint in self._endpoints.roles.values():

@@ -6,31 +6,33 @@ A tool is explored by one explorer at a time, so that what is kept here holds fo
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.ports import Clock, ToolExecutor
 
 
-class GatedTool:
-    """Fulfils ``ports.ToolExecutor`` for one tool, letting calls through as fast as allowed.
+class Gate:
+    """Lets calls of one tool through as fast as its specification allows.
 
     Calls are spaced evenly, so that a service that counts by the minute sees no burst; only the
     first call after a tool was handed on to another explorer does not know of the one before.
     Waiting does not count against the tool's time limit.
     """
 
-    def __init__(self, spec: ToolSpec, executor: ToolExecutor, clock: Clock) -> None:
-        self._executor = executor
+    def __init__(self, spec: ToolSpec, clock: Clock) -> None:
         self._clock = clock
         self._slots = asyncio.Semaphore(spec.concurrency) if spec.concurrency else None
         per_minute = spec.requests_per_minute
         self._spacing_seconds = 60.0 / per_minute if per_minute else 0.0
         self._next_at = clock.now()
 
-    async def call(self, request: CallTool) -> ToolResult:
-        """Call the tool when its limits allow it."""
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for one call's turn, and hold its place until it has ended."""
         async with AsyncExitStack() as stack:
             if self._slots is not None:
                 await stack.enter_async_context(self._slots)
@@ -40,4 +42,17 @@ class GatedTool:
                 self._next_at = turn + self._spacing_seconds
                 if turn > now:
                     await asyncio.sleep(turn - now)
-            return await self._executor.call(request)
+            yield
+
+
+@dataclass(frozen=True)
+class GatedTool:
+    """Fulfils ``ports.ToolExecutor`` for one tool; all that share a gate share its limits."""
+
+    gate: Gate
+    executor: ToolExecutor
+
+    async def call(self, request: CallTool) -> ToolResult:
+        """Call the tool when its limits allow it."""
+        async with self.gate.turn():
+            return await self.executor.call(request)

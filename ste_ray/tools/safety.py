@@ -8,29 +8,48 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 
 _NAMES_SHOWN = 20
-SAFE_EFFECTS = ("read_only", "idempotent")
+FREE_EFFECTS = ("read_only",)
 
 
-def refuse_unsafe(specs: Mapping[str, ToolSpec], allow: Collection[str]) -> None:
-    """Refuse tools that may write, destroy or are of unknown effect, unless they are allowed.
+def is_free(spec: ToolSpec) -> bool:
+    """Whether a tool may be called with invented arguments without being allowed.
+
+    An idempotent call may be repeated, yet it changes something too.
+    """
+    return spec.effect in FREE_EFFECTS or spec.executor.get("kind") == "simulated"
+
+
+def allowed_specs(
+    specs: Mapping[str, ToolSpec], allow: Collection[str], include: Collection[str] = ()
+) -> tuple[dict[str, ToolSpec], dict[str, ToolSpec]]:
+    """Divide tools into those that may be called and those that may not.
 
     Args:
-        specs: The tools that are about to be called with invented arguments.
-        allow: Names of tools that a person has allowed (``tools.allow``).
+        specs: The tools that would be called with invented arguments.
+        allow: Names of tools that a person has allowed (``tools.allow``, ``allow:`` of a file).
+        include: Names of tools that were asked for; those must all be allowed.
+
+    Returns:
+        The tools to call, and those to leave out.
 
     Raises:
-        ToolSpecError: naming the refused tools with their effect, and the remedy.
+        ToolSpecError: a tool that was asked for is not allowed, or none is: naming the refused
+            tools with their effect, and the remedy.
     """
-    refused = [
-        f"{name!r} ({spec.effect})"
-        for name, spec in sorted(specs.items())
-        if spec.effect not in SAFE_EFFECTS and name not in allow
-    ]
+    kept = {name: spec for name, spec in specs.items() if is_free(spec) or name in allow}
+    left_out = {name: spec for name, spec in specs.items() if name not in kept}
+    refused = left_out if not kept else {n: s for n, s in left_out.items() if n in include}
     if refused:
-        more = len(refused) - _NAMES_SHOWN
-        names = ", ".join(refused[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
         raise ToolSpecError(
-            f"these tools may change something when they are called: {names}; declare "
-            f"their effect as {' or '.join(SAFE_EFFECTS)} if that is true, leave them out "
-            "(tools.include), or allow each by name in tools.allow"
+            f"these tools may change something when they are called: {named(refused)}; declare "
+            "their effect as read_only if that is true, leave them out (tools.include), or allow "
+            "each by name, in tools.allow or under allow: in its file"
         )
+    return kept, left_out
+
+
+def named(specs: Mapping[str, ToolSpec]) -> str:
+    """Return the names of tools with their effects, as a person reads them."""
+    names = [f"{name!r} ({spec.effect})" for name, spec in sorted(specs.items())]
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,16 +1,19 @@
 """Reads tool specifications from YAML or JSON files and refuses wrong ones with one clear line.
 
 A file holds ``tools:``, a list of tools with the fields of ``ToolSpec``, and optionally
-``defaults:`` with fields that hold for each of them. What a single tool must fulfil is checked in
-``spec_checks``. Whether a target can really be imported is only known to a worker process: see
-``Toolbox.verify``.
+``defaults:`` with fields that hold for each of them, ``mcpServers:`` with the servers that tools of
+kind ``mcp`` name, ``allow:`` with the names of tools that may be called although they are not
+read-only, and ``allow_hosts:`` with the private hosts that they may reach. What a single tool must
+fulfil is checked in ``spec_checks``. Whether a tool can really be called is known to its executor:
+see ``Toolbox.verify``.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +21,58 @@ import yaml
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
+from ste_ray.tools.python.completing import complete_entries
 from ste_ray.tools.spec_checks import build_spec
 from ste_ray.yaml_loader import load_yaml
 
 SUFFIXES = (".yaml", ".yml", ".json")
-_FILE_FIELDS = ("tools", "defaults")
-_DEFAULT_FIELDS = ("family", "effect", "lenient", "timeout_seconds", "max_output_chars")
+_FILE_FIELDS = ("tools", "defaults", "mcpServers", "allow", "allow_hosts")
+_DEFAULT_FIELDS = (
+    "family",
+    "effect",
+    "lenient",
+    "timeout_seconds",
+    "max_output_chars",
+    "requests_per_minute",
+    "concurrency",
+)
 
 
-def load_tool_specs(
+@dataclass(frozen=True)
+class ToolFiles:
+    """What tool files hold.
+
+    Attributes:
+        specs: the specifications by name, sorted.
+        allow: names of tools that may be called although they are not read-only.
+        allow_hosts: private hosts that tools may reach.
+    """
+
+    specs: dict[str, ToolSpec]
+    allow: frozenset[str]
+    allow_hosts: tuple[str, ...]
+
+
+def read_tool_files(
     files: Sequence[str], include: Sequence[str] = (), *, shipped: Path
-) -> dict[str, ToolSpec]:
-    """Read tool specifications.
+) -> ToolFiles:
+    """Read tool files.
 
     Args:
         files: Files, folders of files, or names of shipped sets (folders under ``shipped``).
         include: Names of the tools to keep; empty keeps all.
         shipped: The folder of the shipped sets.
 
-    Returns:
-        The specifications by name, sorted.
-
     Raises:
         ToolSpecError: A file is missing or no YAML, a field is wrong, or a name is unknown.
     """
     specs: dict[str, ToolSpec] = {}
     origins: dict[str, Path] = {}
+    allow: set[str] = set()
+    allow_hosts: dict[str, None] = {}
     for path in _spec_files(files, shipped):
-        for spec in _read_file(path):
+        found = _read_file(path)
+        for spec in found.specs:
             if spec.name in origins:
                 raise ToolSpecError(
                     f"tool {spec.name!r} is defined twice, in {str(origins[spec.name])!r} and in "
@@ -53,7 +80,17 @@ def load_tool_specs(
                 )
             specs[spec.name] = spec
             origins[spec.name] = path
-    return {name: specs[name] for name in sorted(_selected(include, specs))}
+        allow |= set(found.allow)
+        allow_hosts.update(dict.fromkeys(found.allow_hosts))
+    chosen = {name: specs[name] for name in sorted(_selected(include, specs))}
+    return ToolFiles(chosen, frozenset(allow), tuple(allow_hosts))
+
+
+def load_tool_specs(
+    files: Sequence[str], include: Sequence[str] = (), *, shipped: Path
+) -> dict[str, ToolSpec]:
+    """Read tool specifications only; see ``read_tool_files``."""
+    return read_tool_files(files, include, shipped=shipped).specs
 
 
 def _spec_files(files: Sequence[str], shipped: Path) -> list[Path]:
@@ -86,20 +123,67 @@ def _resolve_entry(entry: str, shipped: Path) -> list[Path]:
     return found
 
 
-def _read_file(path: Path) -> list[ToolSpec]:
+@dataclass(frozen=True)
+class _File:
+    specs: list[ToolSpec]
+    allow: list[str]
+    allow_hosts: list[str]
+
+
+def _read_file(path: Path) -> _File:
     content = _parse(path)
     _refuse_unknown(path, "", content, _FILE_FIELDS)
     tools = content.get("tools")
     if not isinstance(tools, list) or not tools:
         raise ToolSpecError(f"{str(path)!r}: tools={tools!r}: write a list with at least one tool")
-    defaults = content.get("defaults") or {}
-    if not isinstance(defaults, dict):
-        raise ToolSpecError(f"{str(path)!r}: defaults={defaults!r}: write a mapping of fields")
+    defaults = _mapping(path, content, "defaults")
     _refuse_unknown(path, "defaults.", defaults, _DEFAULT_FIELDS)
-    return [
+    servers = _mapping(path, content, "mcpServers")
+    entries = complete_entries(str(path), [_with_server(path, tool, servers) for tool in tools])
+    specs = [
         build_spec(str(path), f"tools[{index}]", defaults, fields)
-        for index, fields in enumerate(tools)
+        for index, fields in enumerate(entries)
     ]
+    allow = _texts(path, content, "allow")
+    known = {spec.name for spec in specs}
+    for name in allow:
+        if name not in known:
+            raise ToolSpecError(
+                f"{str(path)!r}: allow names {name!r}, which the file does not define"
+                f"{_did_you_mean(name, sorted(known))}; correct or remove it"
+            )
+    return _File(specs, allow, _texts(path, content, "allow_hosts"))
+
+
+def _with_server(path: Path, tool: Any, servers: Mapping[str, Any]) -> Any:
+    """Put the definition of the server that a tool names in the place of the name."""
+    executor = tool.get("executor") if isinstance(tool, dict) else None
+    if not isinstance(executor, dict) or executor.get("kind") != "mcp":
+        return tool
+    name = executor.get("server")
+    if not isinstance(name, str):
+        return tool
+    server = servers.get(name)
+    if not isinstance(server, dict):
+        raise ToolSpecError(
+            f"{str(path)!r}: tool {tool.get('name')!r} names the MCP server {name!r}, which "
+            f"mcpServers does not define{_did_you_mean(name, list(servers))}; define it there"
+        )
+    return {**tool, "executor": {**executor, "server": {"name": name, **server}}}
+
+
+def _mapping(path: Path, content: Mapping[str, Any], field: str) -> dict[str, Any]:
+    value = content.get(field) or {}
+    if not isinstance(value, dict):
+        raise ToolSpecError(f"{str(path)!r}: {field}={value!r}: write a mapping")
+    return value
+
+
+def _texts(path: Path, content: Mapping[str, Any], field: str) -> list[str]:
+    value = content.get(field) or []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ToolSpecError(f"{str(path)!r}: {field}={value!r}: write a list of texts")
+    return value
 
 
 def _parse(path: Path) -> dict[str, Any]:

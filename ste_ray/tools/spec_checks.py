@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,16 +12,18 @@ from pydantic import ValidationError
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.arguments import ArgumentCheck
+from ste_ray.tools.http.templates import check_request
+from ste_ray.tools.kinds import (
+    KINDS,
+    ExecutorFields,
+    HttpRequest,
+    McpServer,
+    McpTool,
+    PythonFunction,
+)
 from ste_ray.tools.schema_checks import check_parameters
+from ste_ray.tools.secrets import references
 
-# The fields of each kind of executor; those of OPTIONAL_EXECUTOR_FIELDS may be left out.
-EXECUTOR_FIELDS: Mapping[str, tuple[str, ...]] = {
-    "python": ("kind", "target"),
-    "toolbench": ("kind", "category", "tool_name", "api_name"),
-    "bmtools": ("kind", "function"),
-}
-OPTIONAL_EXECUTOR_FIELDS: Mapping[str, tuple[str, ...]] = {"toolbench": ("category",)}
-CALLABLE_KINDS = ("python",)
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _FORBIDDEN_IN_NAMES = re.compile(r"[<>\x00-\x08\x0a-\x1f\x7f]")
 _SPACE_TO_AVOID = re.compile(r"^\s|\s$|\t")
@@ -38,10 +40,12 @@ def build_spec(file: str, path: str, defaults: Mapping[str, Any], fields: Any) -
     where = f"{path} ({fields.get('name')!r})"
     try:
         _check_json(fields, path)
-        spec = ToolSpec.model_validate({**defaults, **fields})
-        _check_executor(spec.executor)
+        spec = _completed(ToolSpec.model_validate({**defaults, **fields}))
+        executor = _check_executor(spec.executor)
         _check_name(spec.name, spec.executor["kind"])
         check_parameters(spec.parameters)
+        if isinstance(executor, HttpRequest):
+            check_request(executor, spec.parameters)
         _check_examples(spec)
     except ValidationError as error:
         raise ToolSpecError(f"{file!r}: {where}: {_explain(error)}") from None
@@ -72,30 +76,68 @@ def _check_name(name: str, kind: str) -> None:
         )
 
 
-def _check_executor(executor: Mapping[str, Any]) -> None:
-    kind = executor.get("kind")
-    known = ", ".join(repr(name) for name in EXECUTOR_FIELDS)
-    if not isinstance(kind, str) or kind not in EXECUTOR_FIELDS:
-        raise ValueError(f"executor.kind={kind!r} is unknown; known kinds: {known}")
-    for key in executor:
-        if key not in EXECUTOR_FIELDS[kind]:
-            allowed = ", ".join(EXECUTOR_FIELDS[kind])
-            raise ValueError(f"unknown field 'executor.{key}'; allowed for {kind!r}: {allowed}")
-    if kind == "python":
-        _check_target(executor.get("target"))
-        return
-    for key in EXECUTOR_FIELDS[kind]:
-        value = executor.get(key)
-        if key not in executor and key in OPTIONAL_EXECUTOR_FIELDS.get(kind, ()):
-            continue
-        if not isinstance(value, str) or not value.strip():
+def _completed(spec: ToolSpec) -> ToolSpec:
+    """Add the secrets that the executor refers to; refuse names that are no names."""
+    for name in spec.secrets:
+        if references(f"${{{name}}}") != {name}:
             raise ValueError(
-                f"executor.{key}={value!r} must be text, for {kind!r}; name the published {key}"
+                f"secrets: {name!r} is no name of a secret; write the name of a variable (letters, "
+                "digits, _), never the secret itself"
             )
+    if spec.executor.get("kind") == "simulated":
+        # What it stands for is not called: it changes nothing and needs no secrets.
+        return spec.model_copy(update={"effect": "read_only", "secrets": ()})
+    names = tuple(sorted(references(spec.executor) | set(spec.secrets)))
+    return spec if names == spec.secrets else spec.model_copy(update={"secrets": names})
 
 
-def _check_target(target: Any) -> None:
-    if not isinstance(target, str) or not _TARGET.fullmatch(target):
+def _check_executor(fields: Mapping[str, Any]) -> ExecutorFields:
+    kind = fields.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        known = ", ".join(repr(name) for name in KINDS)
+        raise ValueError(f"executor.kind={kind!r} is unknown; known kinds: {known}")
+    try:
+        executor = KINDS[kind].model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(_explain_executor(error, kind)) from None
+    if isinstance(executor, PythonFunction):
+        _check_target(executor.target)
+    elif isinstance(executor, McpTool):
+        _check_server(executor.server)
+    for key, value in fields.items():
+        if (
+            isinstance(value, str)
+            and not value.strip()
+            and KINDS[kind].model_fields[key].is_required()
+        ):
+            raise ValueError(f"executor.{key}={value!r} must not be empty, for {kind!r}")
+    return executor
+
+
+def _check_server(server: McpServer) -> None:
+    if bool(server.command) == bool(server.url):
+        raise ValueError(
+            f"executor.server {server.name!r} must have either a command, which starts it, or a "
+            "url, where it runs"
+        )
+
+
+def _explain_executor(error: ValidationError, kind: str) -> str:
+    problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    field = _joined(problem["loc"])
+    allowed = list(KINDS[kind].model_fields)
+    if problem["type"] == "extra_forbidden":
+        return (
+            f"unknown field 'executor.{field}'{_hint(field, allowed)}; allowed for {kind!r}: "
+            f"{', '.join(allowed)}"
+        )
+    if problem["type"] == "missing":
+        return f"the field 'executor.{field}' is missing, for {kind!r}; add it"
+    return f"executor.{field}={problem['input']!r}, for {kind!r}: {problem['msg']}; correct it"
+
+
+def _check_target(target: str) -> None:
+    if not _TARGET.fullmatch(target):
         raise ValueError(
             f"executor.target={target!r} is no target; write 'module:function', "
             "e.g. 'my_package.my_module:my_function'"
@@ -120,17 +162,21 @@ def _check_examples(spec: ToolSpec) -> None:
 def _explain(error: ValidationError) -> str:
     # A misspelt field is unknown and leaves another one missing: the former tells more.
     problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]]
-    field = "".join(parts).removeprefix(".")
+    field = _joined(problem["loc"])
     if problem["type"] == "extra_forbidden":
         allowed = list(ToolSpec.model_fields)
-        if len(parts) == 1:
+        if len(problem["loc"]) == 1:
             hint = _hint(field, allowed)
             return f"unknown field {field!r}{hint}; allowed here: {', '.join(allowed)}"
         return f"unknown field {field!r}; remove it"
     if problem["type"] == "missing":
         return f"the field {field!r} is missing; add it"
     return f"{field}={problem['input']!r}: {problem['msg']}; correct it"
+
+
+def _joined(path: Sequence[str | int]) -> str:
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in path]
+    return "".join(parts).removeprefix(".")
 
 
 def _hint(given: str, known: Any) -> str:

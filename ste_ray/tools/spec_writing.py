@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,34 @@ import yaml
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
+from ste_ray.tools.safety import is_free
 from ste_ray.tools.spec import SUFFIXES
 
 # libyaml's writer, where PyYAML was built with it, writes the same three times as fast.
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_ALLOW_HEAD = (
+    "# Tools that may change something when they are called are left out of an exploration until\n"
+    "# they stand under allow: remove the # before those that may be tried with invented arguments.\n"
+)
 
 
-def write_tool_specs(specs: Sequence[ToolSpec], path: str | Path) -> None:
+def write_tool_specs(
+    specs: Sequence[ToolSpec],
+    path: str | Path,
+    *,
+    allow: Collection[str] = (),
+    allow_hosts: Collection[str] = (),
+) -> None:
     """Write ``specs`` to a YAML or JSON file, in their order; an existing file is replaced.
 
     Fields that have their default value are left out, but for the effect, which a person must
-    judge before the tool may be explored. The file appears whole or not at all.
+    judge before the tool may be explored. The file begins with what may be called although it is
+    not read-only: ``allow``, and in YAML the other such tools as comments, to be confirmed. It
+    appears whole or not at all.
 
     Raises:
-        ToolSpecError: there are no specifications, the suffix is unknown, or the file cannot be
-            written.
+        ToolSpecError: there are no specifications, the suffix is unknown, two MCP servers share a
+            name, or the file cannot be written.
     """
     file = Path(path)
     if file.suffix not in SUFFIXES:
@@ -35,10 +48,18 @@ def write_tool_specs(specs: Sequence[ToolSpec], path: str | Path) -> None:
         )
     if not specs:
         raise ToolSpecError(f"there are no tools to write to {str(file)!r}; choose another source")
-    content = {"tools": [_fields(spec) for spec in specs]}
+    guarded = [spec for spec in specs if not is_free(spec)]
+    content: dict[str, Any] = {}
+    if allow_hosts:
+        content["allow_hosts"] = sorted(allow_hosts)
+    servers: dict[str, Any] = {}
+    tools = [_fields(spec, servers) for spec in specs]
+    if servers:
+        content["mcpServers"] = servers
+    content["tools"] = tools
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        temporary.write_text(_encode(content, file.suffix), encoding="utf-8")
+        temporary.write_text(_encode(content, guarded, set(allow), file.suffix), encoding="utf-8")
         temporary.replace(file)
     except (OSError, UnicodeEncodeError) as error:
         temporary.unlink(missing_ok=True)
@@ -47,13 +68,41 @@ def write_tool_specs(specs: Sequence[ToolSpec], path: str | Path) -> None:
         ) from None
 
 
-def _fields(spec: ToolSpec) -> dict[str, Any]:
-    fields = spec.model_dump(mode="json", exclude_defaults=True)
-    return fields | {"effect": spec.effect}
+def _fields(spec: ToolSpec, servers: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a tool; the server of an MCP tool goes into ``servers`` once."""
+    fields = spec.model_dump(mode="json", exclude_defaults=True) | {"effect": spec.effect}
+    executor = spec.executor
+    if executor.get("kind") == "mcp" and isinstance(executor.get("server"), dict):
+        server = {key: value for key, value in executor["server"].items() if value}
+        name = server.pop("name")
+        if servers.setdefault(name, server) != server:
+            raise ToolSpecError(
+                f"two MCP servers are called {name!r}; give them different names in mcpServers"
+            )
+        fields["executor"] = {**executor, "server": name}
+    return fields
 
 
-def _encode(content: dict[str, Any], suffix: str) -> str:
+def _encode(
+    content: dict[str, Any], guarded: Sequence[ToolSpec], allow: set[str], suffix: str
+) -> str:
+    allowed = [spec.name for spec in guarded if spec.name in allow]
     if suffix == ".json":
+        content = {"allow": allowed, **content} if guarded else content
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return _allow_section(guarded, set(allowed)) + _yaml(content)
+
+
+def _allow_section(guarded: Sequence[ToolSpec], allowed: set[str]) -> str:
+    if not guarded:
+        return ""
+    lines = ["allow:\n"]
+    for spec in guarded:
+        mark = "" if spec.name in allowed else "# "
+        lines.append(f"{mark}- {json.dumps(spec.name, ensure_ascii=False)}  # {spec.effect}\n")
+    return f"{_ALLOW_HEAD}{''.join(lines)}\n"
+
+
+def _yaml(value: Any) -> str:
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text

@@ -1,17 +1,20 @@
-"""Calls the tools of a run: the ``ToolExecutor`` port over worker processes."""
+"""The tools of a run: checks arguments and hands calls to the executor of the tool's kind."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from types import TracebackType
 
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
+from ste_ray.ports import ToolExecutor
 from ste_ray.tools.arguments import ArgumentCheck, parse_object
-from ste_ray.tools.pool import WorkerPool
-from ste_ray.tools.spec_checks import CALLABLE_KINDS
+from ste_ray.tools.executor import Executor, ToolCall
+from ste_ray.tools.kinds import CALLABLE_KINDS
 
 _NAMES_SHOWN = 20
 
@@ -28,22 +31,29 @@ def refuse_uncallable(specs: Iterable[ToolSpec]) -> None:
         more = f" (and {len(uncallable) - 1} more)" if len(uncallable) > 1 else ""
         raise ToolSpecError(
             f"tool {first.name!r}{more}: executor.kind={first.executor.get('kind')!r} cannot be "
-            f"called yet; kinds that can: {', '.join(map(repr, CALLABLE_KINDS))}; leave such tools "
-            "out (tools.include), or give them an executor of a kind that can be called"
+            f"called; kinds that can: {', '.join(map(repr, CALLABLE_KINDS))}; have such tools "
+            "played by a model (tools.simulate=when_missing) or leave them out (tools.include)"
         )
 
 
 class Toolbox:
-    """The tools of a run, called in the processes of ``pool``.
+    """Fulfils ``ports.ToolExecutor`` for tools of any kind; ``async with`` closes the executors.
 
     Arguments that do not fit a tool's schema are refused without calling it, unless the tool is
-    ``lenient``. ``async with`` closes the pool at the end.
+    ``lenient``. ``opening.open_toolbox`` makes one.
+
+    Args:
+        specs: the tools by name.
+        open_executor: makes what calls the tools of a kind, when it is first needed.
     """
 
-    def __init__(self, specs: Mapping[str, ToolSpec], pool: WorkerPool) -> None:
+    def __init__(
+        self, specs: Mapping[str, ToolSpec], open_executor: Callable[[str], Executor]
+    ) -> None:
         self._specs = dict(specs)
+        self._open_executor = open_executor
+        self._executors: dict[str, Executor] = {}
         self._checks: dict[str, ArgumentCheck] = {}  # made when a tool is first called
-        self._pool = pool
 
     async def __aenter__(self) -> Toolbox:
         return self
@@ -56,12 +66,72 @@ class Toolbox:
     ) -> None:
         await self.aclose()
 
+    def add(self, spec: ToolSpec) -> None:
+        """Take in another tool."""
+        self._specs[spec.name] = spec
+
+    def remove(self, name: str) -> None:
+        """Forget a tool."""
+        self._specs.pop(name, None)
+        self._checks.pop(name, None)
+
     async def call(self, request: CallTool) -> ToolResult:
-        """Call a tool; whatever goes wrong is the result's status and text.
+        """Call a tool outside any episode; see ``episode``."""
+        return await self._call(request, "")
+
+    @asynccontextmanager
+    async def episode(self, episode: str) -> AsyncIterator[ToolExecutor]:
+        """Yield what calls the tools for one episode; what stateful tools keep for it ends with it.
+
+        Nothing is started before the first call.
+        """
+        try:
+            yield _EpisodeTools(self, episode)
+        finally:
+            for executor in list(self._executors.values()):
+                await executor.end_episode(episode)
+
+    def preview(self, request: CallTool) -> str:
+        """Say what a call would do, or why it would be refused."""
+        found = self._checked(request)
+        if isinstance(found, ToolResult):
+            return found.text
+        spec, arguments = found
+        return self.preview_of(spec.name, arguments)
+
+    def preview_of(self, name: str, arguments: Mapping[str, object]) -> str:
+        """Say what a call of a tool would do, whether its arguments fit or not."""
+        spec = self._specs[name]
+        return self._executor(spec).preview(ToolCall(spec, dict(arguments)))
+
+    async def verify(self, names: Iterable[str] | None = None) -> None:
+        """Find out what would make every call of a tool fail; None: of any tool.
 
         Raises:
-            ToolSpecError: tools of this kind cannot be called.
+            ToolSpecError: naming a tool, what is wrong, and the remedy.
         """
+        chosen = [self._specs[name] for name in (self._specs if names is None else names)]
+        refuse_uncallable(chosen)
+        by_kind: dict[str, list[ToolSpec]] = {}
+        for spec in chosen:
+            by_kind.setdefault(spec.executor["kind"], []).append(spec)
+        for specs in by_kind.values():
+            await self._executor(specs[0]).verify(specs)
+
+    async def aclose(self) -> None:
+        """End what the executors have opened."""
+        for executor in self._executors.values():
+            await executor.aclose()
+
+    async def _call(self, request: CallTool, episode: str) -> ToolResult:
+        found = self._checked(request)
+        if isinstance(found, ToolResult):
+            return found
+        spec, arguments = found
+        return await self._executor(spec).call(ToolCall(spec, arguments, episode))
+
+    def _checked(self, request: CallTool) -> tuple[ToolSpec, dict[str, object]] | ToolResult:
+        """Return the tool and its arguments, or the refusal of a call that cannot be right."""
         spec = self._specs.get(request.tool)
         if spec is None:
             return ToolResult(status="rejected", text=self._unknown_tool(request.tool))
@@ -73,30 +143,13 @@ class Toolbox:
             refusal = self._check(spec).refusal(request.arguments_json)
             if refusal is not None:
                 return ToolResult(status="rejected", text=refusal)
-        return await self._pool.call(
-            spec.executor["target"], arguments, spec.timeout_seconds, spec.max_output_chars
-        )
+        return spec, arguments
 
-    async def verify(self) -> None:
-        """Import the function of every tool in a worker process.
-
-        Raises:
-            ToolSpecError: a tool is of a kind that cannot be called, or a function cannot be
-                imported.
-        """
-        refuse_uncallable(self._specs.values())
-        users = {spec.executor["target"]: name for name, spec in reversed(self._specs.items())}
-        for target, name in users.items():
-            result = await self._pool.load(target)
-            if result.status != "ok":
-                raise ToolSpecError(
-                    f"tool {name!r}: executor.target={target!r} cannot be used: {result.text}; "
-                    "install the module, run from its folder, or set PYTHONPATH"
-                )
-
-    async def aclose(self) -> None:
-        """End all worker processes."""
-        await self._pool.aclose()
+    def _executor(self, spec: ToolSpec) -> Executor:
+        kind = spec.executor["kind"]
+        if kind not in self._executors:
+            self._executors[kind] = self._open_executor(kind)
+        return self._executors[kind]
 
     def _check(self, spec: ToolSpec) -> ArgumentCheck:
         if spec.name not in self._checks:
@@ -109,3 +162,14 @@ class Toolbox:
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         names = ", ".join(known[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
         return f"There is no tool {name!r}{hint}; the tools are: {names}"
+
+
+@dataclass(frozen=True)
+class _EpisodeTools:
+    """Fulfils ``ports.ToolExecutor`` for one episode."""
+
+    toolbox: Toolbox
+    episode: str
+
+    async def call(self, request: CallTool) -> ToolResult:
+        return await self.toolbox._call(request, self.episode)

@@ -83,8 +83,8 @@ def generated_specs(number: int, target: str = "builtins:dict") -> list[ToolSpec
         specs.append(
             ToolSpec(
                 name=f"store_record_{index:05d}",
-                description=f"Stores a record of kind {index} and returns what was stored.",
-                effect="idempotent",
+                description=f"Looks up a record of kind {index} and returns what is stored.",
+                effect="read_only",
                 executor={"kind": "python", "target": target},
                 parameters={
                     "type": "object",

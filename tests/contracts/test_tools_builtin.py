@@ -1,40 +1,46 @@
 """The built-in tools: every example, and results that other sources confirm."""
 
-import asyncio
 import json
-from pathlib import Path
 
 import pytest
-
-from ste_ray.core.effects import CallTool
-from ste_ray.tools.pool import WorkerPool
-from ste_ray.tools.spec import load_tool_specs
-from ste_ray.tools.toolbox import Toolbox
+from builtin_calls import SPECS, open_tools
 
 pytest.importorskip("pint", reason="the extra 'tools' is not installed")
 
-SPECS = load_tool_specs(["builtin"], shipped=Path(__file__).parents[2] / "tool_metadata")
+RANDOM = {"password_base", "password_50"}
 
 
 @pytest.fixture(scope="module")
 def tools():
-    """A function that calls a tool; all calls share one warm worker."""
-    with asyncio.Runner() as runner:
-        box = Toolbox(SPECS, WorkerPool(1, 1024, "2026-03-02"))
-        yield lambda name, arguments: runner.run(
-            box.call(CallTool(tool=name, arguments_json=json.dumps(arguments)))
-        )
-        runner.run(box.aclose())
+    with open_tools() as call:
+        yield call
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_each_example_answers_as_it_says(tools, name):
     for example in SPECS[name].examples:
         result = tools(name, example.arguments)
-        assert result.status == ("error" if example.expect_error else "ok"), result.text
+        expected = {"error", "rejected"} if example.expect_error else {"ok"}
+        assert result.status in expected, result.text
         again = tools(name, example.arguments)
-        assert again.text == result.text
-        assert again.seconds < 2
+        assert (again.text == result.text) is (name not in RANDOM or example.expect_error)
+        assert again.seconds < 1
+
+
+def test_there_are_twelve_families_and_a_module_each():
+    modules = {(spec.family, spec.executor["target"].partition(":")[0]) for spec in SPECS.values()}
+    assert len(modules) == 12
+    assert all(module == f"ste_ray.tools.builtin.{family}" for family, module in modules)
+    assert 47 <= len(SPECS) <= 50
+
+
+def test_only_a_tool_that_knows_no_error_has_no_example_of_one():
+    without = {
+        name
+        for name, spec in SPECS.items()
+        if not any(example.expect_error for example in spec.examples)
+    }
+    assert without == {"iban_check"}
 
 
 @pytest.mark.parametrize(
@@ -146,46 +152,3 @@ def test_a_city_has_its_airports_and_an_unknown_one_none(tools):
     assert {"LHR", "LGW", "STN"} <= {entry["iata"] for entry in london["airports"]}
     nowhere = tools("airports_by_city", {"city": "Atlantis"})
     assert (nowhere.status, json.loads(nowhere.text)["airports"]) == ("ok", [])
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "text"),
-    [
-        (
-            "add_date",
-            {"days": 1, "start": "20260302"},
-            "Invalid date '20260302': write an existing date as YYYY-MM-DD",
-        ),
-        (
-            "calendar_convert",
-            {"cmd": "islamic", "date": "2026-03-02"},
-            "Unknown cmd 'islamic'. Use one of: isl, per, heb",
-        ),
-        ("read_date_us", {"text": "soon"}, "Invalid input"),
-        ("flight_distance", {"origin": "LON", "destination": "JFK"}, "code 'LON'"),
-        (
-            "flight_distance",
-            {"origin": "LHR", "destination": "JFK", "unit": 9},
-            "unit must be 1, 2 or 3",
-        ),
-        (
-            "convert_time",
-            {"time": "2026-03-02T14:30", "source": "UTC", "target": "../../etc/passwd"},
-            "use an IANA name",
-        ),
-        (
-            "convert_time",
-            {"time": "2:30 pm", "source": "UTC", "target": "UTC"},
-            "write YYYY-MM-DDTHH:MM",
-        ),
-        ("unit_convert", {"value": 1, "source": "kg", "target": "km"}, "Cannot convert from"),
-        ("unit_convert", {"value": 1, "source": "blarg", "target": "km"}, "is not defined"),
-        ("unit_convert", {"value": 1, "source": "9**9**9", "target": "m"}, "Invalid unit"),
-        ("check_digit", {"digits": "12a"}, "digits must hold 0-9 only"),
-        ("vat_check", {"country": "United States", "number": "1"}, "Invalid input"),
-    ],
-)
-def test_error_texts_teach_or_do_not_as_intended(tools, name, arguments, text):
-    result = tools(name, arguments)
-    assert result.status == "error"
-    assert text in result.text

@@ -10,7 +10,7 @@ import pytest
 
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
-from ste_ray.tools.gate import GatedTool
+from ste_ray.tools.gate import Gate, GatedTool
 
 
 class JumpingClock(selectors.DefaultSelector):
@@ -74,7 +74,7 @@ def run(main: Callable[[GatedTool, Tool], Awaitable[None]], seconds: float = 0.0
     tool = Tool(clock, seconds)
 
     async def in_loop() -> None:
-        await main(GatedTool(spec, tool, clock), tool)
+        await main(GatedTool(Gate(spec, clock), tool), tool)
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(in_loop())

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ste_ray.errors import TemporaryError
-from ste_ray.tools.pool import WorkerPool
-from ste_ray.tools.worker_process import WorkerProcess
+from ste_ray.tools.python.pool import WorkerPool
+from ste_ray.tools.python.worker_process import WorkerProcess
 
 TODAY = "2026-03-02"
 HERE = Path(__file__).parent
@@ -266,7 +266,7 @@ def test_closing_ends_idle_and_busy_processes_and_grandchildren(tmp_path):
 
 PARENT = """
 import asyncio, sys
-from ste_ray.tools.pool import WorkerPool
+from ste_ray.tools.python.pool import WorkerPool
 
 async def main():
     async with WorkerPool(1, 512, "2026-03-02") as pool:
@@ -317,7 +317,7 @@ def test_a_reply_longer_than_asked_for_or_malformed_is_a_crash(monkeypatch, tmp_
     ]
     # The worker's own search path is all that is changed.
     monkeypatch.setattr(
-        "ste_ray.tools.worker_process.worker_environment",
+        "ste_ray.tools.python.worker_process.worker_environment",
         lambda today, folder: {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]},
     )
 

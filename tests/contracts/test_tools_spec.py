@@ -10,8 +10,10 @@ import yaml
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.safety import refuse_unsafe
-from ste_ray.tools.spec import load_tool_specs
+from ste_ray.tools.kinds import McpTool
+from ste_ray.tools.safety import allowed_specs
+from ste_ray.tools.spec import load_tool_specs, read_tool_files
+from ste_ray.tools.spec_writing import write_tool_specs
 
 TOOL = {
     "name": "weather",
@@ -227,29 +229,136 @@ def test_an_example_that_expects_an_error_may_break_the_schema(tmp_path, shipped
     assert load_tool_specs([path], shipped=shipped)["weather"].examples[0].expect_error
 
 
-def test_unsafe_tools_are_refused_together_unless_allowed():
-    specs = {
-        name: ToolSpec.model_validate({**TOOL, "name": name, "effect": name})
-        for name in ("read_only", "idempotent", "writes", "destructive", "unknown")
+def by_effect():
+    effects = ("read_only", "idempotent", "writes", "destructive", "unknown")
+    return {
+        name: ToolSpec.model_validate({**TOOL, "name": name, "effect": name}) for name in effects
     }
+
+
+def test_only_tools_that_change_nothing_are_called_unasked():
+    kept, left_out = allowed_specs(by_effect(), ["writes"])
+    assert list(kept) == ["read_only", "writes"]
+    assert list(left_out) == ["idempotent", "destructive", "unknown"]
+
+
+def test_a_tool_that_was_asked_for_by_name_is_not_left_out_silently():
     with pytest.raises(ToolSpecError) as caught:
-        refuse_unsafe(specs, ["writes"])
+        allowed_specs(by_effect(), ["writes"], include=["read_only", "unknown", "destructive"])
     message = str(caught.value)
     assert re.findall(r"'(\w+)' \((\w+)\)", message) == [
         ("destructive", "destructive"),
         ("unknown", "unknown"),
     ]
     assert "tools.allow" in message
-    refuse_unsafe(specs, ["writes", "destructive", "unknown"])
+
+
+def test_when_nothing_may_be_called_all_are_named():
+    unsafe = {name: spec for name, spec in by_effect().items() if name != "read_only"}
+    with pytest.raises(ToolSpecError, match=r"'destructive'.*'idempotent'.*'unknown'.*'writes'"):
+        allowed_specs(unsafe, ())
+
+
+def test_a_simulated_tool_changes_nothing(tmp_path, shipped):
+    path = tool_file(
+        tmp_path,
+        effect="destructive",
+        executor={"kind": "simulated", "of": {"kind": "http", "url": "https://x.test/${KEY}"}},
+    )
+    spec = load_tool_specs([path], shipped=shipped)["weather"]
+    assert (spec.effect, spec.secrets) == ("read_only", ())
+
+
+HTTP = {"kind": "http", "url": "https://x.test/{city}", "headers": {"X-Key": "${WEATHER_KEY}"}}
+SERVER = {"command": "weather-server", "env": {"TOKEN": "${WEATHER_TOKEN}"}}
+
+
+def test_secrets_are_names_and_found_where_they_are_used(tmp_path, shipped):
+    path = tool_file(tmp_path, executor=HTTP, secrets=["OTHER"])
+    assert load_tool_specs([path], shipped=shipped)["weather"].secrets == ("OTHER", "WEATHER_KEY")
+    message = refusal([tool_file(tmp_path, secrets=["sk-12345"])], shipped)
+    assert "'sk-12345' is no name of a secret" in message
+
+
+def test_a_server_is_defined_once_and_named_by_its_tools(tmp_path, shipped):
+    tools = [
+        {**TOOL, "name": name, "executor": {"kind": "mcp", "tool": name, "server": "weather"}}
+        for name in ("now", "soon")
+    ]
+    content = {"mcpServers": {"weather": SERVER}, "tools": tools}
+    specs = load_tool_specs([write(tmp_path / "t.yaml", content)], shipped=shipped)
+    assert specs["now"].executor["server"] == {"name": "weather", **SERVER}
+    assert specs["soon"].secrets == ("WEATHER_TOKEN",)
+    content["tools"][0]["executor"]["server"] = "wether"
+    message = refusal([write(tmp_path / "t.yaml", content)], shipped)
+    assert "'now' names the MCP server 'wether'" in message
+    assert "did you mean 'weather'?" in message
+
+
+def test_allow_and_hosts_of_all_files_count(tmp_path, shipped):
+    for name, hosts in (("a", ["localhost"]), ("b", ["10.0.0.0/8", "localhost"])):
+        tools = [{**TOOL, "name": name, "effect": "writes"}]
+        content = {"allow": [name], "allow_hosts": hosts, "tools": tools}
+        write(tmp_path / f"{name}.yaml", content)
+    found = read_tool_files([str(tmp_path)], shipped=shipped)
+    assert found.allow == {"a", "b"}
+    assert found.allow_hosts == ("localhost", "10.0.0.0/8")
+
+
+def test_allow_of_an_unknown_tool_is_refused(tmp_path, shipped):
+    path = write(tmp_path / "t.yaml", {"allow": ["wether"], "tools": [TOOL]})
+    assert "allow names 'wether'" in refusal([path], shipped)
+    path = write(tmp_path / "t.yaml", {"allow": "weather", "tools": [TOOL]})
+    assert "allow='weather': write a list" in refusal([path], shipped)
+
+
+def test_what_is_written_reads_back_equal(tmp_path, shipped):
+    specs = [
+        ToolSpec.model_validate({**TOOL, "name": "read me: ünïcode", "effect": "read_only"}),
+        ToolSpec.model_validate(
+            {
+                **TOOL,
+                "name": "yes",
+                "effect": "writes",
+                "executor": {"kind": "mcp", "tool": "yes", "server": {"name": "w", **SERVER}},
+                "secrets": ("WEATHER_TOKEN",),
+            }
+        ),
+        ToolSpec.model_validate({**TOOL, "name": "odd # name", "effect": "unknown"}),
+    ]
+    for suffix in (".yaml", ".json"):
+        path = tmp_path / f"out{suffix}"
+        write_tool_specs(specs, path, allow=["odd # name"], allow_hosts=["localhost:8000"])
+        found = read_tool_files([str(path)], shipped=shipped)
+        again = {name: ToolSpec.model_validate_json(s.model_dump_json()) for name, s in found.specs.items()}
+        for spec in specs:
+            full = {**again[spec.name].executor}
+            if spec.executor["kind"] == "mcp":
+                assert McpTool.model_validate(full) == McpTool.model_validate(spec.executor)
+                full = spec.executor
+            assert again[spec.name].model_copy(update={"executor": full}) == spec
+        assert (found.allow, found.allow_hosts) == ({"odd # name"}, ("localhost:8000",))
+
+
+def test_what_must_be_confirmed_is_written_as_a_comment(tmp_path, shipped):
+    path = tmp_path / "out.yaml"
+    specs = list(by_effect().values())
+    write_tool_specs(specs, path)
+    text = path.read_text()
+    assert '# - "destructive"  # destructive\n' in text
+    assert '"read_only"' not in text
+    assert read_tool_files([str(path)], shipped=shipped).allow == frozenset()
+    path.write_text(text.replace('# - "writes"', '- "writes"'))
+    assert read_tool_files([str(path)], shipped=shipped).allow == {"writes"}
 
 
 def test_the_shipped_tools_load_from_the_repository():
     shipped = Path(__file__).parents[2] / "tool_metadata"
     specs = load_tool_specs(["builtin"], shipped=shipped)
-    refuse_unsafe(specs, ())
-    assert {spec.family for spec in specs.values()} == {"dates", "units", "places", "identifiers"}
-    assert len(specs) >= 16
+    assert allowed_specs(specs, ()) == (specs, {})
+    assert len({spec.family for spec in specs.values()}) == 12
+    assert len(specs) >= 47
     for spec in specs.values():
-        assert len(spec.examples) == 3
+        assert len(spec.examples) >= 3
         for name, schema in spec.parameters["properties"].items():
             assert schema.get("description"), (spec.name, name)

@@ -10,11 +10,11 @@ from ste_ray.cli import main
 from ste_ray.core.effects import CallTool
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.arguments import ArgumentCheck
-from ste_ray.tools.pool import WorkerPool
+from ste_ray.tools.python.pool import WorkerPool
 from ste_ray.tools.spec import load_tool_specs
 from ste_ray.tools.spec_writing import write_tool_specs
-from ste_ray.tools.study_import import import_descriptions
-from ste_ray.tools.study_types import default_value, typed_schema
+from ste_ray.tools.toolbench.study_import import import_descriptions
+from ste_ray.tools.toolbench.study_types import default_value, typed_schema
 from ste_ray.tools.toolbox import Toolbox
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"

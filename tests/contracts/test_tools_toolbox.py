@@ -9,7 +9,7 @@ import pytest
 from ste_ray.core.effects import CallTool
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.pool import WorkerPool
+from ste_ray.tools.python.pool import WorkerPool
 from ste_ray.tools.toolbox import Toolbox
 
 

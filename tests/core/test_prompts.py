@@ -18,6 +18,7 @@ VALUES = {
     "judge": ("tool", "query", "tool_name", "arguments", "observation", "final_answer"),
     "paraphrase_first": ("query", "values"),
     "act_system_retrieved": ("tools",),
+    "simulate_tool": ("tool", "arguments"),
 }
 
 

@@ -24,7 +24,7 @@ from ste_ray.runtime.fakes import (
 )
 from ste_ray.runtime.journal import SegmentJournal, load
 from ste_ray.store.artifacts import open_store
-from ste_ray.tools.pool import WorkerPool
+from ste_ray.tools.python.pool import WorkerPool
 from ste_ray.tools.toolbox import Toolbox
 
 QUESTION = AskModel(

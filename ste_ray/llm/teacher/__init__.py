@@ -1,4 +1,4 @@
-"""The scripted teacher: a chat endpoint that plays explorer, judge and paraphraser by rules.
+"""The scripted teacher: a chat endpoint that plays explorer, judge and the like by rules.
 
 It is a script, not a language model, and says so. It sees what a language model would see, the
 messages of a request, and knows no tool: it infers what a parameter means from the description and

@@ -21,10 +21,11 @@ from ste_ray.llm.teacher.imagining import imagine
 from ste_ray.llm.teacher.judging import judge
 from ste_ray.llm.teacher.lessons import learn
 from ste_ray.llm.teacher.paraphrasing import paraphrase
+from ste_ray.llm.teacher.simulating import simulate
 
 INTRODUCTION = (
-    "I am a scripted teacher, not a language model: I can explore a tool, judge an example of its "
-    "use and reword a request, and nothing else."
+    "I am a scripted teacher, not a language model: I can explore a tool, stand in for one, judge "
+    "an example of its use and reword a request, and nothing else."
 )
 ROLES: dict[Task, str] = {
     "imagine": "explorer",
@@ -32,6 +33,7 @@ ROLES: dict[Task, str] = {
     "reflect": "explorer",
     "judge": "judge",
     "paraphrase": "paraphraser",
+    "simulate": "tool_simulator",
     "other": "other",
 }
 
@@ -46,6 +48,8 @@ def reply(messages: Sequence[dict[str, Any]], seed: int) -> str:
     rng = _random(messages, seed)
     if task == "paraphrase":
         return paraphrase(messages, rng)
+    if task == "simulate":
+        return simulate(text_of(messages[-1]), rng)
     conversation = read_conversation(messages)
     if task == "reflect":
         return reflect(conversation)

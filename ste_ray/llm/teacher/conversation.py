@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ste_ray.llm.teacher.schema import Tool, read_tools
 
-Task = Literal["imagine", "answer", "reflect", "judge", "paraphrase", "other"]
+Task = Literal["imagine", "answer", "reflect", "judge", "paraphrase", "simulate", "other"]
 OBSERVATION = "Observation:"
 _DECODER = json.JSONDecoder()
 _ACTION_INPUT = re.compile(r"^Action Input:\s*", re.M)
@@ -51,6 +51,8 @@ def task_of(messages: Sequence[dict[str, Any]]) -> Task:
     last = text_of(messages[-1])
     if last.rstrip().endswith("User Query:"):
         return "imagine"
+    if last.rstrip().endswith("Answer of the service:") and not last.startswith(OBSERVATION):
+        return "simulate"
     if last.startswith(OBSERVATION) or ("Action Input:" in last and "Final Answer:" in last):
         return "answer"
     if all(mark in last for mark in ("Informative:", "Faithful:", "Appropriate:")):

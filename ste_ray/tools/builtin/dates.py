@@ -7,12 +7,12 @@ dates that differ in nothing but the order of day and month; an error text that 
 from __future__ import annotations
 
 import datetime
-import os
 
 from convertdate import hebrew, islamic, persian
 from dateutil import parser
 from dateutil.relativedelta import relativedelta
 
+from ste_ray.tools.builtin.iso_dates import iso_date, iso_date_or_today, today
 from ste_ray.tools.errors import ToolError
 
 _CALENDARS = {
@@ -22,9 +22,15 @@ _CALENDARS = {
 }
 
 
+def get_today_date() -> dict[str, object]:
+    """Return today's date."""
+    date = today()
+    return {"date": date.isoformat(), "weekday": date.strftime("%A")}
+
+
 def add_date(days: int, start: str | None = None) -> dict[str, object]:
     """Return the date that lies ``days`` days after ``start`` (today if left out)."""
-    first = _today() if start is None else _iso_date(start)
+    first = iso_date_or_today(start)
     last = first + datetime.timedelta(days=int(days))
     return {
         "start": first.isoformat(),
@@ -36,7 +42,7 @@ def add_date(days: int, start: str | None = None) -> dict[str, object]:
 
 def date_difference(start: str, end: str, unit: str = "d") -> dict[str, object]:
     """Return how many whole units lie between two dates, negative if ``end`` comes first."""
-    first, last = _iso_date(start), _iso_date(end)
+    first, last = iso_date(start), iso_date(end)
     days = (last - first).days
     span = relativedelta(last, first)
     counts = {
@@ -54,7 +60,7 @@ def calendar_convert(cmd: str, date: str) -> dict[str, object]:
     """Return a Gregorian date in the Islamic, Persian or Hebrew calendar."""
     if cmd not in _CALENDARS:
         raise ToolError(f"Unknown cmd {cmd!r}. Use one of: {', '.join(_CALENDARS)}")
-    given = _iso_date(date)
+    given = iso_date(date)
     name, calendar = _CALENDARS[cmd]
     year, month, day = calendar.from_gregorian(given.year, given.month, given.day)
     return {
@@ -78,24 +84,9 @@ def read_date_eu(text: str) -> dict[str, object]:
 
 
 def _read_date(text: str, day_first: bool) -> dict[str, object]:
-    default = datetime.datetime.combine(_today(), datetime.time())
+    default = datetime.datetime.combine(today(), datetime.time())
     try:
         found = parser.parse(text, dayfirst=day_first, default=default).date()
     except (ValueError, OverflowError):
         raise ToolError("Invalid input") from None
     return {"text": text, "date": found.isoformat(), "weekday": found.strftime("%A")}
-
-
-def _today() -> datetime.date:
-    return _iso_date(os.environ["STE_TODAY"])
-
-
-def _iso_date(text: str) -> datetime.date:
-    try:
-        date = datetime.date.fromisoformat(text)
-    except ValueError:
-        date = None
-    # fromisoformat also takes 20260302 and 2026-W10-1.
-    if date is None or date.isoformat() != text:
-        raise ToolError(f"Invalid date {text!r}: write an existing date as YYYY-MM-DD")
-    return date

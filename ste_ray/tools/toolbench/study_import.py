@@ -20,13 +20,18 @@ from pydantic import ValidationError
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.schema_checks import check_parameters
-from ste_ray.tools.study_types import default_value, typed_schema
+from ste_ray.tools.toolbench.published import (
+    SEPARATOR,
+    endpoint_description,
+    listed_parameters,
+    object_schema,
+    text_field,
+)
+from ste_ray.tools.toolbench.study_types import typed_schema
 
 DESCRIPTIONS_FILE = "API_descriptions.json"
 _CATEGORIES_FILE = "tool2cate.json"
 _FUNCTIONS_FILE = "API_dict_bmtools.json"
-_SEPARATOR = "%%"
-_LISTS = ("required_parameters", "optional_parameters")
 _SCHEMA_INTRODUCTION = re.compile(r"\(args json schema\)\s*:\s*", re.IGNORECASE)
 _INSTRUCTIONS = re.compile(
     r"\s*(Your input should be a json|The Action to trigger this API should be)", re.IGNORECASE
@@ -75,53 +80,22 @@ def import_descriptions(path: str | Path) -> list[ToolSpec]:
 def _endpoint(name: str, text: str, categories: Mapping[str, Any]) -> ToolSpec:
     """Return the specification of a RapidAPI endpoint."""
     fields = _load_object(text)
-    tool_name, separator, api_name = name.partition(_SEPARATOR)
+    tool_name, separator, api_name = name.partition(SEPARATOR)
     if not separator:
-        tool_name, api_name = _text(fields, "parent_tool_name"), name
+        tool_name, api_name = text_field(fields, "parent_tool_name"), name
     if not tool_name or not api_name:
-        raise ValueError(f"its name is not of the form 'Tool{_SEPARATOR}Endpoint'")
+        raise ValueError(f"its name is not of the form 'Tool{SEPARATOR}Endpoint'")
     executor = {"kind": "toolbench", "tool_name": tool_name, "api_name": api_name}
     if isinstance(category := categories.get(tool_name), str):
         executor["category"] = category
-    own = _text(fields, "description") or f"The endpoint {api_name.strip()!r} of {tool_name}."
-    parent = _text(fields, "parent_tool_description")
+    own, parent = text_field(fields, "description"), text_field(fields, "parent_tool_description")
     return ToolSpec(
         name=name,
-        description=f"{own}\nPart of {tool_name}: {parent}" if parent else own,
-        parameters=_parameters(fields),
+        description=endpoint_description(own, api_name, tool_name, parent),
+        parameters=listed_parameters(fields),
         executor=executor,
         family=tool_name,
     )
-
-
-def _parameters(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the JSON Schema of the lists of parameters; of one listed twice, the first counts."""
-    properties: dict[str, Any] = {}
-    required: list[str] = []
-    for key in _LISTS:
-        listed = fields.get(key) or []
-        if not isinstance(listed, list):
-            raise ValueError(f"{key}={listed!r} is no list")
-        for parameter in listed:
-            if not isinstance(parameter, dict) or not isinstance(parameter.get("name"), str):
-                raise ValueError(f"{key} holds {parameter!r}, which has no name")
-            if parameter["name"] in properties:
-                continue
-            properties[parameter["name"]] = _property(parameter)
-            if key == "required_parameters":
-                required.append(parameter["name"])
-    return _schema(properties, required)
-
-
-def _property(parameter: Mapping[str, Any]) -> dict[str, Any]:
-    schema, note = typed_schema(str(parameter.get("type") or ""))
-    description = f"{_text(parameter, 'description')} {note}".strip()
-    if description:
-        schema["description"] = description
-    default = default_value(schema.get("type"), parameter.get("default"))
-    if default is not None:
-        schema["default"] = default
-    return schema
 
 
 def _function(name: str, text: str, published: Any) -> ToolSpec:
@@ -139,7 +113,7 @@ def _function(name: str, text: str, published: Any) -> ToolSpec:
     return ToolSpec(
         name=name,
         description=_undoubled(own) or f"The function {name}.",
-        parameters=_schema(properties, list(properties)),
+        parameters=object_schema(properties, list(properties)),
         executor={"kind": "bmtools", "function": name},
         family=family if isinstance(family, str) else "",
     )
@@ -161,18 +135,6 @@ def _braced(text: str, start: int) -> str:
                 break
             return text[start : index + 1]
     raise ValueError(f"the argument schema {text[start : start + 60]!r} has no matching braces")
-
-
-def _schema(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "object", "properties": properties}
-    if required:
-        schema["required"] = required
-    return schema
-
-
-def _text(fields: Mapping[str, Any], key: str) -> str:
-    value = fields.get(key)
-    return value.strip() if isinstance(value, str) else ""
 
 
 def _load_object(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Units and numbers, on pint, num2words and roman.
+"""Numbers and units, on pint, num2words and roman.
 
 Traps: C and F are coulomb and farad; languages go by codes, yet some names happen to work
 (``french``) and others not (``spanish``); two siblings that write the same amount in two languages;
@@ -21,6 +21,7 @@ from ste_ray.tools.errors import ToolError
 # Exponents of more than one digit could keep pint busy for ever.
 _UNIT = re.compile(r"[^\W\d]+(\^?[2-9])?|°[CF]")
 _OPERATOR = re.compile(r"\s*[*/]\s*|\s+")
+_MAX_UNIT_CHARS = 100  # a name that is none is compared with all prefixes and suffixes
 _MAX_AMOUNT = Decimal(10) ** 12
 
 
@@ -73,6 +74,15 @@ def roman_encode(number: int) -> dict[str, object]:
     return {"number": int(number), "roman": numeral}
 
 
+def roman_decode(numeral: str) -> dict[str, object]:
+    """Read a Roman numeral."""
+    try:
+        number = roman.fromRoman(numeral)
+    except roman.RomanError as error:
+        raise ToolError(str(error)) from None
+    return {"roman": numeral, "number": number}
+
+
 def _pesos_and_cents(amount: float) -> tuple[int, int]:
     exact = Decimal(str(amount))
     cents = exact * 100
@@ -82,6 +92,8 @@ def _pesos_and_cents(amount: float) -> tuple[int, int]:
 
 
 def _parse_unit(text: str) -> Any:
+    if len(text) > _MAX_UNIT_CHARS:
+        raise ToolError(f"Invalid unit: at most {_MAX_UNIT_CHARS} characters")
     for part in _OPERATOR.split(text):
         if not _UNIT.fullmatch(part):
             raise ToolError(f"Invalid unit {text!r}")

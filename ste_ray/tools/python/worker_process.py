@@ -61,7 +61,14 @@ class WorkerProcess:
         # Not create_subprocess_exec: its pipes cannot be closed while their buffers are full.
         transport, protocol = await loop.subprocess_exec(
             lambda: SubprocessStreamProtocol(limit=_HEADER_BYTES, loop=loop),
-            *(sys.executable, "-P", "-m", "ste_ray.tools.worker", str(os.getpid()), str(memory_mb)),
+            *(
+                sys.executable,
+                "-P",
+                "-m",
+                "ste_ray.tools.python.worker",
+                str(os.getpid()),
+                str(memory_mb),
+            ),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

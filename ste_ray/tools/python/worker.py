@@ -1,6 +1,6 @@
 """A worker process: calls Python functions on request until its standard input ends.
 
-Run as ``python -m ste_ray.tools.worker PARENT_PID MEMORY_MB`` by ``WorkerProcess``. A request is
+Run as ``python -m ste_ray.tools.python.worker PARENT_PID MEMORY_MB`` by ``WorkerProcess``. A request is
 one line of JSON: ``{"target": "module:function", "max_chars": 2000}`` imports a function, with
 ``"arguments"`` it is called too. A reply is one line of JSON, ``{"status", "chars", "bytes"}``,
 followed by that many bytes of UTF-8 text. The text is cut here, so that a huge result never crosses

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from ste_ray.core.effects import ToolResult
 from ste_ray.errors import TemporaryError
-from ste_ray.tools.worker_process import Reply, WorkerDiedError, WorkerProcess
+from ste_ray.tools.python.worker_process import Reply, WorkerDiedError, WorkerProcess
 
 _LOAD_SECONDS = 60.0  # start of the interpreter and import of a module
 _LOAD_CHARS = 2_000

@@ -1,0 +1,72 @@
+"""What calls tools of one kind: the interface behind ``Toolbox``, and what all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ste_ray.core.effects import ToolResult
+from ste_ray.core.records import ToolSpec
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call whose arguments have been checked.
+
+    Attributes:
+        spec: the tool; ``spec.executor`` is of the executor's kind.
+        arguments: a JSON object.
+        episode: identity of the episode that calls; what a stateful tool remembers is kept apart
+            for each. Empty: no episode.
+    """
+
+    spec: ToolSpec
+    arguments: dict[str, Any]
+    episode: str = ""
+
+
+class Executor(Protocol):
+    """Calls tools of one kind; safe for many calls at once in one event loop."""
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        """Call the tool within ``spec.timeout_seconds``; whatever goes wrong is the result.
+
+        The text is cut to ``spec.max_output_chars`` with ``cut_text``.
+        """
+        ...
+
+    async def verify(self, specs: Sequence[ToolSpec]) -> None:
+        """Find out before an exploration what would make every call of a tool fail.
+
+        Raises:
+            ToolSpecError: naming the tool, what is wrong, and the remedy.
+        """
+        ...
+
+    def preview(self, call: ToolCall) -> str:
+        """Say in one line what a call would do, without secrets: ``--dry-run`` prints it."""
+        ...
+
+    async def end_episode(self, episode: str) -> None:
+        """Give up what is kept for an episode."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give up everything; calls under way end as ``crashed``."""
+        ...
+
+
+def cut_text(text: str, max_chars: int, num_chars: int | None = None) -> str:
+    """Return ``text`` cut to ``max_chars``, saying so at its end.
+
+    Args:
+        text: what the tool answered, possibly cut already.
+        max_chars: how much of it may be kept.
+        num_chars: the length before any cut, where it is known; None: that of ``text``.
+    """
+    total = len(text) if num_chars is None else num_chars
+    kept = text[:max_chars]
+    if len(kept) >= total:
+        return kept
+    return f"{kept}… [cut: {len(kept)} of {total} characters]"

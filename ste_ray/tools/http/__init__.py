@@ -1,0 +1,1 @@
+"""Tools behind HTTP: declared requests, with guarded addresses and capped replies."""

@@ -1,0 +1,1 @@
+"""Tools of MCP servers: their processes, sessions, descriptions and calls."""

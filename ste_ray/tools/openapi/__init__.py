@@ -1,0 +1,1 @@
+"""Tools of services that an OpenAPI document describes."""

@@ -1,0 +1,1 @@
+"""Tools that are Python functions: killable worker processes, and specifications from signatures."""

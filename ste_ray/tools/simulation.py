@@ -1,0 +1,113 @@
+"""Simulated tools: a language model answers in their place, and every answer is marked simulated.
+
+What the model is asked, and how its reply is read, is in ``ste_ray.core.simulating``. Equal calls
+get equal answers only when a ``RecordingExecutor`` stands around this executor.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from ste_ray.core.effects import AskModel, ModelReply, ToolResult
+from ste_ray.core.prompts import PromptSet
+from ste_ray.core.records import ToolSpec, canonical_json
+from ste_ray.core.simulating import ask_simulator, read_simulation
+from ste_ray.core.strict_json import clip
+from ste_ray.tools.executor import ToolCall, cut_text
+from ste_ray.tools.kinds import CALLABLE_KINDS
+from ste_ray.tools.secrets import Secrets, references
+
+AskSimulator = Callable[[AskModel, str], Awaitable[ModelReply]]
+SimulationMode = Literal["never", "when_missing", "always"]
+KIND = "simulated"
+
+
+class SimulatedExecutor:
+    """Fulfils ``Executor`` for tools of kind ``simulated``.
+
+    Args:
+        ask: asks the model that plays the role ``tool_simulator``; its second argument is the name
+            of the tool that the request is accounted to.
+        prompts: the shipped prompts.
+    """
+
+    def __init__(self, ask: AskSimulator, prompts: PromptSet) -> None:
+        self._ask = ask
+        self._prompts = prompts
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        """Ask the model to answer.
+
+        The tool's timeout does not apply: how long a model may take, and how often it is asked, is
+        up to whoever asks.
+
+        Raises:
+            BudgetExhaustedError, EndpointError, ProviderUnavailableError: the model cannot be asked
+                at all, which ends more than this call.
+        """
+        spec = call.spec
+        started = time.monotonic()
+        reply = await self._ask(ask_simulator(spec, call.arguments, self._prompts), spec.name)
+        result = read_simulation(reply)
+        changes = {
+            "text": cut_text(result.text, spec.max_output_chars),
+            "seconds": time.monotonic() - started,
+        }
+        return result.model_copy(update=changes)
+
+    async def verify(self, specs: Sequence[ToolSpec]) -> None:
+        """Accept every tool: the model's endpoint is checked where it is opened."""
+
+    def preview(self, call: ToolCall) -> str:
+        """See ``Executor``."""
+        arguments = clip(canonical_json(call.arguments), 200)
+        return f"ask a language model to answer as {call.spec.name!r} would, for {arguments}"
+
+    async def end_episode(self, episode: str) -> None:
+        """Nothing is kept for an episode."""
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+def simulated_specs(
+    specs: Mapping[str, ToolSpec], mode: SimulationMode, secrets: Secrets
+) -> dict[str, ToolSpec]:
+    """Return ``specs`` with those that shall be played by a model turned into simulated tools.
+
+    Args:
+        specs: by name.
+        mode: ``never``; ``when_missing``: tools that cannot be called or lack a secret; ``always``.
+        secrets: says which are missing.
+
+    Returns:
+        By name, in the same order. A simulated tool keeps what is documented, reads only, needs no
+        secret, and is not held to the rate limits of the service that it stands for.
+    """
+    if mode == "never":
+        return dict(specs)
+    return {
+        name: _simulated(spec) if mode == "always" or _cannot_be_called(spec, secrets) else spec
+        for name, spec in specs.items()
+    }
+
+
+def _cannot_be_called(spec: ToolSpec, secrets: Secrets) -> bool:
+    names = references(spec.executor) | set(spec.secrets)
+    return spec.executor.get("kind") not in CALLABLE_KINDS or bool(secrets.missing(names))
+
+
+def _simulated(spec: ToolSpec) -> ToolSpec:
+    if spec.executor.get("kind") == KIND:
+        return spec
+    changes: dict[str, Any] = {
+        "executor": {"kind": KIND, "of": spec.executor},
+        "effect": "read_only",
+        "secrets": (),
+        "requests_per_minute": None,
+        "concurrency": None,
+    }
+    # Made anew: a copy would keep the fingerprint of the tool that is called.
+    return ToolSpec.model_validate(spec.model_dump() | changes)

@@ -1,0 +1,1 @@
+"""Tools of ToolBench and of the published study: their descriptions, and their servers."""

@@ -1,0 +1,107 @@
+"""Secrets by name: where they are found, and that their values are masked in every form."""
+
+import asyncio
+import base64
+import json
+import urllib.parse
+
+import pytest
+
+from ste_ray.core.effects import ToolResult
+from ste_ray.core.records import ToolSpec
+from ste_ray.errors import ToolSpecError
+from ste_ray.tools.executor import ToolCall
+from ste_ray.tools.masking import MaskingExecutor
+from ste_ray.tools.secrets import FOLDER_VARIABLE, Secrets, references
+
+VALUE = 'p@ss/w"ör d+1'
+
+
+def test_the_environment_comes_before_the_folder(tmp_path):
+    (tmp_path / "A").write_text("from a file\n")
+    (tmp_path / "B").write_text("of a file\n")
+    secrets = Secrets({"A": "from the environment", FOLDER_VARIABLE: str(tmp_path)})
+    assert secrets.get("A") == "from the environment"
+    assert secrets.get("B") == "of a file"
+    assert secrets.missing(["A", "B", "C", "C"]) == ["C"]
+
+
+def test_what_is_missing_or_cannot_be_masked_is_refused():
+    secrets = Secrets({"SHORT": "abc", "EMPTY": ""})
+    with pytest.raises(ToolSpecError, match="'GONE' is not set; put it into the environment"):
+        secrets.get("GONE")
+    with pytest.raises(ToolSpecError, match="'EMPTY' is not set"):
+        secrets.get("EMPTY")
+    with pytest.raises(ToolSpecError, match="'SHORT' has 3 characters") as caught:
+        secrets.get("SHORT")
+    assert "abc" not in str(caught.value)
+
+
+def test_references_are_filled_once():
+    secrets = Secrets({"A": "${B}", "B": "bbbb"})
+    assert secrets.fill("x ${A} $A {A} ${B}") == "x ${B} $A {A} bbbb"
+    found = references({"k${K}": ["${A}", {"x": "Bearer ${B} ${WORKDIR}"}], "n": 1})
+    assert found == {"K", "A", "B"}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        VALUE,
+        urllib.parse.quote(VALUE),
+        urllib.parse.quote(VALUE, safe=""),
+        urllib.parse.quote_plus(VALUE),
+        json.dumps({"key": VALUE}),
+        json.dumps(VALUE, ensure_ascii=False),
+        f"Basic {base64.b64encode(VALUE.encode()).decode()}",
+        base64.urlsafe_b64encode(VALUE.encode()).decode(),
+        f"Basic {base64.b64encode(f'me:{VALUE}'.encode()).decode()}",
+        f"Basic {base64.b64encode(f'user:{VALUE}'.encode()).decode()}",
+        f"Basic {base64.b64encode(f'{VALUE}:'.encode()).decode()}",
+    ],
+)
+def test_every_form_of_a_value_is_masked(form):
+    masked = Secrets({"KEY": VALUE}).mask(f"before {form} after", ["KEY", "OTHER"])
+    assert masked.startswith("before ")
+    assert masked.endswith(" after")
+    assert "[secret KEY]" in masked
+    for part in ("p@ss", "p%40ss", base64.b64encode(VALUE.encode()).decode()[:8]):
+        assert part not in masked
+
+
+class Echo:
+    """Fulfils ``Executor``: says what it was told to say."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    async def call(self, call):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return ToolResult(status="error", text=self.answer)
+
+    async def verify(self, specs):
+        raise ToolSpecError(f"cannot log in with {self.answer}")
+
+    def preview(self, call):
+        return str(self.answer)
+
+
+def test_an_executor_lets_no_secret_through():
+    spec = ToolSpec(
+        name="t",
+        description="d",
+        parameters={"type": "object"},
+        executor={"kind": "http", "url": "https://x.test"},
+        secrets=("KEY",),
+    )
+    call = ToolCall(spec, {})
+    echo = Echo(f"denied: {VALUE}")
+    masking = MaskingExecutor(echo, Secrets({"KEY": VALUE}))
+    assert asyncio.run(masking.call(call)).text == "denied: [secret KEY]"
+    assert masking.preview(call) == "denied: [secret KEY]"
+    with pytest.raises(ToolSpecError, match=r"cannot log in with denied: \[secret KEY\]"):
+        asyncio.run(masking.verify([spec]))
+    echo.answer = ToolSpecError("the secret 'KEY' is not set")
+    result = asyncio.run(masking.call(call))
+    assert (result.status, result.text) == ("crashed", "the secret 'KEY' is not set")
