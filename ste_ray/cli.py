@@ -257,7 +257,7 @@ def _run_demo(options: argparse.Namespace) -> None:
     file = str(Path(options.config or resource_folder("jobs") / "demo.yaml").resolve())
     load_config(file, options.overrides)
     store = open_store(run)
-    times = run_demo(store, ["--config", file, *options.overrides], _say)
+    times = run_demo(store, ["--config", file, *options.overrides], say)
     report = write_report(store)  # once more, now that the last stage's own time is known
     if options.json:
         stages = [asdict(one) for one in times]

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from ste_ray.config import Config, load_config
-from ste_ray.errors import ToolSpecError, UserError
+from ste_ray.errors import UserError
 from ste_ray.output import print_result, say
 
 _SOURCES = {

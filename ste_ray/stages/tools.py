@@ -93,8 +93,8 @@ def dry_run_lines(plan: dict[str, Any]) -> str:
     ]
     lines += [f"{row['name']}  ({row['effect']})\n  left out\n" for row in plan["left_out"]]
     lines.append(
-        f"{len(plan['tools'])} tools would be called, at most {plan['calls_at_most']} times in all; "
-        f"{len(plan['left_out'])} left out because they were not allowed (tools.allow)\n"
+        f"{len(plan['tools'])} tools would be called, at most {plan['calls_at_most']} times in "
+        f"all; {len(plan['left_out'])} left out because they were not allowed (tools.allow)\n"
     )
     return "".join(lines)
 

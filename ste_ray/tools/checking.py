@@ -108,7 +108,7 @@ async def _check(spec: ToolSpec, toolbox: Toolbox) -> dict[str, Any]:
 def _difference(example: ToolExample, result: ToolResult) -> str:
     """Say how a result differs from what an example promises; empty if it does not."""
     failed = result.status in ("error", "rejected")
-    if result.status == "ok" and not example.expect_error or failed and example.expect_error:
+    if (result.status == "ok" and not example.expect_error) or (failed and example.expect_error):
         return ""
     shown = " ".join(result.text.split())[:_SHOWN_CHARS]
     wanted = "an error was expected" if example.expect_error else "a result was expected"

@@ -1,13 +1,12 @@
-"""Makes specifications of what people have: MCP servers, OpenAPI documents, functions, ToolBench."""
+"""Makes specifications of what people have: MCP servers, OpenAPI documents, functions and so on."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ste_ray.core.records import ToolSpec
-from ste_ray.errors import ToolSpecError
 from ste_ray.tools.safety import is_free
 
 _ROWS_SHOWN = 40
@@ -41,3 +40,37 @@ def as_lines(result: dict[str, Any]) -> str:
     if result["secrets"]:
         lines.append(f"set in the environment before a call: {', '.join(result['secrets'])}\n")
     return "".join(lines)
+
+
+def from_python(source: str) -> Imported:
+    """Import a function, or all public functions of a module.
+
+    Raises:
+        ToolSpecError: see ``describe.describe_targets``.
+    """
+    from ste_ray.tools.python.describe import import_python
+
+    return _noted(Imported(import_python(source)))
+
+
+def from_toolbench(source: str, as_kind: str = "toolbench") -> Imported:
+    """Import ToolBench's tool files, or the published study's descriptions.
+
+    Raises:
+        ToolSpecError: see ``tool_files.import_toolbench``.
+    """
+    from ste_ray.tools.toolbench.tool_files import import_toolbench
+
+    return _noted(Imported(import_toolbench(source, as_kind)))
+
+
+def _noted(imported: Imported) -> Imported:
+    """Add what a person must decide: which tools may change something."""
+    guarded = [spec for spec in imported.specs if not is_free(spec)]
+    if not guarded:
+        return imported
+    note = (
+        f"{len(guarded)} of {len(imported.specs)} tools may change something and are left out of "
+        "an exploration until they stand under allow: in the file"
+    )
+    return replace(imported, notes=(*imported.notes, note))

@@ -31,8 +31,8 @@ class PythonFunction(ExecutorFields):
 class HttpRequest(ExecutorFields):
     """A declared request: ``{argument}`` stands for an argument in url, query, headers and body.
 
-    An entry of ``query``, ``headers`` or ``body`` that is nothing but the placeholder of an argument
-    that was left out is left out too. Braces are written as ``{{`` and ``}}``.
+    An entry of ``query``, ``headers`` or ``body`` that is nothing but the placeholder of an
+    argument that was left out is left out too. Braces are written as ``{{`` and ``}}``.
     """
 
     kind: Literal["http"]

@@ -19,7 +19,8 @@ from ste_ray.tools.spec import SUFFIXES
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _ALLOW_HEAD = (
     "# Tools that may change something when they are called are left out of an exploration until\n"
-    "# they stand under allow: remove the # before those that may be tried with invented arguments.\n"
+    "# they stand under allow: remove the # before those that may be called with invented\n"
+    "# arguments.\n"
 )
 
 

@@ -1,7 +1,7 @@
 """Calls of tools through each executor, beside the bare library in the same run.
 
-``make bench-tools PARTS="python mcp http openapi"``; each part measures both sides in turns, so that
-a change of the machine's speed meets both.
+``make bench-tools PARTS="python mcp http openapi"``; each part measures both sides in turns, so
+that a change of the machine's speed meets both.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from typing import Any
 import aiohttp
 import uvloop
 from aiohttp import web
+from ste_ray.tools.mcp.executor import McpExecutor
+from ste_ray.tools.openapi.executor import OpenApiExecutor
 from tables import Row, exit_code, print_machine, print_rows
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.tools.executor import Executor, ToolCall
 from ste_ray.tools.http.client import HttpClient
 from ste_ray.tools.http.executor import HttpExecutor
-from ste_ray.tools.mcp.executor import McpExecutor
-from ste_ray.tools.openapi.executor import OpenApiExecutor
 from ste_ray.tools.python.executor import PythonExecutor
 from ste_ray.tools.python.pool import WorkerPool
 from ste_ray.tools.secrets import Secrets
@@ -175,9 +175,7 @@ async def http_rows(kind: str = "http") -> list[Row]:
             executor = HttpExecutor(client, Secrets({}))
         else:
             parameter = {"argument": "message", "name": "message", "place": "query"}
-            tool = spec(
-                {"kind": "openapi", "method": "GET", "url": url, "parameters": [parameter]}
-            )
+            tool = spec({"kind": "openapi", "method": "GET", "url": url, "parameters": [parameter]})
             executor = OpenApiExecutor(client, Secrets({}))
         stack.push_async_callback(executor.aclose)
         session = await stack.enter_async_context(
@@ -203,7 +201,10 @@ async def openapi_rows() -> list[Row]:
 
 PARTS: dict[str, tuple[str, Callable[[], Awaitable[list[Row]]]]] = {
     "python": ("Python functions in worker processes", python_rows),
-    "mcp": ("an MCP server over stdio (server-everything), beside the mcp library's client", mcp_rows),
+    "mcp": (
+        "an MCP server over stdio (server-everything), beside the mcp library's client",
+        mcp_rows,
+    ),
     "http": ("declared HTTP requests, beside aiohttp", http_rows),
     "openapi": ("OpenAPI operations, beside aiohttp", openapi_rows),
 }

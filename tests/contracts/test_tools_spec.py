@@ -161,14 +161,34 @@ PROPERTY = {"city": {"type": "string"}}
         ({"name": "a\nb"}, "name='a\\nb' must have no '<', '>', line break"),
         ({"name": "<tool>"}, "must have no '<', '>'"),
         ({"name": "a "}, "name='a ' must have no '<', '>', line break, tab or outer space"),
-        ({"executor": {"kind": "http"}}, "executor.kind='http' is unknown; known kinds: 'python'"),
+        (
+            {"executor": {"kind": "soap"}},
+            "executor.kind='soap' is unknown; known kinds: 'python', 'mcp'",
+        ),
+        ({"executor": {"kind": "http"}}, "the field 'executor.url' is missing, for 'http'; add it"),
+        ({"executor": {"kind": "http", "url": "ftp://x/y"}}, "must be an absolute http or https"),
+        ({"executor": {"kind": "http", "url": "https://{city}/y"}}, "must not decide the host"),
+        (
+            {"executor": {"kind": "http", "url": "https://x/y", "query": {"q": "{town}"}}},
+            "executor.query holds {town}, which parameters.properties lacks",
+        ),
+        (
+            {"executor": {"kind": "mcp", "tool": "t", "server": {"name": "s"}}},
+            "executor.server 's' must have either a command, which starts it, or a url",
+        ),
         (
             {"executor": {"kind": "toolbench", "tool_name": "Tides"}},
-            "executor.api_name=None must be text, for 'toolbench'",
+            "the field 'executor.api_name' is missing, for 'toolbench'; add it",
         ),
-        ({"executor": {"kind": "bmtools", "function": ""}}, "executor.function='' must be text"),
+        (
+            {"executor": {"kind": "bmtools", "function": ""}},
+            "executor.function='' must not be empty",
+        ),
         ({"executor": {}}, "executor.kind=None is unknown"),
-        ({"executor": {"kind": "python"}}, "executor.target=None is no target"),
+        (
+            {"executor": {"kind": "python"}},
+            "the field 'executor.target' is missing, for 'python'; add it",
+        ),
         (
             {"executor": {"kind": "python", "target": "my_tools.weather"}},
             "executor.target='my_tools.weather' is no target; write 'module:function'",
@@ -220,6 +240,10 @@ def test_a_wrong_field_is_named_with_file_path_and_remedy(tmp_path, shipped, cha
 
 def test_a_missing_field_is_named(tmp_path, shipped):
     tool = {key: value for key, value in TOOL.items() if key != "parameters"}
+    message = refusal([write(tmp_path / "t.yaml", {"tools": [TOOL, tool]})], shipped)
+    assert "cannot be imported: ModuleNotFoundError" in message
+    assert message.endswith("give the tool a description and parameters of its own")
+    tool["executor"] = {"kind": "http", "url": "https://x.test/"}
     message = refusal([write(tmp_path / "t.yaml", {"tools": [TOOL, tool]})], shipped)
     assert "tools[1] ('weather'): the field 'parameters' is missing; add it" in message
 
@@ -330,7 +354,10 @@ def test_what_is_written_reads_back_equal(tmp_path, shipped):
         path = tmp_path / f"out{suffix}"
         write_tool_specs(specs, path, allow=["odd # name"], allow_hosts=["localhost:8000"])
         found = read_tool_files([str(path)], shipped=shipped)
-        again = {name: ToolSpec.model_validate_json(s.model_dump_json()) for name, s in found.specs.items()}
+        again = {
+            name: ToolSpec.model_validate_json(s.model_dump_json())
+            for name, s in found.specs.items()
+        }
         for spec in specs:
             full = {**again[spec.name].executor}
             if spec.executor["kind"] == "mcp":

@@ -1,16 +1,21 @@
 """The tool executor: refusals before the call, results after it."""
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
 
-from ste_ray.core.effects import CallTool
+from ste_ray.config import ToolsConfig
+from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
-from ste_ray.errors import ToolSpecError
-from ste_ray.tools.python.pool import WorkerPool
+from ste_ray.errors import ConfigError, ToolSpecError
+from ste_ray.store.artifacts import open_store
+from ste_ray.tools.opening import Surroundings, open_toolbox
 from ste_ray.tools.toolbox import Toolbox
+
+CONFIG = ToolsConfig(num_workers=2, memory_mb=512)
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +35,7 @@ def spec(name="echo", target="tool_targets:echo", **fields):
 
 def call(tool_spec, tool, arguments_json):
     async def main():
-        async with Toolbox({tool_spec.name: tool_spec}, WorkerPool(1, 512, "2026-03-02")) as tools:
+        async with open_toolbox({tool_spec.name: tool_spec}, CONFIG) as tools:
             return await tools.call(CallTool(tool=tool, arguments_json=arguments_json))
 
     return asyncio.run(main())
@@ -73,7 +78,7 @@ def test_the_limits_of_the_specification_hold():
 
 def test_verify_names_the_tool_whose_function_is_missing():
     async def main(*specs):
-        async with Toolbox({s.name: s for s in specs}, WorkerPool(1, 512, "2026-03-02")) as tools:
+        async with open_toolbox({s.name: s for s in specs}, CONFIG) as tools:
             await tools.verify()
 
     asyncio.run(main(spec(), spec("sleep", "tool_targets:sleep")))
@@ -86,8 +91,96 @@ def test_verify_names_the_tool_whose_function_is_missing():
 
 def test_calls_at_once_get_their_own_answers():
     async def main():
-        async with Toolbox({"echo": spec()}, WorkerPool(2, 512, "2026-03-02")) as tools:
+        async with open_toolbox({"echo": spec()}, CONFIG) as tools:
             calls = [CallTool(tool="echo", arguments_json=json.dumps({"a": n})) for n in range(40)]
             return await asyncio.gather(*(tools.call(request) for request in calls))
 
     assert [json.loads(result.text)["a"] for result in asyncio.run(main())] == list(range(40))
+
+
+class Remembering:
+    """Fulfils ``Executor``: shows what it was asked."""
+
+    def __init__(self):
+        self.said = []
+
+    async def call(self, call):
+        self.said.append(("call", call.episode, call.arguments))
+        return ToolResult(status="ok", text="done")
+
+    async def verify(self, specs):
+        self.said.append(("verify", [one.name for one in specs]))
+
+    def preview(self, call):
+        return f"would call {call.spec.name}"
+
+    async def end_episode(self, episode):
+        self.said.append(("end", episode))
+
+    async def aclose(self):
+        self.said.append(("close",))
+
+
+def test_an_episode_is_told_to_the_executor_and_ends_even_when_it_fails():
+    executor = Remembering()
+    opened = []
+
+    def open_executor(kind):
+        opened.append(kind)
+        return executor
+
+    async def main():
+        async with Toolbox({"echo": spec()}, open_executor) as tools:
+            async with tools.episode("none"):
+                pass
+            assert not opened
+            request = CallTool(tool="echo", arguments_json='{"a": 1}')
+            assert tools.preview(request) == "would call echo"
+            with contextlib.suppress(ZeroDivisionError):
+                async with tools.episode("one") as one, tools.episode("two") as two:
+                    await one.call(request)
+                    await two.call(request)
+                    raise ZeroDivisionError
+            await tools.verify(["echo"])
+
+    asyncio.run(main())
+    assert opened == ["python"]
+    assert executor.said == [
+        ("call", "one", {"a": 1}),
+        ("call", "two", {"a": 1}),
+        ("end", "two"),
+        ("end", "one"),
+        ("verify", ["echo"]),
+        ("close",),
+    ]
+
+
+def test_a_kind_that_cannot_be_called_is_refused():
+    odd = spec().model_copy(update={"executor": {"kind": "bmtools", "function": "f"}})
+    with pytest.raises(ToolSpecError, match=r"kind='bmtools' cannot be called.*when_missing"):
+        call(odd, "echo", '{"a": 1}')
+
+
+def test_recording_needs_a_place():
+    with pytest.raises(ConfigError, match=r"recording='reuse' needs tools\.recordings"):
+        open_toolbox({}, ToolsConfig(recording="reuse"))
+
+
+def test_recordings_hold_no_secrets(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "canary-value")
+    lenient = spec(target="described_tools:secret_names", secrets=("MY_KEY",), effect="read_only")
+    lenient = lenient.model_copy(update={"parameters": {"type": "object"}})
+    config = CONFIG.model_copy(update={"recording": "reuse"})
+
+    async def main():
+        around = Surroundings(recordings=open_store(str(tmp_path / "recordings")))
+        async with open_toolbox({"echo": lenient}, config, around) as tools:
+            request = CallTool(tool="echo", arguments_json="{}")
+            return [await tools.call(request), await tools.call(request)]
+
+    first, second = asyncio.run(main())
+    assert "[secret MY_KEY]" in first.text
+    assert (second.text, second.source) == (first.text, "recorded")
+    files = [path for path in (tmp_path / "recordings").rglob("*") if path.is_file()]
+    assert files
+    assert not any(b"canary" in path.read_bytes() for path in files)

@@ -1,1 +1,1 @@
-"""Tools that are Python functions: killable worker processes, and specifications from signatures."""
+"""Tools that are Python functions: killable worker processes, and what signatures say."""

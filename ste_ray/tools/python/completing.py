@@ -27,7 +27,9 @@ def complete_entries(file: str, entries: Sequence[Any]) -> list[Any]:
     try:
         described = dict(zip(wanted, describe_targets(wanted), strict=True))
     except ToolSpecError as error:
-        raise ToolSpecError(f"{file!r}: {error}") from None
+        raise ToolSpecError(
+            f"{file!r}: {error}; or give the tool a description and parameters of its own"
+        ) from None
     completed = []
     for entry, target in zip(entries, targets, strict=True):
         if target:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Literal
 
 from ste_ray.core.effects import ToolResult
 from ste_ray.errors import TemporaryError
+from ste_ray.tools.executor import cut_text
 from ste_ray.tools.python.worker_process import Reply, WorkerDiedError, WorkerProcess
 
 _LOAD_SECONDS = 60.0  # start of the interpreter and import of a module
@@ -58,16 +60,25 @@ class WorkerPool:
         arguments: dict[str, Any],
         timeout_seconds: float,
         max_output_chars: int = 20_000,
+        *,
+        secrets: Mapping[str, str] | None = None,
+        convert: bool = False,
     ) -> ToolResult:
         """Call ``module:function`` with keyword arguments; its failures are results too.
 
-        The import of a module that a worker has not used yet has a time limit of its own.
+        ``secrets`` are in the function's environment during the call. With ``convert``, arguments
+        are made into what its type hints ask for. The import of a module that a worker has not used
+        yet has a time limit of its own.
 
         Raises:
             RuntimeError: the pool is closed.
             TemporaryError: no process can be started.
         """
-        request = {"target": target, "arguments": arguments}
+        request: dict[str, Any] = {"target": target, "arguments": arguments}
+        if secrets:
+            request["secrets"] = dict(secrets)
+        if convert:
+            request["convert"] = True
         return await self._with_worker(request, timeout_seconds, max_output_chars)
 
     async def load(self, target: str) -> ToolResult:
@@ -157,9 +168,7 @@ class WorkerPool:
 
 
 def _result(reply: Reply, seconds: float) -> ToolResult:
-    text = reply.text
-    if len(text) < reply.chars:
-        text = f"{text}… [cut: {len(text)} of {reply.chars} characters]"
+    text = cut_text(reply.text, len(reply.text), reply.chars)
     status: Literal["ok", "error"] = "ok" if reply.status == "ok" else "error"
     return ToolResult(status=status, text=text, seconds=seconds)
 

@@ -1,10 +1,12 @@
 """A worker process: calls Python functions on request until its standard input ends.
 
-Run as ``python -m ste_ray.tools.python.worker PARENT_PID MEMORY_MB`` by ``WorkerProcess``. A request is
-one line of JSON: ``{"target": "module:function", "max_chars": 2000}`` imports a function, with
-``"arguments"`` it is called too. A reply is one line of JSON, ``{"status", "chars", "bytes"}``,
-followed by that many bytes of UTF-8 text. The text is cut here, so that a huge result never crosses
-the pipe; ``chars`` is its length before the cut.
+Run as ``python -m ste_ray.tools.python.worker PARENT_PID MEMORY_MB`` by ``WorkerProcess``. A
+request is one line of JSON: ``{"target": "module:function", "max_chars": 2000}`` imports a
+function, with ``"arguments"`` it is called too, with ``"secrets"`` (name to value) these are in its
+environment during the call, and with ``"convert"`` its arguments are made into what its type hints
+ask for. A reply is one line of JSON, ``{"status", "chars", "bytes"}``, followed by that many bytes
+of UTF-8 text. The text is cut here, so that a huge result never crosses the pipe; ``chars`` is its
+length before the cut.
 
 What tools print goes nowhere and what they read is empty: the two pipes of the protocol are moved
 away from standard input and output before the first tool is imported. On Linux the process and all
@@ -13,8 +15,6 @@ that it started (unless put into another session) die with the parent, however t
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import importlib
 import json
 import os
@@ -25,16 +25,15 @@ from collections.abc import Callable, Coroutine
 from typing import IO, Any
 
 from ste_ray.tools.errors import ToolError
-
-_PR_SET_PDEATHSIG = 1
+from ste_ray.tools.process_group import die_with, guard_group
 
 
 def main() -> None:
     """Serve requests until standard input ends."""
     parent_pid, memory_mb = int(sys.argv[1]), int(sys.argv[2])
-    if not _die_with(parent_pid, signal.SIGKILL):
+    if not die_with(parent_pid, signal.SIGKILL):
         os._exit(1)
-    _guard_group()
+    guard_group()
     _limit(memory_mb)
     requests, replies = _take_pipes()
     functions: dict[str, Callable[..., Any]] = {}
@@ -43,36 +42,6 @@ def main() -> None:
         status, text = _serve(request, functions, memory_mb)
         _reply(replies, status, text, request["max_chars"])
     os._exit(0)  # threads that a tool has left behind must not keep the process
-
-
-def _die_with(parent_pid: int, death_signal: signal.Signals) -> bool:
-    """Have the kernel send ``death_signal`` when the parent dies; False if it is dead already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
-    return os.getppid() == parent_pid
-
-
-def _guard_group() -> None:
-    """Fork a process that kills the whole group when this one dies.
-
-    The death signal of the kernel reaches this process alone; what its tools have started would
-    stay. The guard gets it next, and takes the group (and itself) along.
-    """
-    if sys.platform != "linux":
-        return
-    worker_pid = os.getpid()
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    if os.fork() != 0:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        return
-    # Open pipes would hide the worker's end from the parent.
-    os.closerange(0, 3)
-    if _die_with(worker_pid, signal.SIGTERM):
-        signal.sigwait({signal.SIGTERM})
-    # By its id: should the worker not lead a group, then nothing happens to the one it is in.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(worker_pid, signal.SIGKILL)
-    os._exit(0)
 
 
 def _limit(memory_mb: int) -> None:
@@ -95,13 +64,13 @@ def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
 def _serve(
     request: dict[str, Any], functions: dict[str, Callable[..., Any]], memory_mb: int
 ) -> tuple[str, str]:
+    secrets = request.get("secrets", {})
     try:
-        target = request["target"]
-        if target not in functions:
-            functions[target] = _load(target)
+        os.environ.update(secrets)
+        function = _function(request, functions)
         if "arguments" not in request:
             return "ok", ""
-        value = functions[target](**request["arguments"])
+        value = function(**request["arguments"])
         if isinstance(value, Coroutine):
             value = _await(value)
         return "ok", _render(value)
@@ -111,6 +80,25 @@ def _serve(
         return "error", f"the tool needed more memory than its limit of {memory_mb} MB"
     except BaseException as error:  # also SystemExit: a tool may not end its worker
         return "error", f"{type(error).__name__}: {error}"
+    finally:
+        for name in secrets:
+            os.environ.pop(name, None)
+
+
+def _function(
+    request: dict[str, Any], functions: dict[str, Callable[..., Any]]
+) -> Callable[..., Any]:
+    target = request["target"]
+    if target not in functions:
+        functions[target] = _load(target)
+    if not request.get("convert"):
+        return functions[target]
+    key = f"{target} converted"
+    if key not in functions:
+        from ste_ray.tools.python.converting import converted  # few tools need it, and it is slow
+
+        functions[key] = converted(functions[target])
+    return functions[key]
 
 
 def _load(target: str) -> Callable[..., Any]:
@@ -134,7 +122,17 @@ def _render(value: Any) -> str:
         raise ToolError(f"the tool returned {len(value)} bytes of binary data, which is no text")
     try:
         return json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError):
+        return _render_other(value)
+
+
+def _render_other(value: Any) -> str:
+    """Return as JSON what only pydantic knows to write: dates, models, data classes and so on."""
+    from pydantic_core import to_jsonable_python  # few tools need it, and it is slow to import
+
+    try:
+        return json.dumps(to_jsonable_python(value), ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ToolError(f"the tool returned a value that is no JSON: {error}") from None
 
 

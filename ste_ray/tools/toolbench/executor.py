@@ -11,59 +11,132 @@ Source of the form: the clients and servers of the public ToolBench and StableTo
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import time
 import urllib.parse
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.records import ObservationSource, ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.executor import ToolCall, cut_text
-from ste_ray.tools.http.client import (
-    BlockedAddressError,
-    HttpCall,
-    HttpClient,
-    HttpFailureError,
-    HttpReply,
-)
-from ste_ray.tools.http.results import reply_result
+from ste_ray.tools.http.client import HttpCall, HttpClient
+from ste_ray.tools.http.executor import RequestExecutor
 from ste_ray.tools.kinds import ToolbenchEndpoint
-from ste_ray.tools.secrets import Secrets, references
+from ste_ray.tools.secrets import Secrets
 from ste_ray.tools.toolbench.names import (
     standard_arguments,
     standard_category,
     standard_endpoint,
     standard_tool,
 )
+from ste_ray.tools.toolbench.published import named_secrets
 
 ServerForm = Literal["hosted", "stable"]
 
 _PATHS = {"hosted": "/rapidapi", "stable": "/virtual"}
 _STRIP = "truncate"  # a long answer is cut, none of its fields is left out
-_ENVELOPE_BYTES = 65_536
-_BYTES_PER_CHAR = 6  # a character may come as a JSON escape
+_NO_ERROR: tuple[Any, ...] = ("", None, False, {}, [])
 
 
-class ToolbenchExecutor:
+class ToolbenchExecutor(RequestExecutor):
     """Fulfils ``Executor`` for tools of kind ``toolbench``.
 
     Args:
         client: sends the requests; closed with the executor.
         secrets: looked up at each call.
-        url: of the server (``tools.toolbench_url``); without a path, that of its form is added.
+        url: of the server (``tools.toolbench_url``); where it has no path, its form's is added.
         form: which of the two servers it is (``tools.toolbench_form``).
     """
 
     def __init__(self, client: HttpClient, secrets: Secrets, url: str, form: ServerForm) -> None:
-        self._client = client
-        self._secrets = secrets
+        super().__init__(client, secrets)
+        self._given_url = url
         self._form = form
-        self._url = _full_url(url, form)
+
+    def request(self, call: ToolCall, secrets: Secrets) -> HttpCall:
+        """See ``RequestExecutor``."""
+        endpoint = ToolbenchEndpoint.model_validate(call.spec.executor)
+        key = secrets.fill(endpoint.key)
+        arguments = dict(sorted(standard_arguments(call.arguments).items()))
+        tool_input: Any = arguments
+        if self._form == "hosted":
+            tool_input = json.dumps(arguments, ensure_ascii=False, sort_keys=True)
+        content = {
+            "category": standard_category(endpoint.category),
+            "tool_name": standard_tool(endpoint.tool_name),
+            "api_name": standard_endpoint(endpoint.api_name),
+            "tool_input": tool_input,
+            "strip": _STRIP,
+            "toolbench_key": key,
+        }
+        body = json.dumps(content, sort_keys=True).encode()
+        headers = {"Content-Type": "application/json"}
+        return HttpCall("POST", self._url(), (), headers, body)
 
     async def call(self, call: ToolCall) -> ToolResult:
-        """See ``Executor``."""
-        started = time.monotonic()
-        result = await self._send(call.spec, self._request(call))
-        return result.model_copy(update={"seconds": time.monotonic() - started})
+        """Call the endpoint; see ``Executor``."""
+        kept = call.spec.max_output_chars
+        # The answer is found in the whole reply only, which may be longer than what is kept.
+        spec = call.spec.model_copy(update={"max_output_chars": 4 * kept + 65_536})
+        result = await super().call(dataclasses.replace(call, spec=spec))
+        if result.status == "ok":
+            source: ObservationSource = "simulated" if self._form == "stable" else "called"
+            result = _answer(result).model_copy(update={"source": source})
+        return result.model_copy(update={"text": cut_text(result.text, kept)})
+
+    async def verify(self, specs: Sequence[ToolSpec]) -> None:
+        """Find what the server could not be asked; it is not called. See ``Executor``."""
+        if specs:
+            self._url()
+        for spec in specs:
+            self._verify_one(spec)
+
+    def _verify_one(self, spec: ToolSpec) -> None:
+        endpoint = ToolbenchEndpoint.model_validate(spec.executor)
+        if not endpoint.category.strip():
+            raise ToolSpecError(
+                f"tool {spec.name!r}: executor.category='' tells the server nothing; write the "
+                "category of the tool, such as 'Weather', or import from a folder that has it"
+            )
+        for name in sorted({*spec.secrets, *named_secrets(spec.executor)}):
+            try:
+                self._secrets.get(name)
+            except ToolSpecError as error:
+                raise ToolSpecError(f"tool {spec.name!r}: {error}") from None
+
+    def _url(self) -> str:
+        path = _PATHS[self._form]
+        try:
+            url = urllib.parse.urlsplit(self._given_url)
+        except ValueError:
+            url = urllib.parse.SplitResult("", "", "", "", "")
+        if url.scheme not in ("http", "https") or not url.netloc:
+            raise ToolSpecError(
+                f"tools.toolbench_url={self._given_url!r} is not the http or https address of a "
+                f"ToolBench server; give tools.toolbench_url=http://host:port{path}"
+            )
+        return urllib.parse.urlunsplit(url if url.path.strip("/") else url._replace(path=path))
+
+
+def _answer(result: ToolResult) -> ToolResult:
+    """Return what the server says of a call, out of its reply."""
+    try:
+        reply = json.loads(result.text)
+    except (ValueError, RecursionError):
+        reply = None
+    if not isinstance(reply, dict) or not {"error", "response"} & reply.keys():
+        text = f"the server did not answer in the form of ToolBench: {result.text}"
+        return result.model_copy(update={"status": "error", "text": text})
+    error, response = reply.get("error"), _shown(reply.get("response"))
+    if error in _NO_ERROR:
+        return result.model_copy(update={"text": response})
+    text = "\n".join(part for part in (_shown(error), response) if part)
+    return result.model_copy(update={"status": "error", "text": text})
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

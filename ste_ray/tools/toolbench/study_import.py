@@ -24,6 +24,7 @@ from ste_ray.tools.toolbench.published import (
     SEPARATOR,
     endpoint_description,
     listed_parameters,
+    named_secrets,
     object_schema,
     text_field,
 )
@@ -94,6 +95,7 @@ def _endpoint(name: str, text: str, categories: Mapping[str, Any]) -> ToolSpec:
         description=endpoint_description(own, api_name, tool_name, parent),
         parameters=listed_parameters(fields),
         executor=executor,
+        secrets=named_secrets(executor),
         family=tool_name,
     )
 

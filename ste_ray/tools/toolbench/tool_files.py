@@ -20,11 +20,13 @@ from pydantic import ValidationError
 
 from ste_ray.core.records import Effect, ToolSpec
 from ste_ray.errors import ToolSpecError
+from ste_ray.tools.http.templates import placeholders
 from ste_ray.tools.schema_checks import check_parameters
 from ste_ray.tools.toolbench.published import (
     SEPARATOR,
     endpoint_description,
     listed_parameters,
+    named_secrets,
     text_field,
 )
 from ste_ray.tools.toolbench.study_import import DESCRIPTIONS_FILE, import_descriptions
@@ -41,7 +43,6 @@ _EFFECTS: Mapping[str, Effect] = {
     "PATCH": "writes",
     "DELETE": "destructive",
 }
-_PATH_PARAMETER = re.compile(r"\{([^{}]+)\}")
 _NOT_IN_NAMES = re.compile(r"[<>\x00-\x08\x0a-\x1f\x7f]+")  # what no tool file may hold in a name
 
 
@@ -110,7 +111,8 @@ def _of_the_study(place: Path, as_kind: ImportKind) -> list[ToolSpec]:
 
 def _simulated(spec: ToolSpec) -> ToolSpec:
     executor = {"kind": "simulated", "of": spec.executor}
-    return spec.model_copy(update={"executor": executor, "effect": "read_only"})
+    update = {"executor": executor, "effect": "read_only", "secrets": ()}
+    return spec.model_copy(update=update)
 
 
 def _with_category(spec: ToolSpec, file: Path) -> ToolSpec:
@@ -196,21 +198,20 @@ def _spec(
         executor, effect = {"kind": "simulated", "of": executor}, "read_only"
     elif as_kind == "rapidapi":
         executor = _rapidapi(tool, endpoint, method)
-        _require(parameters, _PATH_PARAMETER.findall(executor["path"]))
+        _require(parameters, sorted(placeholders(executor["path"])))
     own, parent = text_field(endpoint, "description"), text_field(tool, "tool_description")
     return ToolSpec(
         name=_NOT_IN_NAMES.sub(" ", f"{tool_name}{SEPARATOR}{api_name}"),
         description=endpoint_description(own, api_name, tool_name, parent),
         parameters=parameters,
         executor=executor,
+        secrets=() if as_kind == "simulated" else named_secrets(executor),
         family=tool_name,
         effect=effect,
     )
 
 
-def _rapidapi(
-    tool: Mapping[str, Any], endpoint: Mapping[str, Any], method: str
-) -> dict[str, Any]:
+def _rapidapi(tool: Mapping[str, Any], endpoint: Mapping[str, Any], method: str) -> dict[str, Any]:
     """Return where an endpoint is; the tool's host is the one its users subscribe to."""
     if method not in _EFFECTS:
         raise ValueError(f"method={endpoint.get('method')!r} is none of {', '.join(_EFFECTS)}")
@@ -234,4 +235,3 @@ def _require(parameters: dict[str, Any], names: list[str]) -> None:
         required[name] = None
     if required:
         parameters["required"] = list(required)
-

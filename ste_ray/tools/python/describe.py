@@ -1,0 +1,136 @@
+"""Tool specifications of Python functions, from their signatures and docstrings.
+
+The functions are imported in a process of their own, which is killed when it takes too long:
+nothing of theirs runs in this one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from ste_ray.core.records import Effect, ToolSpec
+from ste_ray.errors import ToolSpecError
+from ste_ray.tools.python.worker_process import worker_environment
+from ste_ray.tools.schema_checks import check_parameters
+
+_LOAD_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a function says of itself.
+
+    Attributes:
+        target: ``module:function``.
+        name: of the function.
+        description: from the docstring.
+        parameters: JSON Schema of the arguments.
+        output_schema: JSON Schema of what it returns, if it says so.
+        convert: whether arguments must be made into what the type hints ask for.
+    """
+
+    target: str
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    output_schema: dict[str, Any] | None
+    convert: bool
+
+
+def describe_targets(
+    targets: Sequence[str], *, timeout_seconds: float = _LOAD_SECONDS
+) -> list[Described]:
+    """Describe functions, one for each of ``targets``; of a module, all its public functions.
+
+    Args:
+        targets: ``module:function`` or ``module``.
+        timeout_seconds: for importing all of them.
+
+    Raises:
+        ToolSpecError: naming the target, what it lacks, and the remedy.
+    """
+    found: list[Described] = []
+    for answer in _asked(targets, timeout_seconds):
+        if "error" in answer:
+            raise ToolSpecError(" ".join(str(answer["error"]).split()))
+        for fields in answer["functions"]:
+            one = Described(**fields)
+            try:
+                check_parameters(one.parameters)
+            except ValueError as error:
+                raise ToolSpecError(f"{one.target!r}: {error}") from None
+            found.append(one)
+    return found
+
+
+def import_python(source: str, effect: Effect = "unknown") -> list[ToolSpec]:
+    """Return specifications of one function, or of all public functions of a module.
+
+    Raises:
+        ToolSpecError: see ``describe_targets``.
+    """
+    specs = []
+    for one in describe_targets([source]):
+        executor: dict[str, Any] = {"kind": "python", "target": one.target}
+        if one.convert:
+            executor["convert"] = True
+        try:
+            spec = ToolSpec(
+                name=one.name,
+                description=one.description,
+                parameters=one.parameters,
+                output_schema=one.output_schema,
+                executor=executor,
+                effect=effect,
+            )
+        except ValidationError as error:
+            raise ToolSpecError(f"{one.target!r}: {error.errors()[0]['msg']}") from None
+        specs.append(spec)
+    return specs
+
+
+def _asked(targets: Sequence[str], timeout_seconds: float) -> list[dict[str, Any]]:
+    command = [sys.executable, "-P", "-m", "ste_ray.tools.python.signature"]
+    today = datetime.date.today().isoformat()
+    with (
+        tempfile.TemporaryDirectory(prefix="ste-tools-") as folder,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=worker_environment(today, folder),
+            cwd=folder,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            output, _ = process.communicate(json.dumps(list(targets)).encode(), timeout_seconds)
+        except subprocess.TimeoutExpired:
+            raise ToolSpecError(
+                f"importing {', '.join(map(repr, targets))} took longer than {timeout_seconds:g} "
+                "seconds; import in a module must not wait for anything"
+            ) from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    try:
+        answers: list[dict[str, Any]] = json.loads(output)
+    except ValueError:
+        raise ToolSpecError(
+            f"importing {', '.join(map(repr, targets))} ended the process (exit code "
+            f"{process.returncode}); import the module by hand to see why"
+        ) from None
+    return answers
