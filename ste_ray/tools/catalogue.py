@@ -119,11 +119,11 @@ def as_text(spec: ToolSpec) -> str:
             for example in spec.examples
         ]
         parts["examples"] = "\n".join(calls)
-    lines = [f"{name}: {_indented(text)}\n" for name, text in parts.items()]
+    lines = [f"{name}:{_indented(text)}\n" for name, text in parts.items()]
     return f"{spec.name}\n{''.join(lines)}"
 
 
 def _indented(text: str) -> str:
     if "\n" not in text:
-        return text
+        return f" {text}"
     return "\n" + "\n".join(f"  {line}" for line in text.splitlines())

@@ -8,6 +8,7 @@ from typing import Any
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.tools.safety import is_free
+from ste_ray.tools.secrets import Secrets
 
 _ROWS_SHOWN = 40
 
@@ -40,6 +41,21 @@ def as_lines(result: dict[str, Any]) -> str:
     if result["secrets"]:
         lines.append(f"set in the environment before a call: {', '.join(result['secrets'])}\n")
     return "".join(lines)
+
+
+async def from_mcp(source: str, allow_hosts: Collection[str] = ()) -> Imported:
+    """Import the tools of all servers in an ``mcpServers`` file; the servers are started for it.
+
+    Raises:
+        ToolSpecError: the file cannot be used, or a server cannot be started or reached.
+    """
+    from ste_ray.tools.mcp.listing import list_servers
+    from ste_ray.tools.mcp.servers import read_servers
+
+    found = read_servers(source)
+    listed = await list_servers(found.servers, Secrets(), allow_hosts)
+    notes = [f"not taken along, because it looks secret: {one}" for one in found.replaced]
+    return _noted(Imported(listed.specs, [*found.skipped, *listed.skipped], notes))
 
 
 def from_python(source: str) -> Imported:

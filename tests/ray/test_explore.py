@@ -188,7 +188,7 @@ def test_every_fault_of_an_endpoint_is_in_the_record_and_all_episodes_end(tmp_pa
         explore(store, [], *options, f"llm.base_url={faulty.url}")
         served = faulty.stats()["faults"]
     episodes = episodes_of(store)
-    assert len(episodes) == 21 * 2
+    assert len(episodes) == 50 * 2
     recorded = Counter(
         fault.kind for one in episodes for trial in one.trials for fault in trial.faults
     )
@@ -210,7 +210,7 @@ def test_every_fault_of_an_endpoint_is_in_the_record_and_all_episodes_end(tmp_pa
 def test_tools_that_hang_die_or_flood_are_observations(tmp_path: Path) -> None:
     tools = tmp_path / "tools.yaml"
     tools.write_text(
-        "defaults: {effect: idempotent, timeout_seconds: 1}\n"
+        "defaults: {effect: read_only, timeout_seconds: 1}\n"
         "tools:\n"
         + "".join(
             f"  - name: {name}\n    description: Counts words of a text.\n"

@@ -30,7 +30,7 @@ SHAPE = [
     "explore.cpus_per_explorer=1",
     "explore.lease_seconds=10",
 ]
-NUM_TOOLS, NUM_EPISODES, NUM_TRIALS = 21, 315, 630
+NUM_TOOLS, NUM_EPISODES, NUM_TRIALS = 50, 750, 1500
 
 
 @pytest.fixture

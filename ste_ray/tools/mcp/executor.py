@@ -1,0 +1,136 @@
+"""Calls tools of the kind ``mcp``."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import time
+from collections.abc import Collection, Sequence
+
+from mcp import MCPError
+from pydantic import ValidationError
+
+from ste_ray.core.effects import ToolResult
+from ste_ray.core.records import ToolSpec, canonical_json
+from ste_ray.errors import ToolSpecError
+from ste_ray.tools.executor import ToolCall, cut_text
+from ste_ray.tools.kinds import McpServer, McpTool
+from ste_ray.tools.mcp.listing import all_tools
+from ste_ray.tools.mcp.pool import SessionPool
+from ste_ray.tools.mcp.results import call_result, error_result
+from ste_ray.tools.mcp.session import SessionLostError, SessionStartError
+from ste_ray.tools.secrets import Secrets
+
+_REPEATABLE_EFFECTS = ("read_only", "idempotent")
+
+
+class McpExecutor:
+    """Fulfils ``Executor`` for tools of MCP servers.
+
+    A server that has gone is started again for the next call; a call that it took along is made
+    again once if that is harmless. Starting a server does not count against a call's time limit.
+
+    Args:
+        secrets: looked up when a server is started.
+        allow_hosts: private hosts that servers over HTTP may be at.
+        max_servers: server processes at once.
+    """
+
+    def __init__(
+        self, secrets: Secrets, allow_hosts: Collection[str] = (), max_servers: int = 16
+    ) -> None:
+        self._secrets = secrets
+        self._pool = SessionPool(secrets, allow_hosts, max_servers)
+        self._tools: dict[str, McpTool] = {}  # by fingerprint of the specification
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        """Call the tool; see ``Executor``."""
+        tool = self._tool(call.spec)
+        harmless = call.spec.effect in _REPEATABLE_EFFECTS
+        started = time.monotonic()
+        for may_repeat in (harmless, False):
+            try:
+                return await self._call(call, tool)
+            except SessionStartError as error:
+                text = f"the server {tool.server.name!r} cannot be started: {error}"
+                break
+            except SessionLostError as error:
+                text = f"the server {tool.server.name!r} was lost: {error}"
+                if not may_repeat:
+                    break
+        return ToolResult(status="crashed", text=text, seconds=time.monotonic() - started)
+
+    async def _call(self, call: ToolCall, tool: McpTool) -> ToolResult:
+        limit, max_chars = call.spec.timeout_seconds, call.spec.max_output_chars
+        async with self._pool.session(tool.server, call.episode) as session:
+            started = time.monotonic()
+            try:
+                answer = await session.call(tool.tool, call.arguments, limit)
+            except MCPError as error:
+                return error_result(error, limit, max_chars, time.monotonic() - started)
+            except (ValidationError, RuntimeError) as error:  # an answer that breaks the protocol
+                text = cut_text(f"the answer cannot be used: {error}", max_chars)
+                return ToolResult(status="error", text=text, seconds=time.monotonic() - started)
+            return call_result(answer, max_chars, time.monotonic() - started)
+
+    async def verify(self, specs: Sequence[ToolSpec]) -> None:
+        """Start each server and look whether it has the tools that are said to be its."""
+        for spec in specs:
+            for name in spec.secrets:
+                try:
+                    self._secrets.get(name)
+                except ToolSpecError as error:
+                    raise ToolSpecError(f"tool {spec.name!r}: {error}") from None
+        by_server: dict[str, list[ToolSpec]] = {}
+        for spec in specs:
+            by_server.setdefault(self._tool(spec).server.model_dump_json(), []).append(spec)
+        await asyncio.gather(*(self._verify(one) for one in by_server.values()))
+
+    async def _verify(self, specs: Sequence[ToolSpec]) -> None:
+        server = self._tool(specs[0]).server
+        episode = f"verify {specs[0].fingerprint}"  # of its own: no server keeps what it left
+        try:
+            async with self._pool.session(server, episode) as session:
+                names = [tool.name for tool in await all_tools(session.client)]
+        except (SessionStartError, SessionLostError, MCPError) as error:
+            raise ToolSpecError(
+                f"tool {specs[0].name!r}: the MCP server {server.name!r} ({_place(server)}) cannot "
+                f"be used: {error}; correct mcpServers, or start it by hand to see why"
+            ) from None
+        finally:
+            await self._pool.end_episode(episode)
+        for spec in specs:
+            wanted = self._tool(spec).tool
+            if wanted not in names:
+                close = difflib.get_close_matches(wanted, names, n=1)
+                hint = f" (did you mean {close[0]!r}?)" if close else ""
+                raise ToolSpecError(
+                    f"tool {spec.name!r}: the MCP server {server.name!r} has no tool "
+                    f"{wanted!r}{hint}; it has: {', '.join(names)}"
+                )
+
+    def preview(self, call: ToolCall) -> str:
+        """Return server, tool and arguments."""
+        tool = self._tool(call.spec)
+        return (
+            f"{tool.server.name} ({_place(tool.server)}): {tool.tool} "
+            f"{canonical_json(call.arguments)}"
+        )
+
+    async def end_episode(self, episode: str) -> None:
+        """End the servers that were started for an episode."""
+        await self._pool.end_episode(episode)
+
+    async def aclose(self) -> None:
+        """End all servers."""
+        await self._pool.aclose()
+
+    def _tool(self, spec: ToolSpec) -> McpTool:
+        known = self._tools.get(spec.fingerprint)
+        if known is None:
+            known = self._tools[spec.fingerprint] = McpTool.model_validate(spec.executor)
+        return known
+
+
+def _place(server: McpServer) -> str:
+    return server.url or " ".join((server.command, *server.args))

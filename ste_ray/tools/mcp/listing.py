@@ -1,0 +1,152 @@
+"""Asks MCP servers for their tools and makes specifications of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mcp import Client, MCPError
+from mcp_types import Tool, ToolAnnotations
+from pydantic import ValidationError
+
+from ste_ray.core.records import Effect, ToolSpec
+from ste_ray.errors import ToolSpecError
+from ste_ray.tools.kinds import McpServer
+from ste_ray.tools.mcp.pool import SessionPool
+from ste_ray.tools.mcp.session import SessionLostError, SessionStartError
+from ste_ray.tools.schema_checks import check_parameters
+from ste_ray.tools.secrets import Secrets, references
+
+_MAX_PAGES = 1_000
+_CALL_SECONDS = 30.0  # servers do not say how long their tools take
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What servers were found to offer.
+
+    Attributes:
+        specs: one for each tool that can be used.
+        skipped: name and reason of the others.
+    """
+
+    specs: list[ToolSpec]
+    skipped: list[tuple[str, str]]
+
+
+async def list_servers(
+    servers: Sequence[McpServer], secrets: Secrets, allow_hosts: Collection[str] = ()
+) -> Listed:
+    """Ask servers for their tools, side by side.
+
+    A tool is called as its server calls it, or ``server__tool`` where two servers use a name.
+
+    Raises:
+        ToolSpecError: a server cannot be started or reached, naming it.
+    """
+    pool = SessionPool(secrets, allow_hosts, max_servers=max(1, len(servers)))
+    try:
+        found = await asyncio.gather(*(_list(pool, server) for server in servers))
+    finally:
+        await pool.aclose()
+    counts = Counter(tool.name for tools in found for tool in tools)
+    specs, skipped = [], []
+    for server, tools in zip(servers, found, strict=True):
+        effects = {tool.name: effect_of(tool.annotations) for tool in tools}
+        # What one tool leaves behind would reach other episodes.
+        stateful = server.stateful or any(e != "read_only" for e in effects.values())
+        kept = server.model_copy(update={"stateful": stateful and bool(server.command)})
+        for tool in tools:
+            name = tool.name if counts[tool.name] == 1 else f"{server.name}__{tool.name}"
+            try:
+                specs.append(_spec(name, tool, kept, effects[tool.name]))
+            except (ValueError, ValidationError) as error:
+                skipped.append((name, " ".join(str(error).split())))
+    return Listed(specs, skipped)
+
+
+async def all_tools(client: Client) -> list[Tool]:
+    """Return the tools of a server, from all pages of its list."""
+    tools: list[Tool] = []
+    cursor: str | None = None
+    seen: set[str] = set()
+    for _ in range(_MAX_PAGES):
+        page = await client.list_tools(cursor=cursor)
+        tools += page.tools
+        cursor = page.next_cursor
+        if not cursor or cursor in seen:
+            break
+        seen.add(cursor)
+    return list({tool.name: tool for tool in tools}.values())
+
+
+def effect_of(annotations: ToolAnnotations | None) -> Effect:
+    """Return what a tool's annotations say about its effect.
+
+    A tool that is not read-only counts as destructive unless its annotations deny it: that is the
+    protocol's default. Without any hint the effect is unknown.
+    """
+    if annotations is None:
+        return "unknown"
+    if annotations.read_only_hint:
+        return "read_only"
+    hints = (annotations.read_only_hint, annotations.destructive_hint, annotations.idempotent_hint)
+    if all(hint is None for hint in hints):
+        return "unknown"
+    if annotations.destructive_hint is not False:
+        return "destructive"
+    return "idempotent" if annotations.idempotent_hint else "writes"
+
+
+async def _list(pool: SessionPool, server: McpServer) -> list[Tool]:
+    try:
+        async with pool.session(server, "import") as session:
+            return await all_tools(session.client)
+    except (SessionStartError, SessionLostError, MCPError) as error:
+        raise ToolSpecError(
+            f"the MCP server {server.name!r} cannot be used: {error}; correct its entry in "
+            "mcpServers, or start it by hand to see why"
+        ) from None
+
+
+def _spec(name: str, tool: Tool, server: McpServer, effect: Effect) -> ToolSpec:
+    parameters = _schema(tool.input_schema)
+    check_parameters(parameters)
+    executor = {
+        "kind": "mcp",
+        "tool": tool.name,
+        "server": server.model_dump(exclude_defaults=True, mode="json"),
+    }
+    return ToolSpec(
+        name=name,
+        description=_description(tool),
+        parameters=parameters,
+        output_schema=tool.output_schema,
+        executor=executor,
+        effect=effect,
+        family=server.name,
+        timeout_seconds=_CALL_SECONDS,
+        secrets=tuple(sorted(references(executor))),
+    )
+
+
+def _description(tool: Tool) -> str:
+    text = (tool.description or "").strip()
+    title = tool.title or (tool.annotations.title if tool.annotations else None) or ""
+    return text or title.strip() or tool.name
+
+
+def _schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a server's schema as one of type object, without its dialect."""
+    kept = {key: value for key, value in schema.items() if key not in ("$schema", "$id")}
+    kept.setdefault("type", "object")
+    kept.setdefault("properties", {})
+    known = kept["properties"]
+    if isinstance(known, dict) and isinstance(kept.get("required"), list):
+        kept["required"] = [name for name in kept["required"] if name in known]
+        if not kept["required"]:
+            del kept["required"]
+    return kept

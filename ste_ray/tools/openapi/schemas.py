@@ -1,0 +1,250 @@
+"""Turns the schemas of OpenAPI 3.0 and 3.1 into JSON Schema 2020-12 that stands on its own.
+
+Both dialects are read alike: ``nullable`` and boolean bounds are understood, what JSON Schema does
+not know is left out, and so is what no check could use, such as a pattern that is no Python
+expression. References go to ``$defs`` of the schema itself, cycles included.
+
+Left alone: ``$id``, ``$anchor`` and ``$dynamicRef`` of 3.1; a reference that needs them points at
+nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from ste_ray.tools.openapi.document import Part, UnusableError
+from ste_ray.tools.openapi.keywords import is_pattern, is_short, plain_keyword
+from ste_ray.tools.openapi.references import PREFIX, circle, used, used_at_once
+from ste_ray.tools.openapi.texts import unique
+
+_HIDDEN = {"request": "readOnly", "response": "writeOnly"}
+_NESTING = frozenset({"$ref", "properties", "items", "allOf", "anyOf", "oneOf", "not"})
+
+
+class SchemaConverter:
+    """Converts the schemas of one document; what is referred to is converted once.
+
+    Args:
+        direction: of a request, properties that are only read are left out; of a response, those
+            that are only written.
+    """
+
+    def __init__(self, direction: Literal["request", "response"]) -> None:
+        self._hidden = _HIDDEN[direction]
+        self._names: dict[str, str] = {}
+        self._taken: set[str] = set()
+        self._definitions: dict[str, Any] = {}
+        self._waiting: list[tuple[str, Part]] = []
+        self._problems: dict[str, str] = {}
+        self._uses: dict[str, frozenset[str]] = {}
+        self._at_once: dict[str, frozenset[str]] = {}
+        self._sizes: dict[str, int] = {}
+
+    def convert(self, part: Part) -> Any:
+        """Return a schema, or True or False; its references need ``complete``.
+
+        Raises:
+            UnusableError: a reference points at nothing, or schemas are nested too deeply.
+        """
+        try:
+            return self._convert(part)
+        except RecursionError:
+            raise UnusableError("a schema is nested too deeply; simplify it") from None
+
+    def inlined(self, part: Part) -> dict[str, Any]:
+        """Return a schema as ``convert`` does, but never a bare reference, nor True or False."""
+        schema = self.convert(part)
+        if not isinstance(schema, dict):
+            return {} if schema else {"not": {}}
+        if "$ref" not in schema:
+            return schema
+        self._define_all()
+        name = schema["$ref"].removeprefix(PREFIX)
+        if name in self._problems:
+            raise UnusableError(self._problems[name])
+        definition = self._definitions[name]
+        if not isinstance(definition, dict):
+            return schema
+        return {**definition, **{key: value for key, value in schema.items() if key != "$ref"}}
+
+    def complete(self, schema: dict[str, Any], max_chars: int | None = None) -> Any:
+        """Return ``schema`` with the definitions that it needs, directly or not, in ``$defs``.
+
+        None where it would be longer than ``max_chars`` as JSON.
+
+        Raises:
+            UnusableError: a definition cannot be converted.
+        """
+        left = None if max_chars is None else max_chars - len(json.dumps(schema))
+        needed: dict[str, Any] = {}
+        names = sorted(used(schema))
+        while names:
+            name = names.pop()
+            if name in needed:
+                continue
+            self._define_all()
+            if name in self._problems:
+                raise UnusableError(self._problems[name])
+            needed[name] = self._definitions[name]
+            if left is not None:
+                left -= self._size(name) + len(name) + 4
+            if left is not None and left < 0:
+                return None
+            names += sorted(self._uses[name] - needed.keys())
+        if left is not None and left < 0:
+            return None
+        around = circle(self._at_once, needed)
+        if around:
+            raise UnusableError(f"the schema {around!r} is defined by itself; correct the document")
+        return {**schema, "$defs": dict(sorted(needed.items()))} if needed else schema
+
+    def _size(self, name: str) -> int:
+        if name not in self._sizes:
+            self._sizes[name] = len(json.dumps(self._definitions[name]))
+        return self._sizes[name]
+
+    def _define_all(self) -> None:
+        """Convert what was referred to; a worklist, as definitions may refer to each other."""
+        while self._waiting:
+            name, part = self._waiting.pop()
+            try:
+                self._definitions[name] = self.convert(part)
+            except UnusableError as error:
+                self._problems[name] = str(error)
+            else:
+                self._uses[name] = frozenset(used(self._definitions[name]))
+                self._at_once[name] = frozenset(used_at_once(self._definitions[name]))
+
+    def _convert(self, part: Part) -> Any:
+        schema = part.value
+        if isinstance(schema, bool):
+            return schema
+        if not isinstance(schema, Mapping):
+            raise UnusableError(f"a schema is {schema!r:.80}, not an object; correct the document")
+        if isinstance(schema.get("$ref"), str):
+            return self._reference(part, schema)
+        result: dict[str, Any] = {}
+        for keyword, value in schema.items():
+            if keyword in _KEYWORDS:
+                converted = _KEYWORDS[keyword](self, part, value)
+            else:
+                converted = plain_keyword(keyword, value)
+            if converted is not None or keyword == "const":
+                result[keyword] = converted
+        self._hide(schema, result)
+        _add_bounds(schema, result)
+        _add_texts(schema, result)
+        return _nullable(result) if schema.get("nullable") is True else result
+
+    def _reference(self, part: Part, schema: Mapping[str, Any]) -> Any:
+        target = part.target(schema["$ref"])
+        target.resolved()  # refuses references that lead in a circle
+        beside = {key: value for key, value in schema.items() if key != "$ref"}
+        converted_beside = self._convert(part.sibling(beside)) if beside else {}
+        content = target.value
+        if isinstance(content, Mapping) and not _NESTING & content.keys():
+            plain = self._convert(target)  # short enough to stand wherever it is needed
+            return {**plain, **converted_beside}
+        return {"$ref": f"{PREFIX}{self._name(target)}", **converted_beside}
+
+    def _name(self, target: Part) -> str:
+        if target.location not in self._names:
+            last = target.location.rpartition("/")[2]
+            wanted = re.sub(r"[^A-Za-z0-9_.-]+", "_", last) or "schema"
+            name = unique(wanted, self._taken)
+            self._names[target.location] = name
+            self._taken.add(name)
+            self._waiting.append((name, target))
+        return self._names[target.location]
+
+    def _hide(self, schema: Mapping[str, Any], result: dict[str, Any]) -> None:
+        """Leave out what the other direction holds only, and then do not require it either."""
+        listed = schema.get("properties")
+        if not isinstance(listed, Mapping):
+            return
+        kept = result.get("properties", {})
+        required = [n for n in result.get("required", ()) if n not in listed or n in kept]
+        result.pop("required", None)
+        if required:
+            result["required"] = required
+
+    def _one(self, part: Part, value: Any) -> Any:
+        if isinstance(value, list):  # a tuple, in older drafts
+            return None
+        return self._convert(part.sibling(value))
+
+    def _many(self, part: Part, value: Any) -> Any:
+        if not isinstance(value, list) or not value:
+            return None
+        return [self._convert(part.sibling(one)) for one in value]
+
+    def _named(self, part: Part, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return None
+        return {
+            name: self._convert(part.sibling(one))
+            for name, one in value.items()
+            if not (isinstance(one, Mapping) and one.get(self._hidden) is True)
+        }
+
+    def _by_pattern(self, part: Part, value: Any) -> Any:
+        named = self._named(part, value) or {}
+        return {name: one for name, one in named.items() if is_pattern(name)} or None
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    kind = schema.get("type")
+    if kind is None:
+        if "enum" not in schema and not _NESTING & schema.keys():
+            return schema  # anything may be null already
+        outside: list[str] = [key for key in ("description", "default") if key in schema]
+        texts = {key: schema.pop(key) for key in outside}
+        return {"anyOf": [schema, {"type": "null"}], **texts}
+    kinds = kind if isinstance(kind, list) else [kind]
+    if "null" not in kinds:
+        schema["type"] = [*kinds, "null"]
+    if "enum" in schema and None not in schema["enum"]:
+        schema["enum"] = [*schema["enum"], None]
+    return schema
+
+
+def _add_bounds(schema: Mapping[str, Any], result: dict[str, Any]) -> None:
+    """Read ``exclusiveMinimum: true`` beside a bound, as 3.0 writes it."""
+    for bound, exclusive in (
+        ("minimum", "exclusiveMinimum"),
+        ("maximum", "exclusiveMaximum"),
+    ):
+        if schema.get(exclusive) is True and bound in result:
+            result[exclusive] = result.pop(bound)
+
+
+def _add_texts(schema: Mapping[str, Any], result: dict[str, Any]) -> None:
+    if schema.get("deprecated") is True:
+        text = result.get("description", "")
+        result["description"] = f"(deprecated) {text}".rstrip()
+    if "description" in result:
+        result.pop("title", None)
+    example = schema.get("example")
+    if example is not None and "examples" not in result and is_short(example):
+        result["examples"] = [example]
+
+
+_KEYWORDS: Mapping[str, Callable[[SchemaConverter, Part, Any], Any]] = {
+    "properties": SchemaConverter._named,
+    "patternProperties": SchemaConverter._by_pattern,
+    "additionalProperties": SchemaConverter._one,
+    "propertyNames": SchemaConverter._one,
+    "items": SchemaConverter._one,
+    "contains": SchemaConverter._one,
+    "prefixItems": SchemaConverter._many,
+    "allOf": SchemaConverter._many,
+    "anyOf": SchemaConverter._many,
+    "oneOf": SchemaConverter._many,
+    "not": SchemaConverter._one,
+    "if": SchemaConverter._one,
+    "then": SchemaConverter._one,
+    "else": SchemaConverter._one,
+}
