@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.tools.safety import is_free
@@ -69,7 +69,9 @@ def from_python(source: str) -> Imported:
     return _noted(Imported(import_python(source)))
 
 
-def from_toolbench(source: str, as_kind: str = "toolbench") -> Imported:
+def from_toolbench(
+    source: str, as_kind: Literal["toolbench", "rapidapi", "simulated"] = "toolbench"
+) -> Imported:
     """Import ToolBench's tool files, or the published study's descriptions.
 
     Raises:

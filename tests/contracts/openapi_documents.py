@@ -9,7 +9,7 @@ def document(paths, *, version="3.1.0", schemas=None, **fields):
     """Return a document with these paths."""
     fields.setdefault("servers", [{"url": SERVER}])
     fields.setdefault("info", {"title": "Pet Shop API", "version": "1"})
-    components = {"schemas": schemas or {}, **fields.pop("components", {})}
+    components = {**fields.pop("components", {}), "schemas": schemas or {}}
     return {"openapi": version, "paths": paths, "components": components, **fields}
 
 

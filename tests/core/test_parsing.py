@@ -71,6 +71,36 @@ def test_a_name_that_is_written_as_registered_is_not_unwrapped() -> None:
     assert reply.tool == "'a'"
 
 
+SPACED = {"Places%%Nearby ", "Fraud API\t%%Fraud API", "Bybit%%Order  Book", "a b", "a  b"}
+
+
+@pytest.mark.parametrize(
+    ("written", "tool"),
+    [
+        ("Places%%Nearby", "Places%%Nearby "),
+        ("`Places%%Nearby `", "Places%%Nearby "),
+        ("<tool_Places%%Nearby >", "Places%%Nearby "),
+        ("**Places%%Nearby**", "Places%%Nearby "),
+        ("Fraud API %%Fraud API", "Fraud API\t%%Fraud API"),
+        ("Fraud API\t%%Fraud\u00a0API", "Fraud API\t%%Fraud API"),
+        ("Bybit%%Order Book", "Bybit%%Order  Book"),
+        ("a b", "a b"),
+        ("a  b", "a  b"),
+    ],
+)
+def test_a_name_counts_white_space_apart(written: str, tool: str) -> None:
+    reply = parse_action(f"Action: {written}\nAction Input: {{}}", SPACED)
+    assert isinstance(reply, ToolCall), reply
+    assert reply.tool == tool
+
+
+@pytest.mark.parametrize("written", ["a   b", "ab", "Places%%nearby", "Places %%Nearby", "Bybit"])
+def test_a_name_that_differs_in_more_or_leaves_a_choice_is_unknown(written: str) -> None:
+    reply = parse_action(f"Action: {written}\nAction Input: {{}}", SPACED)
+    assert isinstance(reply, ParseFailure)
+    assert (reply.kind, reply.tool) == ("unknown_tool", written)
+
+
 def test_a_marker_within_a_line_or_a_json_string_is_none() -> None:
     arguments = '{"q": "Final Answer: no\\nAction: x"}'
     reply = call(f"Thought: the Final Answer: is far\nAction: add_date\nAction Input: {arguments}")

@@ -15,6 +15,7 @@ import httpx2
 from mcp import Client, MCPError
 from mcp_types import CONNECTION_CLOSED, CallToolResult
 
+from ste_ray.errors import SteRayError
 from ste_ray.tools.http.addresses import BlockedAddressError
 from ste_ray.tools.mcp.transports import OpenTransport, ServerOutput
 
@@ -159,6 +160,8 @@ def _reason(error: BaseException | None) -> str:
             return str(cause)
         cause = cause.__cause__ or cause.__context__
     text = " ".join(str(error).split())
+    if isinstance(error, SteRayError):
+        return text
     if isinstance(error, MCPError):
         return f"it did not accept the session ({error.message})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

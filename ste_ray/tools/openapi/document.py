@@ -24,7 +24,7 @@ from ste_ray.errors import ToolSpecError
 from ste_ray.tools.openapi.texts import shortened
 from ste_ray.yaml_loader import load_yaml
 
-_MAX_NODES = 5_000_000  # GitHub's description has about 500,000
+_MAX_NODES = 2_000_000  # GitHub's description has about 260,000
 _MAX_DEPTH = 200
 _ERROR_CHARS = 300
 _MEMORY = "urn:openapi:document"
