@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ste_ray.core.records import ToolSpec
+from ste_ray.errors import ToolSpecError
+from ste_ray.tools.http.client import (
+    BlockedAddressError,
+    HttpCall,
+    HttpClient,
+    HttpFailureError,
+)
 from ste_ray.tools.safety import is_free
 from ste_ray.tools.secrets import Secrets
 
 _ROWS_SHOWN = 40
+_DOWNLOAD_SECONDS = 60.0
+_DOCUMENT_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,53 @@ async def from_mcp(source: str, allow_hosts: Collection[str] = ()) -> Imported:
     listed = await list_servers(found.servers, Secrets(), allow_hosts)
     notes = [f"not taken along, because it looks secret: {one}" for one in found.replaced]
     return _noted(Imported(listed.specs, [*found.skipped, *listed.skipped], notes))
+
+
+def from_openapi(
+    source: str,
+    *,
+    base_url: str = "",
+    prefix: str = "",
+    tags: Sequence[str] = (),
+    allow_hosts: Collection[str] = (),
+) -> Imported:
+    """Import the operations of an OpenAPI document, a file or a URL.
+
+    Raises:
+        ToolSpecError: the document cannot be read, or holds no usable operation.
+    """
+    from ste_ray.tools.openapi.operations import import_openapi
+
+    found = import_openapi(
+        source,
+        fetch=lambda url: asyncio.run(_download(url, allow_hosts)),
+        base_url=base_url,
+        prefix=prefix,
+        include_tags=tags,
+    )
+    return _noted(Imported(found.specs, found.skipped))
+
+
+async def _download(url: str, allow_hosts: Collection[str]) -> str:
+    client = HttpClient(allow_hosts)
+    try:
+        reply = await client.send(
+            HttpCall("GET", url),
+            timeout_seconds=_DOWNLOAD_SECONDS,
+            max_bytes=_DOCUMENT_BYTES,
+        )
+    except BlockedAddressError as error:
+        raise ToolSpecError(f"{url!r}: {error}; or give --allow-host") from None
+    except (HttpFailureError, TimeoutError) as error:
+        raise ToolSpecError(
+            f"cannot download {url!r}: {error or 'no answer in time'}; give the document as a file"
+        ) from None
+    finally:
+        await client.aclose()
+    if reply.status >= 400 or reply.cut:
+        why = f"HTTP {reply.status}" if not reply.cut else f"more than {_DOCUMENT_BYTES} bytes"
+        raise ToolSpecError(f"cannot download {url!r}: {why}; give the document as a file")
+    return reply.text
 
 
 def from_python(source: str) -> Imported:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from ste_ray.config import ToolsConfig
 from ste_ray.core.prompts import PromptSet
@@ -118,7 +119,9 @@ def _openapi(config: ToolsConfig, around: Surroundings) -> Executor:
 def _toolbench(config: ToolsConfig, around: Surroundings) -> Executor:
     from ste_ray.tools.toolbench.executor import ToolbenchExecutor
 
-    client = HttpClient(config.allow_hosts)
+    # The server was named by whoever runs this: it may well be a private one.
+    host = urlsplit(config.toolbench_url).netloc.rpartition("@")[2]
+    client = HttpClient([*config.allow_hosts, *([host] if host else [])])
     return ToolbenchExecutor(client, around.secrets, config.toolbench_url, config.toolbench_form)
 
 

@@ -40,8 +40,9 @@ def build_spec(file: str, path: str, defaults: Mapping[str, Any], fields: Any) -
     where = f"{path} ({fields.get('name')!r})"
     try:
         _check_json(fields, path)
-        spec = _completed(ToolSpec.model_validate({**defaults, **fields}))
+        spec = ToolSpec.model_validate({**defaults, **fields})
         executor = _check_executor(spec.executor)
+        spec = _completed(spec, executor)
         _check_name(spec.name, spec.executor["kind"])
         check_parameters(spec.parameters)
         if isinstance(executor, HttpRequest):
@@ -76,7 +77,7 @@ def _check_name(name: str, kind: str) -> None:
         )
 
 
-def _completed(spec: ToolSpec) -> ToolSpec:
+def _completed(spec: ToolSpec, executor: ExecutorFields) -> ToolSpec:
     """Add the secrets that the executor refers to; refuse names that are no names."""
     for name in spec.secrets:
         if references(f"${{{name}}}") != {name}:
@@ -87,7 +88,8 @@ def _completed(spec: ToolSpec) -> ToolSpec:
     if spec.executor.get("kind") == "simulated":
         # What it stands for is not called: it changes nothing and needs no secrets.
         return spec.model_copy(update={"effect": "read_only", "secrets": ()})
-    names = tuple(sorted(references(spec.executor) | set(spec.secrets)))
+    # Of all fields, also those that were left out: some refer to a secret by default.
+    names = tuple(sorted(references(executor.model_dump()) | set(spec.secrets)))
     return spec if names == spec.secrets else spec.model_copy(update={"secrets": names})
 
 

@@ -119,4 +119,4 @@ def test_wrong_arguments_are_refused_before_the_call(imported):
     assert tools["get_pet"].problems({"pet_id": 1, "limit": 100}) != []
     assert tools["add_pet"].problems({**PET, "owner": {}}) != []
     assert tools["add_pet"].problems({**PET, "young": [{"name": "x"}]}) != []
-    assert tools["add_pet"].problems({**PET, "nmae": "x"}) != []
+    assert tools["add_pet"].problems({**PET, "nickname": "x"}) != []

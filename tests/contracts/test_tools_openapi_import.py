@@ -263,6 +263,22 @@ def test_the_first_alternative_that_can_be_fulfilled_counts():
         secured(schemes, [{"tls": []}])
 
 
+def test_a_scheme_that_cannot_be_read_spoils_its_operations_only():
+    schemes = {
+        "bad": 7,
+        "odd": {"type": "apiKey", "in": "header", "name": "a\r\nb"},
+        "token": {"type": "oauth2", "flows": {"password": {"tokenUrl": "token"}}},
+        "same": {"$ref": "#/components/securitySchemes/token"},
+    }
+    paths = {}
+    for name in schemes:
+        paths |= operation(path=f"/{name}", security=[{name: []}])
+    result = imported(document(paths, components={"securitySchemes": schemes}))
+    assert [spec.name for spec in result.specs] == ["get_token", "get_same"]
+    assert result.specs[1].secrets == ("PET_SHOP_SAME",)
+    assert [name for name, _ in result.skipped] == ["GET /bad", "GET /odd"]
+
+
 def test_the_security_of_the_document_counts_unless_the_operation_says_otherwise():
     paths = {**operation(path="/a"), **operation(path="/b", security=[])}
     root = {"components": {"securitySchemes": {"key": KEY}}, "security": [{"key": []}]}
@@ -340,11 +356,18 @@ def test_the_nearest_server_counts():
 
 
 @pytest.mark.parametrize(
-    "server", ["/v1", "ftp://a.org", "https://{x}.org", "javascript:alert(1)", "//a.org"]
+    "server",
+    ["/v1", "ftp://a.org", "https://{x}.org", "javascript:alert(1)", "//a.org", "http://[::"],
 )
 def test_without_an_address_the_option_is_named(server):
     with pytest.raises(ToolSpecError, match="--base-url"):
         imported(document(operation(), servers=[{"url": server}]))
+
+
+@pytest.mark.parametrize("url", ["example.org", "http://a.org/?x=1", "http://a.org/{v}", "http://"])
+def test_another_server_must_be_an_address(url):
+    with pytest.raises(ToolSpecError, match="--base-url"):
+        imported(document(operation()), base_url=url)
 
 
 def test_operations_are_chosen_by_tag():

@@ -1,21 +1,17 @@
 """The published descriptions become tool files that can be read again."""
 
-import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 from ste_ray.cli import main
-from ste_ray.core.effects import CallTool
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.arguments import ArgumentCheck
-from ste_ray.tools.python.pool import WorkerPool
 from ste_ray.tools.spec import load_tool_specs
 from ste_ray.tools.spec_writing import write_tool_specs
 from ste_ray.tools.toolbench.study_import import import_descriptions
 from ste_ray.tools.toolbench.study_types import default_value, typed_schema
-from ste_ray.tools.toolbox import Toolbox
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 needs_reference = pytest.mark.skipif(
@@ -219,14 +215,17 @@ def test_the_command_says_how_many_there_are_of_each_kind(tmp_path, capsys):
     out = str(tmp_path / "tools.yaml")
     assert main(["tools", "import", "study", str(tmp_path), "--out", out, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert shown == {"file": out, "tools": 3, "kinds": {"bmtools": 2, "toolbench": 1}}
+    assert (shown["file"], shown["tools"]) == (out, 3)
+    assert shown["kinds"] == {"bmtools": 2, "toolbench": 1}
+    assert shown["effects"] == dict.fromkeys(["Tides%%All", "tide", "ebb"], "unknown")
+    assert shown["secrets"] == ["TOOLBENCH_KEY"]
     assert len(load_tool_specs([out], shipped=tmp_path)) == 3
 
 
 @pytest.mark.parametrize(
     ("source", "out", "part"),
     [
-        ("nowhere", "t.yaml", "nowhere': [Errno 2] No such file"),
+        ("nowhere", "t.yaml", "there are no tool files at 'nowhere'"),
         (".", "t.toml", "end its name in .yaml, .yml, .json"),
         (".", "nowhere/t.yaml", "give a file in an existing folder"),
     ],
@@ -237,18 +236,6 @@ def test_the_command_refuses_in_one_line(tmp_path, monkeypatch, capsys, source, 
     assert main(["tools", "import", "study", source, "--out", out]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert part in line
-
-
-def test_imported_tools_cannot_be_called_which_is_said_before_any_work(tmp_path):
-    specs = {spec.name: spec for spec in imported(tmp_path, {"Tides%%All": endpoint()})}
-
-    async def work(method, *arguments):
-        async with Toolbox(specs, WorkerPool(1, 512, "2026-03-02")) as toolbox:
-            await getattr(toolbox, method)(*arguments)
-
-    for steps in [("verify",), ("call", CallTool(tool="Tides%%All", arguments_json="{}"))]:
-        with pytest.raises(ToolSpecError, match="kind='toolbench' cannot be called yet"):
-            asyncio.run(work(*steps))
 
 
 @needs_reference

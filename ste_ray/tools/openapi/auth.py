@@ -12,12 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from openapi_pydantic.v3 import v3_0, v3_1
+from openapi_pydantic.v3 import v3_1
+from pydantic import ValidationError
 
-from ste_ray.tools.openapi.document import UnusableError
+from ste_ray.tools.openapi.document import Document, Part, UnusableError, first_problem
 from ste_ray.tools.openapi.texts import secret_name, unique
 
 _MAX_TITLE_CHARS = 40
+_FIELDS = ("type", "in", "name", "scheme")
 _NOISE = re.compile(r"(?i)\b(open ?api|api|rest|the|specification|v?[\d.]+)\b")
 
 
@@ -52,16 +54,18 @@ class Credentials:
 class SecuritySchemes:
     """The schemes of a document that secrets can fulfil."""
 
-    def __init__(self, frame: v3_0.OpenAPI | v3_1.OpenAPI) -> None:
-        title = _NOISE.sub(" ", frame.info.title)[:_MAX_TITLE_CHARS]
-        self._default = frame.security
+    def __init__(self, document: Document) -> None:
+        title = _NOISE.sub(" ", document.frame.info.title)[:_MAX_TITLE_CHARS]
+        self._default = document.frame.security
         self._schemes: dict[str, Credentials | str] = {}
-        schemes: Mapping[str, Any] = (frame.components and frame.components.securitySchemes) or {}
         taken: set[str] = set()
-        for name, scheme in schemes.items():
+        for name, part in _described(document):
             secret = unique(_secret(title, name), taken)
             taken.add(secret)
-            self._schemes[name] = _credentials(scheme, secret)
+            try:
+                self._schemes[name] = _credentials(_parsed(part), secret)
+            except UnusableError as error:
+                self._schemes[name] = f"the security scheme {name!r}: {error}"
 
     def credentials(self, requirements: Sequence[Mapping[str, Any]] | None) -> Credentials:
         """Return what the first alternative needs that secrets can fulfil.
@@ -89,20 +93,39 @@ class SecuritySchemes:
         raise UnusableError(f"{problem}; only keys, basic, bearer and OAuth tokens can be given")
 
 
+def _described(document: Document) -> list[tuple[str, Part]]:
+    components = document.root.value.get("components")
+    schemes = components.get("securitySchemes") if isinstance(components, Mapping) else None
+    if not isinstance(schemes, Mapping):
+        return []
+    return [(name, document.root.sibling(raw)) for name, raw in schemes.items()]
+
+
+def _parsed(part: Part) -> v3_1.SecurityScheme:
+    """Read what tells how a secret is sent; where tokens are got does not matter here."""
+    raw = part.resolved().value
+    if not isinstance(raw, Mapping):
+        raise UnusableError(f"{raw!r:.80} is not an object")
+    try:
+        return v3_1.SecurityScheme.model_validate({key: raw[key] for key in _FIELDS if key in raw})
+    except ValidationError as error:
+        raise UnusableError(first_problem(error)) from None
+
+
 def _secret(title: str, scheme: str) -> str:
     prefix, name = secret_name(title), secret_name(scheme)
     return name if name.startswith(prefix) else secret_name(title, scheme)
 
 
-def _credentials(scheme: Any, secret: str) -> Credentials | str:
+def _credentials(scheme: v3_1.SecurityScheme, secret: str) -> Credentials | str:
     """Return where the secret goes, or why a scheme is of no use."""
     reference = f"${{{secret}}}"
-    kind = getattr(scheme, "type", "")
+    kind = scheme.type
     if kind == "apiKey":
         return _key(scheme, secret)
     if kind in ("oauth2", "openIdConnect"):
         return _authorization(f"Bearer {reference}", secret, f"a token of {kind}")
-    method = (getattr(scheme, "scheme", None) or "").lower()
+    method = (scheme.scheme or "").lower()
     if kind == "http" and method == "bearer":
         return _authorization(f"Bearer {reference}", secret, "a bearer token")
     if kind == "http" and method == "basic":
@@ -114,7 +137,7 @@ def _authorization(value: str, secret: str, meaning: str) -> Credentials:
     return Credentials(headers={"Authorization": value}, secrets={secret: meaning})
 
 
-def _key(scheme: Any, secret: str) -> Credentials | str:
+def _key(scheme: v3_1.SecurityScheme, secret: str) -> Credentials | str:
     place, name = scheme.security_scheme_in, scheme.name
     if not name or re.search(r"[\x00-\x20\x7f]|\$\{", name):
         return f"the security scheme names its key {name!r}, which cannot be sent"

@@ -151,8 +151,8 @@ def _is_file(part: Part) -> bool:
         return _is_file(resolved.sibling(value.get("items", {})))
     alternatives = [one for key in ("anyOf", "oneOf") for one in value.get(key) or ()]
     return (
-        value.get("format") in ("binary", "byte-stream")
+        value.get("format") == "binary"
         or kinds == "file"
-        or "contentMediaType" in value
+        or value.get("contentMediaType", "application/json") != "application/json"
         or any(_is_file(resolved.sibling(one)) for one in alternatives)
     )

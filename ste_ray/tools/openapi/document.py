@@ -79,12 +79,12 @@ class Part:
 
 
 class Document:
-    """An OpenAPI document whose frame is sound: version, info, servers, security schemes.
+    """An OpenAPI document whose frame is sound: version, title, servers, security.
 
     Attributes:
         source: as it was named by the user, for messages.
         url: where it was read, if that was a URL; empty otherwise.
-        frame: all but paths and schemas.
+        frame: all but paths and components.
         root: the document as it was read.
     """
 
@@ -224,15 +224,16 @@ def _frame(source: str, contents: Mapping[str, Any]) -> v3_1.OpenAPI | v3_0.Open
         raise ToolSpecError(
             f"{source!r}: paths={contents.get('paths')!r} must be an object with the operations"
         )
-    components = contents.get("components")
-    schemes = components.get("securitySchemes") if isinstance(components, Mapping) else None
+    info = contents.get("info")
     frame = {
         # Only the first two numbers decide how it is read.
         "openapi": "3.0.3" if str(version).startswith("3.0") else "3.1.0",
-        "info": contents.get("info") or {"title": "API", "version": "0"},
+        "info": {
+            "title": info.get("title", "") if isinstance(info, Mapping) else "",
+            "version": "",
+        },
         "servers": contents.get("servers") or [],
         "security": contents.get("security"),
-        "components": {"securitySchemes": schemes or {}},
         "paths": {},
     }
     try:

@@ -83,7 +83,7 @@ class _Import:
         self._prefix = prefix
         self._tags = tags
         self._servers = Servers(document, base_url)
-        self._security = SecuritySchemes(document.frame)
+        self._security = SecuritySchemes(document)
         self._requests = SchemaConverter("request")
         self._responses = SchemaConverter("response")
         self._parameters = ParameterReader(self._requests)
@@ -98,6 +98,7 @@ class _Import:
         num_found = 0
         for label, entry in self._operations():
             num_found += 1
+            label = tool_name(label)  # it is shown on terminals
             if isinstance(entry, str):
                 skipped.append((label, entry))
                 continue
@@ -172,7 +173,7 @@ class _Import:
         for name, meaning in given.secrets.items():
             self._meanings[name] = meaning
         name = tool_name(operation.operationId or "") or _name_of(entry)
-        name = unique(f"{self._prefix}{name}", self._names)
+        name = unique(tool_name(f"{self._prefix}{name}"), self._names)
         self._names.add(name)
         fallback = f"{entry.method.upper()} {entry.path}"
         text = described(operation.summary, operation.description, fallback, _DESCRIPTION_CHARS)
@@ -202,7 +203,7 @@ class _Import:
                 "method": entry.method.upper(),
                 "url": f"{address}{entry.path}",
                 "parameters": parameters,
-                "body": body and self._bodies.read(entry.item.sibling(body), arguments),
+                "body": self._bodies.read(entry.item.sibling(body), arguments) if body else None,
                 "headers": given.headers,
                 "query": given.query,
                 "cookies": given.cookies,
@@ -268,6 +269,8 @@ def _check(parameters: dict[str, Any], executor: Mapping[str, Any], given: Crede
         check_parameters(parameters)
     except ValueError as error:
         raise UnusableError(str(error)) from None
+    except RecursionError:
+        raise UnusableError("a schema is nested too deeply; simplify it") from None
     # A document must not be able to ask for secrets other than those of its security schemes.
     others = references(executor) - set(given.secrets)
     if others:

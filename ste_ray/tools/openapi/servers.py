@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from openapi_pydantic.v3 import v3_1
 from pydantic import ValidationError
@@ -33,7 +33,7 @@ class Servers:
         self._base_url = base_url
         if base_url:
             try:
-                check_url(base_url, "--base-url")
+                _check(base_url, "--base-url")
             except ValueError as error:
                 raise ToolSpecError(f"{error}, such as https://api.example.org/v1") from None
 
@@ -53,15 +53,25 @@ class Servers:
         return self._absolute("/")
 
     def _absolute(self, url: str) -> str:
-        if self._document.url:
-            url = urljoin(self._document.url, url)
         try:
-            check_url(url, "the server")
+            if self._document.url:
+                url = urljoin(self._document.url, url)
+            _check(url, "the server")
         except ValueError as error:
             raise UnusableError(f"{error}; {_REMEDY}") from None
-        if "${" in url or "?" in url or "#" in url:
-            raise UnusableError(f"the server {url!r} must be an address alone; {_REMEDY}")
         return url.rstrip("/")
+
+
+def _check(url: str, field: str) -> None:
+    check_url(url, field)
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        host = ""
+    if not host or re.search(r"[?#{}\s]", url):
+        raise ValueError(
+            f"{field}={url!r} must be an address with a host, without query, braces and spaces"
+        )
 
 
 def _filled(raw: Any) -> str:
