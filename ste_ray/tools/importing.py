@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
@@ -90,7 +91,13 @@ def from_openapi(
         prefix=prefix,
         include_tags=tags,
     )
-    return _noted(Imported(found.specs, found.skipped))
+    return _noted(found)
+
+
+def _origin(spec: ToolSpec) -> str:
+    url = spec.executor.get("url", "")
+    parts = urlsplit(url if isinstance(url, str) else "")
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 async def _download(url: str, allow_hosts: Collection[str]) -> str:
@@ -140,7 +147,11 @@ def from_toolbench(
 
 
 def _noted(imported: Imported) -> Imported:
-    """Add what a person must decide: which tools may change something."""
+    """Add what a person should look at: where requests go, and which tools may change something."""
+    origins = sorted({_origin(spec) for spec in imported.specs} - {""})
+    if origins:
+        note = f"requests, with the secrets that are named, go to: {', '.join(origins)}"
+        imported = replace(imported, notes=(*imported.notes, note))
     guarded = [spec for spec in imported.specs if not is_free(spec)]
     if not guarded:
         return imported

@@ -93,7 +93,8 @@ class RequestExecutor:
         url = request.url + ("&" if "?" in request.url else "?") * bool(query) + query
         headers = ", ".join(f"{name}: {value}" for name, value in request.headers.items())
         body = "" if request.body is None else f" {request.body.decode(errors='replace')}"
-        return f"{request.method} {url}{f' ({headers})' if headers else ''}{body}"
+        line = f"{request.method} {url}{f' ({headers})' if headers else ''}{body}"
+        return " ".join(line.split())
 
     async def end_episode(self, episode: str) -> None:
         """Nothing is kept for an episode."""

@@ -2,56 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
 import ssl
+import urllib.parse
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpcore2
 import httpx2
-from mcp import StdioServerParameters
-from mcp.client.stdio import stdio_client
+from mcp.client.stdio import get_default_environment
 from mcp.client.streamable_http import streamable_http_client
 
 from ste_ray.tools.http.addresses import check_literal, resolve_checked
 from ste_ray.tools.kinds import McpServer
 from ste_ray.tools.mcp.launcher import launch_command
-from ste_ray.tools.secrets import WORKDIR, Secrets
+from ste_ray.tools.mcp.processes import ServerOutput, process_streams
+from ste_ray.tools.secrets import WORKDIR, Secrets, references
 
 OpenTransport = Callable[[], AbstractAsyncContextManager[Any]]
-_STDERR_CHARS = 2_000
-_CHUNK_BYTES = 65_536
 _READ_SECONDS = 300.0
 _CONNECT_SECONDS = 30.0
-# A server that prints what is no message would otherwise fill the user's terminal.
-_NOISY = ("mcp.client.stdio", "mcp.client.streamable_http")
-
-
-class ServerOutput:
-    """The end of what a server wrote to its standard error, and whether it has gone.
-
-    The pipe ends when no process of the server is left, even if nobody is talking to it.
-    """
-
-    def __init__(self) -> None:
-        self._tail = ""
-        self.gone = asyncio.Event()
-
-    @property
-    def tail(self) -> str:
-        """The last characters, in one line."""
-        return " ".join(self._tail.split())
-
-    def feed(self, data: bytes) -> None:
-        """Take in what was read; empty: the end."""
-        if data:
-            self._tail = (self._tail + data.decode(errors="replace"))[-_STDERR_CHARS:]
-        else:
-            self.gone.set()
 
 
 @asynccontextmanager
@@ -63,42 +34,16 @@ async def process_transport(
     Of this process's environment it gets what the protocol's library passes on (PATH, HOME and the
     like), and what its definition says.
     """
-    for name in _NOISY:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def filled(text: str) -> str:
         return secrets.fill(text.replace(f"${{{WORKDIR}}}", str(folder)))
 
     command = launch_command(server.command, [filled(argument) for argument in server.args])
-    parameters = StdioServerParameters(
-        command=command[0],
-        args=command[1:],
-        env={name: filled(value) for name, value in server.env.items()},
-        cwd=filled(server.cwd) if server.cwd else str(folder),
-        encoding_error_handler="replace",
-    )
-    reading, writing = os.pipe()
-    os.set_blocking(reading, False)
-    loop = asyncio.get_running_loop()
-
-    def read() -> None:
-        try:
-            data = os.read(reading, _CHUNK_BYTES)
-        except BlockingIOError:
-            return
-        output.feed(data)
-        if not data:
-            loop.remove_reader(reading)
-
-    try:
-        loop.add_reader(reading, read)
-        async with AsyncExitStack() as stack:
-            with os.fdopen(writing, "w") as errors:  # the server alone keeps it open
-                streams = await stack.enter_async_context(stdio_client(parameters, errors))
-            yield streams
-    finally:
-        loop.remove_reader(reading)
-        os.close(reading)
+    environment = get_default_environment()
+    environment |= {name: filled(value) for name, value in server.env.items()}
+    place = filled(server.cwd) if server.cwd else str(folder)
+    async with process_streams(command, environment, place, output) as streams:
+        yield streams
 
 
 @asynccontextmanager
@@ -120,9 +65,18 @@ async def http_transport(
             trust_env=False,
             follow_redirects=False,
         ) as client,
-        streamable_http_client(secrets.fill(server.url), http_client=client) as streams,
+        streamable_http_client(_filled_url(server.url, secrets), http_client=client) as streams,
     ):
         yield streams
+
+
+def _filled_url(url: str, secrets: Secrets) -> str:
+    """Return ``url`` with its secrets, which are not percent-encoded where they are kept."""
+    filled = url
+    for name in references(url):
+        value = urllib.parse.quote(secrets.get(name), safe="")
+        filled = filled.replace(f"${{{name}}}", value)
+    return filled
 
 
 class _GuardedBackend(httpcore2.AsyncNetworkBackend):
