@@ -21,3 +21,7 @@ def flood(text: str) -> str:
 
 def binary(text: str) -> bytes:
     return b"\x00\xff\xfe" + text.encode()
+
+
+def tell_secret(text: str) -> str:
+    return f"{text}: {os.environ['ECHO_KEY']}"
