@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -23,6 +24,9 @@ _SOURCES = {
     "toolbench": ("ToolBench's tool files, or the published study's", "file or folder"),
     "study": ("API_descriptions.json of the published study", "file, or the folder it is in"),
 }
+
+
+_OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)+=")
 
 
 def add_tools_commands(commands: argparse._SubParsersAction[Any]) -> None:
@@ -100,8 +104,10 @@ def _add_import(actions: argparse._SubParsersAction[Any]) -> None:
 
 def _config(options: argparse.Namespace) -> Config:
     """Return the configuration, with the files that the command names in place of its own."""
-    config = load_config(options.config, options.overrides)
-    files = [*getattr(options, "files", []), *options.more_files]
+    given = [*getattr(options, "files", []), *options.more_files]
+    overrides = [one for one in given if _OVERRIDE.match(one)]
+    files = [one for one in given if one not in overrides]
+    config = load_config(options.config, [*options.overrides, *overrides])
     if not files:
         return config
     return config.model_copy(

@@ -165,7 +165,7 @@ async def http_rows(kind: str = "http") -> list[Row]:
         runner = web.AppRunner(app)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=4 * CROWD)
         await site.start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/echo"
         client = HttpClient(["127.0.0.1"])

@@ -1,0 +1,204 @@
+"""``ste-ray tools``: what a person sees, what a machine reads, and the exit codes."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ste_ray.cli import main
+from ste_ray.tools.spec import read_tool_files
+
+HERE = Path(__file__).parent
+RAW = str(HERE.parent / "mcp_servers/raw.py")
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(HERE))
+    monkeypatch.chdir(tmp_path)
+
+
+def run(capsys, *arguments, code=0):
+    """Run a command and return what it printed to both streams."""
+    assert main(["tools", *arguments]) == code
+    captured = capsys.readouterr()
+    return captured.out, captured.err
+
+
+def write(name, *tools, **fields):
+    Path(name).write_text(yaml.safe_dump({**fields, "tools": list(tools)}))
+    return name
+
+
+def tool(name, function="echo", **fields):
+    return {
+        "name": name,
+        "description": "Repeats its arguments.",
+        "effect": "read_only",
+        "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}},
+        "executor": {"kind": "python", "target": f"tool_targets:{function}"},
+        **fields,
+    }
+
+
+def test_list_says_what_would_be_explored(capsys):
+    file = write(
+        "t.yaml",
+        tool("free", family="one"),
+        tool("keyed", secrets=["NO_SUCH_KEY"]),
+        tool("unsafe", effect="writes"),
+        tool("allowed", effect="unknown"),
+        allow=["allowed"],
+    )
+    out, _ = run(capsys, "list", file)
+    assert "one\n  free" in out
+    assert "[no: NO_SUCH_KEY not set]" in out
+    assert "4 tools, 2 of them would be explored" in out
+    out, _ = run(capsys, "list", "--json", f"tools.files=[{file}]", "tools.allow=[unsafe]")
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert {name: row["explored"] for name, row in rows.items()} == {
+        "free": "yes",
+        "keyed": "no: NO_SUCH_KEY not set",
+        "unsafe": "yes",
+        "allowed": "yes",
+    }
+
+
+def test_show_finds_a_tool_by_its_safe_name_too(capsys):
+    file = write("t.yaml", tool("odd name%%ü", examples=[{"arguments": {"a": 1}}]))
+    out, _ = run(capsys, "show", "odd name%%ü", "--file", file, "--json")
+    safe = json.loads(out)["safe_name"]
+    out, _ = run(capsys, "show", safe, "--file", file)
+    assert out.startswith("odd name%%ü\n")
+    assert f"safe name: {safe}" in out
+    assert '{"a": 1}' in out
+    _, err = run(capsys, "show", "od name%%ü", "--file", file, code=2)
+    assert "did you mean 'odd name%%ü'?" in err
+
+
+def test_call_prints_the_answer_and_fails_when_the_tool_does(capsys):
+    file = write("t.yaml", tool("echo"), tool("bad", function="raise_tool_error"))
+    assert run(capsys, "call", "echo", '{"a": 1}', "--file", file) == ('{"a": 1}\n', "")
+    out, _ = run(capsys, "call", "echo", '{"a": 1}', "--file", file, "--dry-run")
+    assert out == "tool_targets:echo(a=1)\n"
+    out, err = run(capsys, "call", "bad", "--file", file, code=2)
+    assert out.startswith("Unknown colour")
+    assert "ended as 'error'" in err
+    out, _ = run(capsys, "call", "echo", '{"b": 1}', "--file", file, "--json", code=2)
+    result, end = json.JSONDecoder().raw_decode(out)
+    assert (result["status"], result["source"]) == ("rejected", "called")
+    assert json.loads(out[end:])["error"]["exit_code"] == 2
+
+
+def test_check_calls_the_examples_and_says_what_fails(capsys):
+    good = [{"arguments": {"a": 1}}, {"arguments": {"b": 1}, "expect_error": True}]
+    file = write(
+        "t.yaml",
+        tool("good", examples=good),
+        tool("plain"),
+        tool("wrong", examples=[{"arguments": {"a": 1}, "expect_error": True}]),
+        tool("gone", function="no_such_function"),
+        tool("unsafe", effect="writes"),
+    )
+    out, err = run(capsys, "check", file, "--json", code=2)
+    figures = json.JSONDecoder().raw_decode(out)[0]
+    states = {row["name"]: row["state"] for row in figures["results"]}
+    assert states == {
+        "good": "passed",
+        "plain": "passed",
+        "wrong": "failed",
+        "gone": "failed",
+        "unsafe": "skipped",
+    }
+    assert figures["results"][1]["median_ms"] >= 0
+    assert "wrong: {\"a\":1} gave 'ok'" in err
+    out, _ = run(capsys, "check", file, code=2)
+    assert "5 tools: 2 passed, 2 failed, 1 skipped" in out
+    assert "5 tools" not in run(capsys, "check", write("u.yaml", tool("plain")))[0]
+
+
+def servers(**env):
+    entry = {"command": sys.executable, "args": [RAW, "pages=2"], "env": env}
+    Path("mcp.json").write_text(json.dumps({"mcpServers": {"raw": entry}}))
+
+
+def test_import_of_mcp_servers_lists_effects_and_keeps_no_secret(capsys, monkeypatch):
+    monkeypatch.setenv("RAW_TOKEN", "real-value")
+    servers(RAW_TOKEN="literal-value", LEVEL="info")
+    out, _ = run(capsys, "import", "mcp", "mcp.json", "--out", "t.yaml")
+    assert "t.yaml: 12 tools" in out
+    assert "env RAW_TOKEN -> ${RAW_TOKEN}" in out
+    assert "11 of 12 tools may change something" in out
+    text = Path("t.yaml").read_text()
+    assert "literal-value" not in text + out
+    assert "real-value" not in text + out
+    files = read_tool_files(["t.yaml"], shipped=HERE)
+    assert files.allow == frozenset()
+    assert files.specs["echo"].secrets == ("RAW_TOKEN",)
+    out, _ = run(capsys, "call", "variables", "--file", "t.yaml")
+    assert '"RAW_TOKEN": "[secret RAW_TOKEN]"' in out
+    out, _ = run(capsys, "check", "t.yaml")
+    assert "12 tools: 1 passed, 0 failed, 11 skipped" in out
+
+
+def test_allow_unknown_allows_what_nothing_is_known_of(capsys):
+    servers()
+    out, _ = run(
+        capsys, "import", "mcp", "mcp.json", "--out", "t.json", "--allow-unknown", "--json"
+    )
+    result = json.loads(out)
+    assert len(result["allowed"]) == 11
+    assert result["effects"]["echo"] == "read_only"
+    assert len(read_tool_files(["t.json"], shipped=HERE).allow) == 11
+
+
+def test_import_of_functions(capsys):
+    out, _ = run(capsys, "import", "python", "described_module", "--out", "t.yaml")
+    assert "first   unknown" in out
+    assert list(read_tool_files(["t.yaml"], shipped=HERE).specs) == ["first", "second"]
+    assert run(capsys, "call", "first", '{"a": 3}', "--file", "t.yaml")[0] == "3\n"
+
+
+def test_import_of_a_document_names_where_requests_go(capsys):
+    document = {
+        "openapi": "3.1.0",
+        "info": {"title": "Shop", "version": "1"},
+        "servers": [{"url": "https://shop.test/v1"}],
+        "paths": {"/items": {"get": {"operationId": "items", "summary": "Lists items."}}},
+    }
+    Path("d.json").write_text(json.dumps(document))
+    out, _ = run(capsys, "import", "openapi", "d.json", "--out", "t.yaml", "--prefix", "shop_")
+    assert "shop_items  read_only" in out
+    assert "go to: https://shop.test" in out
+    out, _ = run(capsys, "call", "shop_items", "--file", "t.yaml", "--dry-run")
+    assert out == "GET https://shop.test/v1/items\n"
+    local = ["--base-url", "http://127.0.0.1:9", "--allow-host", "127.0.0.1"]
+    run(capsys, "import", "openapi", "d.json", "--out", "u.yaml", *local)
+    assert read_tool_files(["u.yaml"], shipped=HERE).allow_hosts == ("127.0.0.1",)
+    out, _ = run(capsys, "call", "items", "--file", "u.yaml", code=2)
+    assert "could not be reached" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["import", "mcp", "gone.json", "--out", "t.yaml"], "there is no file 'gone.json'"),
+        (["import", "openapi", "gone.json", "--out", "t.yaml"], "'gone.json'"),
+        (["import", "python", "gone", "--out", "t.yaml"], "'gone' cannot be imported"),
+        (["import", "toolbench", "gone", "--out", "t.yaml"], "'gone'"),
+        (["import", "openapi", "http://127.0.0.1:9/d", "--out", "t.yaml"], "--allow-host"),
+        (["import", "python", "described_module", "--out", "t.toml"], "end its name in .yaml"),
+        (["list", "gone.yaml"], "no tool file 'gone.yaml'"),
+        (["call"], "NAME"),
+        (["call", "add_date", "{}", "--fast"], "--fast"),
+        (["list", "tools.filez=[x]"], "did you mean 'files'?"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(capsys, arguments, part):
+    out, err = run(capsys, *arguments, code=2)
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert part in line
