@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -215,6 +217,40 @@ def test_an_argument_that_cannot_be_converted_is_named():
 def test_secrets_are_there_during_the_call_only():
     found = call("secret_names", secrets={"MY_KEY": "topsecret"})
     assert json.loads(found.text) == {"MY_KEY": "topsecret", "OTHER_KEY": None}
+
+
+def test_a_secret_may_stand_in_for_a_variable_of_the_worker():
+    async def main():
+        async with WorkerPool(1, 1024, "2026-03-02") as pool:
+            target = "tool_targets:environment"
+            await pool.call(target, {}, 10, secrets={"STE_TODAY": "a secret"})
+            return json.loads((await pool.call(target, {}, 10)).text)
+
+    assert asyncio.run(main())["STE_TODAY"] == "2026-03-02"
+
+
+def test_a_module_that_hangs_does_not_outlive_a_killed_process(tmp_path, monkeypatch):
+    write_module(tmp_path, monkeypatch, "import time\ntime.sleep(600)\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+        "from ste_ray.tools.python.describe import describe_targets; "
+        "describe_targets(['odd_module:f'])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        found: list[psutil.Process] = []
+        wait_until(lambda: found.extend(psutil.Process(process.pid).children(True)) or found)
+    finally:
+        process.kill()
+        process.wait()
+    wait_until(lambda: not any(one.is_running() for one in found))
+
+
+def wait_until(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def traces_of(pid):

@@ -102,7 +102,7 @@ def import_python(source: str, effect: Effect = "unknown") -> list[ToolSpec]:
 
 
 def _asked(targets: Sequence[str], timeout_seconds: float) -> list[dict[str, Any]]:
-    command = [sys.executable, "-P", "-m", "ste_ray.tools.python.signature"]
+    command = [sys.executable, "-P", "-m", "ste_ray.tools.python.signature", str(os.getpid())]
     today = datetime.date.today().isoformat()
     with (
         tempfile.TemporaryDirectory(prefix="ste-tools-") as folder,

@@ -1,6 +1,6 @@
 """Describes Python functions by their signatures and docstrings, in a process of its own.
 
-Run as ``python -m ste_ray.tools.python.signature`` by ``describe``: it reads a JSON list of
+Run as ``python -m ste_ray.tools.python.signature PARENT_PID`` by ``describe``: it reads a JSON list of
 targets, ``module:function`` or ``module``, and writes for each either the functions found or what
 is wrong. Importing the functions runs their modules' code: what these print goes nowhere.
 """
@@ -11,6 +11,7 @@ import importlib
 import inspect
 import json
 import os
+import signal
 import sys
 import types
 import typing
@@ -20,6 +21,8 @@ from typing import Any
 import docstring_parser
 from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, create_model
 from pydantic.errors import PydanticSchemaGenerationError
+
+from ste_ray.tools.process_group import die_with, guard_group
 
 _PLAIN = (str, int, float, bool, type(None), Any)
 _MAX_DESCRIPTION_CHARS = 2_000
@@ -34,6 +37,9 @@ class UndescribedError(Exception):
 
 def main() -> None:
     """Describe the targets that are read from standard input."""
+    if not die_with(int(sys.argv[1]), signal.SIGKILL):
+        os._exit(1)
+    guard_group()
     targets = json.loads(sys.stdin.buffer.read())
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nothing = os.open(os.devnull, os.O_RDWR)

@@ -65,6 +65,7 @@ def _serve(
     request: dict[str, Any], functions: dict[str, Callable[..., Any]], memory_mb: int
 ) -> tuple[str, str]:
     secrets = request.get("secrets", {})
+    before = {name: os.environ.get(name) for name in secrets}
     try:
         os.environ.update(secrets)
         function = _function(request, functions)
@@ -81,8 +82,10 @@ def _serve(
     except BaseException as error:  # also SystemExit: a tool may not end its worker
         return "error", f"{type(error).__name__}: {error}"
     finally:
-        for name in secrets:
+        for name, value in before.items():
             os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _function(
