@@ -1,7 +1,8 @@
 """An MCP server over stdio, by hand and in the standard library, that misbehaves when asked to.
 
 Arguments: ``stubborn`` ignores the end of its input and SIGTERM; ``pages=N`` lists its tools on N
-pages; ``loop`` gives the same cursor for ever; ``silent`` never answers; ``dies`` ends at once.
+pages; ``loop`` gives the same cursor for ever; ``silent`` never answers; ``dies`` ends at once;
+``odd_list`` lists something that is no tool; ``no_list`` never lists its tools.
 """
 
 import json
@@ -10,12 +11,14 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 OPTIONS = set(sys.argv[1:])
 PAGES = next((int(one[6:]) for one in OPTIONS if one.startswith("pages=")), 1)
 NAMES = ["echo", "pid", "variables", "die", "die_once", "hang", "big", "garbage", "wrong", "refuse"]
 NAMES += ["note", f"weather {chr(0xFC)}"]
 NOTES = []
+CANCELLED = []
 
 
 def send(message):
@@ -45,12 +48,38 @@ def list_tools(parameters):
     return result
 
 
+def print_bytes(text):
+    sys.stdout.buffer.write(b"\xff\xfe\n" + b"y" * 100_000 + b"\n\r\n")
+    return text
+
+
+def flood(_):
+    while True:
+        sys.stdout.write("z" * 1_000_000)
+
+
+def write_file(text):
+    path = Path("written.txt")
+    path.write_text((path.read_text() if path.exists() else "") + text)
+    return path.read_text()
+
+
+TEXTS = {
+    "pid": lambda _: str(os.getpid()),
+    "big": lambda _: "x" * 5_000_000,
+    "bytes": print_bytes,
+    "flood": flood,
+    "write": write_file,
+    "cancelled": lambda _: json.dumps(CANCELLED),
+}
+
+
 def call(name, arguments):
     text = arguments.get("text", "")
-    if name == "pid":
-        text = str(os.getpid())
     if name == "variables":
         text = json.dumps({"env": dict(os.environ), "argv": sys.argv[1:], "cwd": os.getcwd()})
+    if name == "deaf":
+        time.sleep(600)
     if name == "die":
         sys.stderr.write("dying words\n")
         sys.stderr.flush()
@@ -58,14 +87,14 @@ def call(name, arguments):
     if name == "die_once" and not os.path.exists(text):
         open(text, "w").close()
         os._exit(3)
-    if name == "big":
-        text = "x" * 5_000_000
     if name == "garbage":
         sys.stdout.write("this is no message\n\x00\xff{}\n")
     if name == "wrong":
         return {"content": [{"type": "no such type", "text": 7}]}
     if name == "refuse":
         return {"content": [{"type": "text", "text": "no"}], "isError": True}
+    if name in TEXTS:
+        text = TEXTS[name](text)
     if name == "note":
         NOTES.append(text)
         text = json.dumps(NOTES)
@@ -79,7 +108,7 @@ def answer(message):
         info = {"name": "raw", "version": "1"}
         return {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info}
     if method == "tools/list":
-        return list_tools(parameters)
+        return {"tools": [{"no": "tool"}]} if "odd_list" in OPTIONS else list_tools(parameters)
     if method == "tools/call":
         return call(parameters["name"], parameters.get("arguments") or {})
     return None
@@ -87,6 +116,10 @@ def answer(message):
 
 def handle(message):
     if message.get("params", {}).get("name") == "hang":
+        return
+    if message.get("method") == "notifications/cancelled":
+        CANCELLED.append(message["params"]["requestId"])
+    if message.get("method") == "tools/list" and "no_list" in OPTIONS:
         return
     result = answer(message)
     if "id" not in message:

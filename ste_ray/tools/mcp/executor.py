@@ -11,29 +11,35 @@ from mcp import MCPError
 from pydantic import ValidationError
 
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.records import ToolSpec, canonical_json
+from ste_ray.core.records import ToolSpec, canonical_json, fingerprint
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.executor import ToolCall, cut_text
 from ste_ray.tools.kinds import McpServer, McpTool
-from ste_ray.tools.mcp.listing import all_tools
 from ste_ray.tools.mcp.pool import SessionPool
 from ste_ray.tools.mcp.results import call_result, error_result
-from ste_ray.tools.mcp.session import SessionLostError, SessionStartError
+from ste_ray.tools.mcp.session import (
+    Session,
+    SessionLostError,
+    SessionStartError,
+    first_problem,
+)
 from ste_ray.tools.secrets import Secrets
 
 _REPEATABLE_EFFECTS = ("read_only", "idempotent")
+_VERIFY_SECONDS = 10.0
 
 
 class McpExecutor:
     """Fulfils ``Executor`` for tools of MCP servers.
 
     A server that has gone is started again for the next call; a call that it took along is made
-    again once if that is harmless. Starting a server does not count against a call's time limit.
+    again once if that is harmless. Starting a server, and waiting until there is room for it, do
+    not count against a call's time limit.
 
     Args:
         secrets: looked up when a server is started.
         allow_hosts: private hosts that servers over HTTP may be at.
-        max_servers: server processes at once.
+        max_servers: server processes at once; see ``SessionPool``.
     """
 
     def __init__(
@@ -41,37 +47,32 @@ class McpExecutor:
     ) -> None:
         self._secrets = secrets
         self._pool = SessionPool(secrets, allow_hosts, max_servers)
-        self._tools: dict[str, McpTool] = {}  # by fingerprint of the specification
+        self._tools: dict[str, tuple[McpTool, str]] = {}  # by fingerprint of the specification
 
     async def call(self, call: ToolCall) -> ToolResult:
         """Call the tool; see ``Executor``."""
-        tool = self._tool(call.spec)
-        harmless = call.spec.effect in _REPEATABLE_EFFECTS
+        spec = call.spec
+        tool, identity = self._tool(spec)
+        place = self._pool.enter(tool.server, identity, call.episode)
         started = time.monotonic()
-        for may_repeat in (harmless, False):
-            try:
-                return await self._call(call, tool)
-            except SessionStartError as error:
-                text = f"the server {tool.server.name!r} cannot be started: {error}"
-                break
-            except SessionLostError as error:
-                text = f"the server {tool.server.name!r} was lost: {error}"
-                if not may_repeat:
+        repeated = False
+        try:
+            while True:
+                try:
+                    session = await self._pool.ready(place, spec.timeout_seconds)
+                    return await _ask(session, tool.tool, call)
+                except SessionStartError as error:
+                    text = f"the server {tool.server.name!r} cannot be started: {error}"
                     break
+                except SessionLostError as error:
+                    text = f"the server {tool.server.name!r} was lost: {error}"
+                    if repeated or not (error.untouched or spec.effect in _REPEATABLE_EFFECTS):
+                        break
+                    repeated = True
+        finally:
+            self._pool.leave(place)
+        text = cut_text(text, spec.max_output_chars)
         return ToolResult(status="crashed", text=text, seconds=time.monotonic() - started)
-
-    async def _call(self, call: ToolCall, tool: McpTool) -> ToolResult:
-        limit, max_chars = call.spec.timeout_seconds, call.spec.max_output_chars
-        async with self._pool.session(tool.server, call.episode) as session:
-            started = time.monotonic()
-            try:
-                answer = await session.call(tool.tool, call.arguments, limit)
-            except MCPError as error:
-                return error_result(error, limit, max_chars, time.monotonic() - started)
-            except (ValidationError, RuntimeError) as error:  # an answer that breaks the protocol
-                text = cut_text(f"the answer cannot be used: {error}", max_chars)
-                return ToolResult(status="error", text=text, seconds=time.monotonic() - started)
-            return call_result(answer, max_chars, time.monotonic() - started)
 
     async def verify(self, specs: Sequence[ToolSpec]) -> None:
         """Start each server and look whether it has the tools that are said to be its."""
@@ -83,35 +84,44 @@ class McpExecutor:
                     raise ToolSpecError(f"tool {spec.name!r}: {error}") from None
         by_server: dict[str, list[ToolSpec]] = {}
         for spec in specs:
-            by_server.setdefault(self._tool(spec).server.model_dump_json(), []).append(spec)
-        await asyncio.gather(*(self._verify(one) for one in by_server.values()))
+            by_server.setdefault(self._tool(spec)[1], []).append(spec)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._problem(one)) for one in by_server.values()]
+        for task in tasks:
+            if task.result():
+                raise ToolSpecError(task.result())
 
-    async def _verify(self, specs: Sequence[ToolSpec]) -> None:
-        server = self._tool(specs[0]).server
+    async def _problem(self, specs: Sequence[ToolSpec]) -> str:
+        """Say what is wrong with a server or with the tools it should have; empty: nothing."""
+        tool, identity = self._tool(specs[0])
+        server = tool.server
         episode = f"verify {specs[0].fingerprint}"  # of its own: no server keeps what it left
+        place = self._pool.enter(server, identity, episode)
         try:
-            async with self._pool.session(server, episode) as session:
-                names = [tool.name for tool in await all_tools(session.client)]
-        except (SessionStartError, SessionLostError, MCPError) as error:
-            raise ToolSpecError(
+            session = await self._pool.ready(place, _VERIFY_SECONDS)
+            names = [one.name for one in session.tools]
+        except (SessionStartError, ToolSpecError) as error:
+            return (
                 f"tool {specs[0].name!r}: the MCP server {server.name!r} ({_place(server)}) cannot "
                 f"be used: {error}; correct mcpServers, or start it by hand to see why"
-            ) from None
+            )
         finally:
+            self._pool.leave(place)
             await self._pool.end_episode(episode)
         for spec in specs:
-            wanted = self._tool(spec).tool
+            wanted = self._tool(spec)[0].tool
             if wanted not in names:
                 close = difflib.get_close_matches(wanted, names, n=1)
                 hint = f" (did you mean {close[0]!r}?)" if close else ""
-                raise ToolSpecError(
+                return (
                     f"tool {spec.name!r}: the MCP server {server.name!r} has no tool "
                     f"{wanted!r}{hint}; it has: {', '.join(names)}"
                 )
+        return ""
 
     def preview(self, call: ToolCall) -> str:
         """Return server, tool and arguments."""
-        tool = self._tool(call.spec)
+        tool, _ = self._tool(call.spec)
         return (
             f"{tool.server.name} ({_place(tool.server)}): {tool.tool} "
             f"{canonical_json(call.arguments)}"
@@ -125,11 +135,26 @@ class McpExecutor:
         """End all servers."""
         await self._pool.aclose()
 
-    def _tool(self, spec: ToolSpec) -> McpTool:
+    def _tool(self, spec: ToolSpec) -> tuple[McpTool, str]:
+        """Return what a specification says, and an identity of its server."""
         known = self._tools.get(spec.fingerprint)
         if known is None:
-            known = self._tools[spec.fingerprint] = McpTool.model_validate(spec.executor)
+            tool = McpTool.model_validate(spec.executor)
+            known = self._tools[spec.fingerprint] = (tool, fingerprint(tool.server.model_dump()))
         return known
+
+
+async def _ask(session: Session, name: str, call: ToolCall) -> ToolResult:
+    limit, max_chars = call.spec.timeout_seconds, call.spec.max_output_chars
+    started = time.monotonic()
+    try:
+        answer = await session.call(name, call.arguments, limit)
+    except MCPError as error:
+        return error_result(error, limit, max_chars, time.monotonic() - started)
+    except (ValidationError, RuntimeError) as error:  # an answer that breaks the protocol
+        text = cut_text(f"the answer cannot be used: {first_problem(error)}", max_chars)
+        return ToolResult(status="error", text=text, seconds=time.monotonic() - started)
+    return call_result(answer, max_chars, time.monotonic() - started)
 
 
 def _place(server: McpServer) -> str:

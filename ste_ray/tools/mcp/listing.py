@@ -8,19 +8,18 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mcp import Client, MCPError
 from mcp_types import Tool, ToolAnnotations
 from pydantic import ValidationError
 
-from ste_ray.core.records import Effect, ToolSpec
+from ste_ray.core.records import Effect, ToolSpec, fingerprint
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.kinds import McpServer
 from ste_ray.tools.mcp.pool import SessionPool
-from ste_ray.tools.mcp.session import SessionLostError, SessionStartError
+from ste_ray.tools.mcp.session import SessionStartError
 from ste_ray.tools.schema_checks import check_parameters
 from ste_ray.tools.secrets import Secrets, references
 
-_MAX_PAGES = 1_000
+_PATIENCE_SECONDS = 10.0
 _CALL_SECONDS = 30.0  # servers do not say how long their tools take
 
 
@@ -49,7 +48,7 @@ async def list_servers(
     """
     pool = SessionPool(secrets, allow_hosts, max_servers=max(1, len(servers)))
     try:
-        found = await asyncio.gather(*(_list(pool, server) for server in servers))
+        found = await asyncio.gather(*(_list(pool, secrets, server) for server in servers))
     finally:
         await pool.aclose()
     counts = Counter(tool.name for tools in found for tool in tools)
@@ -66,21 +65,6 @@ async def list_servers(
             except (ValueError, ValidationError) as error:
                 skipped.append((name, " ".join(str(error).split())))
     return Listed(specs, skipped)
-
-
-async def all_tools(client: Client) -> list[Tool]:
-    """Return the tools of a server, from all pages of its list."""
-    tools: list[Tool] = []
-    cursor: str | None = None
-    seen: set[str] = set()
-    for _ in range(_MAX_PAGES):
-        page = await client.list_tools(cursor=cursor)
-        tools += page.tools
-        cursor = page.next_cursor
-        if not cursor or cursor in seen:
-            break
-        seen.add(cursor)
-    return list({tool.name: tool for tool in tools}.values())
 
 
 def effect_of(annotations: ToolAnnotations | None) -> Effect:
@@ -101,15 +85,19 @@ def effect_of(annotations: ToolAnnotations | None) -> Effect:
     return "idempotent" if annotations.idempotent_hint else "writes"
 
 
-async def _list(pool: SessionPool, server: McpServer) -> list[Tool]:
+async def _list(pool: SessionPool, secrets: Secrets, server: McpServer) -> list[Tool]:
+    definition = server.model_dump()
+    place = pool.enter(server, fingerprint(definition), "import")
     try:
-        async with pool.session(server, "import") as session:
-            return await all_tools(session.client)
-    except (SessionStartError, SessionLostError, MCPError) as error:
+        return (await pool.ready(place, _PATIENCE_SECONDS)).tools
+    except (SessionStartError, ToolSpecError) as error:
+        text = secrets.mask(str(error), references(definition))
         raise ToolSpecError(
-            f"the MCP server {server.name!r} cannot be used: {error}; correct its entry in "
+            f"the MCP server {server.name!r} cannot be used: {text}; correct its entry in "
             "mcpServers, or start it by hand to see why"
         ) from None
+    finally:
+        pool.leave(place)
 
 
 def _spec(name: str, tool: Tool, server: McpServer, effect: Effect) -> ToolSpec:

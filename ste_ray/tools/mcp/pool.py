@@ -7,22 +7,28 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Collection
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections import deque
+from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from ste_ray.core.records import fingerprint
 from ste_ray.tools.kinds import McpServer
+from ste_ray.tools.mcp.processes import ServerOutput
 from ste_ray.tools.mcp.session import Session, SessionStartError
-from ste_ray.tools.mcp.transports import ServerOutput, http_transport, process_transport
+from ste_ray.tools.mcp.transports import http_transport, process_transport
 from ste_ray.tools.secrets import Secrets
 
 _MAX_PAUSE_SECONDS = 30.0
+_FIRST_PAUSE_SECONDS = 0.5
 
 
-class _Place:
-    """Where one session is kept: with a server for all episodes, or for one episode."""
+class Place:
+    """Where one session is kept: with a server for all episodes, or for one episode.
+
+    The working directory stays when a session is opened anew: what an episode has written outlives
+    a server that falls over.
+    """
 
     def __init__(self, server: McpServer, episode: str) -> None:
         self.server = server
@@ -30,6 +36,8 @@ class _Place:
         self.lock = asyncio.Lock()  # one start at a time
         self.session: Session | None = None
         self.folder: Path | None = None
+        self.has_room = False
+        self.ended = False
         self.users = 0
         self.used_at = 0.0
         self.failures = 0
@@ -41,7 +49,9 @@ class SessionPool:
     """Keeps sessions by server, and by episode for stateful servers.
 
     At most ``max_servers`` server processes run at once. When one more is needed, the one that was
-    idle longest and belongs to no episode is ended; if there is none, whoever needs it waits.
+    idle longest and belongs to no episode is ended; if there is none, whoever needs it waits in
+    line. Only an episode that has a server already gets more at once, beyond the bound if need be:
+    were it to wait, two episodes could wait for each other for ever.
 
     Args:
         secrets: looked up when a server is started.
@@ -53,70 +63,97 @@ class SessionPool:
         self._secrets = secrets
         self._allow_hosts = tuple(allow_hosts)
         self._max_servers = max_servers
-        self._places: dict[tuple[str, str], _Place] = {}
+        self._places: dict[tuple[str, str], Place] = {}
         self._running = 0
-        self._room = asyncio.Condition()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._closed = False
 
-    @asynccontextmanager
-    async def session(self, server: McpServer, episode: str) -> AsyncIterator[Session]:
-        """Yield the open session of a server; it is not closed for want of room meanwhile.
+    def enter(self, server: McpServer, identity: str, episode: str) -> Place:
+        """Return the place of a server, which is not ended for want of room until it is left.
+
+        Args:
+            server: the server.
+            identity: equal for equal servers.
+            episode: who calls; of no account unless the server is stateful.
+        """
+        key = (identity, episode if server.stateful else "")
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = Place(server, key[1])
+        place.users += 1
+        return place
+
+    def leave(self, place: Place) -> None:
+        """Undo ``enter``."""
+        place.users -= 1
+        place.used_at = time.monotonic()
+        if not place.users and self._waiting:
+            self._call_next()
+
+    async def ready(self, place: Place, patience_seconds: float) -> Session:
+        """Return the open session of a place, opening it if need be.
 
         Raises:
-            SessionStartError: the server cannot be started or reached. After a failure, further
-                starts are refused for a while that doubles with each.
+            SessionStartError: the server cannot be started or reached. After a failure, the next
+                start waits for a while that doubles with each, or is refused if that is longer
+                than ``patience_seconds``.
         """
-        if self._closed:
-            raise SessionStartError("the pool of sessions is closed")
-        key = (fingerprint(server.model_dump()), episode if server.stateful else "")
-        place = self._places.setdefault(key, _Place(server, key[1]))
-        place.users += 1
-        try:
-            async with place.lock:
-                if place.session is None or not place.session.alive:
-                    await self._close(place)
-                    await self._open(place)
-                session = place.session
-                assert session is not None
-            yield session
-        finally:
-            place.users -= 1
-            place.used_at = time.monotonic()
-            if not place.users:
-                await self._tell_room()
+        if place.session is not None and place.session.alive and not place.ended:
+            return place.session
+        async with place.lock:
+            if place.session is None or not place.session.alive:
+                self._check_open(place)
+                await _end(place)
+                await self._open(place, patience_seconds)
+            assert place.session is not None
+            return place.session
 
     async def end_episode(self, episode: str) -> None:
         """End the servers of an episode and remove their folders."""
-        keys = [key for key in self._places if key[1] == episode and episode]
-        await asyncio.gather(*(self._close(self._places.pop(key)) for key in keys))
+        if episode:
+            keys = [key for key in self._places if key[1] == episode]
+            await self._end_places([self._places.pop(key) for key in keys])
 
     async def aclose(self) -> None:
         """End all servers, side by side."""
         self._closed = True
         places = list(self._places.values())
         self._places.clear()
+        await self._end_places(places)
+
+    async def _end_places(self, places: list[Place]) -> None:
+        for place in places:
+            place.ended = True
+        for turn in self._waiting:  # some of them may wait for a place that is no more
+            _wake(turn)
         await asyncio.gather(*(self._close(place) for place in places))
 
-    async def _open(self, place: _Place) -> None:
-        if time.monotonic() < place.retry_at:
+    def _check_open(self, place: Place) -> None:
+        if self._closed:
+            raise SessionStartError("the pool of sessions is closed")
+        if place.ended:
+            raise SessionStartError("its episode has ended")
+
+    async def _open(self, place: Place, patience_seconds: float) -> None:
+        pause = place.retry_at - time.monotonic()
+        if pause > patience_seconds:
             raise SessionStartError(f"it failed to start a moment ago: {place.last_error}")
-        if place.server.command:
-            await self._take_room()
+        await asyncio.sleep(max(0.0, pause))
         try:
-            folder = await asyncio.to_thread(_fresh_folder, place.server)
-            place.folder = folder
-            output = ServerOutput()
-            session = Session(lambda: self._transport(place.server, folder, output), output)
-            place.session = session  # from here on it is closed with the place
-            await session.start()
-        except SessionStartError as error:
-            await self._close(place)
-            place.failures += 1
-            pause = min(_MAX_PAUSE_SECONDS, 0.5 * 2**place.failures)
-            place.retry_at, place.last_error = time.monotonic() + pause, str(error)
-            raise
-        except BaseException:
-            await self._close(place)
+            await self._take_room(place)
+            if place.folder is None:
+                place.folder = await asyncio.to_thread(_fresh_folder, place.server)
+            self._check_open(place)
+            folder, output = place.folder, ServerOutput()
+            place.session = Session(lambda: self._transport(place.server, folder, output), output)
+            await place.session.start()
+            self._check_open(place)
+        except BaseException as error:
+            if isinstance(error, SessionStartError):
+                place.failures += 1
+                pause = min(_MAX_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** (place.failures - 1))
+                place.retry_at, place.last_error = time.monotonic() + pause, str(error)
+            await self._close(place, keep_folder=not place.ended)
             raise
         place.failures = 0
 
@@ -125,55 +162,85 @@ class SessionPool:
     ) -> AbstractAsyncContextManager[Any]:
         if server.command:
             return process_transport(server, self._secrets, folder, output)
-        return http_transport(server, self._secrets, self._allow_hosts)
+        return http_transport(server, self._secrets, self._allow_hosts, output)
 
-    async def _take_room(self) -> None:
-        async with self._room:
-            while self._running >= self._max_servers:
-                idle = self._longest_idle()
-                if idle is None:
-                    await self._room.wait()
-                else:
-                    session, folder = idle.session, idle.folder
-                    idle.session = idle.folder = None
-                    self._running -= 1
-                    await _end(session, folder)
-            self._running += 1
+    async def _take_room(self, place: Place) -> None:
+        if place.has_room or not place.server.command:
+            return
+        waited = False
+        while self._running >= self._max_servers and not self._has_server(place.episode):
+            idle = self._longest_idle()
+            if idle is not None:
+                await self._close(idle)
+            else:
+                await self._wait_for_turn(waited)
+                waited = True
+            self._check_open(place)
+        self._running += 1
+        place.has_room = True
 
-    def _longest_idle(self) -> _Place | None:
+    def _has_server(self, episode: str) -> bool:
+        return bool(episode) and any(
+            key[1] == episode and place.has_room for key, place in self._places.items()
+        )
+
+    def _longest_idle(self) -> Place | None:
         idle = [
             place
             for place in self._places.values()
-            if place.session is not None
-            and place.server.command
-            and not place.users
-            and not place.episode
+            if place.has_room and not place.users and not place.episode
         ]
         return min(idle, key=lambda place: place.used_at, default=None)
 
-    async def _close(self, place: _Place) -> None:
-        """End a place's session, if it has one, and give its room back."""
-        session, folder = place.session, place.folder
-        place.session = place.folder = None
-        if folder is None:
-            return
+    async def _wait_for_turn(self, waited: bool) -> None:
+        """Wait in line; who has waited and found no room, because others were quicker, is first."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if waited:
+            self._waiting.appendleft(turn)
+        else:
+            self._waiting.append(turn)
         try:
-            await _end(session, folder)
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._call_next()  # it was called, and does not come
+            raise
         finally:
-            if place.server.command:
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(turn)
+
+    def _call_next(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                _wake(turn)
+                return
+
+    async def _close(self, place: Place, *, keep_folder: bool = False) -> None:
+        """End a place's session, if it has one, and give its room back."""
+        had_room, place.has_room = place.has_room, False
+        folder = place.folder
+        if not keep_folder:
+            place.folder = None
+        try:
+            await _end(place)
+            if folder is not None and not keep_folder:
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        finally:
+            if had_room:
                 self._running -= 1
-                await self._tell_room()
-
-    async def _tell_room(self) -> None:
-        async with self._room:
-            self._room.notify_all()
+                self._call_next()
 
 
-async def _end(session: Session | None, folder: Path | None) -> None:
+def _wake(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_result(None)
+
+
+async def _end(place: Place) -> None:
+    session, place.session = place.session, None
     if session is not None:
         await session.close()
-    if folder is not None:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _fresh_folder(server: McpServer) -> Path:

@@ -21,7 +21,7 @@ from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
 _CHUNK_BYTES = 262_144
-_MAX_MESSAGE_BYTES = 64 * 2**20
+MAX_MESSAGE_BYTES = 64 * 2**20
 _QUEUED_MESSAGES = 64
 _STDERR_CHARS = 2_000
 _GRACE_SECONDS = 1.0
@@ -33,11 +33,19 @@ Sent = MemoryObjectReceiveStream[SessionMessage]
 
 
 class ServerOutput:
-    """The end of what a server wrote that is no message, and whether the server has gone."""
+    """What a server says outside its messages.
+
+    Attributes:
+        gone: whether its process, if it is one that was started, has closed its output.
+        num_refusals: how many requests it has refused over HTTP.
+        refusal: the status of the last of them.
+    """
 
     def __init__(self) -> None:
         self._tail = ""
         self.gone = False
+        self.num_refusals = 0
+        self.refusal = 0
 
     @property
     def tail(self) -> str:
@@ -92,9 +100,12 @@ async def process_streams(
             task.cancel()
         for stream in (received, inbox, outbox, sent):
             stream.close()
-        transport.close()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await _exited(process)
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+            # Closed before the loop has seen the end, the transport would collect it in its place.
+            await _exited(process)
+        finally:
+            transport.close()
 
 
 async def _read_messages(
@@ -104,7 +115,7 @@ async def _read_messages(
     parts: list[bytes] = []
     num_bytes = 0
     with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError, OSError):
-        while num_bytes <= _MAX_MESSAGE_BYTES and (chunk := await process.stdout.read(_CHUNK_BYTES)):
+        while num_bytes <= MAX_MESSAGE_BYTES and (chunk := await process.stdout.read(_CHUNK_BYTES)):
             *lines, rest = chunk.split(b"\n")
             for line in lines:
                 await _hand_on(b"".join([*parts, line]), received, output)
@@ -112,8 +123,8 @@ async def _read_messages(
             if rest:
                 parts.append(rest)
                 num_bytes += len(rest)
-    if num_bytes > _MAX_MESSAGE_BYTES:
-        output.feed(f" [it sent a message of more than {_MAX_MESSAGE_BYTES} bytes]".encode())
+    if num_bytes > MAX_MESSAGE_BYTES:
+        output.feed(f" [it sent a message of more than {MAX_MESSAGE_BYTES} bytes]".encode())
         _kill_group(process.pid)
     output.gone = True
     await asyncio.wait([errors], timeout=_LAST_WORDS_SECONDS)  # they say why it ended
@@ -163,7 +174,7 @@ async def _exited(process: Process) -> None:
     Its pipes may stay open beyond it, in processes that it started; ``wait`` would wait for them.
     """
     end = asyncio.get_running_loop().time() + _GRACE_SECONDS
-    while process.returncode is None and asyncio.get_running_loop().time() < end:
+    while process.returncode is None and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
         await asyncio.sleep(_POLL_SECONDS)
 
 

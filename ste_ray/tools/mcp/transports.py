@@ -17,12 +17,13 @@ from mcp.client.streamable_http import streamable_http_client
 from ste_ray.tools.http.addresses import check_literal, resolve_checked
 from ste_ray.tools.kinds import McpServer
 from ste_ray.tools.mcp.launcher import launch_command
-from ste_ray.tools.mcp.processes import ServerOutput, process_streams
+from ste_ray.tools.mcp.processes import MAX_MESSAGE_BYTES, ServerOutput, process_streams
 from ste_ray.tools.secrets import WORKDIR, Secrets, references
 
 OpenTransport = Callable[[], AbstractAsyncContextManager[Any]]
 _READ_SECONDS = 300.0
 _CONNECT_SECONDS = 30.0
+_FIRST_REFUSAL = 400
 
 
 @asynccontextmanager
@@ -48,10 +49,22 @@ async def process_transport(
 
 @asynccontextmanager
 async def http_transport(
-    server: McpServer, secrets: Secrets, allow_hosts: Collection[str]
+    server: McpServer, secrets: Secrets, allow_hosts: Collection[str], output: ServerOutput
 ) -> AsyncIterator[Any]:
     """Connect to a running server over streamable HTTP, at addresses that may be reached only."""
+
+    async def look(response: httpx2.Response) -> None:
+        if response.request.method != "POST":
+            return
+        if response.status_code >= _FIRST_REFUSAL:
+            output.num_refusals += 1
+            output.refusal = response.status_code
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise httpx2.ReadError("the answer is compressed, which was not asked for")
+        response.stream = _BoundedStream(response.stream)
+
     headers = {name: secrets.fill(value) for name, value in server.headers.items()}
+    headers["Accept-Encoding"] = "identity"  # what is compressed can become any size
     timeout = httpx2.Timeout(_CONNECT_SECONDS, read=_READ_SECONDS)
     transport = httpx2.AsyncHTTPTransport(trust_env=False)
     transport._pool = httpcore2.AsyncConnectionPool(
@@ -64,19 +77,42 @@ async def http_transport(
             transport=transport,
             trust_env=False,
             follow_redirects=False,
+            event_hooks={"response": [look]},
         ) as client,
-        streamable_http_client(_filled_url(server.url, secrets), http_client=client) as streams,
+        streamable_http_client(
+            _filled_url(server.url, secrets),
+            http_client=client,
+            max_sse_event_size=MAX_MESSAGE_BYTES,
+        ) as streams,
     ):
         yield streams
 
 
 def _filled_url(url: str, secrets: Secrets) -> str:
-    """Return ``url`` with its secrets, which are not percent-encoded where they are kept."""
-    filled = url
-    for name in references(url):
+    """Return ``url`` with its secrets; those in its query are not yet percent-encoded."""
+    place, mark, query = url.partition("?")
+    for name in references(query):
         value = urllib.parse.quote(secrets.get(name), safe="")
-        filled = filled.replace(f"${{{name}}}", value)
-    return filled
+        query = query.replace(f"${{{name}}}", value)
+    return f"{secrets.fill(place)}{mark}{query}"
+
+
+class _BoundedStream(httpx2.AsyncByteStream):
+    """The body of an answer, up to a size that no sensible answer has."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        num_bytes = 0
+        async for chunk in self._inner:
+            num_bytes += len(chunk)
+            if num_bytes > MAX_MESSAGE_BYTES:
+                raise httpx2.ReadError(f"the answer has more than {MAX_MESSAGE_BYTES} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 class _GuardedBackend(httpcore2.AsyncNetworkBackend):

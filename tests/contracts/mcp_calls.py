@@ -1,0 +1,69 @@
+"""Calls of tools of MCP servers, as the tests make them."""
+
+import asyncio
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+
+from ste_ray.core.records import ToolSpec
+from ste_ray.tools.executor import ToolCall
+from ste_ray.tools.kinds import McpServer
+from ste_ray.tools.mcp.executor import McpExecutor
+from ste_ray.tools.secrets import Secrets
+
+ROOT = Path(__file__).parents[2]
+RAW = str(ROOT / "tests/mcp_servers/raw.py")
+
+
+def raw(*options, **fields):
+    return McpServer(name="raw", command=sys.executable, args=(RAW, *options), **fields)
+
+
+def spec(tool, server, effect="read_only", **fields):
+    return ToolSpec(
+        name=tool,
+        description="d",
+        parameters={"type": "object"},
+        executor={"kind": "mcp", "tool": tool, "server": server.model_dump()},
+        effect=effect,
+        **fields,
+    )
+
+
+@asynccontextmanager
+async def opened(secrets=None, **options):
+    executor = McpExecutor(Secrets(secrets or {}), **options)
+    try:
+        yield executor
+    finally:
+        await executor.aclose()
+
+
+def calls(*requests, secrets=None, **options):
+    """Make calls one after the other: of a specification, with arguments, in an episode."""
+
+    async def main():
+        async with opened(secrets, **options) as executor:
+            return [await executor.call(ToolCall(*request)) for request in requests]
+
+    results = asyncio.run(main())
+    return results if len(requests) > 1 else results[0]
+
+
+def alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
