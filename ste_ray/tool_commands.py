@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ste_ray.config import Config, load_config
-from ste_ray.errors import UserError
+from ste_ray.errors import ToolSpecError, UserError
 from ste_ray.output import print_result, say
 
 _SOURCES = {
@@ -43,6 +43,9 @@ def add_tools_commands(commands: argparse._SubParsersAction[Any]) -> None:
     calling = actions.add_parser("call", help="call a tool once")
     calling.add_argument("name", metavar="NAME")
     calling.add_argument("arguments", metavar="JSON", nargs="?", default="{}")
+    calling.add_argument(
+        "--allow", action="store_true", help="call it although it may change something"
+    )
     calling.add_argument("--dry-run", action="store_true", help="only show what would be done")
     _add_selection(calling)
     calling.set_defaults(function=_call)
@@ -148,10 +151,18 @@ def _call(options: argparse.Namespace) -> None:
     from ste_ray.core.effects import CallTool
     from ste_ray.stages.tools import open_tools
     from ste_ray.tools.catalogue import find
+    from ste_ray.tools.safety import is_free
 
     config, files = _read(options)
     spec = find(files.specs, options.name)
     request = CallTool(tool=spec.name, arguments_json=options.arguments)
+
+    allowed = options.allow or spec.name in files.allow.union(config.tools.allow)
+    if not (options.dry_run or allowed or is_free(spec)):
+        raise ToolSpecError(
+            f"{spec.name!r} may change something when it is called (effect {spec.effect!r}); give "
+            "--allow to call it, or --dry-run to see what would be done"
+        )
 
     async def call() -> Any:
         async with open_tools(config.tools, {spec.name: spec}) as toolbox:
@@ -174,10 +185,12 @@ def _call(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
+    from ste_ray.stages.tools import open_tools
     from ste_ray.tools.checking import as_lines, check_tools
 
     config, files = _read(options)
-    figures = asyncio.run(check_tools(files, config.tools, say))
+    toolbox = open_tools(config.tools, files.specs)
+    figures = asyncio.run(check_tools(files, config.tools.allow, toolbox, say))
     print_result(figures, as_lines(figures), options.json)
     if figures["failed"]:
         raise UserError(

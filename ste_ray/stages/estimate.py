@@ -92,6 +92,8 @@ def estimate_explore(
 def recorded_answers(store: RunStore) -> Iterator[Answer]:
     """Yield what the run's journal holds, if anything."""
     for entry in iter_entries(store, JOURNAL):
+        if entry.get("role", "explorer") != "explorer":
+            continue  # a model that plays a tool
         answer = answer_of(entry)
         if answer is not None:
             yield answer

@@ -42,6 +42,7 @@ from ste_ray.stages.work import Directive, Lease, Report
 from ste_ray.store.artifacts import RunStore
 from ste_ray.tools.gate import Gate, GatedTool
 from ste_ray.tools.opening import Simulator
+from ste_ray.tools.secrets import Secrets
 from ste_ray.tools.toolbox import Toolbox
 
 REPEATABLE_EFFECTS = ("read_only", "idempotent")
@@ -130,6 +131,8 @@ class Explorer:
         self._wake = asyncio.Event()
         self._stopping = False
         self._store = store
+        self._num_simulated = 0
+        self._secrets = Secrets()
         self._chat: Chat
         self._toolbox: Toolbox
 
@@ -213,6 +216,8 @@ class Explorer:
     async def _explore_tool(self, lease: Lease) -> None:
         """Run all episodes of one tool, replaying what is recorded."""
         spec = ToolSpec.model_validate_json(lease.spec_json)
+        # The driver's environment may hold what this process's lacks.
+        self._secrets.require(spec.name, spec.secrets)
         self._toolbox.add(spec)
         ports = Ports(
             model=_ModelForTool(self._chat, spec.name),
@@ -274,23 +279,26 @@ class Explorer:
         )
         scope = episode_id(spec, self._fingerprint, number)
         self._journal.add_recorded({scope: recorded.pop(scope, {})}, spec.name)
-        async with self._tools_for(spec, scope) as executor:
-            ports = replace(ports, tools=GatedTool(gate, executor))
-            episode = await drive(flow, scope, ports)
+        async with self._tools_for(spec, scope, gate) as executor:
+            episode = await drive(flow, scope, replace(ports, tools=executor))
         self._journal.forget([scope])
         if not stored:
             self._events.emit("episode", {})
             self._parts.add(episode)
         return remember([episode])
 
-    def _tools_for(self, spec: ToolSpec, episode: str) -> AbstractAsyncContextManager[ToolExecutor]:
+    def _tools_for(
+        self, spec: ToolSpec, episode: str, gate: Gate
+    ) -> AbstractAsyncContextManager[ToolExecutor]:
         if self._given_open_tool is not None:
-            return nullcontext(self._given_open_tool(spec))
-        return self._toolbox.episode(episode)
+            return nullcontext(GatedTool(gate, self._given_open_tool(spec)))
+        return self._toolbox.episode(episode, gate)
 
     async def _simulate(self, request: AskModel, tool: str) -> ModelReply:
         """Ask the model that plays tools; what it costs is accounted to the tool it plays."""
-        scope = f"simulated {request.request_hash}"
+        # Of its own for each: what is asked again costs again.
+        self._num_simulated += 1
+        scope = f"simulated {request.request_hash} {self._num_simulated}"
         reply = await self._chat.ask(request, tool)
         # In the journal for what it cost; the answer of the tool is recorded with the episode.
         self._journal.add_recorded({scope: {}}, tool)

@@ -9,14 +9,36 @@ filled in.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator, ValidationError
+import regex
+from jsonschema import Draft202012Validator, ValidationError, validators
+from jsonschema.protocols import Validator
 from referencing import Registry
 
 _SHOWN_CHARS = 80
+_PATTERN_SECONDS = 0.05
 _OPENING_KEYS = ("additionalProperties", "patternProperties", "unevaluatedProperties")
+
+
+def _pattern(
+    _: Validator, pattern: str, instance: Any, __: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    """Check a pattern for a limited time: both it and the text may come from anywhere."""
+    if not isinstance(instance, str):
+        return
+    try:
+        fits = regex.search(pattern, instance, timeout=_PATTERN_SECONDS)
+    except (TimeoutError, regex.error):
+        return  # the tool itself will judge
+    if not fits:
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+_Validator: Any = validators.extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"pattern": _pattern}
+)
 
 
 class ArgumentCheck:
@@ -32,7 +54,7 @@ class ArgumentCheck:
         if not any(key in self._schema for key in _OPENING_KEYS):
             self._schema["additionalProperties"] = False
         # An empty registry keeps the validator from looking up references over the network.
-        self._validator = Draft202012Validator(self._schema, registry=Registry())
+        self._validator = _Validator(self._schema, registry=Registry())
 
     def refusal(self, arguments_json: str) -> str | None:
         """Return why a call is refused, or None when its arguments fit."""
@@ -47,7 +69,7 @@ class ArgumentCheck:
         unknown: list[str] = []
         missing: list[str] = []
         wrong: list[tuple[str, str]] = []
-        for error in self._validator.iter_errors(arguments):
+        for error in self._errors(arguments):
             at_top = not error.absolute_path
             if at_top and error.validator == "additionalProperties":
                 unknown = self._unknown(arguments)
@@ -57,6 +79,13 @@ class ArgumentCheck:
                 path = _path(error)
                 wrong.append((path, _wrong_value(path, error)))
         return unknown + missing + [message for _, message in sorted(wrong)]
+
+    def _errors(self, arguments: Mapping[str, Any]) -> list[ValidationError]:
+        try:
+            return list(self._validator.iter_errors(arguments))
+        except (ArithmeticError, RecursionError, ValueError) as error:
+            # Numbers of hundreds of digits and the like, which no validator can reckon with.
+            return [ValidationError(f"the arguments cannot be checked: {error}")]
 
     def _unknown(self, arguments: Mapping[str, Any]) -> list[str]:
         known = ", ".join(repr(name) for name in self._properties) or "no arguments"

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
-from ste_ray.config import ToolsConfig
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolExample, ToolSpec, canonical_json
 from ste_ray.errors import ToolSpecError
 from ste_ray.runtime.clock import MonotonicClock
-from ste_ray.tools.gate import Gate, GatedTool
+from ste_ray.tools.gate import Gate
 from ste_ray.tools.kinds import CALLABLE_KINDS
-from ste_ray.tools.opening import open_toolbox
 from ste_ray.tools.safety import is_free
 from ste_ray.tools.spec import ToolFiles
 from ste_ray.tools.toolbox import Toolbox
@@ -22,17 +20,23 @@ _SHOWN_CHARS = 200
 
 
 async def check_tools(
-    files: ToolFiles, config: ToolsConfig, say: Callable[[str], None]
+    files: ToolFiles, allow: Collection[str], toolbox: Toolbox, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Call every example of every tool that may be called.
+
+    Args:
+        files: the tools.
+        allow: names of tools that may be called although they are not read-only.
+        toolbox: calls them.
+        say: is told of each failure as it happens.
 
     Returns:
         Figures: ``tools``, ``checked``, ``passed``, ``failed``, ``skipped`` and ``results``, a list
         with name, state ("passed", "failed", "skipped"), reason, calls and ``median_ms`` of each.
     """
     results = []
-    allowed = files.allow.union(config.allow)
-    async with open_toolbox(files.specs, config) as toolbox:
+    allowed = files.allow.union(allow)
+    async with toolbox:
         for spec in files.specs.values():
             reason = _not_checked(spec, spec.name in allowed)
             if reason:
@@ -88,8 +92,7 @@ async def _check(spec: ToolSpec, toolbox: Toolbox) -> dict[str, Any]:
         return {"state": "passed", "reason": "can be reached; it has no examples to call"}
     gate = Gate(spec, MonotonicClock())
     results = []
-    async with toolbox.episode(f"check of {spec.name}") as executor:
-        tool = GatedTool(gate, executor)
+    async with toolbox.episode(f"check of {spec.name}", gate) as tool:
         for example in spec.examples:
             request = CallTool(tool=spec.name, arguments_json=canonical_json(example.arguments))
             result = await tool.call(request)

@@ -29,6 +29,14 @@ class ToolCall:
 class Executor(Protocol):
     """Calls tools of one kind; safe for many calls at once in one event loop."""
 
+    async def prepare(self, call: ToolCall) -> None:
+        """Get ready what a call needs and may have to wait for, before it takes its turn.
+
+        Whoever held the turn of a tool while waiting for a place could be waited for by whoever
+        has the place. What goes wrong here is told by the call.
+        """
+        ...
+
     async def call(self, call: ToolCall) -> ToolResult:
         """Call the tool within ``spec.timeout_seconds``; whatever goes wrong is the result.
 

@@ -94,10 +94,19 @@ def from_openapi(
     return _noted(found)
 
 
+def _listed(texts: Sequence[str]) -> str:
+    more = len(texts) - _ROWS_SHOWN
+    return ", ".join(texts[:_ROWS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
 def _origin(spec: ToolSpec) -> str:
-    url = spec.executor.get("url", "")
-    parts = urlsplit(url if isinstance(url, str) else "")
-    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+    """Return whom a tool sends requests to; empty: nobody, as far as its file says."""
+    executor = spec.executor
+    if executor["kind"] == "rapidapi":
+        return f"https://{executor['host']}"
+    url = executor.get("url") or (executor.get("server") or {}).get("url") or ""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
 
 
 async def _download(url: str, allow_hosts: Collection[str]) -> str:
@@ -150,7 +159,7 @@ def _noted(imported: Imported) -> Imported:
     """Add what a person should look at: where requests go, and which tools may change something."""
     origins = sorted({_origin(spec) for spec in imported.specs} - {""})
     if origins:
-        note = f"requests, with the secrets that are named, go to: {', '.join(origins)}"
+        note = f"requests, with the secrets that are named, go to: {_listed(origins)}"
         imported = replace(imported, notes=(*imported.notes, note))
     guarded = [spec for spec in imported.specs if not is_free(spec)]
     if not guarded:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.executor import Executor, ToolCall
+from ste_ray.tools.executor import Executor, ToolCall, cut_text
 from ste_ray.tools.secrets import Secrets
+
+_CUT = re.compile(r"… \[cut(?:: \d+ of (\d+) characters)?\]\Z")
 
 
 class MaskingExecutor:
@@ -18,15 +22,36 @@ class MaskingExecutor:
         self._inner = inner
         self._secrets = secrets
 
+    async def prepare(self, call: ToolCall) -> None:
+        """See ``Executor``."""
+        await self._inner.prepare(call)
+
     async def call(self, call: ToolCall) -> ToolResult:
         """Call the tool; a secret that has gone since the start ends the call as ``crashed``."""
-        names = call.spec.secrets
+        spec, names = call.spec, call.spec.secrets
+        margin = 2 * self._secrets.longest(names)
+        if margin:
+            # A secret that is cut in two would not be found: more is asked for than is kept.
+            limits = {"max_output_chars": spec.max_output_chars + margin}
+            call = replace(call, spec=spec.model_copy(update=limits))
         try:
             result = await self._inner.call(call)
         except ToolSpecError as error:
             return ToolResult(status="crashed", text=self._secrets.mask(str(error), names))
-        text = self._secrets.mask(result.text, names) if names else result.text
+        if not names:
+            return result
+        text = self._masked(result.text, names, margin // 2, spec.max_output_chars)
         return result if text == result.text else result.model_copy(update={"text": text})
+
+    def _masked(self, text: str, names: Sequence[str], longest: int, max_chars: int) -> str:
+        """Mask a text and cut it to its limit; where it was cut before, its end is not trusted."""
+        cut = _CUT.search(text)
+        body = text[: cut.start()] if cut else text
+        masked = self._secrets.mask(body, names)
+        if not cut:
+            return cut_text(masked, max_chars)
+        total = max(int(cut[1] or 0), len(body) + 1)
+        return cut_text(masked[: max(0, len(masked) - longest)], max_chars, total)
 
     async def verify(self, specs: Sequence[ToolSpec]) -> None:
         """See ``Executor``."""

@@ -94,6 +94,11 @@ class RecordingExecutor:
         self._folder = folder.strip("/")
         self._flights: dict[str, _Flight] = {}
 
+    async def prepare(self, call: ToolCall) -> None:
+        """See ``Executor``; a replay calls nobody."""
+        if self._mode != "replay":
+            await self._inner.prepare(call)
+
     async def call(self, call: ToolCall) -> ToolResult:
         """Return the recorded answer or that of the tool, as the mode says.
 

@@ -33,6 +33,7 @@ class Secrets:
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = os.environ if environment is None else environment
+        self._given: dict[str, set[str]] = {}  # a value may change while an old one is in use
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Return those of ``names`` that are not set, sorted."""
@@ -55,7 +56,20 @@ class Secrets:
                 f"the secret {name!r} has {len(value)} characters, too few to be kept out of "
                 f"records; secrets have at least {_MIN_CHARS}"
             )
+        self._given.setdefault(name, set()).add(value)
         return value
+
+    def require(self, tool: str, names: Iterable[str]) -> None:
+        """Look secrets of a tool up.
+
+        Raises:
+            ToolSpecError: one of them cannot be used; names the tool.
+        """
+        for name in names:
+            try:
+                self.get(name)
+            except ToolSpecError as error:
+                raise ToolSpecError(f"tool {tool!r}: {error}") from None
 
     def fill(self, text: str) -> str:
         """Return ``text`` with the values of the secrets it refers to; see ``get`` for errors."""
@@ -64,15 +78,30 @@ class Secrets:
     def mask(self, text: str, names: Iterable[str]) -> str:
         """Return ``text`` with ``[secret NAME]`` in place of the values of ``names``.
 
-        Also found are the forms that a value takes in URLs, JSON and basic authentication.
+        Also found are the forms that a value takes in URLs, JSON and basic authentication, and the
+        values that were given out before a secret changed.
         """
-        for name in names:
-            value = self._find(name)
-            if value is None or len(value) < _MIN_CHARS:
-                continue
-            for form in _forms(value):
-                text = text.replace(form, f"[secret {name}]")
-        return text
+        marks = {
+            form: name for name in names for value in self._values(name) for form in _forms(value)
+        }
+        if not marks:
+            return text
+        # The longest first: one secret may be the beginning of another.
+        forms = sorted(marks, key=len, reverse=True)
+        pattern = "|".join(map(re.escape, forms))
+        return re.sub(pattern, lambda match: f"[secret {marks[match[0]]}]", text)
+
+    def longest(self, names: Iterable[str]) -> int:
+        """Return how many characters the longest form of any of ``names`` has."""
+        forms = (form for name in names for value in self._values(name) for form in _forms(value))
+        return max(map(len, forms), default=0)
+
+    def _values(self, name: str) -> set[str]:
+        values = set(self._given.get(name, ()))
+        now = self._find(name)
+        if now is not None and len(now) >= _MIN_CHARS:
+            values.add(now)
+        return values
 
     def _find(self, name: str) -> str | None:
         value = self._environment.get(name)
@@ -99,7 +128,7 @@ def references(value: Any) -> set[str]:
 
 
 def _forms(value: str) -> list[str]:
-    """The texts that give ``value`` away, longest first."""
+    """The texts that give ``value`` away."""
     quoted = {
         urllib.parse.quote(value),
         urllib.parse.quote(value, safe=""),
@@ -114,7 +143,7 @@ def _forms(value: str) -> list[str]:
         json.dumps(value, ensure_ascii=False)[1:-1],
         *_base64_forms(value.encode()),
     }
-    return sorted(forms, key=len, reverse=True)
+    return list(forms)
 
 
 def _base64_forms(data: bytes) -> set[str]:

@@ -37,6 +37,9 @@ class SimulatedExecutor:
         self._ask = ask
         self._prompts = prompts
 
+    async def prepare(self, call: ToolCall) -> None:
+        """Nothing has to be waited for."""
+
     async def call(self, call: ToolCall) -> ToolResult:
         """Ask the model to answer.
 

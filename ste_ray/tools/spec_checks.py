@@ -14,6 +14,7 @@ from ste_ray.errors import ToolSpecError
 from ste_ray.tools.arguments import ArgumentCheck
 from ste_ray.tools.http.templates import check_request
 from ste_ray.tools.kinds import (
+    FORBIDDEN_HEADERS,
     KINDS,
     ExecutorFields,
     HttpRequest,
@@ -24,6 +25,7 @@ from ste_ray.tools.kinds import (
 from ste_ray.tools.schema_checks import check_parameters
 from ste_ray.tools.secrets import references
 
+_MAY_HOLD_SECRETS = ("headers", "query", "cookies", "body", "key", "server")
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _FORBIDDEN_IN_NAMES = re.compile(r"[<>\x00-\x08\x0a-\x1f\x7f]")
 _SPACE_TO_AVOID = re.compile(r"^\s|\s$|\t")
@@ -46,6 +48,7 @@ def build_spec(file: str, path: str, defaults: Mapping[str, Any], fields: Any) -
         _check_name(spec.name, spec.executor["kind"])
         check_parameters(spec.parameters)
         if isinstance(executor, HttpRequest):
+            _check_headers(executor.headers)
             check_request(executor, spec.parameters)
         _check_examples(spec)
     except ValidationError as error:
@@ -79,10 +82,10 @@ def _check_name(name: str, kind: str) -> None:
 
 def _completed(spec: ToolSpec, executor: ExecutorFields) -> ToolSpec:
     """Add the secrets that the executor refers to; refuse names that are no names."""
-    for name in spec.secrets:
-        if references(f"${{{name}}}") != {name}:
+    for index, name in enumerate(spec.secrets):
+        if references(f"${{{name}}}") != {name}:  # not shown: it may well be the secret itself
             raise ValueError(
-                f"secrets: {name!r} is no name of a secret; write the name of a variable (letters, "
+                f"secrets[{index}] is no name of a secret; write the name of a variable (letters, "
                 "digits, _), never the secret itself"
             )
     if spec.executor.get("kind") == "simulated":
@@ -135,7 +138,16 @@ def _explain_executor(error: ValidationError, kind: str) -> str:
         )
     if problem["type"] == "missing":
         return f"the field 'executor.{field}' is missing, for {kind!r}; add it"
-    return f"executor.{field}={problem['input']!r}, for {kind!r}: {problem['msg']}; correct it"
+    given = f"={problem['input']!r}" if problem["loc"][0] not in _MAY_HOLD_SECRETS else ""
+    return f"executor.{field}{given}, for {kind!r}: {problem['msg']}; correct it"
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    for name in headers:
+        if name.lower() in FORBIDDEN_HEADERS and name.lower() != "cookie":
+            raise ValueError(
+                f"executor.headers must not hold {name!r}, which the request sets itself; remove it"
+            )
 
 
 def _check_target(target: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
@@ -14,6 +16,7 @@ from ste_ray.errors import ToolSpecError
 from ste_ray.ports import ToolExecutor
 from ste_ray.tools.arguments import ArgumentCheck, parse_object
 from ste_ray.tools.executor import Executor, ToolCall
+from ste_ray.tools.gate import Gate
 from ste_ray.tools.kinds import CALLABLE_KINDS
 
 _NAMES_SHOWN = 20
@@ -77,19 +80,22 @@ class Toolbox:
 
     async def call(self, request: CallTool) -> ToolResult:
         """Call a tool outside any episode; see ``episode``."""
-        return await self._call(request, "")
+        return await self._call(request, "", None)
 
     @asynccontextmanager
-    async def episode(self, episode: str) -> AsyncIterator[ToolExecutor]:
+    async def episode(self, episode: str, gate: Gate | None = None) -> AsyncIterator[ToolExecutor]:
         """Yield what calls the tools for one episode; what stateful tools keep for it ends with it.
 
         Nothing is started before the first call.
+
+        Args:
+            episode: its identity.
+            gate: which each call passes when all that it needs is ready.
         """
         try:
-            yield _EpisodeTools(self, episode)
+            yield _EpisodeTools(self, episode, gate)
         finally:
-            for executor in list(self._executors.values()):
-                await executor.end_episode(episode)
+            await _all([one.end_episode(episode) for one in self._executors.values()])
 
     def preview(self, request: CallTool) -> str:
         """Say what a call would do, or why it would be refused."""
@@ -120,15 +126,19 @@ class Toolbox:
 
     async def aclose(self) -> None:
         """End what the executors have opened."""
-        for executor in self._executors.values():
-            await executor.aclose()
+        await _all([executor.aclose() for executor in self._executors.values()])
 
-    async def _call(self, request: CallTool, episode: str) -> ToolResult:
+    async def _call(self, request: CallTool, episode: str, gate: Gate | None) -> ToolResult:
         found = self._checked(request)
         if isinstance(found, ToolResult):
             return found
         spec, arguments = found
-        return await self._executor(spec).call(ToolCall(spec, arguments, episode))
+        executor, call = self._executor(spec), ToolCall(spec, arguments, episode)
+        if gate is None:
+            return await executor.call(call)
+        await executor.prepare(call)
+        async with gate.turn():
+            return await executor.call(call)
 
     def _checked(self, request: CallTool) -> tuple[ToolSpec, dict[str, object]] | ToolResult:
         """Return the tool and its arguments, or the refusal of a call that cannot be right."""
@@ -170,6 +180,14 @@ class _EpisodeTools:
 
     toolbox: Toolbox
     episode: str
+    gate: Gate | None
 
     async def call(self, request: CallTool) -> ToolResult:
-        return await self.toolbox._call(request, self.episode)
+        return await self.toolbox._call(request, self.episode, self.gate)
+
+
+async def _all(endings: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Let all end, and raise the first failure only then: one must not keep the others open."""
+    for result in await asyncio.gather(*endings, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

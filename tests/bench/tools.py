@@ -20,14 +20,14 @@ from typing import Any
 import aiohttp
 import uvloop
 from aiohttp import web
-from ste_ray.tools.mcp.executor import McpExecutor
-from ste_ray.tools.openapi.executor import OpenApiExecutor
 from tables import Row, exit_code, print_machine, print_rows
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.tools.executor import Executor, ToolCall
 from ste_ray.tools.http.client import HttpClient
 from ste_ray.tools.http.executor import HttpExecutor
+from ste_ray.tools.mcp.executor import McpExecutor
+from ste_ray.tools.openapi.executor import OpenApiExecutor
 from ste_ray.tools.python.executor import PythonExecutor
 from ste_ray.tools.python.pool import WorkerPool
 from ste_ray.tools.secrets import Secrets

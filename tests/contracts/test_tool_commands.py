@@ -137,7 +137,7 @@ def test_import_of_mcp_servers_lists_effects_and_keeps_no_secret(capsys, monkeyp
     files = read_tool_files(["t.yaml"], shipped=HERE)
     assert files.allow == frozenset()
     assert files.specs["echo"].secrets == ("RAW_TOKEN",)
-    out, _ = run(capsys, "call", "variables", "--file", "t.yaml")
+    out, _ = run(capsys, "call", "variables", "--file", "t.yaml", "--allow")
     assert '"RAW_TOKEN": "[secret RAW_TOKEN]"' in out
     out, _ = run(capsys, "check", "t.yaml")
     assert "12 tools: 1 passed, 0 failed, 11 skipped" in out
@@ -158,7 +158,9 @@ def test_import_of_functions(capsys):
     out, _ = run(capsys, "import", "python", "described_module", "--out", "t.yaml")
     assert "first   unknown" in out
     assert list(read_tool_files(["t.yaml"], shipped=HERE).specs) == ["first", "second"]
-    assert run(capsys, "call", "first", '{"a": 3}', "--file", "t.yaml")[0] == "3\n"
+    call = ["call", "first", '{"a": 3}', "--file", "t.yaml"]
+    assert "(effect 'unknown'); give --allow" in run(capsys, *call, code=2)[1]
+    assert run(capsys, *call, "--allow")[0] == "3\n"
 
 
 def test_import_of_a_document_names_where_requests_go(capsys):

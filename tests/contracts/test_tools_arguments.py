@@ -1,6 +1,7 @@
 """The strict check of arguments: what is refused, and whether the refusal teaches."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -150,3 +151,18 @@ def test_any_object_is_judged_without_an_exception(arguments):
         and not set(arguments) - set(SCHEMA["properties"])
     )
     assert fits or refusal is not None
+
+
+def test_a_pattern_that_never_ends_is_left_to_the_tool():
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+    started = time.monotonic()
+    assert ArgumentCheck(schema).refusal(json.dumps({"a": "a" * 40 + "!"})) is None
+    assert time.monotonic() - started < 5
+    assert "does not match" in ArgumentCheck(schema).refusal('{"a": "b"}')
+
+
+def test_numbers_that_cannot_be_reckoned_with_are_refused():
+    schema = {"type": "object", "properties": {"a": {"type": "number", "multipleOf": 0.01}}}
+    refusal = ArgumentCheck(schema).refusal('{"a": %s}' % ("9" * 400))
+    assert refusal.startswith("Invalid arguments: the arguments cannot be checked")
+    assert len(refusal) < 1000

@@ -14,7 +14,9 @@ from ste_ray.tools.openapi.executor import OpenApiExecutor
 from ste_ray.tools.openapi.operations import import_openapi
 from ste_ray.tools.secrets import Secrets
 
-SECRETS = Secrets({"PET_SHOP_APIKEYHEADER": "canary-key", "PET_SHOP_HTTPBEARER": "canary-token"})
+SECRETS = Secrets(
+    {"API_127_0_0_1_APIKEYHEADER": "canary-key", "API_127_0_0_1_HTTPBEARER": "canary-token"}
+)
 PET = {"name": "Bo 猫", "colour": "blue", "owner": {"name": "Al", "emails": ["a@b"]}}
 
 

@@ -232,31 +232,35 @@ BASIC = {"type": "http", "scheme": "basic"}
 @pytest.mark.parametrize(
     ("scheme", "field", "entry"),
     [
-        (KEY, "headers", {"X-Key": "${PET_SHOP_IT}"}),
-        ({**KEY, "in": "query", "name": "key"}, "query", {"key": "${PET_SHOP_IT}"}),
-        ({**KEY, "in": "cookie", "name": "sid"}, "cookies", {"sid": "${PET_SHOP_IT}"}),
-        (BEARER, "headers", {"Authorization": "Bearer ${PET_SHOP_IT}"}),
-        (BASIC, "headers", {"Authorization": "Basic ${PET_SHOP_IT}"}),
+        (KEY, "headers", {"X-Key": "${API_EXAMPLE_ORG_IT}"}),
+        ({**KEY, "in": "query", "name": "key"}, "query", {"key": "${API_EXAMPLE_ORG_IT}"}),
+        ({**KEY, "in": "cookie", "name": "sid"}, "cookies", {"sid": "${API_EXAMPLE_ORG_IT}"}),
+        (BEARER, "headers", {"Authorization": "Bearer ${API_EXAMPLE_ORG_IT}"}),
+        (BASIC, "headers", {"Authorization": "Basic ${API_EXAMPLE_ORG_IT}"}),
         (
             {"type": "openIdConnect", "openIdConnectUrl": "https://id.example.org"},
             "headers",
-            {"Authorization": "Bearer ${PET_SHOP_IT}"},
+            {"Authorization": "Bearer ${API_EXAMPLE_ORG_IT}"},
         ),
-        ({"type": "oauth2", "flows": {}}, "headers", {"Authorization": "Bearer ${PET_SHOP_IT}"}),
+        (
+            {"type": "oauth2", "flows": {}},
+            "headers",
+            {"Authorization": "Bearer ${API_EXAMPLE_ORG_IT}"},
+        ),
     ],
 )
 def test_security_schemes_become_named_secrets(scheme, field, entry):
     result = secured({"it": scheme}, [{"it": []}])
     (spec,) = result.specs
     assert spec.executor[field] == entry
-    assert spec.secrets == ("PET_SHOP_IT",)
-    assert result.notes[0].startswith("PET_SHOP_IT holds ")
+    assert spec.secrets == ("API_EXAMPLE_ORG_IT",)
+    assert result.notes[0].startswith("API_EXAMPLE_ORG_IT holds ")
 
 
 def test_the_first_alternative_that_can_be_fulfilled_counts():
     schemes = {"tls": {"type": "mutualTLS"}, "key": KEY, "token": BEARER}
     (spec,) = secured(schemes, [{"tls": []}, {"unknown": []}, {"key": [], "token": []}]).specs
-    assert spec.secrets == ("PET_SHOP_KEY", "PET_SHOP_TOKEN")
+    assert spec.secrets == ("API_EXAMPLE_ORG_KEY", "API_EXAMPLE_ORG_TOKEN")
     (spec,) = secured(schemes, [{}, {"key": []}]).specs
     assert spec.secrets == ()
     with pytest.raises(ToolSpecError, match="mutualTLS"):
@@ -275,7 +279,7 @@ def test_a_scheme_that_cannot_be_read_spoils_its_operations_only():
         paths |= operation(path=f"/{name}", security=[{name: []}])
     result = imported(document(paths, components={"securitySchemes": schemes}))
     assert [spec.name for spec in result.specs] == ["get_token", "get_same"]
-    assert result.specs[1].secrets == ("PET_SHOP_SAME",)
+    assert result.specs[1].secrets == ("API_EXAMPLE_ORG_SAME",)
     assert [name for name, _ in result.skipped] == ["GET /bad", "GET /odd"]
 
 
@@ -283,7 +287,7 @@ def test_the_security_of_the_document_counts_unless_the_operation_says_otherwise
     paths = {**operation(path="/a"), **operation(path="/b", security=[])}
     root = {"components": {"securitySchemes": {"key": KEY}}, "security": [{"key": []}]}
     first, second = imported(document(paths, **root)).specs
-    assert (first.secrets, second.secrets) == (("PET_SHOP_KEY",), ())
+    assert (first.secrets, second.secrets) == (("API_EXAMPLE_ORG_KEY",), ())
 
 
 def test_a_parameter_that_a_secret_stands_for_is_no_argument():
@@ -293,18 +297,19 @@ def test_a_parameter_that_a_secret_stands_for_is_no_argument():
 
 
 @pytest.mark.parametrize(
-    ("title", "name"),
+    ("server", "name"),
     [
-        ("Petstore", "PETSTORE_API_KEY"),
-        ("The Weather REST API v2.1", "WEATHER_API_KEY"),
-        ("API", "API_KEY"),
-        ("3D Prints", "API_3D_PRINTS_API_KEY"),
-        ("天気", "API_KEY"),
+        ("https://petstore.example/v1", "PETSTORE_EXAMPLE_API_KEY"),
+        ("https://3d.example:8443", "API_3D_EXAMPLE_API_KEY"),
+        ("http://[::1]:8000", "API_1_API_KEY"),
     ],
 )
-def test_secrets_are_named_after_the_service(title, name):
-    (spec,) = secured({"api_key": KEY}, [{"api_key": []}], title=title).specs
-    assert spec.secrets == (name,)
+def test_secrets_are_named_after_the_host_that_gets_them(server, name):
+    for title in ("OpenAI", ""):  # what a document calls itself is of no account
+        (spec,) = secured(
+            {"api_key": KEY}, [{"api_key": []}], title=title, servers=[{"url": server}]
+        ).specs
+        assert spec.secrets == (name,)
 
 
 def test_a_document_cannot_ask_for_other_secrets():

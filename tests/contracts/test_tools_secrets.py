@@ -10,7 +10,7 @@ import pytest
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.executor import ToolCall
+from ste_ray.tools.executor import ToolCall, cut_text
 from ste_ray.tools.masking import MaskingExecutor
 from ste_ray.tools.secrets import FOLDER_VARIABLE, Secrets, references
 
@@ -105,3 +105,43 @@ def test_an_executor_lets_no_secret_through():
     echo.answer = ToolSpecError("the secret 'KEY' is not set")
     result = asyncio.run(masking.call(call))
     assert (result.status, result.text) == ("crashed", "the secret 'KEY' is not set")
+
+
+def test_the_longer_of_two_secrets_is_masked_whole():
+    secrets = Secrets({"A": "abcd1234", "B": "abcd1234-extended"})
+    assert secrets.mask("abcd1234-extended abcd1234", ["A", "B"]) == "[secret B] [secret A]"
+
+
+def test_a_value_that_was_given_out_is_masked_after_it_changed():
+    environment = {"A": "old-value"}
+    secrets = Secrets(environment)
+    secrets.get("A")
+    environment["A"] = "new-value"
+    assert secrets.mask("old-value new-value", ["A"]) == "[secret A] [secret A]"
+    del environment["A"]
+    assert secrets.mask("old-value", ["A"]) == "[secret A]"
+
+
+@pytest.mark.parametrize("before", range(60, 140))
+def test_a_secret_at_the_cut_is_not_shown_in_part(before):
+    value = "sk-canary-0123456789abcdef"
+
+    class Cutting(Echo):
+        async def call(self, call):
+            text = "x" * before + value + value + "y" * 1000
+            return ToolResult(status="ok", text=cut_text(text, call.spec.max_output_chars))
+
+    spec = ToolSpec(
+        name="t",
+        description="d",
+        parameters={"type": "object"},
+        executor={"kind": "python", "target": "a:b"},
+        secrets=("KEY",),
+        max_output_chars=100,
+    )
+    masking = MaskingExecutor(Cutting(""), Secrets({"KEY": value}))
+    text = asyncio.run(masking.call(ToolCall(spec, {}))).text
+    assert "canary" not in text
+    assert "sk-c" not in text
+    assert "[cut: " in text
+    assert len(text.split("… [cut")[0]) <= 100

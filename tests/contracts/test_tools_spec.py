@@ -301,7 +301,8 @@ def test_secrets_are_names_and_found_where_they_are_used(tmp_path, shipped):
     path = tool_file(tmp_path, executor=HTTP, secrets=["OTHER"])
     assert load_tool_specs([path], shipped=shipped)["weather"].secrets == ("OTHER", "WEATHER_KEY")
     message = refusal([tool_file(tmp_path, secrets=["sk-12345"])], shipped)
-    assert "'sk-12345' is no name of a secret" in message
+    assert "secrets[0] is no name of a secret" in message
+    assert "sk-12345" not in message
 
 
 def test_a_server_is_defined_once_and_named_by_its_tools(tmp_path, shipped):

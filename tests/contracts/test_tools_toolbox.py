@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from ste_ray.config import ToolsConfig
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ConfigError, ToolSpecError
+from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.store.artifacts import open_store
+from ste_ray.tools.gate import Gate
 from ste_ray.tools.opening import Surroundings, open_toolbox
 from ste_ray.tools.toolbox import Toolbox
 
@@ -104,6 +107,9 @@ class Remembering:
     def __init__(self):
         self.said = []
 
+    async def prepare(self, call):
+        pass
+
     async def call(self, call):
         self.said.append(("call", call.episode, call.arguments))
         return ToolResult(status="ok", text="done")
@@ -184,3 +190,49 @@ def test_recordings_hold_no_secrets(tmp_path, monkeypatch):
     files = [path for path in (tmp_path / "recordings").rglob("*") if path.is_file()]
     assert files
     assert not any(b"canary" in path.read_bytes() for path in files)
+
+
+def test_who_waits_for_room_holds_no_turn(tmp_path):
+    """Two episodes of a tool that allows one call at once, with room for one server only."""
+    raw = Path(__file__).parents[1] / "mcp_servers/raw.py"
+    server = {"name": "raw", "command": sys.executable, "args": [str(raw)], "stateful": True}
+    echo = ToolSpec(
+        name="echo",
+        description="d",
+        parameters={"type": "object"},
+        executor={"kind": "mcp", "tool": "echo", "server": server},
+        effect="read_only",
+        concurrency=1,
+        lenient=True,
+    )
+    config = CONFIG.model_copy(update={"max_servers": 1})
+
+    async def episode(tools, name, gate):
+        async with tools.episode(name, gate) as one:
+            request = CallTool(tool="echo", arguments_json='{"text": "hi"}')
+            return [(await one.call(request)).status for _ in range(3)]
+
+    async def main():
+        async with open_toolbox({"echo": echo}, config) as tools, asyncio.timeout(30):
+            gate = Gate(echo, MonotonicClock())
+            return await asyncio.gather(*(episode(tools, name, gate) for name in "abc"))
+
+    assert asyncio.run(main()) == [["ok"] * 3] * 3
+
+
+def test_one_executor_that_fails_to_close_keeps_no_other_open():
+    class Failing(Remembering):
+        async def aclose(self):
+            await super().aclose()
+            raise ZeroDivisionError
+
+    executors = {"python": Failing(), "http": Failing()}
+    http = spec("http").model_copy(update={"executor": {"kind": "http", "url": "https://x.test"}})
+
+    async def main():
+        async with Toolbox({"echo": spec(), "http": http}, executors.__getitem__) as tools:
+            await tools.verify()
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(main())
+    assert all(one.said[-1] == ("close",) for one in executors.values())

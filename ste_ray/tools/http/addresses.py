@@ -15,6 +15,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Called global by the standard library or by their owners, and yet answered by the surroundings of
+# the machine: addresses of protocols, and the host service of a large cloud.
+_NOT_PUBLIC = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("168.63.129.16/32"))
 
 
 class BlockedAddressError(Exception):
@@ -27,6 +30,10 @@ def is_public(address: Address) -> bool:
         embedded = _embedded(address)
         if embedded is not None:
             return is_public(embedded)
+        if address.is_site_local:
+            return False
+    elif any(address in network for network in _NOT_PUBLIC):
+        return False
     return address.is_global and not (
         address.is_multicast or address.is_reserved or address.is_unspecified
     )
@@ -55,9 +62,9 @@ def is_allowed(address: Address, host: str, port: int, allow_hosts: Collection[s
     """
     if is_public(address):
         return True
-    host = host.lower().rstrip(".").strip("[]")
+    host = _plain(host)
     for entry in allow_hosts:
-        entry = entry.lower().strip()
+        entry = _ascii(entry.strip().lower())
         if entry in (host, f"{host}:{port}", f"[{host}]:{port}", f"[{host}]"):
             return True
         network = _network(entry)
@@ -68,21 +75,33 @@ def is_allowed(address: Address, host: str, port: int, allow_hosts: Collection[s
 
 def refusal(host: str, port: int, address: Address) -> BlockedAddressError:
     """Return the error that names the host and the remedy."""
-    shown = host if host == str(address) else f"{host} ({address})"
+    shown = host if host.strip("[]") == str(address) else f"{host} ({address})"
+    written = f"[{host.strip('[]')}]" if ":" in host else host
     return BlockedAddressError(
         f"{shown} is not a public address; tools may not reach it unless tools.allow_hosts names "
-        f"it, e.g. {host}:{port}"
+        f"it, e.g. {written}:{port}"
     )
 
 
 def check_literal(host: str, port: int, allow_hosts: Collection[str]) -> None:
-    """Check a host that is written as an address; any other is left to the resolver.
+    """Check what can be said of a host without resolving it; the rest is left to the resolver.
 
     Raises:
-        BlockedAddressError: it may not be reached.
+        BlockedAddressError: it is written as an address, or names this machine, and may not be
+            reached; or it is written in a way that some read as an address and some as a name.
     """
-    address = _literal(host)
-    if address is not None and not is_allowed(address, host, port, allow_hosts):
+    name = _plain(host)
+    if name == "localhost" or name.endswith(".localhost"):
+        address: Address | None = ipaddress.ip_address("127.0.0.1")
+    else:
+        address = _literal(name)
+    if address is None:
+        # Whatever such digits stand for, it would be looked up after all checks.
+        if name.replace(".", "").isdigit():
+            raise BlockedAddressError(
+                f"{host!r} is no host; write an address as four numbers, such as 192.0.2.1"
+            )
+    elif not is_allowed(address, host, port, allow_hosts):
         raise refusal(host, port, address)
 
 
@@ -143,9 +162,21 @@ class GuardedResolver(AbstractResolver):
         """Do nothing: there is nothing open."""
 
 
+def _plain(host: str) -> str:
+    return host.lower().rstrip(".").strip("[]")
+
+
+def _ascii(name: str) -> str:
+    """A name as it goes over the wire: requests know no other form."""
+    try:
+        return name if name.isascii() else name.encode("idna").decode()
+    except UnicodeError:
+        return name
+
+
 def _literal(host: str) -> Address | None:
     try:
-        return ipaddress.ip_address(host.strip("[]").split("%")[0])
+        return ipaddress.ip_address(host.split("%")[0])
     except ValueError:
         return None
 

@@ -7,13 +7,21 @@ a redirect to another origin gets none of the caller's headers.
 from __future__ import annotations
 
 import asyncio
+import codecs
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
 from yarl import URL
 
-from ste_ray.tools.http.addresses import BlockedAddressError, GuardedResolver, check_literal
+from ste_ray.errors import ConfigError
+from ste_ray.tools.http.addresses import (
+    BlockedAddressError,
+    GuardedResolver,
+    check_literal,
+    wrong_entries,
+)
 
 __all__ = ["BlockedAddressError", "HttpCall", "HttpClient", "HttpFailureError", "HttpReply"]
 
@@ -21,7 +29,10 @@ _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _AT_ONCE = 1024
 _CHUNK_BYTES = 65_536
-_NO_BODY = frozenset({"GET", "HEAD"})
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# No encodings of characters, or so slow that a service could choose them to do harm.
+_NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"})
+_XML_CHARSET = re.compile(rb"""\s*<\?xml\s[^>]*\bencoding\s*=\s*["']([\w.:-]+)["']""")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -74,10 +85,18 @@ class HttpClient:
 
     Args:
         allow_hosts: private hosts, ``host:port`` or networks that may be reached.
+
+    Raises:
+        ConfigError: an entry of ``allow_hosts`` can match nothing.
     """
 
     def __init__(self, allow_hosts: Collection[str] = ()) -> None:
         self._allow_hosts = tuple(allow_hosts)
+        for entry in wrong_entries(self._allow_hosts):
+            raise ConfigError(
+                f"tools.allow_hosts: {entry!r} can match nothing; write a host, host:port, or a "
+                "network such as 10.0.0.0/8"
+            )
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
@@ -100,8 +119,21 @@ class HttpClient:
                     raise blocked from None
                 raise HttpFailureError(_reason(error)) from None
 
+    def check(self, url: str) -> None:
+        """Refuse a URL that can be seen to lead to a private address, without resolving its host.
+
+        Raises:
+            BlockedAddressError: it may not be reached.
+            HttpFailureError: it is no http or https URL.
+        """
+        try:
+            parsed = _parsed(url)
+        except ValueError as error:
+            raise HttpFailureError(_reason(error)) from None
+        self._check_literal(parsed)
+
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections; requests under way fail."""
         self._closed = True
         if self._session is not None:
             await self._session.close()
@@ -113,7 +145,7 @@ class HttpClient:
             url = url.extend_query(list(call.query))
         method, headers, body = call.method, dict(call.headers), call.body
         for _ in range(_MAX_REDIRECTS + 1):
-            check_literal(url.host or "", url.port or _PORTS[url.scheme], self._allow_hosts)
+            self._check_literal(url)
             async with self._open_session().request(
                 method, url, headers=headers, data=body, allow_redirects=False
             ) as reply:
@@ -121,18 +153,21 @@ class HttpClient:
                 if reply.status not in _REDIRECTS or not target:
                     return await _read(reply, max_bytes)
                 new = _redirected(url, target)
+            if reply.status == 303 or (reply.status in (301, 302) and method == "POST"):
+                method, body = "HEAD" if method == "HEAD" else "GET", None
+                headers = {k: v for k, v in headers.items() if not _describes_body(k)}
             if new.origin() != url.origin():
                 headers = {k: v for k, v in headers.items() if k.lower() == "accept"}
-                if body is not None and reply.status in (307, 308):
+                if method not in _SAFE_METHODS or body is not None:
                     raise HttpFailureError(
-                        f"the service redirects a request with a body to {new.origin()}"
+                        f"the service redirects a {method} request to {new.origin()}"
                     )
-            if reply.status == 303 or (reply.status in (301, 302) and method == "POST"):
-                method = method if method in _NO_BODY else "GET"
-                body = None
-                headers = {k: v for k, v in headers.items() if k.lower() != "content-type"}
             url = new
         raise HttpFailureError(f"more than {_MAX_REDIRECTS} redirects")
+
+    def _check_literal(self, url: URL) -> None:
+        port = url.port or _PORTS[url.scheme]
+        check_literal(url.raw_host or "", port, self._allow_hosts)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -148,12 +183,28 @@ class HttpClient:
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
-                timeout=aiohttp.ClientTimeout(total=None),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
                 headers={"User-Agent": "ste-ray", "Accept": "application/json, */*;q=0.5"},
                 max_line_size=65_536,
                 max_field_size=65_536,
+                middlewares=(_send_once,),
             )
         return self._session
+
+
+async def _send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep the library from sending a request again that may have changed something already.
+
+    It would repeat PUT and DELETE when the connection is lost before a reply.
+    """
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        if request.method in _SAFE_METHODS:
+            raise
+        raise HttpFailureError(_reason(error)) from error
 
 
 async def _read(reply: aiohttp.ClientResponse, max_bytes: int) -> HttpReply:
@@ -171,17 +222,30 @@ async def _read(reply: aiohttp.ClientResponse, max_bytes: int) -> HttpReply:
         status=reply.status,
         content_type=reply.content_type.lower(),
         headers={name.lower(): value for name, value in reply.headers.items()},
-        text=_decoded(bytes(data), reply.charset),
+        text=_decoded(bytes(data), reply.charset or _xml_charset(data)),
         cut=cut,
         num_bytes=len(data),
     )
 
 
+def _xml_charset(data: bytearray) -> str | None:
+    """Return what a document of XML says of itself, where the reply's headers say nothing."""
+    match = _XML_CHARSET.match(data)
+    return match[1].decode(errors="replace") if match else None
+
+
 def _decoded(data: bytes, charset: str | None) -> str:
     try:
-        return data.decode(charset or "utf-8", errors="replace")
-    except LookupError:
-        return data.decode("utf-8", errors="replace")
+        name = codecs.lookup(charset or "utf-8").name
+        if name not in _NO_CHARSETS and name != "utf-8":
+            return data.decode(name, errors="replace")
+    except (LookupError, ValueError):  # a name that Python does not know, or one of bytes to bytes
+        pass
+    return data.decode("utf-8-sig", errors="replace")
+
+
+def _describes_body(header: str) -> bool:
+    return header.lower().startswith("content-") or header.lower() == "transfer-encoding"
 
 
 def _parsed(url: str) -> URL:

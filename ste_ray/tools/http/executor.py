@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.executor import ToolCall
-from ste_ray.tools.http.client import HttpCall, HttpClient
-from ste_ray.tools.http.results import send_as_result
+from ste_ray.tools.http.client import (
+    BlockedAddressError,
+    HttpCall,
+    HttpClient,
+    HttpFailureError,
+    HttpReply,
+)
+from ste_ray.tools.http.results import send_for_outcome
 from ste_ray.tools.http.templates import (
     ArgumentError,
     as_text,
@@ -23,20 +30,22 @@ from ste_ray.tools.http.templates import (
     placeholders,
 )
 from ste_ray.tools.kinds import HttpRequest, RapidApiEndpoint
-from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.secrets import Secrets, references
 
 _REPEATABLE_EFFECTS = ("read_only", "idempotent")
-_BUSY = ("HTTP 429 ", "HTTP 503 ")
+_BUSY = (429, 503)
 _MAX_REPEATS = 2
 _PAUSE_SECONDS = 1.0
 _WITHOUT_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
+_QUOTED_SECRET = re.compile(r"%5Bsecret(?:%20|\+)([A-Za-z0-9_]+)%5D")
 
 
 class RequestExecutor:
     """What all executors share that send one HTTP request a call; they say which.
 
-    A service that is busy (429, 503) is asked again, at most twice and within the time limit, if
-    the tool changes nothing by it.
+    A service that is busy (429, 503) is asked again if the tool changes nothing by it: at most
+    twice, when the service says so, or after a second or two, and only within the time limit.
     """
 
     def __init__(self, client: HttpClient, secrets: Secrets) -> None:
@@ -56,32 +65,45 @@ class RequestExecutor:
         """Return which part of the reply is the answer, as JMESPath; empty: all of it."""
         return ""
 
+    async def prepare(self, call: ToolCall) -> None:
+        """Nothing has to be waited for."""
+
     async def call(self, call: ToolCall) -> ToolResult:
         """Call the service; see ``Executor``."""
         try:
             request = self.request(call, self._secrets)
         except ArgumentError as error:
             return ToolResult(status="rejected", text=f"Invalid arguments: {error}")
-        path = self.response_path(call.spec)
-        deadline = time.monotonic() + call.spec.timeout_seconds
-        repeats = _MAX_REPEATS if call.spec.effect in _REPEATABLE_EFFECTS else 0
+        spec, path = call.spec, self.response_path(call.spec)
+        started = time.monotonic()
+        left = spec.timeout_seconds
+        repeats = _MAX_REPEATS if spec.effect in _REPEATABLE_EFFECTS else 0
         for number in range(repeats + 1):
-            result = await send_as_result(self._client, request, call.spec, path)
-            pause = _PAUSE_SECONDS * 2**number
-            late = time.monotonic() + pause + result.seconds > deadline
-            if not result.text.startswith(_BUSY) or late or number == repeats:
-                return result
+            outcome = await send_for_outcome(self._client, request, spec, path, left)
+            result, reply = outcome.result, outcome.reply
+            passed = time.monotonic() - started
+            if reply is None or reply.status not in _BUSY or number == repeats:
+                break
+            pause = _pause(reply, number)
+            left = spec.timeout_seconds - passed - pause
+            if left < result.seconds:  # an answer would come too late
+                break
             await asyncio.sleep(pause)
-        raise AssertionError("the last attempt has returned")
+        return result.model_copy(update={"seconds": passed})
+
+    def address(self, spec: ToolSpec) -> str:
+        """Return the URL template of a tool, whose host ``verify`` looks at; empty: none."""
+        return str(spec.executor.get("url", ""))
 
     async def verify(self, specs: Sequence[ToolSpec]) -> None:
-        """Find secrets that are not set; the services are not called."""
+        """Find secrets that are not set and hosts that may not be reached; no service is called."""
         for spec in specs:
-            for name in spec.secrets:
+            for name in sorted({*spec.secrets, *references(spec.executor)}):
                 try:
                     self._secrets.get(name)
                 except ToolSpecError as error:
                     raise ToolSpecError(f"tool {spec.name!r}: {error}") from None
+            self._verify_address(spec)
 
     def preview(self, call: ToolCall) -> str:
         """Return the request in one line; see ``Executor``."""
@@ -94,7 +116,7 @@ class RequestExecutor:
         headers = ", ".join(f"{name}: {value}" for name, value in request.headers.items())
         body = "" if request.body is None else f" {request.body.decode(errors='replace')}"
         line = f"{request.method} {url}{f' ({headers})' if headers else ''}{body}"
-        return " ".join(line.split())
+        return _QUOTED_SECRET.sub(r"[secret \1]", " ".join(line.split()))
 
     async def end_episode(self, episode: str) -> None:
         """Nothing is kept for an episode."""
@@ -102,6 +124,16 @@ class RequestExecutor:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+    def _verify_address(self, spec: ToolSpec) -> None:
+        # What follows the host depends on the arguments, and a secret has no value here.
+        origin = re.match(r"https?://[^/?#]+", self.address(spec))
+        if origin is None or "${" in origin[0]:
+            return
+        try:
+            self._client.check(origin[0])
+        except (BlockedAddressError, HttpFailureError) as error:
+            raise ToolSpecError(f"tool {spec.name!r}: {error}") from None
 
 
 class HttpExecutor(RequestExecutor):
@@ -134,18 +166,33 @@ class RapidApiExecutor(RequestExecutor):
     def request(self, call: ToolCall, secrets: Secrets) -> HttpCall:
         """See ``RequestExecutor``."""
         endpoint = RapidApiEndpoint.model_validate(call.spec.executor)
-        template = f"{self._scheme}://{endpoint.host}/{endpoint.path.lstrip('/')}"
         taken = placeholders(endpoint.path)
         rest = {name: value for name, value in call.arguments.items() if name not in taken}
         headers = {
             "X-RapidAPI-Key": secrets.fill(endpoint.key),
-            "X-RapidAPI-Host": urlsplit(template).netloc,
+            "X-RapidAPI-Host": endpoint.host,
         }
-        url = fill_path(template, call.arguments, secrets)
+        path = fill_path(f"/{endpoint.path.lstrip('/')}", call.arguments, secrets)
+        url = f"{self._scheme}://{endpoint.host}{path}"
         if endpoint.method in _WITHOUT_BODY:
             return HttpCall(endpoint.method, url, query_pairs(rest), headers)
         headers["Content-Type"] = "application/json"
         return HttpCall(endpoint.method, url, (), headers, json.dumps(rest).encode())
+
+    def address(self, spec: ToolSpec) -> str:
+        """See ``RequestExecutor``."""
+        return f"{self._scheme}://{spec.executor.get('host', '')}"
+
+    async def verify(self, specs: Sequence[ToolSpec]) -> None:
+        """Find hosts that are none, too; see ``RequestExecutor``."""
+        for spec in specs:
+            host = RapidApiEndpoint.model_validate(spec.executor).host
+            if not _HOST.fullmatch(host):
+                raise ToolSpecError(
+                    f"tool {spec.name!r}: executor.host={host!r} is no host; write a name such as "
+                    "'weather.p.rapidapi.com'"
+                )
+        await super().verify(specs)
 
 
 def query_pairs(arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -155,6 +202,20 @@ def query_pairs(arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
         values = value if isinstance(value, list) else [value]
         pairs += [(name, as_text(one)) for one in values if one is not None]
     return pairs
+
+
+def _pause(reply: HttpReply, number: int) -> float:
+    """Return how many seconds to wait before asking a busy service again."""
+    text = reply.headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text)
+    try:
+        # By the service's own clock: this machine's may be another.
+        now = email.utils.parsedate_to_datetime(reply.headers["date"])
+        seconds: float = (email.utils.parsedate_to_datetime(text) - now).total_seconds()
+        return max(0.0, seconds)
+    except (KeyError, TypeError, ValueError):
+        return _PAUSE_SECONDS * (1 << number)
 
 
 class _Shown(Secrets):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import http
 import json
 import time
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import jmespath
@@ -24,32 +26,57 @@ from ste_ray.tools.http.client import (
 
 _BYTES_PER_CHAR = 4
 _PATH_BYTES = 4_000_000  # what must be read whole to take a part of it
-_TEXT_TYPES = ("text/", "application/json", "application/xml", "application/javascript")
-_TEXT_SUFFIXES = ("+json", "+xml", "yaml", "x-www-form-urlencoded", "x-ndjson", "graphql")
+_LONG_CHARS = 200_000  # texts that would keep other calls waiting while they are parsed
+_TEXT_TYPES = ("text/", "application/json", "application/xml")
+_TEXT_SUFFIXES = ("json", "xml", "yaml", "javascript", "x-www-form-urlencoded", "graphql")
+# What searching and writing values that a service chose may raise.
+_UNEXPECTED = (JMESPathError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a request.
+
+    Attributes:
+        result: for the model.
+        reply: what the result was made of; None: there was no reply.
+    """
+
+    result: ToolResult
+    reply: HttpReply | None = None
 
 
 async def send_as_result(
     client: HttpClient, call: HttpCall, spec: ToolSpec, response_path: str = ""
 ) -> ToolResult:
     """Send a request of a tool; whatever goes wrong is the result."""
+    return (await send_for_outcome(client, call, spec, response_path, spec.timeout_seconds)).result
+
+
+async def send_for_outcome(
+    client: HttpClient, call: HttpCall, spec: ToolSpec, response_path: str, timeout_seconds: float
+) -> Outcome:
+    """Send a request of a tool within what is left of its time; see ``send_as_result``."""
     started = time.monotonic()
     max_bytes = _PATH_BYTES if response_path else spec.max_output_chars * _BYTES_PER_CHAR
 
-    def failed(status: Literal["timeout", "crashed", "error"], text: str) -> ToolResult:
-        return ToolResult(status=status, text=text, seconds=time.monotonic() - started)
+    def failed(status: Literal["timeout", "crashed", "error"], text: str) -> Outcome:
+        seconds = time.monotonic() - started
+        return Outcome(ToolResult(status=status, text=_encodable(text), seconds=seconds))
 
     try:
-        reply = await client.send(call, timeout_seconds=spec.timeout_seconds, max_bytes=max_bytes)
+        reply = await client.send(call, timeout_seconds=timeout_seconds, max_bytes=max_bytes)
     except TimeoutError:
-        return failed(
-            "timeout", f"the service did not answer within {spec.timeout_seconds:g} seconds"
-        )
+        limit = f"{spec.timeout_seconds:g}"
+        return failed("timeout", f"the service did not answer within {limit} seconds")
     except BlockedAddressError as error:
         return failed("error", f"the request was not sent: {error}")
     except HttpFailureError as error:
         return failed("crashed", f"the service could not be reached: {error}")
-    seconds = time.monotonic() - started
-    return reply_result(reply, spec.max_output_chars, seconds, response_path)
+    arguments = (reply, spec.max_output_chars, time.monotonic() - started, response_path)
+    if len(reply.text) < _LONG_CHARS:
+        return Outcome(reply_result(*arguments), reply)
+    return Outcome(await asyncio.to_thread(reply_result, *arguments), reply)
 
 
 def reply_result(
@@ -57,55 +84,72 @@ def reply_result(
 ) -> ToolResult:
     """Return the result that a reply stands for.
 
-    A status of 400 or more is an error, whose text begins with the status. JSON is made compact.
+    A status of 400 or more is an error, whose text begins with the status, such as
+    ``HTTP 404 Not Found: …``. JSON is written on one line.
 
     Args:
         reply: what came back.
         max_chars: how much of it is kept.
         seconds: how long it took.
         response_path: JMESPath into JSON, or into XML as nested mappings; where it leads nowhere,
-            the result is ``null``.
+            the result is ``null``. Errors are shown whole.
     """
-    if not _is_text(reply):
-        kind = reply.content_type or "an unknown type"
-        text = f"the service returned {reply.num_bytes} bytes of {kind}, which is no text"
-        return ToolResult(status="error", text=text, seconds=seconds)
     failed = reply.status >= 400
-    text = reply.text
-    problem = ""
-    if not reply.cut:
-        text, problem = _reduced(reply, "" if failed else response_path)
-    elif response_path and not failed:
-        problem = f"the reply is longer than {_PATH_BYTES} bytes"
-    if problem:
-        text = f"{problem}: {text}"
+    if _is_text(reply):
+        text, problem = _shown(reply, "" if failed else response_path)
+        text = f"{problem}: {text}" if problem else text
+    else:
+        more = "more than " if reply.cut else ""
+        kind = reply.content_type or "an unknown type"
+        text = problem = (
+            f"the service returned {more}{reply.num_bytes} bytes of {kind}, which is no text"
+        )
     if failed:
-        text = f"HTTP {reply.status} {_phrase(reply.status)}: {text.strip()}".rstrip(": ")
-    text = cut_text(text, max_chars)
-    if reply.cut and len(text) < max_chars:
-        text += "… [cut]"
+        line = f"HTTP {reply.status} {_phrase(reply.status)}".rstrip()
+        text = f"{line}: {text.strip()}" if text.strip() else line
     status: Literal["ok", "error"] = "error" if failed or problem else "ok"
-    return ToolResult(status=status, text=text, seconds=seconds)
+    return ToolResult(
+        status=status, text=_kept(_encodable(text), max_chars, reply.cut), seconds=seconds
+    )
 
 
-def _reduced(reply: HttpReply, response_path: str) -> tuple[str, str]:
+def _kept(text: str, max_chars: int, is_part: bool) -> str:
+    if not is_part:
+        return cut_text(text, max_chars)
+    # The last character may have been cut in two; how long the reply is, nobody knows.
+    kept = text.rstrip("\ufffd")[:max_chars]
+    return f"{kept}… [cut: {len(kept)} characters of a longer reply]"
+
+
+def _shown(reply: HttpReply, response_path: str) -> tuple[str, str]:
     """Return the text to show, and what is wrong with it."""
-    is_xml = reply.content_type.endswith("xml")
+    if reply.cut:
+        too_long = f"the service returned more than {_PATH_BYTES} bytes, too many to find a part of"
+        return reply.text, too_long if response_path else ""
+    is_xml = reply.text.lstrip().startswith("<")  # some services call it something else
     if is_xml and not response_path:
         return reply.text, ""
     try:
+        # Entities are refused: a short text could stand for a gigantic one.
         value: Any = xmltodict.parse(reply.text) if is_xml else json.loads(reply.text)
     except (ValueError, RecursionError, xmltodict.expat.ExpatError):
         problem = "the service did not return the JSON or XML that was expected"
         return reply.text, problem if response_path else ""
-    if response_path:
-        try:
+    try:
+        if response_path:
             value = jmespath.search(response_path, value)
-        except JMESPathError as error:
-            return reply.text, f"the reply is not of the expected form ({error})"
-    if isinstance(value, str) and response_path:
-        return value, ""
-    return json.dumps(value, ensure_ascii=False, separators=(", ", ": ")), ""
+            if isinstance(value, str):
+                return value, ""
+        return json.dumps(value, ensure_ascii=False, separators=(", ", ": ")), ""
+    except (*_UNEXPECTED, RecursionError) as error:
+        detail = " ".join(str(error).split())
+        problem = f"the reply is not of the expected form ({detail})"
+        return reply.text, problem if response_path else ""
+
+
+def _encodable(text: str) -> str:
+    """Return ``text`` without halves of surrogate pairs, which JSON can hold and no file can."""
+    return text if text.isascii() else text.encode("utf-8", errors="replace").decode()
 
 
 def _is_text(reply: HttpReply) -> bool:

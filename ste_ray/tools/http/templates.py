@@ -8,9 +8,11 @@ Arguments are put in as they are and never read as templates again: one that hol
 from __future__ import annotations
 
 import json
+import math
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 import jmespath
@@ -25,6 +27,8 @@ _TOKEN = re.compile(
     r"|\{(?P<argument>[^{}]+)\}"
 )
 _EXACT = re.compile(r"\{([^{}]+)\}")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NOT_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _LEFT_OUT = object()
 _CONTENT_TYPES = {
     "json": "application/json",
@@ -48,12 +52,14 @@ def fill_request(request: HttpRequest, arguments: Mapping[str, Any], secrets: Se
     headers = {}
     for name, template in request.headers.items():
         value = filler.entry(template)
-        if value is not _LEFT_OUT:
+        if value is not _LEFT_OUT and value is not None:
             headers[name] = header_value(name, as_text(value))
     body = None
-    if request.body is not None:
-        headers.setdefault("Content-Type", _CONTENT_TYPES[request.body_format])
-        body = encode_body(filler.nested(request.body), request.body_format)
+    content = _LEFT_OUT if request.body is None else filler.nested(request.body)
+    if content is not _LEFT_OUT:
+        body = encode_body(content, request.body_format)
+        if not any(name.lower() == "content-type" for name in headers):
+            headers["Content-Type"] = _CONTENT_TYPES[request.body_format]
     query = [
         (name, text)
         for name, template in request.query.items()
@@ -84,6 +90,12 @@ def check_request(request: HttpRequest, parameters: Mapping[str, Any]) -> None:
         ValueError: with field and remedy in one line.
     """
     check_url(request.url, "executor.url")
+    _check_headers(request.headers)
+    if request.body_format == "form" and not _may_be_form(request.body):
+        raise ValueError(
+            f"executor.body={request.body!r} must be a mapping of the form's fields, or else set "
+            "executor.body_format: json or text"
+        )
     known = parameters.get("properties", {})
     fields = {
         "url": request.url,
@@ -104,14 +116,7 @@ def check_request(request: HttpRequest, parameters: Mapping[str, Any]) -> None:
                 f"executor.url holds {{{name}}}, which may be left out; list it in "
                 "parameters.required, or put it into executor.query"
             )
-    if request.response_path:
-        try:
-            jmespath.compile(request.response_path)
-        except JMESPathError as error:
-            detail = " ".join(str(error).split())
-            raise ValueError(
-                f"executor.response_path={request.response_path!r} is no JMESPath: {detail}"
-            ) from None
+    _check_response_path(request.response_path)
 
 
 def check_url(url: str, field: str) -> None:
@@ -126,6 +131,37 @@ def check_url(url: str, field: str) -> None:
         raise ValueError(f"{field}={url!r} must be an absolute http or https address")
     if placeholders(authority):
         raise ValueError(f"{field}={url!r}: an argument must not decide the host; write it out")
+    port = authority.rpartition("@")[2].rpartition("]")[2].partition(":")[2]
+    if port and "${" not in port and not (port.isdecimal() and 0 < int(port) < 65_536):
+        raise ValueError(f"{field}={url!r}: {port!r} is no port; write a number up to 65535")
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(
+                f"executor.headers: {name!r} is no name of a header; write letters, digits and -"
+            )
+        if _NOT_IN_HEADERS.search(value):
+            raise ValueError(
+                f"executor.headers.{name}={value!r} must have no line breaks; write one line"
+            )
+
+
+def _may_be_form(body: Any) -> bool:
+    exact = isinstance(body, str) and _EXACT.fullmatch(body)
+    return body is None or isinstance(body, Mapping) or bool(exact)
+
+
+def _check_response_path(path: str) -> None:
+    try:
+        if path:
+            jmespath.compile(path)
+    except JMESPathError as error:
+        detail = " ".join(str(error).split())
+        raise ValueError(
+            f"executor.response_path={path!r} is no JMESPath: {detail}; correct it"
+        ) from None
 
 
 def header_value(name: str, text: str) -> str:
@@ -134,22 +170,27 @@ def header_value(name: str, text: str) -> str:
     Raises:
         ArgumentError: it would break out of the header.
     """
-    if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text):
+    if _NOT_IN_HEADERS.search(text):
         raise ArgumentError(f"the value for the header {name!r} must have no line breaks")
     return text
 
 
 def as_text(value: Any) -> str:
-    """Return a JSON value as it is written in a URL, header or form."""
+    """Return a JSON value as it is written in a URL, header or form.
+
+    Numbers are written without exponents. What no encoding has (half a surrogate pair) becomes
+    ``?``.
+    """
     if isinstance(value, str):
-        return value
+        return _encodable(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
         return ""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float) and math.isfinite(value):
+        # 0.0 added: there is no negative zero.
+        return f"{Decimal(repr(value + 0.0)):f}".removesuffix(".0")
+    return _encodable(json.dumps(value, ensure_ascii=False))
 
 
 def encode_body(value: Any, body_format: str) -> bytes:
@@ -162,6 +203,10 @@ def encode_body(value: Any, body_format: str) -> bytes:
         pairs = [(name, text) for name, one in value.items() for text in _query_values(one)]
         return urllib.parse.urlencode(pairs, errors="replace").encode()
     return as_text(value).encode("utf-8", errors="replace")
+
+
+def _encodable(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", errors="replace").decode()
 
 
 class _Filler:
@@ -190,13 +235,14 @@ class _Filler:
         return value
 
     def url(self, template: str) -> str:
-        filled = self._text(template, _quoted)
-        path = filled.partition("://")[2].partition("?")[0]
-        if any(part in (".", "..") for part in path.split("/")[1:]):
+        before, mark, query = template.partition("?")
+        filled = self._text(before, _path_part)
+        path = re.sub("^https?://", "", filled)
+        if any(part in (".", "..") for part in path.partition("#")[0].split("/")[1:]):
             raise ArgumentError("an argument that is part of the path must not be '.' or '..'")
-        return filled
+        return filled + mark + self._text(query, _quoted)
 
-    def _text(self, template: str, write: Any) -> str:
+    def _text(self, template: str, write: Callable[[Any], str]) -> str:
         def put(match: re.Match[str]) -> str:
             if match["open"]:
                 return "{"
@@ -204,17 +250,21 @@ class _Filler:
                 return "}"
             if match["secret"]:
                 secret = self._secrets.get(match["secret"])
-                return _quoted(secret) if write is _quoted else secret
-            return str(write(self._arguments.get(match["argument"], "")))
+                return secret if write is as_text else _quoted(secret)
+            return write(self._arguments.get(match["argument"], ""))
 
         return _TOKEN.sub(put, template)
 
 
-def _quoted(value: Any) -> str:
-    text = as_text(value)
+def _path_part(value: Any) -> str:
+    text = _quoted(value)
     if text == "":
         raise ArgumentError("an argument that is part of the path must not be empty")
-    return urllib.parse.quote(text, safe="", errors="replace")
+    return text
+
+
+def _quoted(value: Any) -> str:
+    return urllib.parse.quote(as_text(value), safe="")
 
 
 def _query_values(value: Any) -> Iterator[str]:

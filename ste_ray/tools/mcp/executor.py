@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import time
 from collections.abc import Collection, Sequence
@@ -49,6 +50,16 @@ class McpExecutor:
         self._pool = SessionPool(secrets, allow_hosts, max_servers)
         self._tools: dict[str, tuple[McpTool, str]] = {}  # by fingerprint of the specification
 
+    async def prepare(self, call: ToolCall) -> None:
+        """Have the server started, waiting until there is room for it."""
+        tool, identity = self._tool(call.spec)
+        place = self._pool.enter(tool.server, identity, call.episode)
+        try:
+            with contextlib.suppress(SessionStartError, ToolSpecError):
+                await self._pool.ready(place, call.spec.timeout_seconds)
+        finally:
+            self._pool.leave(place)
+
     async def call(self, call: ToolCall) -> ToolResult:
         """Call the tool; see ``Executor``."""
         spec = call.spec
@@ -77,11 +88,7 @@ class McpExecutor:
     async def verify(self, specs: Sequence[ToolSpec]) -> None:
         """Start each server and look whether it has the tools that are said to be its."""
         for spec in specs:
-            for name in spec.secrets:
-                try:
-                    self._secrets.get(name)
-                except ToolSpecError as error:
-                    raise ToolSpecError(f"tool {spec.name!r}: {error}") from None
+            self._secrets.require(spec.name, spec.secrets)
         by_server: dict[str, list[ToolSpec]] = {}
         for spec in specs:
             by_server.setdefault(self._tool(spec)[1], []).append(spec)

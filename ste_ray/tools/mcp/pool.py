@@ -100,9 +100,12 @@ class SessionPool:
         """
         if place.session is not None and place.session.alive and not place.ended:
             return place.session
+        failures = place.failures
         async with place.lock:
             if place.session is None or not place.session.alive:
                 self._check_open(place)
+                if place.failures > failures:  # while this waited: all share that one's outcome
+                    raise SessionStartError(place.last_error)
                 await _end(place)
                 await self._open(place, patience_seconds)
             assert place.session is not None

@@ -107,7 +107,8 @@ def _server(name: str, entry: Mapping[str, Any], where: str, literals: LiteralSe
     except ValidationError as error:
         problem = error.errors()[0]
         path = ".".join(map(str, problem["loc"]))
-        raise ToolSpecError(f"{where}: {path}={problem['input']!r}: {problem['msg']}") from None
+        # The value is not shown: it may well be a secret.
+        raise ToolSpecError(f"{where}: {path}: {problem['msg']}; correct it") from None
     if bool(server.command) == bool(server.url):
         raise ToolSpecError(f"{where}: give it either a command, which starts it, or a url")
     return literals.without(_absolute(server))

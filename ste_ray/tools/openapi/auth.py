@@ -18,9 +18,7 @@ from pydantic import ValidationError
 from ste_ray.tools.openapi.document import Document, Part, UnusableError, first_problem
 from ste_ray.tools.openapi.texts import secret_name, unique
 
-_MAX_TITLE_CHARS = 40
 _FIELDS = ("type", "in", "name", "scheme")
-_NOISE = re.compile(r"(?i)\b(open ?api|api|rest|the|specification|v?[\d.]+)\b")
 
 
 @dataclass
@@ -52,15 +50,22 @@ class Credentials:
 
 
 class SecuritySchemes:
-    """The schemes of a document that secrets can fulfil."""
+    """The schemes of a document that secrets can fulfil.
 
-    def __init__(self, document: Document) -> None:
-        title = _NOISE.sub(" ", document.frame.info.title)[:_MAX_TITLE_CHARS]
+    Secrets are named after the host that gets them: whatever a document calls itself, it cannot ask
+    for what was set for another service.
+
+    Args:
+        document: describes the schemes.
+        host: of its server.
+    """
+
+    def __init__(self, document: Document, host: str) -> None:
         self._default = document.frame.security
         self._schemes: dict[str, Credentials | str] = {}
         taken: set[str] = set()
         for name, part in _described(document):
-            secret = unique(_secret(title, name), taken)
+            secret = unique(secret_name(host, name), taken)
             taken.add(secret)
             try:
                 self._schemes[name] = _credentials(_parsed(part), secret)
@@ -110,11 +115,6 @@ def _parsed(part: Part) -> v3_1.SecurityScheme:
         return v3_1.SecurityScheme.model_validate({key: raw[key] for key in _FIELDS if key in raw})
     except ValidationError as error:
         raise UnusableError(first_problem(error)) from None
-
-
-def _secret(title: str, scheme: str) -> str:
-    prefix, name = secret_name(title), secret_name(scheme)
-    return name if name.startswith(prefix) else secret_name(title, scheme)
 
 
 def _credentials(scheme: v3_1.SecurityScheme, secret: str) -> Credentials | str:

@@ -83,7 +83,7 @@ class _Import:
         self._prefix = prefix
         self._tags = tags
         self._servers = Servers(document, base_url)
-        self._security = SecuritySchemes(document)
+        self._security = SecuritySchemes(document, self._servers.host())
         self._requests = SchemaConverter("request")
         self._responses = SchemaConverter("response")
         self._parameters = ParameterReader(self._requests)

@@ -9,7 +9,7 @@ from typing import Any
 from openapi_pydantic.v3 import v3_1
 from pydantic import ValidationError
 
-from ste_ray.tools.kinds import OpenApiParameter
+from ste_ray.tools.kinds import FORBIDDEN_HEADERS, OpenApiParameter
 from ste_ray.tools.openapi.auth import Credentials
 from ste_ray.tools.openapi.document import Part, UnusableError, first_problem
 from ste_ray.tools.openapi.schemas import SchemaConverter
@@ -22,7 +22,8 @@ _STYLES = {
     "header": ("simple",),
     "cookie": ("form",),
 }
-_IGNORED_HEADERS = ("accept", "content-type", "authorization")
+# Given by the request itself, or of a kind that decides whom it reaches or where it ends.
+_IGNORED_HEADERS = ("accept", "content-type", "authorization", *FORBIDDEN_HEADERS)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SCHEMA_FIELDS = ("schema", "content", "example", "examples")
 

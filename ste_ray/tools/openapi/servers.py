@@ -52,6 +52,13 @@ class Servers:
                 return self._absolute(_filled(listed[0]))
         return self._absolute("/")
 
+    def host(self) -> str:
+        """Return the host of the document as a whole, empty if it names none."""
+        try:
+            return urlsplit(self.address({}, {})).hostname or ""
+        except UnusableError:
+            return ""
+
     def _absolute(self, url: str) -> str:
         try:
             if self._document.url:

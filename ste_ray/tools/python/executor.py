@@ -28,6 +28,9 @@ class PythonExecutor:
         self._secrets = secrets
         self._functions: dict[str, PythonFunction] = {}  # by fingerprint of the tool
 
+    async def prepare(self, call: ToolCall) -> None:
+        """Nothing has to be waited for."""
+
     async def call(self, call: ToolCall) -> ToolResult:
         """Call the function; see ``Executor``."""
         spec = call.spec
@@ -37,25 +40,21 @@ class PythonExecutor:
             call.arguments,
             spec.timeout_seconds,
             spec.max_output_chars,
-            secrets={name: self._secrets.get(name) for name in spec.secrets},
+            secrets=self._values(spec),
             convert=function.convert,
         )
 
     async def verify(self, specs: Sequence[ToolSpec]) -> None:
         """Import every function in a worker process, and find secrets that are not set."""
-        users = {self._function(spec).target: spec.name for spec in reversed(specs)}
+        users = {self._function(spec).target: spec for spec in reversed(specs)}
         for spec in specs:
-            for name in spec.secrets:
-                try:
-                    self._secrets.get(name)
-                except ToolSpecError as error:
-                    raise ToolSpecError(f"tool {spec.name!r}: {error}") from None
-        for target, name in reversed(users.items()):
-            result = await self._pool.load(target)
+            self._secrets.require(spec.name, spec.secrets)
+        for target, spec in reversed(users.items()):
+            result = await self._pool.load(target, secrets=self._values(spec))
             if result.status != "ok":
                 raise ToolSpecError(
-                    f"tool {name!r}: executor.target={target!r} cannot be used: {result.text}; "
-                    "install the module, run from its folder, or set PYTHONPATH"
+                    f"tool {spec.name!r}: executor.target={target!r} cannot be used: "
+                    f"{result.text}; install the module, run from its folder, or set PYTHONPATH"
                 )
 
     def preview(self, call: ToolCall) -> str:
@@ -69,6 +68,9 @@ class PythonExecutor:
     async def aclose(self) -> None:
         """End the worker processes."""
         await self._pool.aclose()
+
+    def _values(self, spec: ToolSpec) -> dict[str, str]:
+        return {name: self._secrets.get(name) for name in spec.secrets}
 
     def _function(self, spec: ToolSpec) -> PythonFunction:
         known = self._functions.get(spec.fingerprint)

@@ -81,9 +81,15 @@ class WorkerPool:
             request["convert"] = True
         return await self._with_worker(request, timeout_seconds, max_output_chars)
 
-    async def load(self, target: str) -> ToolResult:
-        """Import ``module:function`` without calling it; status ``ok`` if it is there."""
-        return await self._with_worker({"target": target}, _LOAD_SECONDS, _LOAD_CHARS)
+    async def load(self, target: str, *, secrets: Mapping[str, str] | None = None) -> ToolResult:
+        """Import ``module:function`` without calling it; status ``ok`` if it is there.
+
+        A module may look for its secrets when it is imported.
+        """
+        request: dict[str, Any] = {"target": target}
+        if secrets:
+            request["secrets"] = dict(secrets)
+        return await self._with_worker(request, _LOAD_SECONDS, _LOAD_CHARS)
 
     async def aclose(self) -> None:
         """Kill all workers and wait until they are gone; calls under way end as ``crashed``."""
@@ -106,7 +112,7 @@ class WorkerPool:
             started = time.monotonic()
             reusable = False
             try:
-                refusal = await self._ensure_loaded(worker, request["target"])
+                refusal = await self._ensure_loaded(worker, request)
                 started = time.monotonic()
                 reply = refusal or await worker.exchange(request, timeout_seconds, max_chars)
                 reusable = True
@@ -124,11 +130,15 @@ class WorkerPool:
                 else:
                     await self._discard(worker)
 
-    async def _ensure_loaded(self, worker: WorkerProcess, target: str) -> Reply | None:
+    async def _ensure_loaded(
+        self, worker: WorkerProcess, request: Mapping[str, Any]
+    ) -> Reply | None:
         """Import the target; return the reply that says why, if that fails."""
+        target = request["target"]
         if target in worker.loaded:
             return None
-        reply = await worker.exchange({"target": target}, _LOAD_SECONDS, _LOAD_CHARS)
+        loading = {key: request[key] for key in ("target", "secrets") if key in request}
+        reply = await worker.exchange(loading, _LOAD_SECONDS, _LOAD_CHARS)
         if reply.status != "ok":
             return reply._replace(text=f"the tool cannot be loaded: {reply.text}")
         worker.loaded.add(target)

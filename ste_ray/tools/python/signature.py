@@ -1,8 +1,8 @@
 """Describes Python functions by their signatures and docstrings, in a process of its own.
 
-Run as ``python -m ste_ray.tools.python.signature PARENT_PID`` by ``describe``: it reads a JSON list of
-targets, ``module:function`` or ``module``, and writes for each either the functions found or what
-is wrong. Importing the functions runs their modules' code: what these print goes nowhere.
+Run as ``python -m ste_ray.tools.python.signature PARENT_PID`` by ``describe``: it reads a JSON list
+of targets, ``module:function`` or ``module``, and writes for each either the functions found or
+what is wrong. Importing the functions runs their modules' code: what these print goes nowhere.
 """
 
 from __future__ import annotations
