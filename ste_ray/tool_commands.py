@@ -134,7 +134,7 @@ def _list(options: argparse.Namespace) -> None:
     from ste_ray.tools.catalogue import as_table, catalogue
 
     config, files = _read(options)
-    rows = catalogue(files, config.tools.allow)
+    rows = catalogue(files, config.tools)
     print_result([asdict(row) for row in rows], as_table(rows), options.json)
 
 

@@ -7,11 +7,13 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from ste_ray.config import ToolsConfig
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.kinds import CALLABLE_KINDS
 from ste_ray.tools.safety import is_free
 from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.simulation import simulated_specs
 from ste_ray.tools.spec import ToolFiles
 
 _TEXT_CHARS = 72
@@ -22,7 +24,7 @@ class Row:
     """A tool in a list.
 
     Attributes:
-        explored: "yes", or why an exploration would leave it out.
+        explored: "yes", "simulated", or why an exploration would leave it out or refuse it.
     """
 
     name: str
@@ -33,17 +35,18 @@ class Row:
     description: str
 
 
-def catalogue(files: ToolFiles, allow: Collection[str]) -> list[Row]:
+def catalogue(files: ToolFiles, config: ToolsConfig) -> list[Row]:
     """Return a row for each tool, sorted by family and name."""
     secrets = Secrets()
-    allowed = files.allow.union(allow)
+    allowed = files.allow.union(config.allow)
+    specs = simulated_specs(files.specs, config.simulate, secrets)
     rows = [
         Row(
             name=spec.name,
             family=spec.family,
             kind=spec.executor["kind"],
             effect=spec.effect,
-            explored=_explored(spec, allowed, secrets),
+            explored=_explored(specs[spec.name], allowed, secrets),
             description=spec.description,
         )
         for spec in files.specs.values()
@@ -52,12 +55,14 @@ def catalogue(files: ToolFiles, allow: Collection[str]) -> list[Row]:
 
 
 def _explored(spec: ToolSpec, allowed: Collection[str], secrets: Secrets) -> str:
+    if spec.executor["kind"] == "simulated":
+        return "simulated"
     if spec.executor["kind"] not in CALLABLE_KINDS:
-        return "no: cannot be called"
+        return "refused: cannot be called"
     if not is_free(spec) and spec.name not in allowed:
         return "no: not allowed"
     missing = secrets.missing(spec.secrets)
-    return f"no: {', '.join(missing)} not set" if missing else "yes"
+    return f"refused: {', '.join(missing)} not set" if missing else "yes"
 
 
 def find(specs: Mapping[str, ToolSpec], name: str) -> ToolSpec:
@@ -92,7 +97,7 @@ def as_table(rows: Sequence[Row]) -> str:
         text = " ".join(row.description.split())
         text = text if len(text) <= _TEXT_CHARS else f"{text[: _TEXT_CHARS - 1]}…"
         lines.append(f"  {row.name:<{width}}  {row.kind:<9} {row.effect:<11} {text}{state}\n")
-    explored = sum(row.explored == "yes" for row in rows)
+    explored = sum(row.explored in ("yes", "simulated") for row in rows)
     lines.append(f"{len(rows)} tools, {explored} of them would be explored\n")
     return "".join(lines)
 

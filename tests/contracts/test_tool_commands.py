@@ -54,16 +54,23 @@ def test_list_says_what_would_be_explored(capsys):
     )
     out, _ = run(capsys, "list", file)
     assert "one\n  free" in out
-    assert "[no: NO_SUCH_KEY not set]" in out
+    assert "[refused: NO_SUCH_KEY not set]" in out
     assert "4 tools, 2 of them would be explored" in out
     out, _ = run(capsys, "list", "--json", f"tools.files=[{file}]", "tools.allow=[unsafe]")
     rows = {row["name"]: row for row in json.loads(out)}
     assert {name: row["explored"] for name, row in rows.items()} == {
         "free": "yes",
-        "keyed": "no: NO_SUCH_KEY not set",
+        "keyed": "refused: NO_SUCH_KEY not set",
         "unsafe": "yes",
         "allowed": "yes",
     }
+
+
+def test_list_knows_which_tools_a_model_would_play(capsys):
+    file = write("t.yaml", tool("free"), tool("keyed", secrets=["NO_SUCH_KEY"]))
+    out, _ = run(capsys, "list", file, "tools.simulate=when_missing")
+    assert "[simulated]" in out
+    assert "2 tools, 2 of them would be explored" in out
 
 
 def test_show_finds_a_tool_by_its_safe_name_too(capsys):

@@ -154,9 +154,9 @@ def test_any_object_is_judged_without_an_exception(arguments):
 
 
 def test_a_pattern_that_never_ends_is_left_to_the_tool():
-    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a|aa)+$"}}}
     started = time.monotonic()
-    assert ArgumentCheck(schema).refusal(json.dumps({"a": "a" * 40 + "!"})) is None
+    assert ArgumentCheck(schema).refusal(json.dumps({"a": "a" * 50 + "!"})) is None
     assert time.monotonic() - started < 5
     assert "does not match" in ArgumentCheck(schema).refusal('{"a": "b"}')
 

@@ -306,9 +306,12 @@ def test_a_parameter_that_a_secret_stands_for_is_no_argument():
 )
 def test_secrets_are_named_after_the_host_that_gets_them(server, name):
     for title in ("OpenAI", ""):  # what a document calls itself is of no account
-        (spec,) = secured(
-            {"api_key": KEY}, [{"api_key": []}], title=title, servers=[{"url": server}]
-        ).specs
+        root = {
+            "components": {"securitySchemes": {"api_key": KEY}},
+            "info": {"title": title, "version": "1"},
+            "servers": [{"url": server}],
+        }
+        (spec,) = imported(document(operation(security=[{"api_key": []}]), **root)).specs
         assert spec.secrets == (name,)
 
 

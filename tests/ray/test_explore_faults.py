@@ -17,12 +17,15 @@ from exploring import Teacher, episodes_of, explore, explorers, replay, teacher,
 from ray.cluster_utils import Cluster
 from tiny_model import save_tiny_model
 
+from ste_ray.config import load_config
 from ste_ray.core.records import Episode
 from ste_ray.errors import StoreError
 from ste_ray.store.artifacts import open_store
 
 FLUSH_SECONDS = 1.0
+DEMO = Path(__file__).parents[2] / "jobs/demo.yaml"  # names as many tools as time allows
 SHAPE = [
+    f"tools.include=[{', '.join(load_config(str(DEMO)).tools.include)}]",
     "explore.episodes_per_tool=15",
     "explore.trials_per_episode=2",
     f"explore.flush_seconds={FLUSH_SECONDS}",
@@ -30,7 +33,7 @@ SHAPE = [
     "explore.cpus_per_explorer=1",
     "explore.lease_seconds=10",
 ]
-NUM_TOOLS, NUM_EPISODES, NUM_TRIALS = 50, 750, 1500
+NUM_TOOLS, NUM_EPISODES, NUM_TRIALS = 21, 315, 630
 
 
 @pytest.fixture
