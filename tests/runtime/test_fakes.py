@@ -10,7 +10,7 @@ import pytest
 from chat_server import reply, serving
 from flow_examples import FINAL, SPEC, episode
 
-from ste_ray.config import LLMConfig
+from ste_ray.config import LLMConfig, ToolsConfig
 from ste_ray.core.effects import AskModel, CallTool, ModelReply, Sampling, ToolResult
 from ste_ray.core.records import Message
 from ste_ray.llm.client import OpenAIChat
@@ -24,8 +24,7 @@ from ste_ray.runtime.fakes import (
 )
 from ste_ray.runtime.journal import SegmentJournal, load
 from ste_ray.store.artifacts import open_store
-from ste_ray.tools.python.pool import WorkerPool
-from ste_ray.tools.toolbox import Toolbox
+from ste_ray.tools.opening import open_toolbox
 
 QUESTION = AskModel(
     role="judge", messages=(Message(role="user", content="hi"),), sampling=Sampling()
@@ -116,7 +115,7 @@ def real_tools():
     executor = {"kind": "python", "target": "json:loads"}
     parameters = {"type": "object", "properties": {"s": {"type": "string"}}, "required": ["s"]}
     spec = SPEC.model_copy(update={"executor": executor, "parameters": parameters})
-    return Toolbox({"add": spec}, WorkerPool(1, 512, "2026-03-02"))
+    return open_toolbox({"add": spec}, ToolsConfig(num_workers=1, memory_mb=512))
 
 
 @pytest.mark.parametrize("kind", ["fake", "real"])
