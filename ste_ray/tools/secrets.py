@@ -65,7 +65,7 @@ class Secrets:
         Raises:
             ToolSpecError: one of them cannot be used; names the tool.
         """
-        for name in names:
+        for name in sorted(set(names)):
             try:
                 self.get(name)
             except ToolSpecError as error:

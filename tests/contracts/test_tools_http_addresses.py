@@ -10,7 +10,6 @@ from ste_ray.errors import ConfigError
 from ste_ray.tools.http.addresses import (
     BlockedAddressError,
     GuardedResolver,
-    check_host,
     check_literal,
     is_allowed,
     is_public,
@@ -128,8 +127,8 @@ def test_names_are_left_to_the_resolver():
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "0x7f000001", "2130706433", "127.1"])
 def test_a_host_is_judged_by_where_it_leads(host):
     with pytest.raises(BlockedAddressError, match=r"127\.0\.0\.1|::1"):
-        asyncio.run(check_host(host, 80, ()))
-    asyncio.run(check_host(host, 80, ["127.0.0.0/8", "::1"]))
+        asyncio.run(resolve_checked(host, 80, ()))
+    asyncio.run(resolve_checked(host, 80, ["127.0.0.0/8", "::1"]))
 
 
 def answers(monkeypatch, *addresses):

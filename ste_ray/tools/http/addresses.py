@@ -105,11 +105,6 @@ def check_literal(host: str, port: int, allow_hosts: Collection[str]) -> None:
         raise refusal(host, port, address)
 
 
-async def check_host(host: str, port: int, allow_hosts: Collection[str]) -> None:
-    """Resolve a host and check where it leads; see ``resolve_checked``."""
-    await resolve_checked(host, port, allow_hosts)
-
-
 async def resolve_checked(
     host: str,
     port: int,

@@ -98,11 +98,7 @@ class RequestExecutor:
     async def verify(self, specs: Sequence[ToolSpec]) -> None:
         """Find secrets that are not set and hosts that may not be reached; no service is called."""
         for spec in specs:
-            for name in sorted({*spec.secrets, *references(spec.executor)}):
-                try:
-                    self._secrets.get(name)
-                except ToolSpecError as error:
-                    raise ToolSpecError(f"tool {spec.name!r}: {error}") from None
+            self._secrets.require(spec.name, {*spec.secrets, *references(spec.executor)})
             self._verify_address(spec)
 
     def preview(self, call: ToolCall) -> str:
