@@ -10,6 +10,34 @@ from tests.http_server import http_service
 
 SECRETS = Secrets({"KEY": "canary-4711", "RAPIDAPI_KEY": "canary-rapid"})
 SCHEMA = {"type": "object", "properties": {}}
+# Arguments that would be more than a value, were they not put in with care.
+HOSTILE = [
+    "../admin",
+    "../../etc/passwd",
+    "a/b",
+    "a\\b",
+    "?x=1",
+    "a&x=1",
+    "#f",
+    "@evil.example",
+    ":8080",
+    "%2e%2e",
+    "%2F",
+    "a\r\nX-Evil: 1",
+    "a\nb",
+    "a\x00b",
+    "${KEY}",
+    "${HOME}",
+    "{other}",
+    "{it}",
+    "{{it}}",
+    "}}{{",
+    "$",
+    " ",
+    "+",
+    "猫 é",
+    "x" * 100_000,
+]
 
 
 def tool(executor, **fields):

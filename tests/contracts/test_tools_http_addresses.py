@@ -104,7 +104,18 @@ def test_what_an_entry_allows(entry, host, address, allowed):
 
 
 @pytest.mark.parametrize(
-    "host", ["2130706433", "127.1", "0177.0.0.1", "127.0.0.1.", "017700000001", "1.2.3.4.5"]
+    "host",
+    [
+        "2130706433",
+        "127.1",
+        "0177.0.0.1",
+        "127.0.0.1.",
+        "017700000001",
+        "1.2.3.4.5",
+        "[::ffff:127.0.0.01]",
+        "[v1.fe80::1]",
+        "[::1%25lo]",
+    ],
 )
 def test_odd_spellings_are_not_taken_for_names(host):
     with pytest.raises(BlockedAddressError):

@@ -1,10 +1,7 @@
 """The client of tools against a service on this machine that does what services should not."""
 
 import asyncio
-import datetime
-import ipaddress
 import socket
-import ssl
 import time
 import tracemalloc
 import urllib.parse
@@ -480,46 +477,3 @@ def test_no_proxy_and_no_netrc_are_used(monkeypatch, tmp_path):
 
     _, service = run(work)
     assert "Authorization" not in service.requests[0].headers
-
-
-@pytest.fixture
-def self_signed(tmp_path):
-    """A TLS context for a server whose certificate nobody vouches for."""
-    x509 = pytest.importorskip("cryptography.x509")
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=30))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(
-        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = tmp_path / "server.pem"
-    path.write_bytes(private + certificate.public_bytes(pem))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return context
-
-
-def test_certificates_are_verified(self_signed):
-    async def work(client, service):
-        with pytest.raises(HttpFailureError, match=r"(?i)certificate"):
-            await send(client, f"https://{service.host}/")
-
-    _, service = run(work, ssl_context=self_signed)
-    assert service.requests == []

@@ -140,6 +140,8 @@ def test_secrets_that_are_not_set_are_named_before_anything_is_called():
         )
         with pytest.raises(ToolSpecError, match="tool 'it': the secret 'GONE' is not set"):
             await executor.verify([spec])
+        with pytest.raises(ToolSpecError, match="tool 'it': the secret 'LOST' is not set"):
+            await executor.verify([declared(server.url("/x?k=${LOST}"))])  # listed nowhere
         await executor.verify([declared(server.url(), spec={"secrets": ["KEY"]})])
         assert server.requests == []
 
@@ -149,6 +151,7 @@ def test_secrets_that_are_not_set_are_named_before_anything_is_called():
 def test_names_and_secret_hosts_are_not_looked_up_by_verify():
     async def run(_, executor):
         await executor.verify([declared("https://name.invalid/x"), declared("https://${KEY}/x")])
+        await executor.verify([declared("https://api.example:${KEY}/x")])  # a port, some day
         with pytest.raises(ToolSpecError, match=r"'it'.*allow_hosts"):
             await executor.verify([declared("https://10.0.0.1:8443/{it}")])
         with pytest.raises(ToolSpecError, match=r"'it'.*allow_hosts"):

@@ -190,6 +190,12 @@ def test_replies_that_the_client_cut_always_say_so(num_chars):
     assert len(found.text) < 120
 
 
+def test_a_character_that_the_client_cut_in_two_is_left_out():
+    text = "x猫".encode()[:-1].decode(errors="replace")
+    found = result(text, max_chars=50, content_type="text/plain", cut=True)
+    assert found.text == "x… [cut: 1 characters of a longer reply]"
+
+
 def test_a_part_cannot_be_taken_of_what_was_cut():
     found = result('{"a": 1', "a", cut=True)
     assert found.status == "error"

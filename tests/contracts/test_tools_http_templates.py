@@ -4,6 +4,7 @@ import json
 import urllib.parse
 
 import pytest
+from http_calls import HOSTILE
 
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.templates import (
@@ -18,33 +19,6 @@ from ste_ray.tools.kinds import HttpRequest
 from ste_ray.tools.secrets import Secrets
 
 SECRETS = Secrets({"KEY": "canary/4711 é", "HOME": "canary-home"})
-HOSTILE = [
-    "../admin",
-    "../../etc/passwd",
-    "a/b",
-    "a\\b",
-    "?x=1",
-    "a&x=1",
-    "#f",
-    "@evil.example",
-    ":8080",
-    "%2e%2e",
-    "%2F",
-    "a\r\nX-Evil: 1",
-    "a\nb",
-    "a\x00b",
-    "${KEY}",
-    "${HOME}",
-    "{other}",
-    "{it}",
-    "{{it}}",
-    "}}{{",
-    "$",
-    " ",
-    "+",
-    "猫 é",
-    "x" * 100_000,
-]
 
 
 def request(url="https://api.example/x", **fields):

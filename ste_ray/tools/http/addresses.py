@@ -96,10 +96,11 @@ def check_literal(host: str, port: int, allow_hosts: Collection[str]) -> None:
     else:
         address = _literal(name)
     if address is None:
-        # Whatever such digits stand for, it would be looked up after all checks.
-        if name.replace(".", "").isdigit():
+        # aiohttp takes these for addresses: they would be looked up after all checks.
+        if ":" in name or name.replace(".", "").isdigit():
             raise BlockedAddressError(
-                f"{host!r} is no host; write an address as four numbers, such as 192.0.2.1"
+                f"{host!r} is no host; write an address as four numbers, such as 192.0.2.1, or "
+                "as one of IPv6"
             )
     elif not is_allowed(address, host, port, allow_hosts):
         raise refusal(host, port, address)

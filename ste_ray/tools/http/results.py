@@ -62,7 +62,9 @@ async def send_for_outcome(
 
     def failed(status: Literal["timeout", "crashed", "error"], text: str) -> Outcome:
         seconds = time.monotonic() - started
-        return Outcome(ToolResult(status=status, text=_encodable(text), seconds=seconds))
+        # A service may have chosen some of the words, such as where it redirects to.
+        text = cut_text(_encodable(text), spec.max_output_chars)
+        return Outcome(ToolResult(status=status, text=text, seconds=seconds))
 
     try:
         reply = await client.send(call, timeout_seconds=timeout_seconds, max_bytes=max_bytes)
