@@ -175,6 +175,7 @@ class PrepareConfig(Section):
     """Filter, paraphrase, split and format."""
 
     judge_temperature: float = Field(default=0.0, ge=0)
+    simulated_observations: Literal["keep", "drop"] = "keep"  # trials of tools that a model played
     target_per_tool: int = Field(default=150, ge=1)
     max_paraphrases: int = Field(default=6, ge=0)
     validation_fraction: float = Field(default=0.1, ge=0, lt=1)

@@ -109,6 +109,11 @@ class ToolSpec(Record):
         """Identity of the tool as the model sees and calls it, not of how fast that may be."""
         return fingerprint(self.model_dump(exclude=_NOT_IDENTITY))
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether a call that was made, or may have been made, can be made again."""
+        return self.effect in ("read_only", "idempotent")
+
     @cached_property
     def safe_name(self) -> str:
         """The name where only letters, digits, _ and - may stand; see ``safe_names``."""

@@ -17,8 +17,12 @@ Split = Literal["train", "validation", "test"]
 _PUNCTUATION = ".,;:!?…\"'“”‘’«»()[]"
 
 
-def select_call(trial: Trial) -> Turn | str:
-    """Return the turn with the trial's last executed call, or the reason why there is none."""
+def select_call(trial: Trial, keep_simulated: bool = True) -> Turn | str:
+    """Return the turn with the trial's last executed call, or the reason why there is none.
+
+    Without ``keep_simulated``, a trial counts for nothing if a model played the tool in any of its
+    calls: what it answered in the end may rest on that.
+    """
     if trial.outcome != "finished":
         detail = f": {trial.outcome_detail}" if trial.outcome_detail else ""
         return f"{trial.outcome.replace('_', ' ')}{detail}"
@@ -28,6 +32,8 @@ def select_call(trial: Trial) -> Turn | str:
         return "answered without a call"
     if not executed:
         return f"no call was executed ({calls[-1].observation_status})"
+    if not keep_simulated and any(turn.observation_source == "simulated" for turn in executed):
+        return "a call was simulated"
     return executed[-1]
 
 

@@ -9,6 +9,7 @@ from ste_ray.core.records import Episode, Trial
 from ste_ray.report.model import ExplorationView, Position, Tally, ToolExploration
 
 MAX_TOOLS = 500  # rows of a table; more would not be read and make the page heavy
+TOOL_ANSWERED = ("ok", "error")
 CALL_FAILED = ("error", "rejected", "timeout", "crashed")
 ERROR_BINS = ("0", "1", "2", "3 or more")
 
@@ -27,6 +28,12 @@ def view_exploration(episodes: Sequence[Episode]) -> ExplorationView | None:
         solved=tallies(trial.solved for trial in trials),
         outcomes=tallies(trial.outcome for trial in trials),
         calls=tuple(Tally(name=n, count=c) for n, c in calls.most_common() if n != "none"),
+        sources=tallies(
+            turn.observation_source
+            for trial in trials
+            for turn in trial.turns
+            if turn.observation_status in TOOL_ANSWERED
+        ),
         errors_before_success=_errors_before_success(trials),
         positions=_by_position(trials),
         tools=tuple(tools[:MAX_TOOLS]),

@@ -137,6 +137,7 @@ class ExplorationView(View):
     solved: tuple[Tally, ...]
     outcomes: tuple[Tally, ...]
     calls: tuple[Tally, ...]  # by observation status
+    sources: tuple[Tally, ...]  # of the answers of tools: called, recorded, simulated
     errors_before_success: tuple[Tally, ...]
     positions: tuple[Position, ...]
     tools: tuple[ToolExploration, ...]
@@ -203,6 +204,7 @@ class TurnView(View):
     arguments: str
     observation: str
     status: str
+    source: str  # empty: the tool itself answered, or nobody
     problem: str
     reply_text: str  # raw; only where it could not be parsed
 

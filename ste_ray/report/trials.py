@@ -101,6 +101,7 @@ def _view_turn(turn: Turn) -> TurnView:
         arguments=cut(turn.arguments_text, MAX_CHARS),
         observation=cut(turn.observation, MAX_CHARS),
         status=turn.observation_status,
+        source="" if turn.observation_source == "called" else turn.observation_source,
         problem=cut(turn.failure_message or turn.failure_kind, MAX_CHARS),
         reply_text=cut(raw, MAX_CHARS),
     )

@@ -33,6 +33,7 @@ def run(context: StageContext) -> dict[str, Any]:
     """Explore all tools; see the module's docstring."""
     tools = context.configured_tools
     _say_left_out(context, tools)
+    _say_simulated(context, tools)
     # Explorers know the configuration only, not the files.
     section = context.config.tools.model_copy(update={"allow_hosts": tools.allow_hosts})
     context.config = context.config.model_copy(update={"tools": section})
@@ -58,6 +59,16 @@ def _say_left_out(context: StageContext, tools: ConfiguredTools) -> None:
         )
         context.notes.append(note)
         context.progress(f"explore: {note}; see tools.allow")
+
+
+def _say_simulated(context: StageContext, tools: ConfiguredTools) -> None:
+    if tools.simulated:
+        note = (
+            f"{len(tools.simulated)} of {len(tools.specs)} tools were not called: a language model "
+            "played them from their documentation"
+        )
+        context.notes.append(note)
+        context.progress(f"explore: {note}")
 
 
 async def _verify(context: StageContext, specs: dict[str, ToolSpec]) -> None:
@@ -122,6 +133,7 @@ def _counts(
         "solved_after_error": counts["solved_after_error"],
         "tool_calls": counts["tool_calls"],
         "calls_by_status": grouped("call"),
+        "answers_by_source": grouped("source"),
         "outcomes": grouped("outcome"),
         "parse_failures": counts["turn parse_failure"],
         "faults": grouped("fault"),

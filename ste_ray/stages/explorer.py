@@ -45,7 +45,6 @@ from ste_ray.tools.opening import Simulator
 from ste_ray.tools.secrets import Secrets
 from ste_ray.tools.toolbox import Toolbox
 
-REPEATABLE_EFFECTS = ("read_only", "idempotent")
 _HEARTBEAT_SECONDS = 1.0
 _IDLE_SECONDS = 0.2  # between two questions for work
 _MIN_SECONDS = 0.05  # between two reports, however many tools end
@@ -223,7 +222,7 @@ class Explorer:
             model=_ModelForTool(self._chat, spec.name),
             journal=self._journal,
             events=self._events,
-            repeatable=lambda _: spec.effect in REPEATABLE_EFFECTS,
+            repeatable=lambda _: spec.repeatable,
         )
         gate = Gate(spec, MonotonicClock())
         recorded = by_scope(json.loads(line) for line in lease.entries)

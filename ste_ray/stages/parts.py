@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -30,6 +30,7 @@ _EPISODES_PER_PART = 1000
 _MAX_BUFFERED = 256
 _FIRST_SECONDS = 30.0  # until what has come together is written; longer the more parts there are
 _PARTS_PER_STEP = 16
+_ANSWERED = ("ok", "error")
 _ERRORS = ("error", "rejected", "unparsed")
 _EXAMPLE = Episode(
     episode_id="", tool="", tool_fingerprint="", episode_number=0, messages=(), trials=()
@@ -141,6 +142,7 @@ def count_episodes(table: pa.Table, counts: Counter[str]) -> None:
     statuses = pa.ListArray.from_arrays(
         turns.offsets, turns.values.field("observation_status")
     ).to_pylist()
+    counts.update(_sources(_flattened(turns)))
     kinds = pa.ListArray.from_arrays(turns.offsets, turns.values.field("kind")).to_pylist()
     solved = trials.field("solved").to_pylist()
     for verdict, of_turns, of_kinds in zip(solved, statuses, kinds, strict=True):
@@ -151,6 +153,15 @@ def count_episodes(table: pa.Table, counts: Counter[str]) -> None:
         if verdict == "yes":
             counts["solved"] += 1
             counts["solved_after_error"] += any(status in _ERRORS for status in of_turns)
+
+
+def _sources(turns: Any) -> Iterator[str]:
+    """Yield whose answer each observation is that a tool, or a model in its place, gave."""
+    statuses = turns.field("observation_status").to_pylist()
+    sources = turns.field("observation_source").to_pylist()
+    for status, source in zip(statuses, sources, strict=True):
+        if status in _ANSWERED:
+            yield f"source {source}"
 
 
 def _flattened(column: Any) -> Any:

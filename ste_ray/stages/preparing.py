@@ -127,7 +127,7 @@ async def _prepare_tool(trials: Sequence[Trial], context: AskContext) -> Outputs
 def _select(trials: Iterable[Trial], config: Config, outputs: Outputs) -> list[Candidate]:
     section, candidates = config.prepare, []
     for trial in trials:
-        call = select_call(trial)
+        call = select_call(trial, section.simulated_observations == "keep")
         if isinstance(call, str):
             outputs.drop(trial, "select", call)
             continue

@@ -21,7 +21,7 @@ from ste_ray.runtime.events import EventBuffer
 from ste_ray.runtime.journal import Recorded, SegmentJournal
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.coordinator import JOURNAL
-from ste_ray.stages.explorer import REPEATABLE_EFFECTS, trial_settings
+from ste_ray.stages.explorer import trial_settings
 from ste_ray.stages.parts import EPISODES_PATH, PARTS
 from ste_ray.store.manifest import read_manifest, read_request
 from ste_ray.store.tables import iter_records, write_records
@@ -119,7 +119,7 @@ async def _replay(
         context.store, JOURNAL, epoch=0, writer="replay", flush_seconds=1.0, recorded=recorded
     )
     for spec in context.specs.values():
-        repeatable = spec.effect in REPEATABLE_EFFECTS
+        repeatable = spec.repeatable
         ports = Ports(
             model=nobody,
             tools=nobody,

@@ -32,9 +32,9 @@ class ConfiguredTools:
     allow_hosts: tuple[str, ...]
 
     @property
-    def simulated(self) -> bool:
-        """Whether a model plays any of them."""
-        return any(spec.executor["kind"] == "simulated" for spec in self.specs.values())
+    def simulated(self) -> list[str]:
+        """The names of those that a model plays."""
+        return [name for name, spec in self.specs.items() if spec.executor["kind"] == "simulated"]
 
 
 def configure_tools(config: ToolsConfig) -> ConfiguredTools:

@@ -33,7 +33,6 @@ from ste_ray.tools.executor import Executor, ToolCall
 
 RecordingMode = Literal["record", "reuse", "replay"]
 _KEPT_STATUSES = ("ok", "error")
-_REUSABLE_EFFECTS = ("read_only", "idempotent")
 _SHOWN_CHARS = 200
 
 
@@ -222,7 +221,7 @@ class RecordingExecutor:
 
 def _is_reusable(spec: ToolSpec) -> bool:
     # A simulated tool changes nothing, whatever the one it stands for does.
-    return spec.effect in _REUSABLE_EFFECTS or spec.executor.get("kind") == "simulated"
+    return spec.repeatable or spec.executor.get("kind") == "simulated"
 
 
 def _identity(call: ToolCall) -> dict[str, str]:

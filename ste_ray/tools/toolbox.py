@@ -7,7 +7,6 @@ import difflib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from ste_ray.core.effects import CallTool, ToolResult
@@ -61,12 +60,7 @@ class Toolbox:
     async def __aenter__(self) -> Toolbox:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     def add(self, spec: ToolSpec) -> None:

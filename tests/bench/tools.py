@@ -1,6 +1,6 @@
 """Calls of tools through each executor, beside the bare library in the same run.
 
-``make bench-tools PARTS="python mcp http openapi"``; each part measures both sides in turns, so
+``make bench-tools PARTS="python mcp http …"``; each part measures both sides in turns, so
 that a change of the machine's speed meets both.
 """
 
@@ -12,8 +12,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,19 @@ import uvloop
 from aiohttp import web
 from tables import Row, exit_code, print_machine, print_rows
 
+from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.records import ToolSpec
+from ste_ray.stages.base import load_prompts
 from ste_ray.tools.executor import Executor, ToolCall
 from ste_ray.tools.http.client import HttpClient
-from ste_ray.tools.http.executor import HttpExecutor
+from ste_ray.tools.http.executor import HttpExecutor, RapidApiExecutor
 from ste_ray.tools.mcp.executor import McpExecutor
 from ste_ray.tools.openapi.executor import OpenApiExecutor
 from ste_ray.tools.python.executor import PythonExecutor
 from ste_ray.tools.python.pool import WorkerPool
 from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.simulation import SimulatedExecutor
+from ste_ray.tools.toolbench.executor import ToolbenchExecutor
 
 ROUNDS = 15
 CALLS = 100  # of each side in a round
@@ -153,37 +158,65 @@ async def mcp_rows() -> list[Row]:
     return rows
 
 
-async def http_rows(kind: str = "http") -> list[Row]:
-    """A declared request or an operation, beside a bare aiohttp session."""
+@asynccontextmanager
+async def service() -> AsyncIterator[str]:
+    """Serve a text that is repeated, and yield host and port."""
 
     async def answer(request: web.Request) -> web.Response:
         return web.json_response({"message": request.query.get("message")})
 
+    async def toolbench(request: web.Request) -> web.Response:
+        body = await request.json()
+        return web.json_response({"error": "", "response": body["tool_input"]})
+
     app = web.Application()
     app.router.add_get("/echo", answer)
+    app.router.add_post("/rapidapi", toolbench)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=4 * CROWD).start()
+        yield f"127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def remote_executor(kind: str, place: str) -> tuple[Executor, ToolSpec]:
+    """Return what calls the service as a tool of ``kind``, and the tool."""
+    client, secrets = HttpClient(["127.0.0.1"]), Secrets({"KEY": "secret-key"})
+    url = f"http://{place}/echo"
+    if kind == "http":
+        fields = {"kind": "http", "url": url, "query": {"message": "{message}"}}
+        return HttpExecutor(client, secrets), spec(fields)
+    if kind == "openapi":
+        parameter = {"argument": "message", "name": "message", "place": "query"}
+        fields = {"kind": "openapi", "method": "GET", "url": url, "parameters": [parameter]}
+        return OpenApiExecutor(client, secrets), spec(fields)
+    if kind == "rapidapi":
+        fields = {"kind": "rapidapi", "host": place, "path": "/echo", "key": "${KEY}"}
+        return RapidApiExecutor(client, secrets, scheme="http"), spec(fields)
+    fields = {"kind": "toolbench", "tool_name": "t", "api_name": "a", "category": "c"}
+    executor = ToolbenchExecutor(client, secrets, f"http://{place}", "hosted")
+    return executor, spec({**fields, "key": "${KEY}"})
+
+
+async def remote_rows(kind: str) -> list[Row]:
+    """An executor that sends requests, beside a bare aiohttp session that sends the same."""
     async with AsyncExitStack() as stack:
-        runner = web.AppRunner(app)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=4 * CROWD)
-        await site.start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}/echo"
-        client = HttpClient(["127.0.0.1"])
-        executor: Executor
-        if kind == "http":
-            tool = spec({"kind": "http", "url": url, "query": {"message": "{message}"}})
-            executor = HttpExecutor(client, Secrets({}))
-        else:
-            parameter = {"argument": "message", "name": "message", "place": "query"}
-            tool = spec({"kind": "openapi", "method": "GET", "url": url, "parameters": [parameter]})
-            executor = OpenApiExecutor(client, Secrets({}))
+        place = await stack.enter_async_context(service())
+        executor, tool = remote_executor(kind, place)
         stack.push_async_callback(executor.aclose)
         session = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CROWD))
         )
 
         async def bare(number: int) -> None:
-            async with session.get(url, params={"message": f"m{number}"}) as reply:
+            if kind == "toolbench":
+                body = {"tool_input": json.dumps({"message": f"m{number}"})}
+                request = session.post(f"http://{place}/rapidapi", json=body)
+            else:
+                request = session.get(f"http://{place}/echo", params={"message": f"m{number}"})
+            async with request as reply:
                 await reply.text()
 
         ours = through(executor, tool)
@@ -194,9 +227,18 @@ async def http_rows(kind: str = "http") -> list[Row]:
     return rows
 
 
-async def openapi_rows() -> list[Row]:
-    """An operation, beside a bare aiohttp session."""
-    return await http_rows("openapi")
+async def simulated_rows() -> list[Row]:
+    """A simulated tool with a model that answers at once."""
+
+    async def ask(_: AskModel, __: str) -> ModelReply:
+        return ModelReply(text='{"message": "hi"}')
+
+    executor = SimulatedExecutor(ask, load_prompts())
+    ours = through(executor, spec({"kind": "simulated"}))
+    await timed(ours, 20, 1)
+    rounds = [await timed(ours, CALLS, 1) / CALLS for _ in range(ROUNDS)]
+    rate = Row("one after the other", f"{1 / statistics.median(rounds):,.0f}/s")
+    return [rate, await crowd(ours)]
 
 
 PARTS: dict[str, tuple[str, Callable[[], Awaitable[list[Row]]]]] = {
@@ -205,8 +247,11 @@ PARTS: dict[str, tuple[str, Callable[[], Awaitable[list[Row]]]]] = {
         "an MCP server over stdio (server-everything), beside the mcp library's client",
         mcp_rows,
     ),
-    "http": ("declared HTTP requests, beside aiohttp", http_rows),
-    "openapi": ("OpenAPI operations, beside aiohttp", openapi_rows),
+    "http": ("declared HTTP requests, beside aiohttp", partial(remote_rows, "http")),
+    "openapi": ("OpenAPI operations, beside aiohttp", partial(remote_rows, "openapi")),
+    "rapidapi": ("RapidAPI endpoints, beside aiohttp", partial(remote_rows, "rapidapi")),
+    "toolbench": ("a ToolBench server, beside aiohttp", partial(remote_rows, "toolbench")),
+    "simulated": ("tools played by a model that answers at once", simulated_rows),
 }
 
 

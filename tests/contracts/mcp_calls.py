@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -51,6 +51,16 @@ def calls(*requests, secrets=None, **options):
 
     results = asyncio.run(main())
     return results if len(requests) > 1 else results[0]
+
+
+def server_processes():
+    """Processes of servers by hand, with their launchers and guards, below this one."""
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if RAW in one.cmdline() and one.status() != psutil.STATUS_ZOMBIE:
+                found.append(one)
+    return found
 
 
 def alive(pid):

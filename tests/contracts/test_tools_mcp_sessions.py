@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import psutil
 import pytest
-from mcp_calls import RAW, ROOT, alive, calls, opened, raw, spec, wait_until
+from mcp_calls import RAW, ROOT, alive, calls, opened, raw, server_processes, spec, wait_until
 
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.executor import ToolCall
@@ -158,8 +158,7 @@ def test_who_waits_for_room_when_everything_ends_starts_no_server(end):
                 else:
                     await executor.end_episode("two")
                     await executor.end_episode("one")
-            running = psutil.Process().children(recursive=True)
-            return task.result(), [one for one in running if alive(one.pid)]
+            return task.result(), server_processes()
 
     result, running = asyncio.run(main())
     assert result.status == "crashed"
@@ -194,7 +193,7 @@ def test_closing_is_prompt_and_ends_calls_and_starts_under_way(options):
             if "silent" not in options:
                 await executor.call(ToolCall(spec("pid", server), {}))
             async with waiting_call(executor, ToolCall(spec("hang", server), {})) as task:
-                children = psutil.Process().children(recursive=True)
+                children = server_processes()
                 started = time.monotonic()
                 await executor.aclose()
                 seconds = time.monotonic() - started

@@ -49,6 +49,15 @@ def test_a_trial_without_a_usable_call_says_why(tried, reason):
     assert select_call(tried) == reason
 
 
+def test_trials_of_simulated_tools_can_be_left_out():
+    simulated = called("ok").model_copy(update={"observation_source": "simulated"})
+    recorded = called("ok").model_copy(update={"observation_source": "recorded"})
+    for turns in [(simulated,), (simulated, recorded), (called("ok"), simulated)]:
+        assert select_call(trial(turns)) == turns[-1]
+        assert select_call(trial(turns), keep_simulated=False) == "a call was simulated"
+    assert select_call(trial((recorded, called("ok"))), keep_simulated=False) == called("ok")
+
+
 @given(
     st.lists(st.text(min_size=1), min_size=1, unique=True),
     st.integers(),

@@ -189,6 +189,8 @@ def test_simulated_tools_are_marked_consistent_and_paid_for(tmp_path: Path) -> N
         key = (turn.tool, turn.arguments_json)
         answers.setdefault(key, set()).add(turn.observation)
     assert all(len(texts) == 1 for texts in answers.values())
+    assert manifest.counts["answers_by_source"] == {"simulated": len(made)}
+    assert any("2 of 2 tools were not called" in note for note in manifest.notes)
     # What playing the tools took counts as spent, call by call.
     assert manifest.counts["spent"]["calls"] == answered
     assert replay(store, *options)["equal"]

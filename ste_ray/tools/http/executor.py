@@ -32,7 +32,6 @@ from ste_ray.tools.http.templates import (
 from ste_ray.tools.kinds import HttpRequest, RapidApiEndpoint
 from ste_ray.tools.secrets import Secrets, references
 
-_REPEATABLE_EFFECTS = ("read_only", "idempotent")
 _BUSY = (429, 503)
 _MAX_REPEATS = 2
 _PAUSE_SECONDS = 1.0
@@ -77,7 +76,7 @@ class RequestExecutor:
         spec, path = call.spec, self.response_path(call.spec)
         started = time.monotonic()
         left = spec.timeout_seconds
-        repeats = _MAX_REPEATS if spec.effect in _REPEATABLE_EFFECTS else 0
+        repeats = _MAX_REPEATS if spec.repeatable else 0
         for number in range(repeats + 1):
             outcome = await send_for_outcome(self._client, request, spec, path, left)
             result, reply = outcome.result, outcome.reply

@@ -26,7 +26,6 @@ from ste_ray.tools.mcp.session import (
 )
 from ste_ray.tools.secrets import Secrets
 
-_REPEATABLE_EFFECTS = ("read_only", "idempotent")
 _VERIFY_SECONDS = 10.0
 
 
@@ -77,7 +76,7 @@ class McpExecutor:
                     break
                 except SessionLostError as error:
                     text = f"the server {tool.server.name!r} was lost: {error}"
-                    if repeated or not (error.untouched or spec.effect in _REPEATABLE_EFFECTS):
+                    if repeated or not (error.untouched or spec.repeatable):
                         break
                     repeated = True
         finally:

@@ -54,8 +54,11 @@ class ServerOutput:
 
     def feed(self, data: bytes) -> None:
         """Take in what was read."""
-        text = data[-4 * _STDERR_CHARS :].decode(errors="replace")
-        self._tail = (self._tail + text)[-_STDERR_CHARS:]
+        text = self._tail + data[-4 * _STDERR_CHARS :].decode(errors="replace")
+        if len(text) > _STDERR_CHARS:
+            # From the next word on: half a secret would not be masked.
+            text = text[-_STDERR_CHARS:].lstrip().partition(" ")[2]
+        self._tail = text
 
 
 @asynccontextmanager

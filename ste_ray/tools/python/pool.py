@@ -12,7 +12,6 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, Literal
 
 from ste_ray.core.effects import ToolResult
@@ -46,12 +45,7 @@ class WorkerPool:
     async def __aenter__(self) -> WorkerPool:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def call(
