@@ -18,9 +18,13 @@ PROMPT_TEXTS = {
     "observation_withheld": "WITHHELD",
     "judge": "JUDGE $tool|$query|$tool_name|$arguments|$observation|$final_answer",
     "paraphrase_first": "REPHRASE $query KEEP $values",
-    "paraphrase_next": "AGAIN",
+    "paraphrase_next": "NEXT",
+    "paraphrase_again": "AGAIN $problem",
+    "judge_again": "UNREAD $problem",
     "act_system": "ACT",
     "act_system_retrieved": "ACT WITH $tools",
+    "general_system": "TALK",
+    "no_tool_answer": "NO TOOL",
     "simulate_tool": "SIMULATE $tool|$arguments",
 }
 PROMPTS = PromptSet(PROMPT_TEXTS)

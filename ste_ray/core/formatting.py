@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from ste_ray.core.prompts import PromptSet, describe_tools
-from ste_ray.core.records import Example, Message, ToolSpec, TrainRow, fingerprint
+from ste_ray.core.records import Example, Message, ToolSpec, TrainRow, text_fingerprint
 from ste_ray.core.toolkens import escape_toolkens, toolken
 
 # The form of Llama 2, for base models that come without a chat template.
@@ -32,10 +33,8 @@ def call_text(name: str, arguments_json: str) -> str:
 
 def toolken_dialog(query: str, prompts: PromptSet) -> tuple[Message, ...]:
     """The dialog of a model with toolkens: no descriptions, the tools are in the vocabulary."""
-    return (
-        Message(role="system", content=prompts.render("act_system")),
-        Message(role="user", content=escape_toolkens(query)),
-    )
+    user = Message(role="user", content=escape_toolkens(query))
+    return (prompts.system_message("act_system"), user)
 
 
 def retrieved_dialog(
@@ -74,15 +73,86 @@ def training_rows(example: Example, prompts: PromptSet, tool_responses: bool) ->
     return rows
 
 
-def _row(example: Example, kind: str, dialog: tuple[Message, ...], response: str) -> TrainRow:
-    return TrainRow.model_validate(
-        {
-            "row_id": fingerprint("row", example.example_id, kind),
-            "example_id": example.example_id,
-            "tool": example.tool,
-            "kind": kind,
-            "split": example.split,
-            "dialog": dialog,
-            "response": response,
-        }
+def general_row(
+    dialog: Sequence[Message],
+    response: str,
+    split: Literal["train", "validation"],
+    prompts: PromptSet,
+) -> TrainRow:
+    """Return the row of a general example: normal mode, as without tools.
+
+    A dialog with a system message of its own keeps it. What looks like a toolken is escaped.
+    """
+    return _general("general", "general_system", dialog, response, split, prompts)
+
+
+def general_no_call_row(
+    dialog: Sequence[Message],
+    response: str,
+    split: Literal["train", "validation"],
+    prompts: PromptSet,
+) -> TrainRow:
+    """Return the row of a general request to a model with tools, which needs none of them."""
+    turns = [message for message in dialog if message.role != "system"]
+    answer = f"Final Answer: {response}"
+    return _general("no_call", "act_system", turns, answer, split, prompts)
+
+
+def absent_tool_row(
+    query: str, tool: str, split: Literal["train", "validation"], prompts: PromptSet
+) -> TrainRow:
+    """Return the row of a request for ``tool``, which the model does not have, and says so."""
+    return TrainRow(
+        row_id=text_fingerprint("absent tool", tool, query),
+        example_id="",
+        tool=tool,
+        kind="no_call",
+        split=split,
+        dialog_history=toolken_dialog(query, prompts),
+        response=f"Final Answer: {prompts.render('no_tool_answer')}",
+    )
+
+
+def _general(
+    kind: Literal["general", "no_call"],
+    system: str,
+    dialog: Sequence[Message],
+    response: str,
+    split: Literal["train", "validation"],
+    prompts: PromptSet,
+) -> TrainRow:
+    own = (
+        []
+        if any(message.role == "system" for message in dialog)
+        else [prompts.system_message(system)]
+    )
+    escaped = [
+        Message(role=message.role, content=escape_toolkens(message.content)) for message in dialog
+    ]
+    return TrainRow(
+        row_id=text_fingerprint(kind, response, *(message.digest for message in dialog)),
+        example_id="",
+        tool="",
+        kind=kind,
+        split=split,
+        dialog_history=(*own, *escaped),
+        response=escape_toolkens(response),
+    )
+
+
+def _row(
+    example: Example,
+    kind: Literal["tool_call", "final_answer"],
+    dialog: tuple[Message, ...],
+    response: str,
+) -> TrainRow:
+    assert example.split != "test"
+    return TrainRow(
+        row_id=f"{example.example_id}-{kind}",
+        example_id=example.example_id,
+        tool=example.tool,
+        kind=kind,
+        split=example.split,
+        dialog_history=dialog,
+        response=response,
     )

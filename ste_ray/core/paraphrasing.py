@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ste_ray.core.effects import AskModel, Flow, ModelReply, Sampling
 from ste_ray.core.parsing import clean_query
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Message, Record
-from ste_ray.core.replies import assistant_message
-from ste_ray.core.selecting import copied_values, find_value, normalise
+from ste_ray.core.replies import assistant_message, failure_of
+from ste_ray.core.selecting import normalise
+from ste_ray.core.values import RequiredValue, find_value, required_values
 
-_SAMPLING = Sampling(temperature=1.0, max_tokens=240)
+_MAX_TOKENS = 240
+_SAMPLING = Sampling(temperature=1.0, max_tokens=_MAX_TOKENS)
+_ATTEMPTS = 2
 
 
 class Paraphrase(Record):
@@ -23,35 +28,43 @@ class Paraphrase(Record):
 def num_paraphrases(num_examples: int, target: int, maximum: int) -> int:
     """Return how many paraphrases each of a tool's examples gets.
 
-    Examples and paraphrases together are at most ``target`` (the study: up to 150, at most 6 each).
+    Examples and paraphrases together come near ``target`` (the study: 150, at most 6 paraphrases
+    each): ``round(target / num_examples) - 1``, halves rounded to even.
     """
     if num_examples == 0:
         return 0
-    return max(0, min(target // num_examples - 1, maximum))
+    return max(0, min(round(target / num_examples) - 1, maximum))
 
 
 def paraphrase_flow(
     query: str, arguments_json: str, count: int, prompts: PromptSet
 ) -> Flow[list[Paraphrase]]:
-    """Ask for ``count`` paraphrases; one that is a copy, cut, or loses a value is re-asked once."""
-    values = copied_values(query, arguments_json)
-    listed = ", ".join(values) if values else "none"
+    """Ask for ``count`` paraphrases; one that is a copy, cut, or loses a value is re-asked once.
+
+    A reply that the endpoint refuses or cannot give ends the conversation: what follows would be
+    refused too.
+    """
+    values = required_values(query, arguments_json)
+    listed = ", ".join(value.written for value in values) if values else "none"
     messages = [_user(prompts.render("paraphrase_first", query=query, values=listed))]
     results: list[Paraphrase] = []
     seen = {normalise(query)}
     for _ in range(count):
-        for attempt in range(2):
+        for attempt in range(1, _ATTEMPTS + 1):
             request = AskModel(role="paraphraser", messages=tuple(messages), sampling=_SAMPLING)
             reply = yield request
             assert isinstance(reply, ModelReply)
             text = clean_query(reply.text)
-            messages.append(assistant_message(reply.text))
-            messages.append(_user(prompts.render("paraphrase_next")))
-            cut = reply.finish_reason != "stop"
-            reason = "cut off" if cut else _fault(text, seen, values)
-            if not reason or attempt:
+            reason = failure_of(reply, _MAX_TOKENS) or _fault(text, seen, values)
+            ended = reply.finish_reason not in ("stop", "length")
+            if not reason or ended or attempt == _ATTEMPTS:
                 results.append(Paraphrase(text=text, kept=not reason, reason=reason))
                 break
+            again = prompts.render("paraphrase_again", problem=reason)
+            messages += [assistant_message(reply.text), _user(again)]
+        if ended:
+            break
+        messages += [assistant_message(reply.text), _user(prompts.render("paraphrase_next"))]
         seen.add(normalise(text))
     return results
 
@@ -60,10 +73,13 @@ def _user(content: str) -> Message:
     return Message(role="user", content=content)
 
 
-def _fault(text: str, seen: set[str], values: tuple[str, ...]) -> str:
+def _fault(text: str, seen: set[str], values: Sequence[RequiredValue]) -> str:
     if not text:
         return "empty paraphrase"
     if normalise(text) in seen:
         return "a copy of an earlier wording"
-    lost = [value for value in values if not find_value(value, text)]
-    return f"lost the value {lost[0]!r}" if lost else ""
+    for value in values:
+        # Another form of the value will do, and so will its wording in the query.
+        if find_value(value.value, text) is None and find_value(value.written, text) is None:
+            return f"lost the value {value.written!r}"
+    return ""

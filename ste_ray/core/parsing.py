@@ -261,35 +261,6 @@ def parse_yes_no(text: str) -> Verdict:
     return "yes" if match[1].lower() == "yes" else "no"
 
 
-_JUDGMENT_LABELS = ("informative", "faithful", "appropriate")
-_JUDGMENT_LINE = re.compile(
-    r"^[ \t>*_#`-]*+(?:\d{1,2}[.)][ \t*_]*+)?(informative|faithful|appropriate)"
-    r"[ \t*_`]*+[:=–—-](.*)$",
-    re.IGNORECASE | re.MULTILINE,
-)
-_REASON = re.compile(r"\A[\W_]*(?:yes|no)(?![^\W_])[\s*_:,;.–—-]*", re.IGNORECASE)
-
-
-def parse_judgment(text: str) -> tuple[Verdict, Verdict, Verdict, str]:
-    """Read the judge's three lines: informative, faithful, appropriate, and the reasons together.
-
-    A line that is missing, has no verdict, or comes twice with different ones is unparsable.
-    """
-    verdicts: dict[str, Verdict] = {}
-    reasons = []
-    for match in _JUDGMENT_LINE.finditer(text):
-        label, verdict = match[1].lower(), parse_yes_no(match[2])
-        if verdicts.setdefault(label, verdict) != verdict:
-            verdicts[label] = "unparsable"
-        reason = _REASON.sub("", match[2], count=1).strip()
-        if reason:
-            reasons.append(f"{label}: {reason}")
-    informative, faithful, appropriate = (
-        verdicts.get(label, "unparsable") for label in _JUDGMENT_LABELS
-    )
-    return informative, faithful, appropriate, "; ".join(reasons)
-
-
 _QUERY_LABEL = re.compile(
     r"^[ \t>*_#`-]*+(?:user[ \t]++)?(?:query|request)[ \t*_`]*+:(?:\*\*)?",
     re.IGNORECASE | re.MULTILINE,

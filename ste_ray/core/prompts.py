@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from string import Template
 
-from ste_ray.core.records import ToolSpec, fingerprint
+from ste_ray.core.records import Message, ToolSpec, fingerprint
 
 REQUIRED_PROMPTS = frozenset(
     {
@@ -18,10 +18,14 @@ REQUIRED_PROMPTS = frozenset(
         "observation_parse_failure",
         "observation_withheld",
         "judge",
+        "judge_again",
         "paraphrase_first",
         "paraphrase_next",
+        "paraphrase_again",
         "act_system",
         "act_system_retrieved",
+        "general_system",
+        "no_tool_answer",
         "simulate_tool",
     }
 )
@@ -39,11 +43,18 @@ class PromptSet:
         if missing:
             raise KeyError(f"missing prompts: {', '.join(sorted(missing))}")
         self._templates = {name: Template(text.strip()) for name, text in templates.items()}
+        self._system_messages: dict[str, Message] = {}
         self.fingerprint = fingerprint({name: text for name, text in sorted(templates.items())})
 
     def render(self, name: str, **values: str) -> str:
         """Fill the template ``name``; values are inserted as they are, never expanded again."""
         return self._templates[name].substitute(values)
+
+    def system_message(self, name: str) -> Message:
+        """Return the template ``name``, which takes no values, as a system message."""
+        if name not in self._system_messages:
+            self._system_messages[name] = Message(role="system", content=self.render(name))
+        return self._system_messages[name]
 
 
 def describe_tool(spec: ToolSpec) -> str:

@@ -52,6 +52,12 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(canonical_json(parts).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
+def text_fingerprint(*texts: str) -> str:
+    """Return a 16-digit hexadecimal SHA-256 of texts, faster than ``fingerprint``."""
+    data = "".join(f"{len(text)}:{text}" for text in texts)
+    return hashlib.sha256(data.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
 class Record(BaseModel):
     """Base of all records: frozen, and refusing unknown fields."""
 
@@ -196,15 +202,18 @@ class Episode(Record):
 
 
 class Judgment(Record):
-    """The judge's three verdicts on a trial; it passes with three times yes."""
+    """The judge's three verdicts on a trial, each with its reason; it passes with three yes."""
 
     schema_version: int = SCHEMA_VERSION
     trial_id: str
     informative: Verdict
     faithful: Verdict
     appropriate: Verdict
-    reason: str = ""
-    reply_text: str = ""
+    informative_reason: str = ""
+    faithful_reason: str = ""
+    appropriate_reason: str = ""
+    num_replies: int = 1  # 2: the first one was unparsable and asked again
+    reply_text: str = ""  # of the last reply
     model: str = ""
 
     @property
@@ -234,11 +243,11 @@ class TrainRow(Record):
 
     schema_version: int = SCHEMA_VERSION
     row_id: str
-    example_id: str
-    tool: str
-    kind: Literal["tool_call", "final_answer", "general"]
+    example_id: str  # empty: of no example
+    tool: str  # empty: general data; for a no-call row the tool that is not there, if any
+    kind: Literal["tool_call", "final_answer", "general", "no_call"]
     split: Literal["train", "validation"]
-    dialog: tuple[Message, ...]
+    dialog_history: tuple[Message, ...]
     response: str
 
 

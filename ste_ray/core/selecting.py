@@ -1,27 +1,28 @@
-"""From trials to examples: selection, grouping, splitting and duplicate queries."""
+"""From trials to examples: selection, grouping, splitting, and when two queries are equal."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from typing import Literal
 
-from ste_ray.core.records import Trial, Turn, fingerprint
+from ste_ray.core.records import Trial, Turn, text_fingerprint
 
 # The tool answered, if only with an error; "withheld" is a call of the ablation without execution.
 EXECUTED = frozenset({"ok", "error", "withheld"})
 
 Split = Literal["train", "validation", "test"]
 
-_PUNCTUATION = ".,;:!?…\"'“”‘’«»()[]"
+_PUNCTUATION = re.escape(".,;:!?…\"'“”‘’«»()[]")
+_AROUND_WORDS = re.compile(rf"(?<!\S)[{_PUNCTUATION}]++|[{_PUNCTUATION}]++(?!\S)")
 
 
-def select_call(trial: Trial, keep_simulated: bool = True) -> Turn | str:
+def select_call(trial: Trial, keep_simulated: bool = True, keep_errors: bool = True) -> Turn | str:
     """Return the turn with the trial's last executed call, or the reason why there is none.
 
     Without ``keep_simulated``, a trial counts for nothing if a model played the tool in any of its
-    calls: what it answered in the end may rest on that.
+    calls: what it answered in the end may rest on that. Without ``keep_errors``, it counts for
+    nothing if its last executed call ended in an error of the tool.
     """
     if trial.outcome != "finished":
         detail = f": {trial.outcome_detail}" if trial.outcome_detail else ""
@@ -34,17 +35,27 @@ def select_call(trial: Trial, keep_simulated: bool = True) -> Turn | str:
         return f"no call was executed ({calls[-1].observation_status})"
     if not keep_simulated and any(turn.observation_source == "simulated" for turn in executed):
         return "a call was simulated"
+    if not keep_errors and executed[-1].observation_status == "error":
+        return "the call ended in an error of the tool"
     return executed[-1]
 
 
-def group_id(tool: str, query: str, arguments_json: str, by: Literal["query", "arguments"]) -> str:
+def group_id(
+    trial: Trial, arguments_json: str, by: Literal["query", "arguments", "episode"]
+) -> str:
     """Return the group that must stay on one side of a split.
 
     By ``arguments``, all queries that lead to the same call form one group, so that a test query
-    has values no training query has; calls without arguments are still grouped by query.
+    has values no training query has; calls without arguments are still grouped by query. By
+    ``episode``, all queries of one conversation do.
     """
-    key = arguments_json if by == "arguments" and arguments_json != "{}" else normalise(query)
-    return fingerprint("group", tool, key)
+    if by == "episode":
+        kind, key = "episode", trial.episode_id
+    elif by == "arguments" and arguments_json != "{}":
+        kind, key = "arguments", arguments_json
+    else:
+        kind, key = "query", normalise(trial.query)
+    return text_fingerprint(kind, trial.tool, key)
 
 
 def split_of(group: str, seed: int, validation_fraction: float, test_fraction: float) -> Split:
@@ -62,32 +73,4 @@ def normalise(text: str) -> str:
     Case, white space and the punctuation around words do not count; signs do: "3 + 4" and "3 - 4"
     are two queries.
     """
-    words = (word.strip(_PUNCTUATION) for word in text.casefold().split())
-    return " ".join(word for word in words if word)
-
-
-def copied_values(query: str, arguments_json: str) -> tuple[str, ...]:
-    """Return the argument values that stand literally in ``query``, as they are written there."""
-    found: dict[str, None] = {}
-    for value in _leaves(json.loads(arguments_json)):
-        text = value if isinstance(value, str) else json.dumps(value)
-        if match := find_value(text, query):
-            found[match[0]] = None
-    return tuple(found)
-
-
-def find_value(value: str, text: str) -> re.Match[str] | None:
-    """Find ``value`` in ``text``, whatever its case, but not within another word or number.
-
-    So "LON" does not stand in "long", nor 5 in 15, 5.5 or 5,000.
-    """
-    before, after = r"(?<![A-Za-z0-9_])(?<!\d\.)", r"(?![A-Za-z0-9_])(?!\.\d)(?!,\d{3}(?!\d))"
-    return re.search(before + re.escape(value) + after, text, re.IGNORECASE) if value else None
-
-
-def _leaves(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return [leaf for item in value.values() for leaf in _leaves(item)]
-    if isinstance(value, list):
-        return [leaf for item in value for leaf in _leaves(item)]
-    return [] if value is None or isinstance(value, bool) else [value]
+    return " ".join(_AROUND_WORDS.sub(" ", text.casefold()).split())

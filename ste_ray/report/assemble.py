@@ -7,7 +7,7 @@ from typing import Any
 
 from ste_ray import __version__
 from ste_ray.config import STAGES
-from ste_ray.core.records import Episode, Example, Judgment, LedgerEntry, Prediction, Score
+from ste_ray.core.records import Episode, Judgment, LedgerEntry, Prediction, Score
 from ste_ray.report.evaluation import view_evaluation
 from ste_ray.report.exploration import view_exploration
 from ste_ray.report.ledger import view_ledger
@@ -18,6 +18,7 @@ from ste_ray.report.training import view_training
 from ste_ray.report.trials import sample_trials
 
 METRICS_PATH = "train/metrics.json"
+TOTALS_PATH = "prepare/totals.json"
 SUMMARY_PATH = "evaluate/summary.json"
 
 
@@ -32,7 +33,7 @@ def assemble_report(reader: RunReader, now: float) -> ReportData:
     episodes = reader.records("explore/episodes", Episode)
     judgments = reader.records("prepare/judgments", Judgment)
     entries = reader.records("prepare/ledger", LedgerEntry)
-    ledger = view_ledger(entries, reader.records("prepare/examples", Example))
+    ledger = view_ledger(reader.json(TOTALS_PATH))
     return ReportData(
         run=reader.uri,
         created_at=utc_time(now),

@@ -110,11 +110,16 @@ def _view_turn(turn: Turn) -> TurnView:
 def _describe_judgment(judgment: Judgment | None) -> str:
     if judgment is None:
         return ""
-    verdicts = (
-        f"informative {judgment.informative}, faithful {judgment.faithful}, "
-        f"appropriate {judgment.appropriate}"
+    answers = (
+        ("informative", judgment.informative, judgment.informative_reason),
+        ("faithful", judgment.faithful, judgment.faithful_reason),
+        ("appropriate", judgment.appropriate, judgment.appropriate_reason),
     )
-    return cut(f"{verdicts}. {judgment.reason}" if judgment.reason else verdicts, MAX_CHARS)
+    told = (
+        f"{label} {verdict} ({reason})" if reason else f"{label} {verdict}"
+        for label, verdict, reason in answers
+    )
+    return cut(", ".join(told), MAX_CHARS)
 
 
 def _describe_fate(entry: LedgerEntry) -> str:

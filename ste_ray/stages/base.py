@@ -13,6 +13,7 @@ from ste_ray.config import Config
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
 from ste_ray.core.records import ToolSpec, fingerprint
 from ste_ray.errors import ConfigError, StageInputError, SteRayError, UserError
+from ste_ray.imports.general_data import GeneralData
 from ste_ray.resources import resource_folder
 from ste_ray.stages.tools import ConfiguredTools, configure_tools
 from ste_ray.store.artifacts import RunStore
@@ -162,13 +163,9 @@ def _run_body(
 
 def _forget_empty_start(stage: str, store: RunStore) -> None:
     """Let a corrected configuration use the run, if the wrong one has produced nothing yet."""
-    bookkeeping = (
-        f"{stage}/started.json",
-        f"{stage}/models.json",
-        TOOLS_PATH,
-        f"{stage}/journal/sealed-",
-    )
-    if all(path.startswith(bookkeeping) for path in store.list(stage)):
+    bookkeeping = (f"{stage}/started.json", f"{stage}/models.json", TOOLS_PATH)
+    paths = store.list(stage)
+    if all(path.startswith(bookkeeping) or "/sealed-" in path for path in paths):
         store.delete_folder(stage)
 
 
@@ -183,6 +180,9 @@ def _input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
                 for spec in context.configured_tools.specs.values()
             ]
         )
+    general_data = context.config.prepare.mix.general_data
+    if stage == "prepare" and general_data:
+        prints["general_data"] = GeneralData(general_data).fingerprint
     for earlier in INPUTS[stage]:
         manifest = read_manifest(store, earlier)
         if manifest is None:

@@ -85,7 +85,8 @@ def _explore(
     for folder in (JOURNAL, PARTS):
         segments.seal(store, folder, context.epoch)
     num_explorers = config.explore.num_explorers
-    with limited(context, "explore", endpoints, JOURNAL, num_explorers) as limiting:
+    entries = journal.iter_entries(context.store, JOURNAL)
+    with limited(context, "explore", endpoints, entries, num_explorers) as limiting:
         started = time.monotonic()
         status = Exploration(context, endpoints, limiting).run(tools)
         spent = limiting.spent()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ste_ray.core.budget import Spending
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.llm.prices import require_prices
-from ste_ray.runtime import journal
 from ste_ray.runtime.meter import LeaseCall
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.limit_server import LimitServer
@@ -72,9 +71,13 @@ def beside_driver() -> dict[str, Any]:
 
 @contextmanager
 def limited(
-    context: StageContext, stage: str, endpoints: Endpoints, folder: str, num_clients: int
+    context: StageContext,
+    stage: str,
+    endpoints: Endpoints,
+    entries: Iterable[Mapping[str, Any]],
+    num_clients: int,
 ) -> Iterator[Limiting]:
-    """Run a limit server for ``stage``, whose journal in ``folder`` tells what was spent before.
+    """Run a limit server for ``stage``, whose journal's ``entries`` tell what was spent before.
 
     Raises:
         ConfigError: a budget in dollars, and a model whose price is not known.
@@ -82,7 +85,7 @@ def limited(
     config, store = context.config, context.store
     require_prices(endpoints.models.values(), config.llm, config.budget)
     costs = RoleCosts(endpoints, config.llm)
-    before = recorded_spending(journal.iter_entries(store, folder), costs)
+    before = recorded_spending(entries, costs)
     budget = open_budget(config.budget, before, spent_by_other_stages(store, stage))
     server = (
         ray.remote(LimitServer)

@@ -1,136 +1,201 @@
-"""The prepare stage on Ray Data: select, judge, paraphrase, split and format.
+"""The prepare stage on Ray Data: from trials to training data, and the fate of every query.
 
-Input: ``explore/episodes``. Output: ``prepare/examples``, ``prepare/rows`` (training and validation
-rows), ``prepare/judgments``, ``prepare/ledger`` (the fate of every query), ``prepare/tools.json``
-(exactly the tools in the data).
+Input: ``explore/episodes``. Output: ``prepare/examples``, ``rows`` (training and validation rows,
+general data included), ``judgments``, ``ledger``; ``totals.json`` (the ledger in figures),
+``tools.json`` and ``toolkens.json`` (exactly the tools in the data); with rounds, ``rounds``.
+
+Select, filter, deduplicate, paraphrase, split and format happen in ``preparation.unit``, unit by
+unit; what stays to be done here is to plan the units, to add general data and to mix rounds.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, get_args
 
 import pyarrow as pa
 import ray
 
-from ste_ray.core.records import (
-    Example,
-    Judgment,
-    LedgerEntry,
-    Record,
-    TrainRow,
-)
+from ste_ray.core.effects import Role
+from ste_ray.core.ledger import DropReason, LedgerTotals, ToolTotals
+from ste_ray.core.toolkens import toolken
 from ste_ray.errors import StageInputError
-from ste_ray.runtime import segments
-from ste_ray.stages.asking import JOURNAL, Asker
+from ste_ray.runtime import journal, segments
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.endpoints import open_endpoints
-from ste_ray.stages.limiting import limited
-from ste_ray.stages.preparing import prepare_tools
-from ste_ray.store.tables import write_records
+from ste_ray.stages.limiting import Limiting, limited
+from ste_ray.stages.preparation.mix import (
+    general_rows,
+    plan_rounds,
+    write_general_rows,
+    write_rounds,
+)
+from ste_ray.stages.preparation.units import Unit, plan_units
+from ste_ray.stages.preparation.worker import DONE, JOURNALS, Asking, Preparer, done_path
 
-_OUTPUTS: dict[str, type[Record]] = {
-    "examples": Example,
-    "rows": TrainRow,
-    "judgments": Judgment,
-    "ledger": LedgerEntry,
-}
-_ROWS_PER_PART = 20_000
+TOTALS_PATH = "prepare/totals.json"
+TOOLS_PATH = "prepare/tools.json"
+TOOLKENS_PATH = "prepare/toolkens.json"
 
 
 def run(context: StageContext) -> dict[str, Any]:
-    """Prepare the training data; see the module's docstring."""
-    config, specs = context.config, context.specs
-    segments.seal(context.store, JOURNAL, context.epoch)
-    with (
-        open_endpoints(context, "prepare") as endpoints,
-        limited(context, "prepare", endpoints, JOURNAL, config.prepare.num_workers) as limiting,
-    ):
-        asker = {
-            "config": config,
-            "endpoints": endpoints,
-            "store": context.store,
-            "epoch": context.epoch,
-            "work": prepare_tools,
-            "name": "prepare",
-            "lease_call": limiting.lease_call,
-        }
-        names = sorted(specs)
-        tools_per_batch = max(1, min(8, len(names) // (2 * config.prepare.num_workers)))
-        prepared = ray.data.from_arrow(
-            [
-                pa.table({"tool": names[start : start + tools_per_batch]})
-                for start in range(0, len(names), tools_per_batch)
-            ]
-        ).map_batches(
-            Asker,
-            fn_constructor_kwargs=asker,
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=config.prepare.num_workers),
-            num_cpus=0.5,
-        )
-        counts = _write(context, prepared)
-        return {**counts, "spent": limiting.spent()}
+    """Prepare the training data; see the module's docstring.
 
-
-def _write(context: StageContext, prepared: Any) -> dict[str, Any]:
+    Raises:
+        StageInputError: the episodes cannot be used, or no example is left.
+        ConfigError: the configuration names tools or a file that are not there.
+        BudgetExhaustedError: the budget allows no further call; the same command goes on later.
+    """
+    store, config = context.store, context.config
+    rounds = plan_rounds(context)
+    general = general_rows(config.prepare, config.seed, context.prompts)
+    units = plan_units(store, context.specs.keys())
+    with _asking(context) as (asking, limiting):
+        results = _prepare_units(context, units, asking)
+        spent = {"spent": limiting.spent()} if limiting else {}
+    totals = _totals(results)
+    held_out = config.prepare.no_call.held_out_tools
+    used = {one.tool: one for one in totals.tools if one.train + one.validation + one.test > 0}
+    _require_examples(used, totals)
+    write_general_rows(store, general)
+    store.write_json(TOTALS_PATH, totals.model_dump(mode="json"))
+    in_data = used if config.prepare.mix.tools else {}
+    store.write_json(TOOLS_PATH, [_listed(context, one) for one in in_data.values()])
+    store.write_json(TOOLKENS_PATH, [toolken(tool) for tool in in_data])
+    index = write_rounds(context, rounds, in_data) if rounds else []
+    _tell(context, used, rounds)
+    store.delete_folder(DONE)
     counts = Counter[str]()
-    dropped = Counter[str]()
-    splits: dict[str, Counter[str]] = {}
-    buffers: dict[str, list[Record]] = {kind: [] for kind in _OUTPUTS}
-    parts = Counter[str]()
-    for batch in prepared.iter_batches(batch_format="pyarrow", batch_size=4096):
-        for row in batch.to_pylist():
-            kind = row["kind"]
-            record = _OUTPUTS[kind].model_validate_json(row["record"])
-            buffers[kind].append(record)
-            counts[kind] += 1
-            if isinstance(record, LedgerEntry) and record.fate == "dropped":
-                dropped[f"{record.step}: {record.reason}"] += 1
-            if isinstance(record, Example):
-                splits.setdefault(record.tool, Counter())[record.split] += 1
-            if len(buffers[kind]) >= _ROWS_PER_PART:
-                _flush(context, kind, buffers, parts)
-    for kind in _OUTPUTS:
-        _flush(context, kind, buffers, parts, last=True)
-    _require_examples(counts, dropped)
-    tools = [
-        {"name": name, "description": context.specs[name].description} for name in sorted(splits)
-    ]
-    context.store.write_json("prepare/tools.json", tools)
+    for result in results:
+        counts.update(result["counts"])
     return {
-        **{kind: counts[kind] for kind in _OUTPUTS},
-        "tools": len(splits),
-        "splits": dict(sum(splits.values(), Counter())),
-        "dropped": dict(dropped.most_common()),
-        "tools_without_test_examples": sorted(
-            name for name, split in splits.items() if not split["test"]
-        ),
+        **{kind: counts[kind] for kind in ("examples", "rows", "judgments", "ledger")},
+        "general_rows": len(general),
+        "tools": len(used),
+        "splits": _splits(used.values()),
+        "dropped": {f"{one.step}: {one.reason}": _number(one) for one in totals.reasons[:50]},
+        "tools_without_test_examples": sorted(name for name, one in used.items() if not one.test),
+        "tools_with_few_examples": sum(bool(one.warning) for one in used.values()),
+        **({"held_out_tools": list(held_out)} if held_out else {}),
+        **({"rounds": [one["counts"] for one in index]} if index else {}),
+        **spent,
     }
 
 
-def _flush(
-    context: StageContext,
-    kind: str,
-    buffers: dict[str, list[Record]],
-    parts: Counter[str],
-    last: bool = False,
-) -> None:
-    if not buffers[kind] and not (last and parts[kind] == 0):
+@contextmanager
+def _asking(context: StageContext) -> Iterator[tuple[Asking | None, Limiting | None]]:
+    """Open what models are asked by, if any is asked."""
+    section, store = context.config.prepare, context.store
+    wanted = {"judge": section.judge, "paraphraser": section.max_paraphrases > 0}
+    roles: list[Role] = [role for role in get_args(Role) if wanted.get(role)]
+    if not roles:
+        yield None, None
         return
-    # Sorted, because Ray Data promises no order and equal runs should give equal files.
-    records = sorted(buffers[kind], key=lambda record: record.model_dump_json())
-    path = f"prepare/{kind}/part-{parts[kind]:05d}.parquet"
-    write_records(context.store, path, records, _OUTPUTS[kind])
-    buffers[kind].clear()
-    parts[kind] += 1
+    folders = sorted({path.rpartition("/")[0] for path in store.list(JOURNALS)})
+    for folder in folders:
+        segments.seal(store, folder, context.epoch)
+    entries = (entry for folder in folders for entry in journal.iter_entries(store, folder))
+    with (
+        open_endpoints(context, "prepare", roles) as endpoints,
+        limited(context, "prepare", endpoints, entries, section.num_workers) as limiting,
+    ):
+        yield Asking(endpoints, limiting.lease_call), limiting
 
 
-def _require_examples(counts: Counter[str], dropped: Counter[str]) -> None:
-    if counts["examples"] == 0:
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in dropped.most_common(3))
+def _prepare_units(
+    context: StageContext, units: Sequence[Unit], asking: Asking | None
+) -> list[dict[str, Any]]:
+    """Prepare the units that an earlier attempt has not finished; return what all of them hold."""
+    store, section = context.store, context.config.prepare
+    finished = set(store.list(DONE))
+    results = [store.read_json(done_path(one)) for one in units if done_path(one) in finished]
+    left = [one for one in units if done_path(one) not in finished]
+    if results:
+        context.progress(f"prepare: {len(results)} of {len(units)} parts were finished before")
+    if not left:
+        return results
+    prepared = ray.data.from_arrow(
+        [pa.table({"unit": [json.dumps(one.to_json())]}) for one in left]
+    ).map_batches(
+        Preparer,
+        fn_constructor_args=(context.config, store, context.epoch, asking),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=min(section.num_workers, len(left))),
+        num_cpus=0.5,
+    )
+    for batch in prepared.iter_batches(batch_format="pyarrow"):
+        results += [json.loads(text) for text in batch.column("result").to_pylist()]
+        examples = sum(result["counts"].get("examples", 0) for result in results)
+        context.progress(
+            f"prepare: part {len(results)} of {len(units)} done, {examples} examples so far"
+        )
+    return results
+
+
+def _totals(results: Sequence[Mapping[str, Any]]) -> LedgerTotals:
+    tools = {tool: counts for result in results for tool, counts in result["tools"].items()}
+    reasons: dict[tuple[str, str], Counter[str]] = {}
+    for result in results:
+        for step, reason, origin, count in result["reasons"]:
+            name = "explored" if origin == "explored" else "paraphrased"
+            reasons.setdefault((step, reason), Counter())[name] += count
+    listed = [DropReason(step=key[0], reason=key[1], **counts) for key, counts in reasons.items()]
+    return LedgerTotals(
+        tools=tuple(ToolTotals(tool=tool, **tools[tool]) for tool in sorted(tools)),
+        reasons=tuple(sorted(listed, key=lambda one: (-_number(one), one.step, one.reason))),
+    )
+
+
+def _number(reason: DropReason) -> int:
+    return reason.explored + reason.paraphrased
+
+
+def _splits(totals: Any) -> dict[str, int]:
+    names = ("train", "validation", "test")
+    return {name: sum(getattr(one, name) for one in totals) for name in names}
+
+
+def _listed(context: StageContext, totals: ToolTotals) -> dict[str, Any]:
+    """Return what ``tools.json`` says of a tool in the data."""
+    return {
+        "name": totals.tool,
+        "toolken": toolken(totals.tool),
+        "description": context.specs[totals.tool].description,
+        "examples": _splits([totals]),
+    }
+
+
+def _require_examples(used: Mapping[str, ToolTotals], totals: LedgerTotals) -> None:
+    if not used:
+        reasons = "; ".join(
+            f"{_number(one)} x {one.step}: {one.reason}" for one in totals.reasons[:3]
+        )
         raise StageInputError(
             f"no trial passed selection and filter ({reasons or 'there were no trials'}); look at "
             "explore/episodes, improve the tool descriptions or explore more episodes"
+        )
+
+
+def _tell(
+    context: StageContext, used: Mapping[str, ToolTotals], rounds: Sequence[Sequence[str]]
+) -> None:
+    """Note what a reader of the data should know."""
+    section = context.config.prepare
+    few = [name for name, one in used.items() if one.warning]
+    if few:
+        context.notes.append(
+            f"{len(few)} of {len(used)} tools have few examples, {few[0]!r} among them; explore "
+            "more episodes of them, or look in the ledger why their queries were dropped"
+        )
+    if not section.judge:
+        context.notes.append("no judge filtered the examples (prepare.judge=false)")
+    in_rounds = {tool for tools in rounds for tool in tools}
+    apart = sorted(used.keys() - in_rounds) if rounds else []
+    if apart:
+        context.notes.append(
+            f"{len(apart)} tools stand in no round and are trained in none, {apart[0]!r} among them"
         )

@@ -110,7 +110,7 @@ def _texts(context: StageContext) -> Iterator[str]:
         if number == _MAX_TOKENIZER_ROWS:
             return
         if row.split == "train":
-            yield from (message.content for message in row.dialog)
+            yield from (message.content for message in row.dialog_history)
             yield row.response
 
 

@@ -227,17 +227,36 @@ class RunLock:
         )
 
     def _read(self) -> tuple[LockState | None, str]:
-        try:
-            data, version = self._store.read_versioned(LOCK_PATH)
-        except FileNotFoundError:
-            return None, ""
-        try:
-            return LockState.model_validate_json(data), version
-        except ValidationError as error:
-            address = self._store.address(LOCK_PATH)
-            raise StageInputError(
-                f"{address!r} is no run lock; delete it if no process uses the run"
-            ) from error
+        return _read_state(self._store)
+
+
+def require_epoch(store: RunStore, epoch: int) -> None:
+    """Check that the run still belongs to the owner of ``epoch``, for whom a worker works.
+
+    Raises:
+        RunLockedError: it does not.
+    """
+    state, _ = _read_state(store)
+    if state is None or state.epoch != epoch:
+        raise RunLockedError(
+            f"{store.uri!r} was taken over by another process (owner number "
+            f"{state.epoch if state else 'none'}, this one is {epoch}); this process ends without "
+            "writing"
+        )
+
+
+def _read_state(store: RunStore) -> tuple[LockState | None, str]:
+    try:
+        data, version = store.read_versioned(LOCK_PATH)
+    except FileNotFoundError:
+        return None, ""
+    try:
+        return LockState.model_validate_json(data), version
+    except ValidationError as error:
+        address = store.address(LOCK_PATH)
+        raise StageInputError(
+            f"{address!r} is no run lock; delete it if no process uses the run"
+        ) from error
 
 
 def _timestamp(seconds: float) -> str:

@@ -1,5 +1,7 @@
 """How record classes map to Arrow: the type of each field, and the way there and back.
 
+Conversion goes column by column, down to the leaves: an order of magnitude faster than row by row.
+
 ``str``, ``int``, ``float`` and ``bool`` map to themselves, literals to their own type, tuples to
 lists, nested records to structs, optional fields to nullable ones. A ``dict`` becomes JSON text: as
 a struct, Arrow would unite the keys of differing rows and fill the gaps with nulls.
@@ -7,9 +9,10 @@ a struct, Arrow would unite the keys of differing rows and fill the gaps with nu
 
 from __future__ import annotations
 
+import itertools
 import json
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
@@ -28,11 +31,18 @@ _SCALARS: dict[Any, pa.DataType] = {
 
 @dataclass(frozen=True)
 class FieldMapping:
-    """The Arrow type of a field, and the conversion of its values."""
+    """The Arrow type of a field, and the conversion of its values, many at once.
+
+    Attributes:
+        arrow_type: of the column.
+        to_column: makes an array of a field's values.
+        from_column: makes the values that pydantic validates of an array. What a record cannot
+            hold, such as a missing value, comes out as it is and is refused there.
+    """
 
     arrow_type: pa.DataType
-    to_arrow: Callable[[Any], Any]
-    from_arrow: Callable[[Any], Any]
+    to_column: Callable[[Sequence[Any]], pa.Array]
+    from_column: Callable[[pa.Array], list[Any]]
 
 
 @cache
@@ -57,14 +67,32 @@ def arrow_schema(model: type[Record]) -> pa.Schema:
     return pa.schema([(name, item.arrow_type) for name, item in field_mappings(model).items()])
 
 
+def columns_of(records: Sequence[Record], model: type[Record]) -> list[pa.Array]:
+    """Return the columns of ``arrow_schema(model)``."""
+    return [
+        mapping.to_column([getattr(record, name) for record in records])
+        for name, mapping in field_mappings(model).items()
+    ]
+
+
+def rows_of(columns: Mapping[str, pa.Array], model: type[Record]) -> list[dict[str, Any]]:
+    """Return rows that ``model`` validates; ``columns`` are those of its schema.
+
+    A field that a nested column lacks is left out of the rows.
+    """
+    mappings = {name: one for name, one in field_mappings(model).items() if name in columns}
+    values = [mapping.from_column(columns[name]) for name, mapping in mappings.items()]
+    return [dict(zip(mappings, row, strict=True)) for row in zip(*values, strict=True)]
+
+
 def _mapping(annotation: Any) -> FieldMapping:
     if annotation in _SCALARS:
-        return FieldMapping(_SCALARS[annotation], _same, _same)
+        return _scalar(_SCALARS[annotation])
     if isinstance(annotation, type) and issubclass(annotation, Record):
         return _struct(annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation is dict or origin is dict:
-        return FieldMapping(pa.string(), _to_json, json.loads)
+        return _json_text()
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
         return _list(_mapping(arguments[0]))
     if origin is Literal:
@@ -89,34 +117,98 @@ def _optional(members: tuple[Any, ...]) -> FieldMapping:
     if len(others) != 1 or len(others) == len(members):
         raise TypeError(f"a union of {members!r} has no column type; use X | None")
     inner = _mapping(others[0])
+
+    def to_column(values: Sequence[Any]) -> pa.Array:
+        there = inner.to_column([value for value in values if value is not None])
+        places = itertools.count()
+        taken = [None if value is None else next(places) for value in values]
+        return there.take(pa.array(taken, pa.int64()))
+
+    return FieldMapping(inner.arrow_type, to_column, inner.from_column)
+
+
+def _scalar(arrow_type: pa.DataType) -> FieldMapping:
+    def to_column(values: Sequence[Any]) -> pa.Array:
+        try:
+            return pa.array(values, arrow_type)
+        except UnicodeEncodeError:
+            return pa.array([_without_surrogates(value) for value in values], arrow_type)
+
+    return FieldMapping(arrow_type, to_column, _leaf_values)
+
+
+def _json_text() -> FieldMapping:
+    text = _scalar(pa.string())
     return FieldMapping(
-        inner.arrow_type,
-        lambda value: None if value is None else inner.to_arrow(value),
-        lambda value: None if value is None else inner.from_arrow(value),
+        text.arrow_type,
+        lambda values: text.to_column([_to_json(value) for value in values]),
+        lambda column: [_from_json(value) for value in text.from_column(column)],
     )
 
 
 def _list(inner: FieldMapping) -> FieldMapping:
-    return FieldMapping(
-        pa.list_(inner.arrow_type),
-        lambda values: [inner.to_arrow(value) for value in values],
-        lambda values: [inner.from_arrow(value) for value in values],
-    )
+    def to_column(values: Sequence[Any]) -> pa.Array:
+        offsets = list(itertools.accumulate(map(len, values), initial=0))
+        flat = inner.to_column([item for value in values for item in value])
+        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)
+
+    def from_column(column: pa.Array) -> list[Any]:
+        if not pa.types.is_list(column.type):
+            return list(column.to_pylist())
+        offsets = column.offsets.to_pylist()
+        first = offsets[0] if offsets else 0
+        flat = inner.from_column(column.values.slice(first, offsets[-1] - first if offsets else 0))
+        lists: list[Any] = [
+            flat[start - first : stop - first] for start, stop in itertools.pairwise(offsets)
+        ]
+        return _with_nulls(lists, column)
+
+    return FieldMapping(pa.list_(inner.arrow_type), to_column, from_column)
 
 
 def _struct(model: type[Record]) -> FieldMapping:
     mappings = field_mappings(model)
-    return FieldMapping(
-        pa.struct([(name, item.arrow_type) for name, item in mappings.items()]),
-        lambda record: {
-            name: item.to_arrow(getattr(record, name)) for name, item in mappings.items()
-        },
-        lambda row: {name: item.from_arrow(row[name]) for name, item in mappings.items()},
-    )
+    arrow_type = pa.struct([(name, item.arrow_type) for name, item in mappings.items()])
+
+    def to_column(values: Sequence[Any]) -> pa.Array:
+        return pa.StructArray.from_arrays(columns_of(values, model), fields=list(arrow_type))
+
+    def from_column(column: pa.Array) -> list[Any]:
+        if not pa.types.is_struct(column.type):
+            return list(column.to_pylist())
+        fields = {field.name: column.field(field.name) for field in column.type}
+        return _with_nulls(list(rows_of(fields, model)), column)
+
+    return FieldMapping(arrow_type, to_column, from_column)
 
 
-def _same(value: Any) -> Any:
+def _leaf_values(column: pa.Array) -> list[Any]:
+    # By way of numpy: several times faster than Arrow's own conversion, but without nulls.
+    if column.null_count or pa.types.is_nested(column.type):
+        return list(column.to_pylist())
+    return list(column.to_numpy(zero_copy_only=False).tolist())
+
+
+def _with_nulls(values: list[Any], column: pa.Array) -> list[Any]:
+    if column.null_count:
+        valid = column.is_valid().to_pylist()
+        return [value if there else None for value, there in zip(values, valid, strict=True)]
+    return values
+
+
+def _without_surrogates(value: Any) -> Any:
+    # By way of UTF-16 the two halves of one character, escaped apart, find together again.
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return value
+
+
+def _from_json(text: Any) -> Any:
+    """Return the value of a JSON text; what is none is returned as it is, to be refused."""
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError):
+        return text
 
 
 def _to_json(value: Any) -> str:

@@ -6,7 +6,6 @@ is sorted by itself and written as one part.
 
 from __future__ import annotations
 
-import io
 import tempfile
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -19,8 +18,8 @@ import pyarrow.parquet as pq
 
 from ste_ray.errors import StageInputError, StoreError
 from ste_ray.store.artifacts import RunStore
+from ste_ray.store.tables import encode_table
 
-_ROW_GROUP_ROWS = 1024
 _MAX_RANGES = 256  # files open at once
 
 
@@ -56,7 +55,7 @@ def write_sorted(
         for number, file in enumerate(files):
             table = pq.read_table(file).sort_by([(name, "ascending") for name in order])
             path = f"{folder}/part-{number:05d}.parquet"
-            store.write_bytes(path, _encoded(table))
+            store.write_bytes(path, encode_table(table))
             written.add(path)
             yield table
         for path in store.list(folder):
@@ -99,11 +98,3 @@ def _read(store: RunStore, source: str, schema: pa.Schema) -> pa.Table:
             f"{store.address(source)!r} is missing or damaged ({reason}); delete it and run the "
             "same command again"
         ) from error
-
-
-def _encoded(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(
-        table, buffer, compression="zstd", write_page_checksum=True, row_group_size=_ROW_GROUP_ROWS
-    )
-    return buffer.getvalue()

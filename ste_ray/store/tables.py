@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -19,12 +20,27 @@ from pydantic import ValidationError
 from ste_ray.core.records import Record
 from ste_ray.errors import StageInputError
 from ste_ray.store.artifacts import RunStore
-from ste_ray.store.schema import arrow_schema, field_mappings
+from ste_ray.store.schema import arrow_schema, columns_of, rows_of
 
 R = TypeVar("R", bound=Record)
 
-_ROW_GROUP_ROWS = 1024
+_ROW_GROUP_ROWS = 1024  # of a table of records; they are read one group at a time
 _REMEDY = "delete the stage's folder and run it again"
+
+
+@dataclass(frozen=True)
+class RefusedRow:
+    """A row that is no record.
+
+    Attributes:
+        column: the one that is wrong; with dots for what lies within it.
+        reason: what is wrong with it.
+        row: its values, as far as they could be read.
+    """
+
+    column: str
+    reason: str
+    row: Mapping[str, Any]
 
 
 def write_records(store: RunStore, path: str, records: Iterable[R], model: type[R]) -> int:
@@ -53,6 +69,15 @@ def encode_records(records: Iterable[R], model: type[R]) -> tuple[bytes, int]:
     return buffer.getvalue(), num_records
 
 
+def encode_table(table: pa.Table) -> bytes:
+    """Return a table of records as the content of a Parquet file."""
+    buffer = io.BytesIO()
+    pq.write_table(
+        table, buffer, compression="zstd", write_page_checksum=True, row_group_size=_ROW_GROUP_ROWS
+    )
+    return buffer.getvalue()
+
+
 def read_records(store: RunStore, path: str, model: type[R]) -> list[R]:
     """Return all records of a Parquet file or of a folder of Parquet files, in order of path.
 
@@ -64,9 +89,9 @@ def read_records(store: RunStore, path: str, model: type[R]) -> list[R]:
 
 def iter_records(store: RunStore, path: str, model: type[R]) -> Iterator[R]:
     """Yield what ``read_records`` returns, with one file, still compressed, in memory at a time."""
-    for part in _parts(store, path):
+    for part in parquet_parts(store, path):
         source = store.address(part)
-        file = _open_parquet(store.read_bytes(part), source)
+        file = _open_buffer(store.read_bytes(part), source)
         for index in range(file.num_row_groups):
             try:
                 table = file.read_row_group(index)
@@ -74,17 +99,13 @@ def iter_records(store: RunStore, path: str, model: type[R]) -> Iterator[R]:
                 raise _damaged(source, error) from error
             yield from from_table(table, model, source)
         if file.num_row_groups == 0:
-            _check_columns(file.schema_arrow.names, model, source)
+            require_columns(file.schema_arrow.names, model, source)
 
 
 def to_table(records: Iterable[R], model: type[R]) -> pa.Table:
     """Return records as an Arrow table, for Ray Data batches (``batch_format="pyarrow"``)."""
-    rows = [record_to_row(record) for record in records]
-    schema = arrow_schema(model)
-    try:
-        return pa.Table.from_pylist(rows, schema=schema)
-    except UnicodeEncodeError:
-        return pa.Table.from_pylist(_without_surrogates(rows), schema=schema)
+    columns = columns_of(list(records), model)
+    return pa.Table.from_arrays(columns, schema=arrow_schema(model))
 
 
 def from_table(table: pa.Table, model: type[R], source: str = "table") -> list[R]:
@@ -93,50 +114,53 @@ def from_table(table: pa.Table, model: type[R], source: str = "table") -> list[R
     Raises:
         StageInputError: a column is missing, unknown or holds values that the record refuses.
     """
-    _check_columns(table.column_names, model, source)
-    return records_from_rows(table.to_pylist(), model, source)
+    found = []
+    for number, result in enumerate(iter_results(table, model, source)):
+        if isinstance(result, RefusedRow):
+            raise StageInputError(
+                f"{source!r}: column {result.column!r}, row {number}: {result.reason}; {_REMEDY}"
+            )
+        found.append(result)
+    return found
 
 
-def record_to_row(record: Record) -> dict[str, Any]:
-    """Return a record as a flat row: the values of its Arrow columns."""
-    mappings = field_mappings(type(record))
-    return {name: item.to_arrow(getattr(record, name)) for name, item in mappings.items()}
-
-
-def records_from_rows(
-    rows: Iterable[Mapping[str, Any]], model: type[R], source: str = "rows"
-) -> list[R]:
-    """Return the records of rows, such as ``record_to_row`` made or Ray Data hands out.
+def iter_results(
+    table: pa.Table, model: type[R], source: str = "table"
+) -> Iterator[R | RefusedRow]:
+    """Yield the record of each row, or why the row is none.
 
     Raises:
-        StageInputError: a column is missing, unknown or holds a value that the record refuses.
+        StageInputError: a column is missing or unknown.
     """
-    return [_record(row, model, source, number) for number, row in enumerate(rows)]
-
-
-def _record(row: Mapping[str, Any], model: type[R], source: str, number: int) -> R:
-    _check_columns(row, model, source)
-    values = {}
-    for name, item in field_mappings(model).items():
+    require_columns(table.column_names, model, source)
+    columns = {name: _combined(table.column(name)) for name in table.column_names}
+    for row in rows_of(columns, model):
         try:
-            values[name] = item.from_arrow(_plain(row[name]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise StageInputError(
-                f"{source!r}: column {name!r}, row {number}: {_shortened(row[name])} is no value "
-                f"of {model.__name__}.{name} ({type(error).__name__}: {error}); {_REMEDY}"
-            ) from error
+            yield model.model_validate(row)
+        except ValidationError as error:
+            yield _refused(error, row, model)
+
+
+def open_parquet(store: RunStore, path: str) -> pq.ParquetFile:
+    """Open one Parquet file where it lies, to read parts of it.
+
+    Raises:
+        StageInputError: it is damaged, or none.
+    """
     try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        column = ".".join(str(part) for part in problem["loc"])
-        raise StageInputError(
-            f"{source!r}: column {column!r}, row {number}: {_shortened(problem['input'])} is "
-            f"refused by {model.__name__}: {problem['msg']}; {_REMEDY}"
-        ) from error
+        return pq.ParquetFile(
+            store.path(path), filesystem=store.filesystem, page_checksum_verification=True
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(store.address(path), error) from error
 
 
-def _check_columns(columns: Iterable[str], model: type[Record], source: str) -> None:
+def require_columns(columns: Iterable[str], model: type[Record], source: str) -> None:
+    """Check that columns are those of ``model``.
+
+    Raises:
+        StageInputError: one is missing or unknown.
+    """
     given, wanted = set(columns), set(model.model_fields)
     if given == wanted:
         return
@@ -148,7 +172,12 @@ def _check_columns(columns: Iterable[str], model: type[Record], source: str) -> 
     )
 
 
-def _parts(store: RunStore, path: str) -> list[str]:
+def parquet_parts(store: RunStore, path: str) -> list[str]:
+    """Return the Parquet files of a dataset, in order of path.
+
+    Raises:
+        StageInputError: there are none.
+    """
     if path.endswith(".parquet"):
         if store.exists(path):
             return [path]
@@ -160,7 +189,7 @@ def _parts(store: RunStore, path: str) -> list[str]:
     )
 
 
-def _open_parquet(data: bytes, source: str) -> pq.ParquetFile:
+def _open_buffer(data: bytes, source: str) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
@@ -172,20 +201,15 @@ def _damaged(source: str, error: Exception) -> StageInputError:
     return StageInputError(f"{source!r} is damaged or no Parquet file ({reason[:200]}); {_REMEDY}")
 
 
-def _plain(value: Any) -> Any:
-    """Turn numpy arrays and scalars, which Ray Data hands out in rows, into Python values."""
-    return value.tolist() if hasattr(value, "tolist") else value
+def _refused(error: ValidationError, row: Mapping[str, Any], model: type[Record]) -> RefusedRow:
+    problem = error.errors()[0]
+    column = ".".join(str(part) for part in problem["loc"])
+    value = _shortened(problem["input"])
+    return RefusedRow(column, f"{value} is refused by {model.__name__}: {problem['msg']}", row)
 
 
-def _without_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        # By way of UTF-16 the two halves of one character, escaped apart, find together again.
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _without_surrogates(item) for key, item in value.items()}
-    return value
+def _combined(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
 def _shortened(value: Any) -> str:

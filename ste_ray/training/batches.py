@@ -53,7 +53,7 @@ def tokenise(row: TrainRow, tokenizer: PreTrainedTokenizerFast) -> TokenisedRow:
     The dialog ends as a prompt at inference ends, so the model is trained on what it will see.
     """
     prompt = tokenizer.apply_chat_template(
-        [message.model_dump() for message in row.dialog],
+        [message.model_dump() for message in row.dialog_history],
         tokenize=False,
         add_generation_prompt=True,
     )

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -34,11 +33,11 @@ from ste_ray.errors import StageInputError
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.schema import arrow_schema
 from ste_ray.store.tables import (
+    RefusedRow,
     from_table,
     iter_records,
+    iter_results,
     read_records,
-    record_to_row,
-    records_from_rows,
     to_table,
     write_records,
 )
@@ -114,7 +113,8 @@ def test_tables_give_records_back_as_they_were(records: list[Everything]) -> Non
     table = to_table(records, Everything)
     assert table.schema == arrow_schema(Everything)
     assert from_table(table, Everything) == records
-    assert records_from_rows([record_to_row(record) for record in records], Everything) == records
+    middle = table.slice(1, 1)
+    assert from_table(middle, Everything) == records[1:2]
 
 
 def values(annotation: Any) -> st.SearchStrategy[Any]:
@@ -267,26 +267,23 @@ def test_foreign_columns_are_named(tmp_path: Path, change: Any, complaint: str) 
     assert "\n" not in message
 
 
-def test_rows_with_numpy_values_are_understood() -> None:
-    rows = [
-        {"role": np.str_("user"), "content": "x"},
-    ]
-    assert records_from_rows(rows, Message) == [Message(role="user", content="x")]
-    neighbors = np.array([{"key": "a", "score": 0.5}], dtype=object)
-    row = {
-        "schema_version": np.int64(1),
-        "example_id": "e",
-        "tools": neighbors,
-        "demonstrations": np.array([], dtype=object),
-    }
-    (retrieved,) = records_from_rows([row], Retrieved)
-    assert retrieved.tools[0].score == 0.5
-    assert retrieved.demonstrations == ()
+def test_each_row_is_a_record_or_says_why_not() -> None:
+    table = to_table([point(0), point(1), point(2)], Point)
+    table = table.set_column(0, "x", pa.array([0, None, 2]))
+    good, bad, other = iter_results(table, Point)
+    assert (good, other) == (point(0), point(2))
+    assert isinstance(bad, RefusedRow)
+    assert bad.column == "x"
+    assert "None is refused by Point" in bad.reason
+    assert bad.row["label"] == "ä1"
 
 
-def test_rows_are_checked() -> None:
-    with pytest.raises(StageInputError, match="lacks column 'content'"):
-        records_from_rows([{"role": "user"}], Message, "the batch")
+def test_a_nested_field_that_is_missing_is_named() -> None:
+    table = to_table([Retrieved(example_id="e", tools=(), demonstrations=())], Retrieved)
+    lists = pa.array([[{"key": "a"}]])
+    table = table.set_column(2, "tools", lists)
+    with pytest.raises(StageInputError, match=r"column 'tools\.0\.score', row 0"):
+        from_table(table, Retrieved)
 
 
 def test_fields_without_a_column_type_are_refused() -> None:

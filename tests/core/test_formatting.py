@@ -1,9 +1,17 @@
 import pytest
 from flow_examples import FIRST, PROMPTS, SPEC, lines
 
-from ste_ray.core.formatting import call_text, retrieved_dialog, toolken_dialog, training_rows
+from ste_ray.core.formatting import (
+    absent_tool_row,
+    call_text,
+    general_no_call_row,
+    general_row,
+    retrieved_dialog,
+    toolken_dialog,
+    training_rows,
+)
 from ste_ray.core.parsing import ToolCall, parse_action
-from ste_ray.core.records import Example
+from ste_ray.core.records import Example, Message
 
 DESCRIPTION = FIRST.removeprefix("FIRST ")
 
@@ -26,10 +34,10 @@ def example(**fields):
 
 def test_a_training_row_calls_by_toolken_and_no_other_text_holds_one():
     call, answer = training_rows(example(), PROMPTS, tool_responses=True)
-    assert lines(call.dialog) == ["s: ACT", r"u: Is <tool\_add> 1?"]
+    assert lines(call.dialog_history) == ["s: ACT", r"u: Is <tool\_add> 1?"]
     assert call.response == 'Action: <tool_add>\nAction Input: {"n":1}'
-    assert lines(answer.dialog) == [
-        *lines(call.dialog),
+    assert lines(answer.dialog_history) == [
+        *lines(call.dialog_history),
         f"a: {call.response}",
         r"u: Observation: <tool\_add> 3",
     ]
@@ -53,7 +61,7 @@ def test_the_test_split_never_becomes_a_training_row():
 
 def test_a_training_row_begins_as_the_model_is_asked_at_inference():
     (row,) = training_rows(example(), PROMPTS, tool_responses=False)
-    assert row.dialog == toolken_dialog(example().query, PROMPTS)
+    assert row.dialog_history == toolken_dialog(example().query, PROMPTS)
 
 
 def test_a_retrieved_dialog_shows_tools_then_demonstrations_then_the_query():
@@ -74,3 +82,39 @@ def test_the_parser_reads_what_the_formatter_writes(name):
     assert isinstance(parsed, ToolCall)
     assert parsed.arguments_json == '{"a":{"b":"}"}}'
     assert parsed.tool == (name if "%" in name else "add")
+
+
+DIALOG = (
+    Message(role="user", content="Hi <tool_add>"),
+    Message(role="assistant", content="Hello"),
+    Message(role="user", content="Who are you?"),
+)
+
+
+def test_a_general_row_is_in_normal_mode_and_holds_no_toolken():
+    row = general_row(DIALOG, "Not <tool_add>.", "train", PROMPTS)
+    said = ["s: TALK", r"u: Hi <tool\_add>", "a: Hello", "u: Who are you?"]
+    assert lines(row.dialog_history) == said
+    assert (row.response, row.kind, row.tool) == (r"Not <tool\_add>.", "general", "")
+
+
+def test_a_general_dialog_keeps_its_own_system_message():
+    own = (Message(role="system", content="Be brief."), *DIALOG)
+    row = general_row(own, "Me.", "train", PROMPTS)
+    assert lines(row.dialog_history)[0] == "s: Be brief."
+    assert len(row.dialog_history) == 4
+
+
+def test_a_general_request_to_a_model_with_tools_is_answered_without_a_call():
+    own = (Message(role="system", content="Be brief."), *DIALOG)
+    row = general_no_call_row(own, "Me.", "train", PROMPTS)
+    assert lines(row.dialog_history)[0] == "s: ACT"
+    assert (row.response, row.kind) == ("Final Answer: Me.", "no_call")
+    assert row.row_id != general_row(own, "Me.", "train", PROMPTS).row_id
+
+
+def test_a_request_for_a_tool_that_is_not_there_is_declined():
+    row = absent_tool_row("Add 1", "add", "validation", PROMPTS)
+    assert lines(row.dialog_history) == ["s: ACT", "u: Add 1"]
+    assert (row.response, row.tool) == ("Final Answer: NO TOOL", "add")
+    assert (row.kind, row.split, row.example_id) == ("no_call", "validation", "")

@@ -1,4 +1,4 @@
-"""Reading reflections, judgments and imagined queries."""
+"""Reading reflections and imagined queries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ste_ray.core.parsing import clean_query, parse_judgment, parse_yes_no
+from ste_ray.core.parsing import clean_query, parse_yes_no
 
 
 @pytest.mark.parametrize(
@@ -42,40 +42,6 @@ def test_yes_no(text: str, verdict: str) -> None:
 @given(st.text())
 def test_yes_no_never_raises(text: str) -> None:
     assert parse_yes_no(text) in ("yes", "no", "unparsable")
-
-
-def test_a_judgment_in_the_format_of_its_prompt() -> None:
-    text = "Informative: Yes - it says so\nFaithful: No - 3 is made up\nAppropriate: Yes"
-    reasons = "informative: it says so; faithful: 3 is made up"
-    assert parse_judgment(text) == ("yes", "no", "yes", reasons)
-
-
-@pytest.mark.parametrize(
-    ("text", "verdicts"),
-    [
-        (
-            "1. **Informative**: Yes\n2. **Faithful:** yes.\n3) appropriate: NO",
-            ("yes", "yes", "no"),
-        ),
-        ("- Appropriate - Yes\n- Faithful – Yes\n- Informative: Yes", ("yes", "yes", "yes")),
-        ("Informative: Yes\nFaithful: Yes", ("yes", "yes", "unparsable")),
-        ("Informative: Yes\nInformative: Yes\nFaithful: No", ("yes", "no", "unparsable")),
-        ("Informative: Yes\nInformative: No\nFaithful: No", ("unparsable", "no", "unparsable")),
-        (
-            "Informative: No\nInformative: Yes\nInformative: No\nFaithful: No",
-            ("unparsable", "no", "unparsable"),
-        ),
-        (
-            "Informative: Yes or No - reason\nFaithful: maybe\nAppropriate: Yes",
-            ("unparsable", "unparsable", "yes"),
-        ),
-        ("I find it informative: Yes", ("unparsable",) * 3),
-        ("Informative:\nYes", ("unparsable",) * 3),
-        ("", ("unparsable",) * 3),
-    ],
-)
-def test_judgments(text: str, verdicts: tuple[str, ...]) -> None:
-    assert parse_judgment(text)[:3] == verdicts
 
 
 @pytest.mark.parametrize(
@@ -119,5 +85,4 @@ def test_a_cleaned_query_is_part_of_the_reply(text: str) -> None:
 def test_long_texts_take_linear_time(unit: str) -> None:
     text = unit * (200_000 // len(unit))
     assert parse_yes_no("Answer" + text) == "unparsable"
-    assert parse_judgment("Informative" + text)[1] == "unparsable"
     assert clean_query(text) in text

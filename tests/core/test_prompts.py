@@ -16,7 +16,9 @@ VALUES = {
     "explore_answer": ("tool_names", "max_turns"),
     "observation_parse_failure": ("message",),
     "judge": ("tool", "query", "tool_name", "arguments", "observation", "final_answer"),
+    "judge_again": ("problem",),
     "paraphrase_first": ("query", "values"),
+    "paraphrase_again": ("problem",),
     "act_system_retrieved": ("tools",),
     "simulate_tool": ("tool", "arguments"),
 }

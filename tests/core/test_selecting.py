@@ -6,8 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ste_ray.core.selecting import (
-    copied_values,
-    find_value,
     group_id,
     normalise,
     select_call,
@@ -49,6 +47,14 @@ def test_a_trial_without_a_usable_call_says_why(tried, reason):
     assert select_call(tried) == reason
 
 
+def test_calls_that_ended_in_an_error_can_be_left_out():
+    failed = trial((called("ok"), called("error")))
+    assert select_call(failed) == failed.turns[1]
+    assert select_call(failed, keep_errors=False) == "the call ended in an error of the tool"
+    mended = trial((called("error"), called("ok")))
+    assert select_call(mended, keep_errors=False) == mended.turns[1]
+
+
 def test_trials_of_simulated_tools_can_be_left_out():
     simulated = called("ok").model_copy(update={"observation_source": "simulated"})
     recorded = called("ok").model_copy(update={"observation_source": "recorded"})
@@ -82,15 +88,16 @@ def test_splits_have_the_asked_sizes_and_follow_the_seed():
 
 
 def test_a_group_by_arguments_is_all_queries_with_the_same_call():
-    same = {group_id("add", query, '{"n":1}', "arguments") for query in ("one", "two")}
-    assert len(same) == 1
-    assert group_id("sub", "one", '{"n":1}', "arguments") not in same
-    assert group_id("add", "one", '{"n":2}', "arguments") not in same
+    one, two = trial(query="one"), trial(query="two", episode_id="e2")
+    group = group_id(one, '{"n":1}', "arguments")
+    assert group_id(two, '{"n":1}', "arguments") == group
+    assert group_id(trial(tool="sub", query="one"), '{"n":1}', "arguments") != group
+    assert group_id(one, '{"n":2}', "arguments") != group
 
 
 def test_calls_without_arguments_are_grouped_by_query():
     one, two, again = (
-        group_id("today", query, "{}", "arguments")
+        group_id(trial(query=query), "{}", "arguments")
         for query in ("What day?", "Date please", "what day")
     )
     assert one == again
@@ -98,9 +105,17 @@ def test_calls_without_arguments_are_grouped_by_query():
 
 
 def test_a_group_by_query_ignores_the_arguments():
-    one, two = (group_id("add", "Add!", text, "query") for text in ('{"n":1}', '{"n":2}'))
+    one, two = (group_id(trial(query="Add!"), text, "query") for text in ('{"n":1}', '{"n":2}'))
     assert one == two
-    assert group_id("add", "Subtract!", '{"n":1}', "query") != one
+    assert group_id(trial(query="Subtract!"), '{"n":1}', "query") != one
+
+
+def test_a_group_by_episode_is_one_conversation():
+    one, two = trial(query="one"), trial(query="two", trial_number=1)
+    group = group_id(one, '{"n":1}', "episode")
+    assert group_id(two, '{"n":2}', "episode") == group
+    assert group_id(trial(query="one", episode_id="e2"), '{"n":1}', "episode") != group
+    assert group_id(trial(query="episode e1"), '{"n":1}', "query") != group
 
 
 @pytest.mark.parametrize(
@@ -124,33 +139,3 @@ def test_duplicates_differ_in_case_space_and_punctuation_only(one, other, equal)
 def test_normalising_twice_changes_nothing(text):
     once = normalise(text)
     assert normalise(once) == once
-
-
-@pytest.mark.parametrize(
-    ("query", "arguments", "copied"),
-    [
-        ("From LHR to jfk", '{"a":"lhr","b":"JFK"}', ("LHR", "jfk")),
-        ("Add 5 to 7", '{"n":[5,7,8]}', ("5", "7")),
-        ("Is it 5.5?", '{"n":5}', ()),
-        ("Is it 15?", '{"n":5}', ()),
-        ("Is it 5,000?", '{"n":5}', ()),
-        ("Is it 5, or 6?", '{"n":5}', ("5",)),
-        ("Is it 5.5?", '{"n":5.5}', ("5.5",)),
-        ("-5 degrees", '{"n":-5}', ("-5",)),
-        ("A long way", '{"city":"LON"}', ()),
-        ("Straße in Köln, 12 m", '{"city":"KÖLN","n":12}', ("Köln", "12")),
-        ("東京の天気", '{"city":"東京"}', ("東京",)),
-        ("Is it true?", '{"flag":true,"other":null,"empty":""}', ()),
-        ("Deep 9 here", '{"a":{"b":[{"c":"9"}]}}', ("9",)),
-        ("Twice 2 and 2", '{"a":2,"b":"2"}', ("2",)),
-    ],
-)
-def test_values_that_stand_in_the_query(query, arguments, copied):
-    assert copied_values(query, arguments) == copied
-
-
-@given(st.text(min_size=1), st.text(alphabet=" \n"))
-def test_a_value_is_found_among_spaces(value, space):
-    match = find_value(value, f" {value} {space}")
-    assert match is not None
-    assert match[0].casefold() == value.casefold()

@@ -41,7 +41,9 @@ def run(tables: dict[str, Any]) -> synthetic.FakeReader:
         for setting in synthetic.SETTINGS
     }
     summary = synthetic.summary_of(by_setting)
+    totals = synthetic.totals(tables["prepare/ledger"], tables["prepare/examples"])
     files = {
+        "prepare/totals.json": totals.model_dump(mode="json"),
         "evaluate/summary.json": summary.model_dump(mode="json"),
         "train/metrics.json": synthetic.metrics(random.Random(2)),
     }

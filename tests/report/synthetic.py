@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ste_ray.config import EvaluateConfig
+from ste_ray.core.ledger import DropReason, LedgerTotals, ToolTotals
 from ste_ray.core.records import (
     Episode,
     Example,
@@ -218,7 +220,7 @@ def prepared(
                 informative="yes" if passed else "no",
                 faithful="yes",
                 appropriate="yes",
-                reason="" if passed else "Informative: the reply only says that it failed",
+                informative_reason="" if passed else "the reply only says that it failed",
                 model="scripted-teacher",
             )
         )
@@ -354,3 +356,23 @@ def manifests() -> dict[str, dict[str, Any]]:
 
 def summary_of(by_setting: Mapping[str, Sequence[Score]]) -> EvaluationSummary:
     return summarise_settings(by_setting, EvaluateConfig(num_bootstrap=200), seed=0)
+
+
+def totals(entries: Sequence[LedgerEntry], examples: Sequence[Example]) -> LedgerTotals:
+    """What prepare writes of a ledger, counted anew."""
+    tools: dict[str, Counter[str]] = {}
+    reasons: dict[tuple[str, str], Counter[str]] = {}
+    for entry in entries:
+        origin = "explored" if entry.origin == "explored" else "paraphrased"
+        tools.setdefault(entry.tool, Counter()).update([origin, entry.fate])
+        if entry.fate == "dropped":
+            reasons.setdefault((entry.step, entry.reason), Counter())[origin] += 1
+    for example in examples:
+        tools.setdefault(example.tool, Counter())[example.split] += 1
+    return LedgerTotals(
+        tools=tuple(ToolTotals(tool=tool, **tools[tool]) for tool in sorted(tools)),
+        reasons=tuple(
+            DropReason(step=step, reason=reason, **counts)
+            for (step, reason), counts in reasons.items()
+        ),
+    )

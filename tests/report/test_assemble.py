@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ste_ray.core.records import Example, LedgerEntry, Score
+from ste_ray.core.ledger import LedgerTotals, ToolTotals
+from ste_ray.core.records import Score
 from ste_ray.report.assemble import assemble_report
 from ste_ray.report.evaluation import describe_failure, view_evaluation
 from ste_ray.report.exploration import failures_before_success, view_exploration
@@ -76,15 +77,13 @@ def test_ledger_counts_every_query_once(data: ReportData, tables: dict[str, Any]
     assert sum(t.train + t.validation + t.test for t in view.tools) == len(examples)
 
 
-def test_tools_with_few_examples_are_warned_of(tables: dict[str, Any]) -> None:
-    entry: LedgerEntry = tables["prepare/ledger"][0]
-    example: Example = tables["prepare/examples"][0]
-    rich = [
-        example.model_copy(update={"tool": "rich", "split": "test" if n < 5 else "train"})
-        for n in range(25)
-    ]
-    poor = [example.model_copy(update={"tool": "poor", "split": "train"})] * 19
-    view = view_ledger([entry.model_copy(update={"tool": "none", "fate": "dropped"})], rich + poor)
+def test_tools_with_few_examples_are_warned_of() -> None:
+    tools = (
+        ToolTotals(tool="none", explored=1, dropped=1),
+        ToolTotals(tool="poor", kept=19, train=19),
+        ToolTotals(tool="rich", kept=25, train=20, test=5),
+    )
+    view = view_ledger(LedgerTotals(tools=tools[::-1], reasons=()).model_dump(mode="json"))
     assert view is not None
     assert view.few_examples == 2
     assert [tool.tool for tool in view.tools] == ["none", "poor", "rich"]

@@ -120,18 +120,20 @@ def test_untrusted_text_is_escaped_wherever_it_appears(tables: dict[str, Any]) -
     hostile_episode = episode.model_copy(update={"trials": (trial,), "models": (ATTACK,)})
     manifests = synthetic.manifests()
     manifests["explore"] |= {"notes": [ATTACK], "counts": {ATTACK: ATTACK}}
+    entry = tables["prepare/ledger"][0].model_copy(
+        update={"tool": hostile, "fate": "dropped", "reason": ATTACK, "step": ATTACK}
+    )
     reader = synthetic.FakeReader(
         {
             "explore/episodes": [hostile_episode],
-            "prepare/ledger": [
-                tables["prepare/ledger"][0].model_copy(
-                    update={"tool": hostile, "fate": "dropped", "reason": ATTACK, "step": ATTACK}
-                )
-            ],
+            "prepare/ledger": [entry],
             "infer/predictions": [prediction],
             "evaluate/scores": [score],
         },
-        {"evaluate/summary.json": summary.model_dump(mode="json")},
+        {
+            "evaluate/summary.json": summary.model_dump(mode="json"),
+            "prepare/totals.json": synthetic.totals([entry], []).model_dump(mode="json"),
+        },
         manifests,
     )
     text = render_html(assemble_report(reader, 0.0))

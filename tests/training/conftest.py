@@ -34,7 +34,7 @@ def make_row(number, split="train"):
         tool=tool,
         kind="final_answer" if number % 3 == 0 else "tool_call",
         split=split,
-        dialog=tuple(dialog),
+        dialog_history=tuple(dialog),
         response=call,
     )
 
@@ -54,7 +54,11 @@ def train_rows():
 
 @pytest.fixture(scope="session")
 def texts(train_rows):
-    return [text for row in train_rows for text in (*(m.content for m in row.dialog), row.response)]
+    return [
+        text
+        for row in train_rows
+        for text in (*(m.content for m in row.dialog_history), row.response)
+    ]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def test_the_context_is_the_prompt_of_inference(tokenizer, train_rows):
     for row in train_rows:
         tokenised = tokenise(row, tokenizer)
         prompt = tokenizer.apply_chat_template(
-            [message.model_dump() for message in row.dialog], add_generation_prompt=True
+            [message.model_dump() for message in row.dialog_history], add_generation_prompt=True
         )
         assert tokenised.input_ids[: tokenised.prompt_tokens] == prompt["input_ids"]
 

@@ -42,7 +42,7 @@ def reply(messages: Sequence[dict[str, Any]], seed: int) -> str:
     """Return the reply to ``messages``; equal messages and seed give an equal reply."""
     task = task_of(messages)
     if task == "judge":
-        return judge(text_of(messages[-1]))
+        return judge(text_of(messages[0]))  # asked again, the sections stand in the first message
     if task == "other":
         return INTRODUCTION
     rng = _random(messages, seed)

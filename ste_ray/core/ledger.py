@@ -1,0 +1,47 @@
+"""Totals of the ledger: what became of a tool's queries, and whether enough was left."""
+
+from __future__ import annotations
+
+from ste_ray.core.records import Record
+
+FEW_TRAIN_EXAMPLES = 20  # below this, a tool's figures say little about the method
+FEW_TEST_EXAMPLES = 5
+
+
+class ToolTotals(Record):
+    """Queries and examples of one tool."""
+
+    tool: str
+    explored: int = 0  # queries that the explorer imagined
+    paraphrased: int = 0  # wordings that the paraphraser wrote
+    kept: int = 0  # of both
+    dropped: int = 0
+    train: int = 0
+    validation: int = 0
+    test: int = 0
+
+    @property
+    def warning(self) -> str:
+        """What there is too little of; empty if there is enough."""
+        problems = []
+        if self.train < FEW_TRAIN_EXAMPLES:
+            problems.append(f"{self.train} to train on")
+        if self.test < FEW_TEST_EXAMPLES:
+            problems.append(f"{self.test} to test on")
+        return "few examples: " + ", ".join(problems) if problems else ""
+
+
+class DropReason(Record):
+    """How many queries were dropped at one step for one reason."""
+
+    step: str
+    reason: str
+    explored: int = 0
+    paraphrased: int = 0
+
+
+class LedgerTotals(Record):
+    """The ledger in figures: ``prepare/totals.json``."""
+
+    tools: tuple[ToolTotals, ...]  # by name
+    reasons: tuple[DropReason, ...]  # the most frequent first

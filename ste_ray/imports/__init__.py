@@ -1,0 +1,1 @@
+"""Reads the files of others: the published study's training data, general instruction data."""

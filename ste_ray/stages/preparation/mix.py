@@ -1,0 +1,200 @@
+"""What is trained on besides the run's own examples, and what each round of tools replays.
+
+General data becomes ``prepare/rows/general-00000.parquet``. With rounds, ``prepare/rounds/NN/rows``
+holds the rows of each: its tools in full, a sample of each earlier round, the general data.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from ste_ray.config import MixConfig, PrepareConfig
+from ste_ray.core.formatting import general_no_call_row, general_row
+from ste_ray.core.ledger import ToolTotals
+from ste_ray.core.mixing import draw, rank, replay_quotas, round_of
+from ste_ray.core.prompts import PromptSet
+from ste_ray.core.records import Message, TrainRow, fingerprint
+from ste_ray.errors import ConfigError
+from ste_ray.imports.general_data import GeneralData
+from ste_ray.stages.base import StageContext
+from ste_ray.store.artifacts import RunStore
+from ste_ray.store.schema import arrow_schema
+from ste_ray.store.tables import encode_table, open_parquet, write_records
+
+ROWS = "prepare/rows"
+ROUNDS = "prepare/rounds"
+IMPORTED_ROUNDS = "explore/rounds.json"  # of an import that came in batches
+_GENERAL = f"{ROWS}/general-00000.parquet"
+
+
+def general_rows(section: PrepareConfig, seed: int, prompts: PromptSet) -> list[TrainRow]:
+    """Draw general examples, and requests that need no call, as training rows.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    mix, number = section.mix, section.no_call.general
+    if not mix.general_data:
+        return []
+    drawn = heapq.nsmallest(
+        mix.general_examples + number,
+        GeneralData(mix.general_data),
+        key=lambda example: rank(_identity(*example), seed, "general"),
+    )
+    if len(drawn) < number:
+        raise ConfigError(
+            f"prepare.no_call.general={number!r}, but {mix.general_data!r} holds {len(drawn)} "
+            "examples; lower it or give a larger file"
+        )
+    # Where the file is short of both, restraint is served first: it was asked for by number.
+    no_calls, general = drawn[:number], drawn[number:]
+    rows = [general_row(dialog, response, "train", prompts) for dialog, response in general]
+    return rows + [
+        general_no_call_row(dialog, response, "train", prompts) for dialog, response in no_calls
+    ]
+
+
+def _identity(dialog: Sequence[Message], response: str) -> str:
+    return fingerprint([message.digest for message in dialog], response)
+
+
+def write_general_rows(store: RunStore, rows: Sequence[TrainRow]) -> None:
+    """Put general rows beside those of the tools; none removes what an earlier attempt left."""
+    if rows:
+        write_records(store, _GENERAL, rows, TrainRow)
+    else:
+        store.delete(_GENERAL)
+
+
+def plan_rounds(context: StageContext) -> tuple[tuple[str, ...], ...]:
+    """Return the rounds as configured, else those of an import; empty: all tools at once.
+
+    Raises:
+        ConfigError: a round names a tool that the run does not have.
+    """
+    store, rounds = context.store, context.config.prepare.mix.rounds
+    if not rounds and store.exists(IMPORTED_ROUNDS):
+        rounds = tuple(tuple(tools) for tools in store.read_json(IMPORTED_ROUNDS))
+    for tool in round_of(rounds):
+        _require_tool(tool, "prepare.mix.rounds", context)
+    for tool in context.config.prepare.no_call.held_out_tools:
+        _require_tool(tool, "prepare.no_call.held_out_tools", context)
+    return rounds
+
+
+def _require_tool(tool: str, key: str, context: StageContext) -> None:
+    if tool not in context.specs:
+        raise ConfigError(
+            f"{key} names the tool {tool!r}, which was not explored in {context.store.uri!r}; "
+            f"allowed: {', '.join(sorted(context.specs)[:8])}…"
+        )
+
+
+@dataclass(frozen=True)
+class _Round:
+    """A round as a worker needs it: which tools come in full, and how many of others."""
+
+    number: int
+    tools: frozenset[str]
+    quotas: Mapping[str, int]  # earlier tool -> examples that are replayed
+
+
+def write_rounds(
+    context: StageContext,
+    rounds: Sequence[Sequence[str]],
+    totals: Mapping[str, ToolTotals],
+) -> list[dict[str, Any]]:
+    """Write the rows of each round; return what is in them, the content of ``index.json``.
+
+    Args:
+        context: of the stage.
+        rounds: names of the tools, in the order they arrive.
+        totals: of the tools that have examples.
+    """
+    store, mix = context.store, context.config.prepare.mix
+    planned = [_plan(number, rounds, totals, mix) for number in range(len(rounds))]
+    paths = [path for path in store.list(ROWS) if path.endswith(".parquet")]
+    written = ray.data.from_arrow([pa.table({"path": [path]}) for path in paths]).map_batches(
+        _write_part,
+        batch_size=None,
+        batch_format="pyarrow",
+        fn_kwargs={"store": store, "rounds": planned, "seed": context.config.seed},
+        num_cpus=0.5,
+    )
+    counts: dict[int, Counter[str]] = {number: Counter() for number in range(len(rounds))}
+    for batch in written.iter_batches(batch_format="pyarrow"):
+        for row in batch.to_pylist():
+            counts[row["round"]][row["kind"]] += row["rows"]
+    index = [
+        {
+            "round": one.number,
+            "rows": f"{ROUNDS}/{one.number:02d}/rows",
+            "tools": sorted(one.tools & totals.keys()),
+            "replayed": dict(one.quotas),
+            "counts": dict(counts[one.number]),
+        }
+        for one in planned
+    ]
+    store.write_json(f"{ROUNDS}/index.json", index)
+    return index
+
+
+def _plan(
+    number: int,
+    rounds: Sequence[Sequence[str]],
+    totals: Mapping[str, ToolTotals],
+    mix: MixConfig,
+) -> _Round:
+    quotas: dict[str, int] = {}
+    for earlier in rounds[:number]:
+        counts = {tool: totals[tool].train for tool in earlier if tool in totals}
+        quotas |= replay_quotas(counts, mix.replay_fraction)
+    return _Round(number, frozenset(rounds[number]), quotas)
+
+
+def _write_part(batch: pa.Table, store: RunStore, rounds: Sequence[_Round], seed: int) -> pa.Table:
+    """Write a part of each round; whole tools are in one part, so samples are drawn here."""
+    found = []
+    for path in batch.column("path").to_pylist():
+        table = open_parquet(store, path).read()
+        for one in rounds:
+            chosen = table.filter(pa.array(_mask(table, one, seed), pa.bool_()))
+            target = f"{ROUNDS}/{one.number:02d}/rows/{path.rpartition('/')[2]}"
+            store.write_bytes(target, encode_table(chosen))
+            kinds = Counter(chosen.column("kind").to_pylist())
+            found += [
+                {"round": one.number, "kind": kind, "rows": rows} for kind, rows in kinds.items()
+            ]
+    schema = pa.schema([("round", pa.int64()), ("kind", pa.string()), ("rows", pa.int64())])
+    return pa.Table.from_pylist(found, schema=schema)
+
+
+def _mask(table: pa.Table, one: _Round, seed: int) -> list[bool]:
+    """Return which rows belong to a round: its own, replayed ones, and those of no tool.
+
+    Validation rows of earlier tools are all kept: they show what is forgotten.
+    """
+    assert table.schema.equals(arrow_schema(TrainRow))
+    names = ("tool", "example_id", "split", "kind")
+    rows = list(zip(*(table.column(name).to_pylist() for name in names), strict=True))
+    examples: dict[str, set[str]] = {}
+    for tool, example_id, split, kind in rows:
+        if tool in one.quotas and split == "train" and kind != "no_call":
+            examples.setdefault(tool, set()).add(example_id)
+    replayed = {
+        tool: draw(ids, one.quotas[tool], seed, f"round {one.number}")
+        for tool, ids in examples.items()
+    }
+    return [
+        kind in ("general", "no_call")
+        or tool in one.tools
+        or (tool in one.quotas and (split == "validation" or example_id in replayed[tool]))
+        for tool, example_id, split, kind in rows
+    ]

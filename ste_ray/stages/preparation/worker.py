@@ -1,0 +1,129 @@
+"""A Ray Data worker that prepares units, each with an event loop and a journal of its own.
+
+The journal of a unit is read when the unit is begun and not before, so that the answers of a
+million trials are never in memory together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import tempfile
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+
+from ste_ray.config import Config
+from ste_ray.core.effects import Flow
+from ste_ray.llm.chat import open_chat
+from ste_ray.llm.endpoint import Endpoints
+from ste_ray.runtime import journal
+from ste_ray.runtime.drive import Ports, drive
+from ste_ray.runtime.events import NullEvents
+from ste_ray.runtime.journal import SegmentJournal
+from ste_ray.runtime.meter import LeaseCall, Meter
+from ste_ray.stages.base import load_prompts, read_specs
+from ste_ray.stages.preparation.outputs import Outputs
+from ste_ray.stages.preparation.spool import Spool
+from ste_ray.stages.preparation.unit import RunFlow, Workshop, prepare_unit
+from ste_ray.stages.preparation.units import Unit, iter_episode_tables
+from ste_ray.store.artifacts import RunStore
+from ste_ray.store.lock import require_epoch
+
+JOURNALS = "prepare/journal"  # with a folder for each unit
+DONE = "prepare/done"  # with an object for each finished unit, until the stage is complete
+_RESULT = pa.schema([("result", pa.string())])
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How models are asked: where they are, and who grants requests."""
+
+    endpoints: Endpoints
+    lease_call: LeaseCall
+
+
+def done_path(unit: Unit) -> str:
+    """Return the object that says that ``unit`` is finished, and what is in its files."""
+    return f"{DONE}/{unit.name}.json"
+
+
+class Preparer:
+    """Prepares the units of a batch one after the other.
+
+    Args:
+        config: the whole configuration.
+        store: the run.
+        epoch: of the run lock.
+        asking: None: no model is asked.
+    """
+
+    def __init__(self, config: Config, store: RunStore, epoch: int, asking: Asking | None) -> None:
+        self._config, self._store, self._epoch, self._asking = config, store, epoch, asking
+        self._name = f"prepare-{uuid4().hex[:8]}"
+        self._seed = zlib.crc32(self._name.encode()) ^ config.seed
+        # Read here, because Ray keeps large arguments of actors as objects that can be lost.
+        self._specs = read_specs(store)
+        self._prompts = load_prompts()
+        gc.freeze()  # what is there now stays: the collector need not look at it again and again
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Prepare the units of ``batch``, column ``unit``; return what is in each one's files.
+
+        Results are JSON: Arrow would unite the keys of differing objects.
+        """
+        units = [Unit.from_json(json.loads(text)) for text in batch.column("unit").to_pylist()]
+        results = [asyncio.run(self._prepare(unit)) for unit in units]
+        return pa.table({"result": [json.dumps(result) for result in results]}, schema=_RESULT)
+
+    async def _prepare(self, unit: Unit) -> dict[str, Any]:
+        store = self._store
+        with (
+            tempfile.TemporaryDirectory(prefix="ste-prepare-") as folder,
+            Spool(Path(folder) / "spool.arrow") as spool,
+            Outputs(Path(folder) / "outputs", unit.name) as outputs,
+        ):
+            async with self._asks(unit) as run_flow:
+                workshop = Workshop(self._config, self._specs, self._prompts, run_flow)
+                await prepare_unit(iter_episode_tables(store, unit), workshop, spool, outputs)
+            require_epoch(store, self._epoch)
+            outputs.upload(store)
+            result = outputs.result()
+        store.write_json(done_path(unit), result)
+        return result
+
+    @asynccontextmanager
+    async def _asks(self, unit: Unit) -> AsyncIterator[RunFlow | None]:
+        if self._asking is None:
+            yield None
+            return
+        folder = f"{JOURNALS}/{unit.name}"
+        answers = SegmentJournal(
+            self._store,
+            folder,
+            epoch=self._epoch,
+            writer=f"{self._name}-{uuid4().hex[:8]}",
+            flush_seconds=self._config.prepare.flush_seconds,
+            recorded=journal.load(self._store, folder),
+        )
+        async with AsyncExitStack() as stack:
+            meter = Meter(f"{self._name}-{unit.name}", self._asking.lease_call, self._seed)
+            stack.push_async_callback(meter.aclose)
+            chat = await stack.enter_async_context(
+                open_chat(self._asking.endpoints, self._config.llm, limiter=meter, seed=self._seed)
+            )
+            # Registered last and so done first: what was paid for is durable, whatever follows.
+            stack.push_async_callback(answers.close)
+            ports = Ports(model=chat, journal=answers, events=NullEvents())
+
+            async def run_flow(flow: Flow[Any], scope: str) -> Any:
+                return await drive(flow, scope, ports)
+
+            yield run_flow
