@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ste_ray import __version__
-from ste_ray.commands import add_export_commands, add_teacher_command
+from ste_ray.commands import add_teacher_command
 from ste_ray.config import STAGES, load_config
 from ste_ray.errors import ConfigError, SteRayError, TemporaryError
+from ste_ray.export_commands import add_export_commands
 from ste_ray.output import print_json, print_result, say
 from ste_ray.tool_commands import add_tools_commands
 

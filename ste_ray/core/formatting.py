@@ -54,22 +54,31 @@ def retrieved_dialog(
     return tuple(messages)
 
 
+def example_dialog(
+    example: Example, prompts: PromptSet, tool_responses: bool
+) -> tuple[Message, ...]:
+    """Return an example as a dialog: system, request, call and, if wanted, result and answer."""
+    call = call_text(toolken(example.tool), example.arguments_json)
+    dialog = (*toolken_dialog(example.query, prompts), Message(role="assistant", content=call))
+    if not tool_responses:
+        return dialog
+    observation = f"Observation: {escape_toolkens(example.observation)}"
+    answer = f"Final Answer: {escape_toolkens(example.final_answer)}"
+    return (
+        *dialog,
+        Message(role="user", content=observation),
+        Message(role="assistant", content=answer),
+    )
+
+
 def training_rows(example: Example, prompts: PromptSet, tool_responses: bool) -> list[TrainRow]:
     """Return the rows of an example: the call and, if wanted, the final answer after it."""
     if example.split == "test":
         raise ValueError(f"example {example.example_id!r} belongs to the test split")
-    dialog = toolken_dialog(example.query, prompts)
-    call = call_text(toolken(example.tool), example.arguments_json)
-    rows = [_row(example, "tool_call", dialog, call)]
+    dialog = example_dialog(example, prompts, tool_responses)
+    rows = [_row(example, "tool_call", dialog[:2], dialog[2].content)]
     if tool_responses:
-        observation = f"Observation: {escape_toolkens(example.observation)}"
-        dialog = (
-            *dialog,
-            Message(role="assistant", content=call),
-            Message(role="user", content=observation),
-        )
-        answer = f"Final Answer: {escape_toolkens(example.final_answer)}"
-        rows.append(_row(example, "final_answer", dialog, answer))
+        rows.append(_row(example, "final_answer", dialog[:4], dialog[4].content))
     return rows
 
 

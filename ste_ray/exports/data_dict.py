@@ -77,14 +77,15 @@ def _session(episode: Episode, spec: ToolSpec, counts: DataDictCounts) -> dict[s
 
 
 def _item(trial: Trial, spec: ToolSpec) -> dict[str, Any]:
-    parameters = json.dumps(spec.parameters, ensure_ascii=False)
-    choice = {
-        "API_name_list": [spec.name],
-        "api_descriptions": (
-            f"API_name: {spec.name}\nDescription: {spec.description}\nParameters: {parameters}"
-        ),
-    }
+    choice = api_choice(spec)
     return {"query": trial.query, "chains": [choice | _step(turn) for turn in trial.turns]}
+
+
+def api_choice(spec: ToolSpec) -> dict[str, Any]:
+    """Return the tool that could be chosen, as the study's items name and describe it."""
+    parameters = json.dumps(spec.parameters, ensure_ascii=False)
+    described = f"API_name: {spec.name}\nDescription: {spec.description}\nParameters: {parameters}"
+    return {"API_name_list": [spec.name], "api_descriptions": described}
 
 
 def _step(turn: Turn) -> dict[str, Any]:

@@ -1,0 +1,138 @@
+"""The card of an exported dataset: what is in it, and how it was made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+
+from ste_ray.exports.source import ExportSource
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_SPLITS = ("train", "validation", "test")
+_MAX_TOOLS = 200  # rows of the table of tools
+
+
+def dataset_card(source: ExportSource, counts: Mapping[str, int], license_id: str) -> str:
+    """Return the README of a dataset folder, with its YAML header.
+
+    Args:
+        source: the run.
+        counts: rows by ``configuration/split``.
+        license_id: one of the hub's identifiers.
+    """
+    counts = dict(sorted(counts.items(), key=_place))
+    header = yaml.safe_dump(_header(counts, license_id), sort_keys=False, allow_unicode=True)
+    sections = [_contents(source, counts), _making(source), _tools(source), _limits(source)]
+    return f"---\n{header}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _place(item: tuple[str, int]) -> tuple[str, int]:
+    name, _, split = item[0].partition("/")
+    return name, _SPLITS.index(split)
+
+
+def _header(counts: Mapping[str, int], license_id: str) -> dict[str, Any]:
+    folders = {"default": "data", "rows": "rows"}
+    configs: dict[str, list[dict[str, str]]] = {name: [] for name in folders}
+    for key in counts:
+        name, _, split = key.partition("/")
+        configs[name].append({"split": split, "path": f"{folders[name]}/{split}-*.parquet"})
+    total = sum(number for key, number in counts.items() if key.startswith("default/"))
+    size = next((name for bound, name in _SIZES if total < bound), "n>1M")
+    return {
+        "license": license_id,
+        "pretty_name": "Tool use by simulated trial and error",
+        "task_categories": ["text-generation"],
+        "tags": [
+            "tool-use",
+            "function-calling",
+            "simulated-trial-and-error",
+            "synthetic",
+            "ste-ray",
+        ],
+        "size_categories": [size],
+        "configs": [
+            {"config_name": name, "data_files": files} for name, files in configs.items() if files
+        ],
+    }
+
+
+def _contents(source: ExportSource, counts: Mapping[str, int]) -> str:
+    rows = "".join(
+        f"| {key.partition('/')[0]} | {key.partition('/')[2]} | {number:,} |\n"
+        for key, number in counts.items()
+    )
+    return (
+        "# Tool use by simulated trial and error\n\n"
+        f"Requests for {len(source.tools)} tools, each with the call that answers it, what the "
+        "tool returned and a final answer.\n\n"
+        f"| configuration | split | rows |\n| --- | --- | --- |\n{rows}\n"
+        "`default` holds the examples; `arguments` is a JSON object as text, `messages` the dialog "
+        "in text form, with one token `<tool_NAME>` a tool. `rows` holds the training rows: a "
+        "dialog and the response that is learned. All requests of a `group_id` are in one split."
+    )
+
+
+def _making(source: ExportSource) -> str:
+    manifest = source.manifest
+    prepare = manifest["config"]["prepare"]
+    made = datetime.fromtimestamp(manifest["started_at"], UTC).strftime("%Y-%m-%d")
+    models = "".join(
+        f"- {stage}: {', '.join(f'{role} {model}' for role, model in roles.items())}\n"
+        for stage, roles in source.models.items()
+    )
+    judged = "a judge asked three questions of each trial" if prepare["judge"] else "no judge"
+    settings = {
+        "seed": manifest["seed"],
+        "prompts": manifest["inputs"].get("prompts", ""),
+        "filter": judged,
+        "near duplicates": prepare["near_duplicates"],
+        "paraphrases": f"up to {prepare['max_paraphrases']} each, "
+        f"about {prepare['target_per_tool']} examples a tool",
+        "groups": f"by {prepare['group_by']}",
+    }
+    listed = "".join(f"- {name}: {value}\n" for name, value in settings.items())
+    return (
+        "## How it was made\n\n"
+        f"Made on {made} by ste-ray {manifest['code_version']} from the run `{source.run}`: a "
+        "language model imagined requests for each tool, really called it and answered; the trials "
+        "were filtered, freed of duplicates and paraphrased (simulated trial and error, Wang et "
+        "al., 2024, arXiv:2403.04746).\n\nModels:\n\n"
+        f"{models or '- none'}\n\nSettings:\n\n{listed}".rstrip()
+    )
+
+
+def _tools(source: ExportSource) -> str:
+    splits: dict[str, Counter[str]] = {tool: Counter() for tool in source.tools}
+    for example in source.examples():
+        splits.setdefault(example.tool, Counter())[example.split] += 1
+    rows = "".join(
+        f"| {_cell(tool)} | {_cell(source.spec(tool).description)} | {found['train']} | "
+        f"{found['validation']} | {found['test']} |\n"
+        for tool, found in list(splits.items())[:_MAX_TOOLS]
+    )
+    more = len(splits) - _MAX_TOOLS
+    rest = f"\n{more} more tools are not listed here." if more > 0 else ""
+    return (
+        "## Tools\n\n| tool | description | train | validation | test |\n"
+        f"| --- | --- | --- | --- | --- |\n{rows}{rest}".rstrip()
+    )
+
+
+def _cell(text: str) -> str:
+    line = " ".join(text.split()).replace("|", "\\|")
+    return line if len(line) <= 120 else f"{line[:119]}…"
+
+
+def _limits(source: ExportSource) -> str:
+    notes = "".join(f"- {note}\n" for note in source.manifest["notes"])
+    return (
+        "## What to know before use\n\n"
+        "- Requests, answers and verdicts were written by models and may be wrong.\n"
+        "- Observations are what the tools returned when they were called; services change.\n"
+        f"{notes}".rstrip()
+    )

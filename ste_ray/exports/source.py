@@ -1,0 +1,58 @@
+"""What exports of prepared data are made from; how a run is stored is not their business."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ste_ray.core.prompts import PromptSet
+from ste_ray.core.records import Example, ToolSpec, TrainRow
+from ste_ray.errors import StageInputError
+
+
+@dataclass(frozen=True)
+class ExportSource:
+    """A prepared run.
+
+    Attributes:
+        run: its address, without credentials.
+        specs: the tools that were explored, by name.
+        tools: names of the tools in the data, sorted.
+        prompts: the prompts that the rows were made with.
+        manifest: of the prepare stage: ``config``, ``counts``, ``notes``, ``code_version``, ….
+        models: stage -> role -> model.
+        examples: yields the examples, those of a tool together; can be called again.
+        rows: yields the training rows, likewise.
+    """
+
+    run: str
+    specs: Mapping[str, ToolSpec]
+    tools: tuple[str, ...]
+    prompts: PromptSet
+    manifest: Mapping[str, Any]
+    models: Mapping[str, Mapping[str, str]]
+    examples: Callable[[], Iterator[Example]]
+    rows: Callable[[], Iterator[TrainRow]]
+
+    def spec(self, tool: str) -> ToolSpec:
+        """Return the specification of a tool in the data.
+
+        Raises:
+            StageInputError: the run does not describe it.
+        """
+        if tool not in self.specs:
+            raise StageInputError(
+                f"{self.run!r} holds examples of tool {tool!r}, which explore/tools.json does not "
+                "describe; run explore and prepare again, in another run"
+            )
+        return self.specs[tool]
+
+    def other_rows(self) -> Iterator[TrainRow]:
+        """Yield the rows that belong to no example: general data and requests without a call."""
+        return (row for row in self.rows() if row.kind in ("general", "no_call"))
+
+    @property
+    def tool_responses(self) -> bool:
+        """Whether final answers are trained on."""
+        return bool(self.manifest["config"]["prepare"]["tool_responses"])
