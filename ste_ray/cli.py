@@ -22,6 +22,7 @@ from ste_ray.commands import add_teacher_command
 from ste_ray.config import STAGES, load_config
 from ste_ray.errors import ConfigError, SteRayError, TemporaryError
 from ste_ray.export_commands import add_export_commands
+from ste_ray.import_commands import add_import_commands
 from ste_ray.output import print_json, print_result, say
 from ste_ray.tool_commands import add_tools_commands
 
@@ -108,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     add_teacher_command(commands)
     add_tools_commands(commands)
     add_export_commands(commands)
+    add_import_commands(commands)
     return parser
 
 

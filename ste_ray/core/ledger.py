@@ -19,16 +19,23 @@ class ToolTotals(Record):
     train: int = 0
     validation: int = 0
     test: int = 0
+    warning: str = ""  # what there is too little of; see ``few_examples``
 
-    @property
-    def warning(self) -> str:
-        """What there is too little of; empty if there is enough."""
-        problems = []
-        if self.train < FEW_TRAIN_EXAMPLES:
-            problems.append(f"{self.train} to train on")
-        if self.test < FEW_TEST_EXAMPLES:
-            problems.append(f"{self.test} to test on")
-        return "few examples: " + ", ".join(problems) if problems else ""
+
+def few_examples(train: int, test: int, tested: bool) -> str:
+    """Return what a tool has too few examples for; empty if there are enough.
+
+    Args:
+        train: number of its training examples.
+        test: number of its test examples.
+        tested: whether there is a test split at all.
+    """
+    problems = []
+    if train < FEW_TRAIN_EXAMPLES:
+        problems.append(f"{train} to train on")
+    if tested and test < FEW_TEST_EXAMPLES:
+        problems.append(f"{test} to test on")
+    return "few examples: " + ", ".join(problems) if problems else ""
 
 
 class DropReason(Record):

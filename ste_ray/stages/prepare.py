@@ -20,7 +20,7 @@ import pyarrow as pa
 import ray
 
 from ste_ray.core.effects import Role
-from ste_ray.core.ledger import DropReason, LedgerTotals, ToolTotals
+from ste_ray.core.ledger import DropReason, LedgerTotals, ToolTotals, few_examples
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import StageInputError
 from ste_ray.runtime import journal, segments
@@ -36,6 +36,7 @@ from ste_ray.stages.preparation.mix import (
 from ste_ray.stages.preparation.units import Unit, plan_units
 from ste_ray.stages.preparation.worker import DONE, JOURNALS, Asking, Preparer, done_path
 
+_MAX_NAMES = 20  # of tools, in the counts
 TOTALS_PATH = "prepare/totals.json"
 TOOLS_PATH = "prepare/tools.json"
 TOOLKENS_PATH = "prepare/toolkens.json"
@@ -56,7 +57,7 @@ def run(context: StageContext) -> dict[str, Any]:
     with _asking(context) as (asking, limiting):
         results = _prepare_units(context, units, asking)
         spent = {"spent": limiting.spent()} if limiting else {}
-    totals = _totals(results)
+    totals = _totals(results, tested=config.prepare.test_fraction > 0)
     held_out = config.prepare.no_call.held_out_tools
     used = {one.tool: one for one in totals.tools if one.train + one.validation + one.test > 0}
     _require_examples(used, totals)
@@ -77,7 +78,7 @@ def run(context: StageContext) -> dict[str, Any]:
         "tools": len(used),
         "splits": _splits(used.values()),
         "dropped": {f"{one.step}: {one.reason}": _number(one) for one in totals.reasons[:50]},
-        "tools_without_test_examples": sorted(name for name, one in used.items() if not one.test),
+        "tools_without_test_examples": _untested(context, used),
         "tools_with_few_examples": sum(bool(one.warning) for one in used.values()),
         **({"held_out_tools": list(held_out)} if held_out else {}),
         **({"rounds": [one["counts"] for one in index]} if index else {}),
@@ -136,7 +137,7 @@ def _prepare_units(
     return results
 
 
-def _totals(results: Sequence[Mapping[str, Any]]) -> LedgerTotals:
+def _totals(results: Sequence[Mapping[str, Any]], tested: bool) -> LedgerTotals:
     tools = {tool: counts for result in results for tool, counts in result["tools"].items()}
     reasons: dict[tuple[str, str], Counter[str]] = {}
     for result in results:
@@ -145,9 +146,14 @@ def _totals(results: Sequence[Mapping[str, Any]]) -> LedgerTotals:
             reasons.setdefault((step, reason), Counter())[name] += count
     listed = [DropReason(step=key[0], reason=key[1], **counts) for key, counts in reasons.items()]
     return LedgerTotals(
-        tools=tuple(ToolTotals(tool=tool, **tools[tool]) for tool in sorted(tools)),
+        tools=tuple(_tool_totals(tool, tools[tool], tested) for tool in sorted(tools)),
         reasons=tuple(sorted(listed, key=lambda one: (-_number(one), one.step, one.reason))),
     )
+
+
+def _tool_totals(tool: str, counts: Mapping[str, int], tested: bool) -> ToolTotals:
+    warning = few_examples(counts.get("train", 0), counts.get("test", 0), tested)
+    return ToolTotals(tool=tool, warning=warning, **counts)
 
 
 def _number(reason: DropReason) -> int:
@@ -157,6 +163,15 @@ def _number(reason: DropReason) -> int:
 def _splits(totals: Any) -> dict[str, int]:
     names = ("train", "validation", "test")
     return {name: sum(getattr(one, name) for one in totals) for name in names}
+
+
+def _untested(context: StageContext, used: Mapping[str, ToolTotals]) -> list[str]:
+    """Return the names of tools that have no test examples, or the first of them."""
+    if not context.config.prepare.test_fraction:
+        return []
+    names = [name for name, one in used.items() if not one.test]
+    more = len(names) - _MAX_NAMES
+    return [*names[:_MAX_NAMES], f"and {more} more"] if more > 0 else names
 
 
 def _listed(context: StageContext, totals: ToolTotals) -> dict[str, Any]:

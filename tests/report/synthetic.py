@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ste_ray.config import EvaluateConfig
-from ste_ray.core.ledger import DropReason, LedgerTotals, ToolTotals
+from ste_ray.core.ledger import DropReason, LedgerTotals, ToolTotals, few_examples
 from ste_ray.core.records import (
     Episode,
     Example,
@@ -370,7 +370,14 @@ def totals(entries: Sequence[LedgerEntry], examples: Sequence[Example]) -> Ledge
     for example in examples:
         tools.setdefault(example.tool, Counter())[example.split] += 1
     return LedgerTotals(
-        tools=tuple(ToolTotals(tool=tool, **tools[tool]) for tool in sorted(tools)),
+        tools=tuple(
+            ToolTotals(
+                tool=tool,
+                warning=few_examples(tools[tool]["train"], tools[tool]["test"], tested=True),
+                **tools[tool],
+            )
+            for tool in sorted(tools)
+        ),
         reasons=tuple(
             DropReason(step=step, reason=reason, **counts)
             for (step, reason), counts in reasons.items()

@@ -79,15 +79,15 @@ def test_ledger_counts_every_query_once(data: ReportData, tables: dict[str, Any]
 
 def test_tools_with_few_examples_are_warned_of() -> None:
     tools = (
-        ToolTotals(tool="none", explored=1, dropped=1),
-        ToolTotals(tool="poor", kept=19, train=19),
+        ToolTotals(tool="none", explored=1, dropped=1, warning="few examples: 0 to train on"),
+        ToolTotals(tool="poor", kept=19, train=19, warning="few examples: 19 to train on"),
         ToolTotals(tool="rich", kept=25, train=20, test=5),
     )
     view = view_ledger(LedgerTotals(tools=tools[::-1], reasons=()).model_dump(mode="json"))
     assert view is not None
     assert view.few_examples == 2
     assert [tool.tool for tool in view.tools] == ["none", "poor", "rich"]
-    assert view.tools[1].warning == "few examples: 19 to train on, 0 to test on"
+    assert view.tools[1].warning == "few examples: 19 to train on"
     assert view.tools[2].warning == ""
 
 

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -37,6 +38,7 @@ _SCHEMA_INTRODUCTION = re.compile(r"\(args json schema\)\s*:\s*", re.IGNORECASE)
 _INSTRUCTIONS = re.compile(
     r"\s*(Your input should be a json|The Action to trigger this API should be)", re.IGNORECASE
 )
+_EXPORTED = re.compile(r"(?P<description>.*)\nParameters: (?P<parameters>\{.*\})", re.DOTALL)
 _PROSE_ARGUMENT = re.compile(r"[\"']([^\"']+)[\"']\s*:\s*([^,{}]*)")
 
 
@@ -62,20 +64,61 @@ def import_descriptions(path: str | Path) -> list[ToolSpec]:
     specs = []
     for name, text in descriptions.items():
         try:
-            if not isinstance(text, str):
-                raise ValueError(f"{text!r} is no text")
-            if text.lstrip().startswith("{"):
-                spec = _endpoint(name, text, categories)
-            else:
-                spec = _function(name, text, functions.get(name))
-            check_parameters(spec.parameters)
-        except (ValidationError, ValueError) as error:
-            detail = " ".join(str(error).split())
-            raise ToolSpecError(
-                f"{str(file)!r}: description of {name!r}: {detail}; correct it or remove the entry"
-            ) from None
-        specs.append(spec)
+            specs.append(described_tool(name, text, categories, functions.get(name)))
+        except ToolSpecError as error:
+            raise ToolSpecError(f"{str(file)!r}: {error}") from None
     return specs
+
+
+def described_tool(
+    name: str,
+    text: Any,
+    categories: Mapping[str, Any] = MappingProxyType({}),
+    published: Any = None,
+) -> ToolSpec:
+    """Return the specification of one tool.
+
+    Args:
+        name: exactly as published.
+        text: its description, of either kind.
+        categories: of RapidAPI tools, by the name of the tool.
+        published: what the file of BMTools functions says of it.
+
+    Raises:
+        ToolSpecError: the description is of neither kind.
+    """
+    try:
+        if not isinstance(text, str):
+            raise ValueError(f"{text!r} is no text")
+        if text.lstrip().startswith("{"):
+            spec = _endpoint(name, text, categories)
+        else:
+            spec = _function(name, text, published)
+        check_parameters(spec.parameters)
+    except (ValidationError, ValueError) as error:
+        detail = " ".join(str(error).split())
+        raise ToolSpecError(
+            f"description of {name!r}: {detail}; correct it or remove the entry"
+        ) from None
+    return spec
+
+
+def exported_tool(name: str, text: str) -> ToolSpec | None:
+    """Return the tool of a description that ste-ray wrote in the study's form; None: it did not."""
+    own = _EXPORTED.fullmatch(text)
+    if own is None:
+        return None
+    try:
+        parameters = _load_object(own["parameters"])
+        check_parameters(parameters)
+    except ValueError:
+        return None
+    return ToolSpec(
+        name=name,
+        description=own["description"].strip() or f"The function {name}.",
+        parameters=parameters,
+        executor={"kind": "bmtools", "function": name},
+    )
 
 
 def _endpoint(name: str, text: str, categories: Mapping[str, Any]) -> ToolSpec:
