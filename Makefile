@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-all third-party bench-explore bench-tools build clean
+.PHONY: help venv demo check test test-all third-party bench-explore bench-tools bench-prepare build clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -54,6 +54,9 @@ bench-explore: venv  ## speed, rate limits, CPU and memory of exploration (PARTS
 
 bench-tools: venv third-party  ## calls a second through each executor, beside the bare library
 	$(BIN)/python tests/bench/tools.py $(PARTS)
+
+bench-prepare: venv  ## rate, speed and memory of preparing (PARTS="rates scale")
+	$(BIN)/python tests/bench/prepare.py $(PARTS)
 
 build: venv  ## the wheel and the source distribution
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
