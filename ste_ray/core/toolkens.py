@@ -44,6 +44,8 @@ def tool_name(token: str) -> str:
 
 def escape_toolkens(text: str) -> str:
     r"""Return ``text`` with every ``<tool_`` written as ``<tool\_``, so that none is a toolken."""
+    if "<tool" not in text:  # nearly always, and found out much faster
+        return text
     return _TO_ESCAPE.sub(r"<tool\\\1_", text)
 
 

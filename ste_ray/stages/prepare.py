@@ -128,7 +128,7 @@ def _prepare_units(
         compute=ray.data.ActorPoolStrategy(size=min(section.num_workers, len(left))),
         num_cpus=0.5,
     )
-    for batch in prepared.iter_batches(batch_format="pyarrow"):
+    for batch in prepared.iter_batches(batch_format="pyarrow", batch_size=None):
         results += [json.loads(text) for text in batch.column("result").to_pylist()]
         examples = sum(result["counts"].get("examples", 0) for result in results)
         context.progress(
