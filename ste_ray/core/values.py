@@ -26,6 +26,10 @@ _DATE = re.compile(
 )
 _YEAR_MONTH = re.compile(r"(?P<year>[12]\d{3})-(?P<month>\d{2})")
 _TIME = re.compile(r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}))?")
+_ORDINARY_WORDS = frozenset(
+    "a am an and are as at be but by can do for go he i if in is it me my no not of on or so than "
+    "that the this to up us was we will you".split()
+)
 _SIGN_BEFORE = re.compile(r"(?:^|[^\w\s]|\s)[-−]$")  # not the hyphen of "B-52" or "3-5"
 _MONTHS = (
     "january", "february", "march", "april", "may", "june",
@@ -51,9 +55,19 @@ def required_values(query: str, arguments_json: str) -> tuple[RequiredValue, ...
     for leaf in _leaves(json.loads(arguments_json)):
         value = leaf if isinstance(leaf, str) else json.dumps(leaf)
         written = find_value(value, query)
+        if written is not None and _ordinary(written, query):
+            capitals = re.search(rf"(?<!\w){re.escape(value.upper())}(?!\w)", query)
+            written = capitals[0] if capitals else None
         if written is not None:
             found.setdefault(written.casefold(), RequiredValue(value, written))
     return tuple(found.values())
+
+
+def _ordinary(written: str, query: str) -> bool:
+    """Whether a short value only seems to stand in the query: "it" as a word, the d of "I'd"."""
+    if written.casefold() in _ORDINARY_WORDS:
+        return written.islower() and not re.search(rf"[\"'“‘`]{written}[\"'”’`]", query)
+    return len(written) == 1 and bool(re.search(rf"\w['’]{re.escape(written)}\b", query))
 
 
 def find_value(value: str, text: str) -> str | None:

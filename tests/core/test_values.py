@@ -28,6 +28,11 @@ from ste_ray.core.values import find_value, required_values
         ("Deep 9 here", '{"a":{"b":[{"c":"9"}]}}', ("9",)),
         ("Twice 2 and 2", '{"a":2,"b":"2"}', ("2",)),
         ("Five miles on 5 March 2024", '{"n":5,"d":"2024-03-05"}', ("5", "5 March 2024")),
+        ("Is it in Italian?", '{"lang":"it"}', ()),
+        ("Say it in IT, please", '{"lang":"IT"}', ("IT",)),
+        ("The code 'it', please", '{"lang":"it"}', ("it",)),
+        ("I'd like the day", '{"form":"d"}', ()),
+        ("Use form d, please", '{"form":"d"}', ("d",)),
         ("New\n York", '{"city":"new york"}', ("New\n York",)),
     ],
 )
