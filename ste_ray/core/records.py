@@ -250,6 +250,11 @@ class TrainRow(Record):
     dialog_history: tuple[Message, ...]
     response: str
 
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The dialog with its response, as chat messages."""
+        return (*self.dialog_history, Message(role="assistant", content=self.response))
+
 
 class LedgerEntry(Record):
     """The fate of one imagined or paraphrased query, with the stage step and the reason."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from typing import Literal
 
@@ -35,9 +36,19 @@ def select_call(trial: Trial, keep_simulated: bool = True, keep_errors: bool = T
         return f"no call was executed ({calls[-1].observation_status})"
     if not keep_simulated and any(turn.observation_source == "simulated" for turn in executed):
         return "a call was simulated"
-    if not keep_errors and executed[-1].observation_status == "error":
+    return _usable(executed[-1], trial, keep_errors)
+
+
+def _usable(call: Turn, trial: Trial, keep_errors: bool) -> Turn | str:
+    if not keep_errors and call.observation_status == "error":
         return "the call ended in an error of the tool"
-    return executed[-1]
+    if call.tool != trial.tool:
+        return f"the call is of another tool, {call.tool!r}"
+    try:
+        arguments = json.loads(call.arguments_json)
+    except (ValueError, RecursionError):
+        arguments = None
+    return call if isinstance(arguments, dict) else "the arguments are no JSON object"
 
 
 def group_id(

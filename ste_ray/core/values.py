@@ -26,10 +26,11 @@ _DATE = re.compile(
 )
 _YEAR_MONTH = re.compile(r"(?P<year>[12]\d{3})-(?P<month>\d{2})")
 _TIME = re.compile(r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}))?")
-_ORDINARY_WORDS = frozenset(
-    "a am an and are as at be but by can do for go he i if in is it me my no not of on or so than "
-    "that the this to up us was we will you".split()
-)
+_ORDINARY_WORDS = frozenset({
+    "a", "am", "an", "and", "are", "as", "at", "be", "but", "by", "can", "do", "for", "go", "he",
+    "i", "if", "in", "is", "it", "me", "my", "no", "not", "of", "on", "or", "so", "than", "that",
+    "the", "this", "to", "up", "us", "was", "we", "will", "you",
+})  # fmt: skip
 _SIGN_BEFORE = re.compile(r"(?:^|[^\w\s]|\s)[-−]$")  # not the hyphen of "B-52" or "3-5"
 _MONTHS = (
     "january", "february", "march", "april", "may", "june",

@@ -11,7 +11,7 @@ import random
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ste_ray.core.records import Example, Message, TrainRow
+from ste_ray.core.records import Example, TrainRow
 from ste_ray.core.safe_names import SafeNames
 from ste_ray.core.toolkens import unescape_toolkens
 from ste_ray.exports.source import ExportSource
@@ -102,7 +102,7 @@ def example_messages(
 def row_messages(row: TrainRow, source: ExportSource) -> list[dict[str, Any]]:
     """Return a row of general data, or a request without a call, as messages."""
     own = {source.prompts.system_message(name).content for name in _OWN_PROMPTS}
-    turns = [*row.dialog_history, Message(role="assistant", content=row.response)]
+    turns = list(row.messages)
     if turns[0].role == "system" and turns[0].content in own:
         del turns[0]
     contents = [unescape_toolkens(turn.content) for turn in turns]

@@ -52,7 +52,7 @@ def run(context: StageContext) -> dict[str, Any]:
     """
     store, config = context.store, context.config
     rounds = plan_rounds(context)
-    general = general_rows(config.prepare, config.seed, context.prompts)
+    general = general_rows(context)
     units = plan_units(store, context.specs.keys())
     with _asking(context) as (asking, limiting):
         results = _prepare_units(context, units, asking)

@@ -47,6 +47,20 @@ def test_a_trial_without_a_usable_call_says_why(tried, reason):
     assert select_call(tried) == reason
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"arguments_json": "{broken"}, "the arguments are no JSON object"),
+        ({"arguments_json": "[1]"}, "the arguments are no JSON object"),
+        ({"arguments_json": ""}, "the arguments are no JSON object"),
+        ({"arguments_json": "[" * 100_000}, "the arguments are no JSON object"),
+        ({"tool": "sub"}, "the call is of another tool, 'sub'"),
+    ],
+)
+def test_a_call_that_cannot_be_trained_on_says_why(change, reason):
+    assert select_call(trial((called("ok").model_copy(update=change),))) == reason
+
+
 def test_calls_that_ended_in_an_error_can_be_left_out():
     failed = trial((called("ok"), called("error")))
     assert select_call(failed) == failed.turns[1]

@@ -272,6 +272,14 @@ def test_one_broken_row_is_one_dropped_query(tmp_path):
     assert {entry.query for entry in found["ledger"]} == {asked(n).query for n in (1, 2, 3)}
 
 
+def test_an_id_that_comes_twice_is_asked_about_once(tmp_path):
+    models = Models()
+    found, _ = prepared(tmp_path, tables(asked(1), asked(2, trial_id="add-1")), models)
+    assert models.scopes == ["judge-add-1"]
+    reasons = [entry.reason for entry in found["ledger"] if entry.fate == "dropped"]
+    assert reasons == ["another trial has the same id"]
+
+
 def test_a_trial_among_those_of_another_tool_is_dropped(tmp_path):
     (table,) = tables(asked(1), asked(2))
     rows = table.to_pylist()

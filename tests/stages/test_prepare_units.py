@@ -130,6 +130,14 @@ def test_foreign_columns_are_named(tmp_path, change, complaint):
     assert "\n" not in str(caught.value)
 
 
+def test_an_episode_without_a_tool_is_told(tmp_path):
+    store = open_store(str(tmp_path))
+    table = to_table([episode("a", 0), episode("a", 1)], Episode)
+    write(store, table.set_column(2, "tool", pa.array([None, "a"], pa.string())))
+    with pytest.raises(StageInputError, match="holds episodes of tool ''"):
+        plan_units(store, ["a"])
+
+
 def test_a_damaged_or_missing_file_is_named(tmp_path):
     store = stored(tmp_path, {"a": 3})
     path = "explore/episodes/part-00000.parquet"

@@ -15,11 +15,10 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from ste_ray.config import MixConfig, PrepareConfig
+from ste_ray.config import MixConfig
 from ste_ray.core.formatting import general_no_call_row, general_row
 from ste_ray.core.ledger import ToolTotals
 from ste_ray.core.mixing import draw, rank, replay_quotas, round_of
-from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Message, TrainRow, fingerprint
 from ste_ray.errors import ConfigError
 from ste_ray.imports.general_data import GeneralData
@@ -34,20 +33,27 @@ IMPORTED_ROUNDS = "explore/rounds.json"  # of an import that came in batches
 _GENERAL = f"{ROWS}/general-00000.parquet"
 
 
-def general_rows(section: PrepareConfig, seed: int, prompts: PromptSet) -> list[TrainRow]:
+def general_rows(context: StageContext) -> list[TrainRow]:
     """Draw general examples, and requests that need no call, as training rows.
 
     Raises:
         ConfigError: the file cannot be used.
     """
+    section, seed, prompts = context.config.prepare, context.config.seed, context.prompts
     mix, number = section.mix, section.no_call.general
     if not mix.general_data:
         return []
+    data = GeneralData(mix.general_data)
     drawn = heapq.nsmallest(
         mix.general_examples + number,
-        GeneralData(mix.general_data),
+        data,
         key=lambda example: rank(_identity(*example), seed, "general"),
     )
+    if data.skipped:
+        (reason, _), total = data.skipped.most_common(1)[0], data.skipped.total()
+        context.notes.append(
+            f"{total} rows of {mix.general_data!r} could not be used, most often: {reason}"
+        )
     if len(drawn) < number:
         raise ConfigError(
             f"prepare.no_call.general={number!r}, but {mix.general_data!r} holds {len(drawn)} "

@@ -92,6 +92,7 @@ def _selected(
     """Yield the trials that hold an example, with its call; the others go into the ledger."""
     section = workshop.config.prepare
     checks: dict[str, ArgumentCheck] = {}
+    ids: set[int] = set()
     for table in tables:
         for tool, found in _trials(table):
             if isinstance(found, RefusedRow):
@@ -106,9 +107,13 @@ def _selected(
                 if tool not in checks:
                     checks = {tool: ArgumentCheck(workshop.specs[tool].parameters)}
                 call = _if_valid(call, checks[tool])
+            key = hash(found.trial_id)
+            if not isinstance(call, str) and key in ids:
+                call = "another trial has the same id"
             if isinstance(call, str):
                 outputs.drop(_explored(found, "dropped", "select", call))
             else:
+                ids.add(key)
                 yield found, call
 
 

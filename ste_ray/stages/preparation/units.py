@@ -8,6 +8,7 @@ and their journals, again.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from ste_ray.store.tables import open_parquet, parquet_parts, require_columns
 TRIALS_PER_UNIT = 4000
 _COLUMNS = ("tool", "trials.list.element.trial_number")
 _EPISODES_PER_TABLE = 256
+_FILES_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -147,25 +149,32 @@ def _check_tool(store: RunStore, tool: str, tools: Collection[str], seen: set[st
 
 def _stretches(store: RunStore) -> Iterator[tuple[str, Slice, int]]:
     """Yield runs of one tool within one file: tool, place, number of trials."""
-    for path in parquet_parts(store, EPISODES_PATH):
-        file = open_parquet(store, path)
-        _check_columns(store, path, file)
-        tool, start, at, num_trials = None, 0, 0, 0
-        try:
-            for batch in file.iter_batches(columns=list(_COLUMNS)):
-                names = batch.column("tool").to_pylist()
-                lengths = [len(trials or ()) for trials in batch.column("trials").to_pylist()]
-                for name, length in zip(names, lengths, strict=True):
-                    if name != tool:
-                        if tool is not None:
-                            yield tool, Slice(path, start, at), num_trials
-                        tool, start, num_trials = name, at, 0
-                    at += 1
-                    num_trials += length
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(store, path, error) from error
-        if tool is not None:
-            yield tool, Slice(path, start, at), num_trials
+    paths = parquet_parts(store, EPISODES_PATH)
+    # Side by side, because in object storage most of the time is waiting.
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+        for found in pool.map(lambda path: list(_stretches_of(store, path)), paths):
+            yield from found
+
+
+def _stretches_of(store: RunStore, path: str) -> Iterator[tuple[str, Slice, int]]:
+    file = open_parquet(store, path)
+    _check_columns(store, path, file)
+    tool, start, at, num_trials = None, 0, 0, 0
+    try:
+        for batch in file.iter_batches(columns=list(_COLUMNS)):
+            names = [name or "" for name in batch.column("tool").to_pylist()]
+            lengths = [len(trials or ()) for trials in batch.column("trials").to_pylist()]
+            for name, length in zip(names, lengths, strict=True):
+                if name != tool:
+                    if tool is not None:
+                        yield tool, Slice(path, start, at), num_trials
+                    tool, start, num_trials = name, at, 0
+                at += 1
+                num_trials += length
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(store, path, error) from error
+    if tool is not None:
+        yield tool, Slice(path, start, at), num_trials
 
 
 def _check_columns(store: RunStore, path: str, file: pq.ParquetFile) -> None:
