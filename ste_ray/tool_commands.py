@@ -200,7 +200,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
-    from ste_ray.tools.importing import Imported
+    from ste_ray.tools.imported import Imported
     from ste_ray.tools.spec_writing import write_tool_specs
 
     imported: Imported = _IMPORTERS[options.source_kind](options)

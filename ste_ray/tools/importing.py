@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -16,27 +16,13 @@ from ste_ray.tools.http.client import (
     HttpClient,
     HttpFailureError,
 )
+from ste_ray.tools.imported import Imported
 from ste_ray.tools.safety import is_free
 from ste_ray.tools.secrets import Secrets
 
 _ROWS_SHOWN = 40
 _DOWNLOAD_SECONDS = 60.0
 _DOCUMENT_BYTES = 100_000_000
-
-
-@dataclass(frozen=True)
-class Imported:
-    """What was found at a source.
-
-    Attributes:
-        specs: the tools.
-        skipped: name and reason of what could not become a tool.
-        notes: what a person should know, a line each.
-    """
-
-    specs: Sequence[ToolSpec]
-    skipped: Sequence[tuple[str, str]] = ()
-    notes: Sequence[str] = ()
 
 
 def as_lines(result: dict[str, Any]) -> str:

@@ -17,7 +17,8 @@ from ste_ray.core.selecting import normalise
 from ste_ray.errors import BudgetExhaustedError
 from ste_ray.stages.preparation.outputs import KINDS, Outputs
 from ste_ray.stages.preparation.spool import Spool
-from ste_ray.stages.preparation.unit import Workshop, prepare_unit
+from ste_ray.stages.preparation.unit import prepare_unit
+from ste_ray.stages.preparation.workshop import Workshop
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.tables import read_records, to_table
 

@@ -131,3 +131,19 @@ class Outputs:
                 "a larger disk, then run the same command again"
             ) from error
         buffer.clear()
+
+
+def ledger_entry(
+    trial_id: str, tool: str, number: int, query: str, fate: Any, step: str, reason: str
+) -> LedgerEntry:
+    """Return the fate of a trial's query (number 0) or of one of its paraphrases (1, 2, …)."""
+    return LedgerEntry(
+        query_id=f"{trial_id}-{number}",
+        trial_id=trial_id,
+        tool=tool,
+        query=query,
+        origin="paraphrase" if number else "explored",
+        fate=fate,
+        step=step,
+        reason=reason,
+    )

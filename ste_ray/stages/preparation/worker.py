@@ -32,8 +32,9 @@ from ste_ray.runtime.meter import LeaseCall, Meter
 from ste_ray.stages.base import load_prompts, read_specs
 from ste_ray.stages.preparation.outputs import Outputs
 from ste_ray.stages.preparation.spool import Spool
-from ste_ray.stages.preparation.unit import RunFlow, Workshop, prepare_unit
+from ste_ray.stages.preparation.unit import prepare_unit
 from ste_ray.stages.preparation.units import Unit, iter_episode_tables
+from ste_ray.stages.preparation.workshop import RunFlow, Workshop
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.lock import require_epoch
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.importing import Imported
+from ste_ray.tools.imported import Imported
 from ste_ray.tools.kinds import OpenApiOperation
 from ste_ray.tools.openapi.auth import Credentials, SecuritySchemes
 from ste_ray.tools.openapi.bodies import BodyReader, is_json

@@ -1,0 +1,37 @@
+"""What the steps of preparing a unit work with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ste_ray.config import Config
+from ste_ray.core.effects import Flow
+from ste_ray.core.prompts import PromptSet
+from ste_ray.core.records import ToolSpec
+
+RunFlow = Callable[[Flow[Any], str], Awaitable[Any]]
+_WAITING_PER_CALL = 4  # flows begun for each request that may be in flight
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a unit is prepared with.
+
+    Attributes:
+        config: the whole configuration.
+        specs: the run's tools by name.
+        prompts: the prompt templates.
+        run_flow: drives a flow under a scope of the unit's journal; None: no model is asked.
+    """
+
+    config: Config
+    specs: Mapping[str, ToolSpec]
+    prompts: PromptSet
+    run_flow: RunFlow | None
+
+    @property
+    def window(self) -> int:
+        """How many flows may be begun and not yet finished in order."""
+        return _WAITING_PER_CALL * self.config.llm.max_concurrency
