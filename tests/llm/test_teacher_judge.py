@@ -89,3 +89,36 @@ def test_a_call_about_another_zone_is_not_appropriate() -> None:
     )
     assert "Appropriate: Yes" in judge(prompt % "Europe/Vienna")
     assert "Appropriate: No" in judge(prompt % "Europe/Paris")
+
+
+def test_asked_again_the_teacher_judges_the_same_trial() -> None:
+    from ste_ray.llm.teacher.brain import reply
+
+    prompt = PROMPTS.render(
+        "judge",
+        tool="Tool: t\nDescription: d\nParameters: {}",
+        query=QUERY,
+        tool_name="calendar",
+        arguments=GOOD,
+        observation='{"date": "1453-01-19"}',
+        final_answer="The date is 1453-01-19.",
+    )
+    asked = [{"role": "user", "content": prompt}]
+    first = reply(asked, 1)
+    again = PROMPTS.render("judge_again", problem="faithful: it is not there")
+    later = [*asked, {"role": "assistant", "content": "Hm"}, {"role": "user", "content": again}]
+    assert reply(later, 1) == first
+    assert first.startswith("Informative: ")
+
+
+def test_asked_again_the_teacher_paraphrases_in_other_words() -> None:
+    from ste_ray.llm.teacher.brain import reply
+
+    prompt = PROMPTS.render("paraphrase_first", query=QUERY, values="14 March 2031")
+    asked = [{"role": "user", "content": prompt}]
+    first = reply(asked, 1)
+    again = PROMPTS.render("paraphrase_again", problem="lost the value '14 March 2031'")
+    later = [*asked, {"role": "assistant", "content": first}, {"role": "user", "content": again}]
+    second = reply(later, 1)
+    assert "14 March 2031" in second
+    assert second not in (first, QUERY)

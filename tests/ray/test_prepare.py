@@ -350,6 +350,7 @@ def test_a_killed_stage_goes_on_asks_nothing_again_and_makes_the_same(tmp_path: 
     )
     assert one == other
     assert len(one) > 60
+    assert len(list(killed.glob("prepare/journal/*/*.gz"))) == 1  # merged when the part is done
 
 
 @pytest.mark.usefixtures("ray_cluster")

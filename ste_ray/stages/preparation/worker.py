@@ -56,6 +56,10 @@ def done_path(unit: Unit) -> str:
     return f"{DONE}/{unit.name}.json"
 
 
+def _journal_of(unit: Unit) -> str:
+    return f"{JOURNALS}/{unit.name}"
+
+
 class Preparer:
     """Prepares the units of a batch one after the other.
 
@@ -98,14 +102,27 @@ class Preparer:
             outputs.upload(store)
             result = outputs.result()
         store.write_json(done_path(unit), result)
+        if self._asking is not None:
+            self._merge_journal(unit)
         return result
+
+    def _merge_journal(self, unit: Unit) -> None:
+        """Leave one segment of the many that were written every few seconds."""
+        store, epoch = self._store, self._epoch
+        journal.compact(
+            store,
+            _journal_of(unit),
+            epoch,
+            store.delete,
+            still_owner=lambda: require_epoch(store, epoch),
+        )
 
     @asynccontextmanager
     async def _asks(self, unit: Unit) -> AsyncIterator[RunFlow | None]:
         if self._asking is None:
             yield None
             return
-        folder = f"{JOURNALS}/{unit.name}"
+        folder = _journal_of(unit)
         answers = SegmentJournal(
             self._store,
             folder,
