@@ -194,8 +194,6 @@ class MixConfig(Section):
             if name in seen:
                 raise ValueError(f"the tool {name!r} stands in rounds twice; name it once")
             seen.add(name)
-        if not self.tools and not self.general_data:
-            raise ValueError("tools=false leaves general data alone; set general_data to a file")
         return self
 
 
@@ -229,12 +227,6 @@ class PrepareConfig(Section):
     def _fractions(self) -> PrepareConfig:
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction + test_fraction must stay below 1")
-        return self
-
-    @model_validator(mode="after")
-    def _general_source(self) -> PrepareConfig:
-        if self.no_call.general and not self.mix.general_data:
-            raise ValueError("no_call.general draws from mix.general_data; set that to a file")
         return self
 
 

@@ -29,6 +29,7 @@ OTHERS = {
     "prices": {"my-model": {"input_usd": 1, "output_usd": 2}},
     "sampling": {"top_p": 0.5},
     "settings": ["base/icl"],
+    "rounds": [["one", "two"], ["three"]],
 }
 
 
@@ -156,10 +157,14 @@ def test_a_date_needs_no_quotes(write):
         ("explore:\n  max_turns: 0\n", ["explore.max_turns=0", "greater than or equal to 1"]),
         ("explore: 3\n", ["explore=3"]),
         ("tools:\n  today: tomorrow\n", ["tools.today='tomorrow'", "2026-03-02"]),
-        ("prepare:\n  group_by: tool\n", ["prepare.group_by='tool'", "'query' or 'arguments'"]),
+        ("prepare:\n  group_by: tool\n", ["prepare.group_by='tool'", "'query', 'arguments' or"]),
         (
             "prepare: {test_fraction: 0.6, validation_fraction: 0.4}\n",
             ["validation_fraction + test_fraction must stay below 1"],
+        ),
+        (
+            "prepare: {mix: {rounds: [[a, b], [a]]}}\n",
+            ["the tool 'a' stands in rounds twice"],
         ),
         ("llm: {prices: {m: {input: 1}}}\n", ["'llm.prices.m.input'", "'input_usd'"]),
         ("llm: {judge: {modell: m}}\n", ["'llm.judge.modell'", "did you mean 'model'?"]),

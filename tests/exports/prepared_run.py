@@ -17,7 +17,7 @@ from ste_ray.store.tables import write_records
 ARGUMENTS = {
     "add": {"a": 1},
     "Tool%%Endpoint name & [x]": {"b": {"c": [1, "x", None], "d": {}}},
-    "größer " + "noch" * 30: {},
+    "größer " + "noch" * 20: {},
     "find": {"query": 'say "hi" <tool_add> ü', "limit": 2.5, "flag": True},
 }
 NAMES = sorted(ARGUMENTS)

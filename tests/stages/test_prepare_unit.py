@@ -343,10 +343,7 @@ def test_a_held_out_tool_teaches_restraint_and_is_never_called(tmp_path):
 
 
 def test_general_data_alone_makes_no_tool_rows(tmp_path):
-    general = tmp_path / "general.json"
-    general.write_text("[]")
-    options = ["prepare.mix.tools=false", f"prepare.mix.general_data={general}"]
-    found, _ = prepared(tmp_path, tables(asked(1)), Models(), *options)
+    found, _ = prepared(tmp_path, tables(asked(1)), Models(), "prepare.mix.tools=false")
     assert len(found["examples"]) == 1
     assert found["rows"] == []
 

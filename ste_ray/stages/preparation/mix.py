@@ -42,6 +42,7 @@ def general_rows(context: StageContext) -> list[TrainRow]:
     section, seed, prompts = context.config.prepare, context.config.seed, context.prompts
     mix, number = section.mix, section.no_call.general
     if not mix.general_data:
+        _require_no_general_data(mix, number)
         return []
     data = GeneralData(mix.general_data)
     drawn = heapq.nsmallest(
@@ -65,6 +66,15 @@ def general_rows(context: StageContext) -> list[TrainRow]:
     return rows + [
         general_no_call_row(dialog, response, "train", prompts) for dialog, response in no_calls
     ]
+
+
+def _require_no_general_data(mix: MixConfig, number: int) -> None:
+    asked = {"mix.tools=False": not mix.tools, f"no_call.general={number!r}": number > 0}
+    for setting, given in asked.items():
+        if given:
+            raise ConfigError(
+                f"prepare.{setting} needs general data; set prepare.mix.general_data to a file"
+            )
 
 
 def _identity(dialog: Sequence[Message], response: str) -> str:
