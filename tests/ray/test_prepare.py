@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -319,6 +319,17 @@ def environment() -> dict[str, str]:
     return {**kept, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"}
 
 
+def workers_of(pid: int) -> list[psutil.Process]:
+    """The workers that prepare below a process."""
+    found = [
+        process
+        for process in psutil.Process(pid).children(recursive=True)
+        if any("MapWorker" in part for part in process.cmdline())
+    ]
+    assert found
+    return found
+
+
 def copies(tmp_path: Path, *names: str) -> list[Path]:
     """Explore once, within this process's Ray, and return copies of the run."""
     with teacher() as server:
@@ -340,8 +351,13 @@ def test_a_killed_stage_goes_on_asks_nothing_again_and_makes_the_same(tmp_path: 
         arguments = command(killed, server.url, *ASKING, "llm.max_concurrency=4")
         stage = subprocess.Popen(arguments, env=environment(), stderr=subprocess.DEVNULL)
         until(lambda: len(list(killed.glob("prepare/journal/*/*.gz"))) >= 3)
-        stage.send_signal(signal.SIGKILL)
+        # The machine goes down: driver, workers and Ray itself.
+        below = psutil.Process(stage.pid).children(recursive=True)
+        stage.kill()
         stage.wait(timeout=30)
+        for process in below:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         assert not (killed / "prepare/manifest.json").exists()
         before = answered_by(server)
         assert before < needed
@@ -368,13 +384,7 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
             arguments, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE
         )
         until(lambda: len(list(place.glob("prepare/journal/*/*.gz"))) >= 3)
-        workers = [
-            process
-            for process in psutil.Process(stage.pid).children(recursive=True)
-            if any("MapWorker" in part for part in process.cmdline())
-        ]
-        assert workers
-        for worker in workers:
+        for worker in workers_of(stage.pid):
             worker.kill()
         _, errors = stage.communicate(timeout=280)
         assert stage.returncode == 0, errors
