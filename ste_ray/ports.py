@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ste_ray.core.effects import Answer, AskModel, CallTool, ModelReply, Request, ToolResult
 from ste_ray.core.limits import LimitHeaders, Refusal
@@ -137,6 +138,50 @@ class ArtifactStore(Protocol):
 
     def list(self, prefix: str) -> Sequence[str]:
         """Return the relative paths of all objects below ``prefix``, sorted."""
+        ...
+
+
+class RunFiles(ArtifactStore, Protocol):
+    """The run as files and folders, for bulk data such as models and checkpoints.
+
+    All methods raise StoreError when the storage fails.
+    """
+
+    @property
+    def filesystem(self) -> Any:
+        """The pyarrow file system that holds the run."""
+        ...
+
+    def path(self, relative: str = "") -> str:
+        """Return the path of ``relative`` within ``filesystem``."""
+        ...
+
+    def address(self, relative: str) -> str:
+        """Return the full address of ``relative``, for messages and for other programs."""
+        ...
+
+    def read_json(self, path: str) -> Any:
+        """Return the value of a JSON object. Raises FileNotFoundError when absent."""
+        ...
+
+    def write_json(self, path: str, value: Any) -> None:
+        """Write ``value`` as indented JSON."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Delete the object, if there."""
+        ...
+
+    def delete_folder(self, path: str) -> None:
+        """Delete all objects in the folder, if any."""
+        ...
+
+    def upload_folder(self, local_folder: str | os.PathLike[str], path: str) -> None:
+        """Copy all files of a local folder to the folder ``path``."""
+        ...
+
+    def download_folder(self, path: str, local_folder: str | os.PathLike[str]) -> None:
+        """Copy all objects of the folder ``path`` to a local folder, which is made if missing."""
         ...
 
 

@@ -9,22 +9,14 @@ from dataclasses import dataclass
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from ste_ray.core.formatting import retrieved_dialog, toolken_dialog
+from ste_ray.core.formatting import (
+    INST_TEMPLATE,
+    retrieved_dialog,
+    toolken_dialog,
+    without_system,
+)
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Example, Message, ToolSpec
-
-# The form of Llama 2, for tokenizers that come without a chat template: the system message stands
-# inside the first instruction.
-LLAMA2_TEMPLATE = (
-    "{{ bos_token }}{% set start = namespace(text='') %}"
-    "{% for message in messages %}"
-    "{% if message['role'] == 'system' %}"
-    "{% set start.text = '<<SYS>>\n' + message['content'] + '\n<</SYS>>\n\n' %}"
-    "{% elif message['role'] == 'user' %}"
-    "{{ '[INST] ' + start.text + message['content'] + ' [/INST]' }}{% set start.text = '' %}"
-    "{% else %}{{ ' ' + message['content'] + ' ' + eos_token }}"
-    "{% endif %}{% endfor %}"
-)
 
 
 class PromptTooLongError(ValueError):
@@ -54,13 +46,11 @@ def encode_dialog(dialog: Sequence[Message], tokenizer: PreTrainedTokenizerBase)
     Raises:
         TemplateError: the chat template refuses the dialog.
     """
-    messages = [message.model_dump() for message in dialog]
-    template = tokenizer.chat_template or LLAMA2_TEMPLATE
+    template = tokenizer.chat_template or INST_TEMPLATE
     try:
-        text = _render(messages, template, tokenizer)
+        text = _render(dialog, template, tokenizer)
     except TemplateError:
-        # Templates such as Gemma's refuse the system role: it then opens the first user message.
-        text = _render(_without_system(messages), template, tokenizer)
+        text = _render(without_system(dialog), template, tokenizer)
     # The template writes the special tokens itself.
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
@@ -135,20 +125,12 @@ def retrieved_prompt(
     )
 
 
-def _render(
-    messages: list[dict[str, str]], template: str, tokenizer: PreTrainedTokenizerBase
-) -> str:
+def _render(dialog: Sequence[Message], template: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    messages = [message.model_dump() for message in dialog]
     text = tokenizer.apply_chat_template(
         messages, chat_template=template, tokenize=False, add_generation_prompt=True
     )
     return str(text)
-
-
-def _without_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    if len(messages) < 2 or messages[0]["role"] != "system":
-        return messages
-    system, first, *rest = messages
-    return [{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest]
 
 
 def _fits(token_ids: Sequence[int], max_tokens: int | None) -> bool:

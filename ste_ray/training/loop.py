@@ -2,7 +2,8 @@
 
 The loss of a step is the sum of the cross entropy at all its label positions over all ranks,
 divided by their number. That number comes from the batch plan, so neither the number of ranks nor
-the size of micro-batches changes the loss or the gradient.
+the size of micro-batches changes the loss or the gradient. Random numbers are seeded anew in each
+step, so the step number is all that a resumed training needs to know of them.
 """
 
 from __future__ import annotations
@@ -10,122 +11,107 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedModel
 
 from ste_ray.config import TrainConfig
 from ste_ray.errors import TrainingError
-from ste_ray.training.batches import MicroBatch, TokenisedRow, collate
-from ste_ray.training.distributed import full_value, num_ranks, rank, sum_over_ranks
-from ste_ray.training.plan import BatchPlan, split_step
+from ste_ray.training.batches import MicroBatch, StepBatch, StepLoader
+from ste_ray.training.distributed import (
+    full_value,
+    num_ranks,
+    of_all_ranks,
+    prepare_backward,
+    rank,
+    sum_over_ranks,
+)
+from ste_ray.training.figures import (
+    FlopCounter,
+    StepRecord,
+    TrainSummary,
+    memory_bytes,
+    peak_flops,
+    summarise,
+)
+from ste_ray.training.optimiser import learning_rate, make_adamw
 
-MAX_VALIDATION_ROWS = 256
 NUM_VALIDATIONS = 10  # over the whole training, plus one at the end
 _SHOWN_ROW_IDS = 8
 
 
-@dataclass(frozen=True)
-class StepRecord:
-    """What one optimiser step did, over all ranks; tokens are counted once each."""
+class Checkpointing(Protocol):
+    """Keeps the state of a training while it goes on."""
 
-    step: int  # from 1
-    num_steps: int
-    loss: float
-    learning_rate: float
-    grad_norm: float  # before clipping
-    label_tokens: int
-    useful_tokens: int
-    padded_share: float  # share of padding in what went through the model
-    seconds: float
-    useful_tokens_per_second: float
-    validation_loss: float | None = None
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint; only rank 0 is asked."""
+        ...
 
-
-@dataclass(frozen=True)
-class TrainSummary:
-    """What a whole training did."""
-
-    num_steps: int
-    num_examples: int
-    label_tokens: int
-    useful_tokens: int
-    train_loss: float  # mean over the last tenth of the steps
-    validation_loss: float | None
-    seconds: float  # of the steps, without validation
-
-
-def learning_rate(step: int, num_steps: int, peak: float, warmup_fraction: float) -> float:
-    """Return the rate of a step counted from 0: linear warm-up, then a cosine down to zero."""
-    warmup = math.ceil(num_steps * warmup_fraction)
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    progress = (step - warmup) / max(1, num_steps - warmup)
-    return peak * 0.5 * (1.0 + math.cos(math.pi * progress))
+    def save(self, step: int, records: Sequence[StepRecord]) -> None:
+        """Begin to save the state after ``step`` steps; all ranks call it."""
+        ...
 
 
 class Trainer:
-    """Trains ``model``, already sharded by ``shard_model``, on tokenised rows.
+    """Trains ``model``, already sharded by ``shard_model``, on the steps of a loader.
 
-    Every rank holds all rows and works on its share of each step.
+    Attributes:
+        optimizer: over what the model trains.
+        plan: says which rows each step takes.
     """
 
     def __init__(
         self,
-        model: PreTrainedModel,
-        rows: Sequence[TokenisedRow],
-        validation_rows: Sequence[TokenisedRow],
+        model: Any,
+        loader: StepLoader,
+        validation: StepBatch | None,
         config: TrainConfig,
         seed: int,
-        pad_id: int,
         device: torch.device,
+        flops: FlopCounter | None = None,
     ) -> None:
-        if not rows:
-            raise TrainingError("there is no row to train on")
         self._model = model
         self._model.config.use_cache = False
-        self._rows = rows
-        self._lengths = [len(row.input_ids) for row in rows]
-        self._validation_rows = validation_rows[:MAX_VALIDATION_ROWS]
+        self._loader = loader
+        self._validation = validation
         self._config = config
-        self._pad_id = pad_id
+        self._seed = seed
         self._device = device
-        self._optimizer = _adamw(model, config)
-        self.plan = BatchPlan(
-            num_rows=len(rows),
-            examples_per_step=config.examples_per_step,
-            seed=seed,
-            num_epochs=config.num_epochs,
-            max_steps=config.max_steps,
-        )
+        self._flops = flops
+        self._peak_flops = peak_flops(device)
+        self.optimizer = make_adamw(model, config)
+        self.plan = loader.plan
 
-    def run(self, on_step: Callable[[StepRecord], None]) -> TrainSummary:
-        """Train from the first step to the last; ``on_step`` is called on every rank.
+    def run(
+        self,
+        on_step: Callable[[StepRecord], None],
+        done: Sequence[StepRecord] = (),
+        checkpoints: Checkpointing | None = None,
+    ) -> TrainSummary:
+        """Train up to the last step; ``on_step`` is called on every rank.
+
+        Args:
+            on_step: takes the record of each step.
+            done: records of the steps that the state the model is in has behind it.
+            checkpoints: saves the state now and then, and at the end.
 
         Raises:
             TrainingError: a loss or gradient is not a number.
         """
         num_steps = self.plan.num_steps
         validate_every = max(1, num_steps // NUM_VALIDATIONS)
-        records: list[StepRecord] = []
-        for step in range(num_steps):
+        records = list(done)
+        for step in range(len(records), num_steps):
             last = step == num_steps - 1
             validate = last or (step + 1) % validate_every == 0
-            record = self.train_step(step, validate=validate)
+            due = checkpoints is not None and rank() == 0 and (last or checkpoints.due())
+            record, save = self._train_step(step, validate, due)
             records.append(record)
             on_step(record)
-        tail = records[-max(1, num_steps // 10) :]
-        return TrainSummary(
-            num_steps=num_steps,
-            num_examples=self.plan.num_examples,
-            label_tokens=sum(record.label_tokens for record in records),
-            useful_tokens=sum(record.useful_tokens for record in records),
-            train_loss=sum(record.loss for record in tail) / len(tail),
-            validation_loss=records[-1].validation_loss,
-            seconds=sum(record.seconds for record in records),
-        )
+            if save and checkpoints is not None:
+                checkpoints.save(step + 1, records)
+        return summarise(records, self.plan.num_examples)
 
     def train_step(self, step: int, validate: bool = False) -> StepRecord:
         """Run the optimiser step with the given number, counted from 0.
@@ -133,76 +119,75 @@ class Trainer:
         Raises:
             TrainingError: the loss or the gradient is not a number.
         """
+        return self._train_step(step, validate, False)[0]
+
+    def _train_step(self, step: int, validate: bool, due: bool) -> tuple[StepRecord, bool]:
         started = time.perf_counter()
-        row_numbers = self.plan.rows_of_step(step)
-        label_tokens = sum(self._rows[row].label_tokens for row in row_numbers)
-        shares = split_step(row_numbers, self._lengths, self._config.batch_tokens, num_ranks())
+        batch = self._loader.step(step)
         rate = learning_rate(
             step, self.plan.num_steps, self._config.learning_rate, self._config.warmup_fraction
         )
-        for group in self._optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self._optimizer.zero_grad()
-        loss = self._accumulate_gradients(shares[rank()], label_tokens)
-        self._check_finite("loss", loss, step, row_numbers)
+        self.optimizer.zero_grad()
+        _seed_step(self._seed, step)
+        sums = self._accumulate_gradients(batch)
+        # Rank 0's wish for a checkpoint travels with the loss: one exchange a step.
+        total, wishes = sum_over_ranks([sum(sums), float(due)], self._device)
+        loss = total / batch.label_tokens
+        if not math.isfinite(loss):
+            raise self._not_finite("loss", loss, step, self._offenders(batch, sums))
         grad_norm = self._clip_gradients()
-        self._check_finite("gradient norm", grad_norm, step, row_numbers)
-        self._optimizer.step()
+        if not math.isfinite(grad_norm):
+            raise self._not_finite("gradient norm", grad_norm, step, batch.row_ids)
+        self.optimizer.step()
         seconds = time.perf_counter() - started
-        useful = sum(self._lengths[row] for row in row_numbers)
-        return StepRecord(
+        record = StepRecord(
             step=step + 1,
             num_steps=self.plan.num_steps,
             loss=loss,
             learning_rate=rate,
             grad_norm=grad_norm,
-            label_tokens=label_tokens,
-            useful_tokens=useful,
-            padded_share=1.0 - useful / self._padded_tokens(shares),
+            label_tokens=batch.label_tokens,
+            useful_tokens=batch.useful_tokens,
+            padded_share=1.0 - batch.useful_tokens / batch.total_tokens,
             seconds=seconds,
-            useful_tokens_per_second=useful / seconds,
+            useful_tokens_per_second=batch.useful_tokens / seconds,
+            tokens_per_second=batch.total_tokens / seconds,
+            memory_bytes=memory_bytes(self._device),
+            workers=num_ranks(),
+            mfu=self._mfu(batch, seconds),
             validation_loss=self.validation_loss() if validate else None,
         )
+        return record, wishes > 0
 
     def validation_loss(self) -> float | None:
         """Return the mean loss of a label token over the validation rows; None without rows."""
-        rows = self._validation_rows
-        if not rows:
+        if self._validation is None:
             return None
-        lengths = [len(row.input_ids) for row in rows]
-        shares = split_step(range(len(rows)), lengths, self._config.batch_tokens, num_ranks())
         self._model.eval()
-        total = 0.0
         with torch.no_grad():
-            for numbers in shares[rank()]:
-                batch = collate([rows[number] for number in numbers], self._pad_id)
-                total += float(self._loss_sum(batch.to(self._device)))
+            total = sum(
+                float(self._loss_sum(batch.to(self._device)))
+                for batch in self._validation.micro_batches
+            )
         self._model.train()
-        label_tokens = sum(row.label_tokens for row in rows)
-        return sum_over_ranks(total, self._device) / label_tokens
+        return sum_over_ranks([total], self._device)[0] / self._validation.label_tokens
 
-    def _accumulate_gradients(self, micro_batches: list[list[int]], label_tokens: int) -> float:
+    def _accumulate_gradients(self, batch: StepBatch) -> list[float]:
+        """Return the sum of losses of each of this rank's micro-batches."""
         self._model.train()
-        total = 0.0
-        for index, numbers in enumerate(micro_batches):
-            self._synchronise_gradients(index == len(micro_batches) - 1)
-            batch = collate([self._rows[number] for number in numbers], self._pad_id)
-            loss_sum = self._loss_sum(batch.to(self._device))
+        sums = []
+        for number, micro_batch in enumerate(batch.micro_batches):
+            prepare_backward(self._model, number == len(batch.micro_batches) - 1)
+            loss_sum = self._loss_sum(micro_batch.to(self._device))
             # FSDP takes the mean of the ranks' gradients, and the sum is wanted.
-            torch.autograd.backward(loss_sum * (num_ranks() / label_tokens))
-            total += float(loss_sum.detach())
-        return sum_over_ranks(total, self._device) / label_tokens
-
-    def _synchronise_gradients(self, wanted: bool) -> None:
-        # Only the last micro-batch of a step needs to exchange gradients.
-        set_sync = getattr(self._model, "set_requires_gradient_sync", None)
-        if set_sync is not None:
-            set_sync(wanted)
+            torch.autograd.backward(loss_sum * (num_ranks() / batch.label_tokens))
+            sums.append(loss_sum.detach())
+        return [float(one) for one in sums]  # at the end: each waits for the device
 
     def _loss_sum(self, batch: MicroBatch) -> torch.Tensor:
-        output = self._model(
-            input_ids=batch.input_ids, logits_to_keep=batch.label_mask, use_cache=False
-        )
+        output = self._model(**batch.model_inputs())
         return cross_entropy(output.logits.float(), batch.targets, reduction="sum")
 
     def _clip_gradients(self) -> float:
@@ -211,34 +196,32 @@ class Trainer:
         )
         return float(full_value(norm))
 
-    def _check_finite(self, what: str, value: float, step: int, row_numbers: list[int]) -> None:
+    def _mfu(self, batch: StepBatch, seconds: float) -> float | None:
+        if self._flops is None or self._peak_flops is None:
+            return None
+        return self._flops.step(batch) / (seconds * self._peak_flops * num_ranks())
+
+    def _offenders(self, batch: StepBatch, sums: Sequence[float]) -> list[str]:
+        mine = [
+            row_id
+            for micro_batch, value in zip(batch.micro_batches, sums, strict=True)
+            if not math.isfinite(value)
+            for row_id in micro_batch.row_ids
+        ]
+        return [row_id for ids in of_all_ranks(mine) for row_id in ids] or list(batch.row_ids)
+
+    def _not_finite(
+        self, what: str, value: float, step: int, row_ids: Sequence[str]
+    ) -> TrainingError:
         # The value is the same on all ranks, so that all of them stop here.
-        if math.isfinite(value):
-            return
-        ids = [self._rows[row].row_id for row in row_numbers]
-        shown = ", ".join(ids[:_SHOWN_ROW_IDS]) + (", …" if len(ids) > _SHOWN_ROW_IDS else "")
-        raise TrainingError(
-            f"the {what} is {value!r} at step {step + 1} of {self.plan.num_steps} (rows {shown});"
-            " lower train.learning_rate or look at these rows"
-        )
-
-    def _padded_tokens(self, shares: list[list[list[int]]]) -> int:
-        batches = [batch for share in shares for batch in share]
-        return sum(
-            len(batch) * max(self._lengths[row] for row in batch) if batch else 1
-            for batch in batches
+        shown = ", ".join(row_ids[:_SHOWN_ROW_IDS])
+        more = ", …" if len(row_ids) > _SHOWN_ROW_IDS else ""
+        return TrainingError(
+            f"the {what} is {value!r} at step {step + 1} of {self.plan.num_steps}, in the"
+            f" micro-batches of rows {shown}{more}; lower train.learning_rate or look at these rows"
         )
 
 
-def _adamw(model: PreTrainedModel, config: TrainConfig) -> torch.optim.AdamW:
-    # Norms and biases are not decayed.
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
-    return torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-        foreach=True,
-    )
+def _seed_step(seed: int, step: int) -> None:
+    # Dropout is all that draws random numbers; ranks must not draw alike.
+    torch.manual_seed(hash((seed, step, rank())) % 2**63)

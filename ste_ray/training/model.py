@@ -5,20 +5,26 @@ The layers to shard are found by the model's structure, so that no architecture 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from transformers.initialization import no_init_weights
 
 from ste_ray.config import ModelConfig
-from ste_ray.errors import ConfigError, SteRayError
+from ste_ray.errors import ConfigError
+
+_UNUSABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
 
 
 def build_model(
@@ -53,22 +59,80 @@ def build_model(
         return LlamaForCausalLM(llama)
 
 
-def load_model(base: str) -> PreTrainedModel:
-    """Load a causal model from a folder or hub name: safetensors only, no remote code, fp32.
+def load_model(
+    folder: Path, dtype: torch.dtype = torch.float32, trust_remote_code: bool = False
+) -> PreTrainedModel:
+    """Load a causal model from a folder, onto the CPU: safetensors only.
 
     Raises:
         ConfigError: it is missing, not in safetensors, or no causal language model.
     """
     try:
         return AutoModelForCausalLM.from_pretrained(
-            base, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+            folder, use_safetensors=True, trust_remote_code=trust_remote_code, dtype=dtype
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ConfigError(
-            f"cannot load train.model.base={base!r}: {reason}; give a folder or hub name of a"
-            " causal language model with weights in safetensors"
-        ) from None
+    except _UNUSABLE as error:
+        raise _unusable(str(folder), error) from None
+
+
+def empty_model(
+    folder: Path,
+    rows: int,
+    dtype: torch.dtype = torch.float32,
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """Return the model of a folder with ``rows`` rows of vocabulary and uninitialised weights.
+
+    Its memory is allocated but not touched, and buffers such as rotary frequencies are right, as
+    they would not be on the meta device.
+    """
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    config.get_text_config().vocab_size = rows
+    with no_init_weights():
+        model = AutoModelForCausalLM.from_config(
+            config, dtype=dtype, trust_remote_code=trust_remote_code
+        )
+    model.tie_weights()
+    return model
+
+
+def check_base(folder: Path, given: str, max_tokens: int, trust_remote_code: bool = False) -> int:
+    """Check a model folder without loading its weights; return how many rows its vocabulary has.
+
+    Raises:
+        ConfigError: no causal language model of plain transformer layers, weights that are missing
+            or not in safetensors, or fewer positions than ``max_tokens``.
+    """
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+        _check_weights(folder)
+    except _UNUSABLE as error:
+        raise _unusable(given, error) from None
+    check_positions(model, max_tokens)
+    transformer_layers(model)
+    return int(model.get_input_embeddings().weight.shape[0])
+
+
+def _check_weights(folder: Path) -> None:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ValueError("it holds no weights in safetensors")
+    for file in files:
+        try:
+            with safe_open(file, framework="pt") as opened:
+                opened.keys()
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{file.name!r} is damaged: {error}") from None
+
+
+def _unusable(given: str, error: Exception) -> ConfigError:
+    reason = " ".join(str(error).split())[:300]
+    return ConfigError(
+        f"cannot use train.model.base={given!r}: {reason}; give a folder, hub name or run URI of a"
+        " causal language model with weights in safetensors"
+    )
 
 
 def check_positions(model: PreTrainedModel, max_tokens: int) -> None:
@@ -86,17 +150,17 @@ def check_positions(model: PreTrainedModel, max_tokens: int) -> None:
         )
 
 
-def transformer_layers(model: PreTrainedModel) -> list[nn.Module]:
+def transformer_layers(model: nn.Module) -> list[nn.Module]:
     """Return the transformer layers: the module list that is as long as the config says.
 
     Raises:
-        SteRayError: the model has no such list.
+        ConfigError: the model has no such list.
     """
-    config: Any = model.config.get_text_config()
+    config: Any = model.config.get_text_config()  # type: ignore[union-attr, operator]
     for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == config.num_hidden_layers:
             return list(module)
-    raise SteRayError(
+    raise ConfigError(
         f"{type(model).__name__!r} has no list of {config.num_hidden_layers!r} layers to shard;"
         " use a decoder-only transformer"
     )

@@ -85,14 +85,14 @@ def _with_byte_fallback(tokenizer: Tokenizer) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(state))
 
 
-def load_tokenizer(base: str) -> PreTrainedTokenizerFast:
+def load_tokenizer(base: str, trust_remote_code: bool = False) -> PreTrainedTokenizerFast:
     """Load the tokenizer of a base model, fit for training: with EOS, PAD and a chat template.
 
     Raises:
         ConfigError: there is none, or it has no end-of-sequence token.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(

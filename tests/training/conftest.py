@@ -7,6 +7,7 @@ from ste_ray.config import ModelConfig
 from ste_ray.core.records import Message, TrainRow
 from ste_ray.core.toolkens import toolken
 from ste_ray.training.tokenizer import train_tokenizer
+from tests.training.ranks import TwoRanks
 
 TOOLS = ("weather report", "get_time", "Größe%%[v2]")
 
@@ -69,3 +70,10 @@ def tokenizer(texts):
 @pytest.fixture
 def model_config():
     return MODEL_CONFIG
+
+
+@pytest.fixture(scope="session")
+def two_ranks():
+    ranks = TwoRanks()
+    yield ranks
+    ranks.close()

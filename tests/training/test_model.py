@@ -73,14 +73,14 @@ def test_layers_are_found_in_other_architectures(config):
 def test_a_saved_model_loads(tokenizer, model_config, tmp_path):
     model = build_model(model_config, tokenizer, seed=0)
     model.to(torch.bfloat16).save_pretrained(tmp_path)
-    loaded = load_model(str(tmp_path))
+    loaded = load_model(tmp_path)
     assert loaded.dtype == torch.float32
     assert num_parameters(loaded) == num_parameters(model)
 
 
 def test_a_missing_folder_is_one_clear_error(tmp_path):
     with pytest.raises(ConfigError, match=r"train\.model\.base=.*missing") as caught:
-        load_model(str(tmp_path / "missing"))
+        load_model(tmp_path / "missing")
     assert "\n" not in str(caught.value)
 
 
@@ -89,7 +89,7 @@ def test_weights_that_are_not_safetensors_are_refused(tokenizer, model_config, t
     model.config.save_pretrained(tmp_path)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(ConfigError, match="safetensors"):
-        load_model(str(tmp_path))
+        load_model(tmp_path)
 
 
 def test_rows_longer_than_the_positions_are_refused(tokenizer, model_config):

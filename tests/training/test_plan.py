@@ -8,52 +8,66 @@ from ste_ray.training.plan import BatchPlan, split_step
 
 
 def test_every_epoch_takes_each_row_once_in_another_order():
-    plan = BatchPlan(num_rows=10, examples_per_step=4, seed=1, num_epochs=3)
+    plan = BatchPlan(shard_rows=(6, 4), examples_per_step=4, seed=1, num_epochs=3)
     rows = [row for step in range(plan.num_steps) for row in plan.rows_of_step(step)]
     assert plan.num_steps == 8
     assert len(plan.rows_of_step(7)) == 2
     epochs = [rows[0:10], rows[10:20], rows[20:30]]
-    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    everything = [(0, row) for row in range(6)] + [(1, row) for row in range(4)]
+    assert all(sorted(epoch) == everything for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3
 
 
 def test_a_step_depends_on_its_number_and_the_seed_alone():
-    plan = BatchPlan(num_rows=50, examples_per_step=8, seed=1, max_steps=100)
-    again = BatchPlan(num_rows=50, examples_per_step=8, seed=1, max_steps=100)
-    other = BatchPlan(num_rows=50, examples_per_step=8, seed=2, max_steps=100)
+    plan = BatchPlan(shard_rows=(20, 30), examples_per_step=8, seed=1, max_steps=100)
+    again = BatchPlan(shard_rows=(20, 30), examples_per_step=8, seed=1, max_steps=100)
+    other = BatchPlan(shard_rows=(20, 30), examples_per_step=8, seed=2, max_steps=100)
     assert plan.rows_of_step(60) == [again.rows_of_step(step) for step in (3, 60)][1]
     assert plan.rows_of_step(60) != other.rows_of_step(60)
 
 
 def test_max_steps_wins_over_epochs():
-    plan = BatchPlan(num_rows=10, examples_per_step=4, seed=1, num_epochs=1, max_steps=7)
+    plan = BatchPlan(shard_rows=(6, 4), examples_per_step=4, seed=1, num_epochs=1, max_steps=7)
     assert (plan.num_steps, plan.num_examples) == (7, 28)
 
 
 def test_a_plan_of_no_rows_is_refused():
     with pytest.raises(ValueError, match="at least one row"):
-        BatchPlan(num_rows=0, examples_per_step=4, seed=1)
+        BatchPlan(shard_rows=(), examples_per_step=4, seed=1)
+
+
+def test_an_epoch_reads_one_shard_after_another():
+    plan = BatchPlan(shard_rows=(9, 9, 9), examples_per_step=9, seed=1, num_epochs=2)
+    order = [{place.shard for place in plan.rows_of_step(step)} for step in range(6)]
+    assert all(len(shards) == 1 for shards in order)
+    assert set.union(*order[:3]) == {0, 1, 2}
 
 
 @given(
     lengths=st.lists(st.integers(1, 300), min_size=1, max_size=40),
     batch_tokens=st.integers(64, 1000),
     num_ranks=st.integers(1, 5),
+    packed=st.booleans(),
 )
-def test_a_step_is_divided_evenly_and_completely(lengths, batch_tokens, num_ranks):
-    rows = range(len(lengths))
-    shares = split_step(rows, lengths, batch_tokens, num_ranks)
+def test_a_step_is_divided_evenly_and_completely(lengths, batch_tokens, num_ranks, packed):
+    shares = split_step(lengths, batch_tokens, num_ranks, packed)
     assert len(shares) == num_ranks
     assert len({len(share) for share in shares}) == 1
     taken = Counter(row for share in shares for batch in share for row in batch)
-    assert taken == Counter(rows)
+    assert taken == Counter(range(len(lengths)))
     for batch in (batch for share in shares for batch in share if len(batch) > 1):
-        assert len(batch) * max(lengths[row] for row in batch) <= batch_tokens
+        rows = [lengths[row] for row in batch]
+        assert (sum(rows) if packed else len(rows) * max(rows)) <= batch_tokens
     sizes = [sum(len(batch) for batch in share) for share in shares]
     assert max(sizes) - min(sizes) <= 1
 
 
 def test_rows_of_similar_length_share_a_batch():
     lengths = [10, 100, 11, 99, 12, 98]
-    (batches,) = split_step(range(6), lengths, batch_tokens=300, num_ranks=1)
+    (batches,) = split_step(lengths, batch_tokens=300, num_ranks=1)
     assert batches == [[1, 3, 5], [4, 2, 0]]
+
+
+def test_packs_are_filled_to_the_brim():
+    (packs,) = split_step([70, 30, 50, 50, 100], batch_tokens=100, num_ranks=1, packed=True)
+    assert sorted(sorted(pack) for pack in packs) == [[0, 1], [2, 3], [4]]

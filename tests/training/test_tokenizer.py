@@ -65,7 +65,7 @@ def test_a_base_without_a_chat_template_gets_one_that_ends_replies(tokenizer, tm
         {"role": "assistant", "content": "a"},
     ]
     text = loaded.apply_chat_template(dialog, tokenize=False)
-    assert text == "<|begin|>[INST] <<SYS>>\ns\n<</SYS>>\n\nq [/INST]a<|end|>"
+    assert text == "<|begin|>[INST] <<SYS>>\ns\n<</SYS>>\n\nq [/INST] a <|end|>"
     assert loaded.pad_token == loaded.eos_token
 
 

@@ -1,0 +1,239 @@
+"""What a training starts from: the base model, toolkens and tokenised shards in the run.
+
+Everything that a user can get wrong is found here, before any worker starts. Each piece has a
+marker that is written last, so that a stage that was cut off does none of it twice.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset as pads
+
+from ste_ray.config import TrainConfig
+from ste_ray.core.records import TrainRow, fingerprint
+from ste_ray.core.toolkens import toolken
+from ste_ray.errors import ConfigError, StageInputError
+from ste_ray.stages.base import StageContext
+from ste_ray.store.artifacts import RunStore, open_store
+from ste_ray.store.tables import iter_records, parquet_parts
+from ste_ray.training.base import BASE_PATH, base_folder, copy_base
+from ste_ray.training.checkpoints import latest_checkpoint
+from ste_ray.training.examples import RowTokenizer
+from ste_ray.training.export import save_model
+from ste_ray.training.job import TrainJob
+from ste_ray.training.model import build_model, check_base
+from ste_ray.training.shards import Shard, Sharding
+from ste_ray.training.tokenizer import load_tokenizer, train_tokenizer
+from ste_ray.training.toolkens import Vocabulary, add_toolkens, read_toolkens
+
+ROWS_PATH = "prepare/rows"
+TOOLS_PATH = "prepare/tools.json"
+TOOLKENS_PATH = "train/toolkens.json"
+SHARDS_PATH = "train/shards"
+PLAN_PATH = "train/plan.json"
+_BASE_MARKER = "train/base.json"
+_MAX_TOKENIZER_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """What it takes to write the shards of a run."""
+
+    store: RunStore
+    tokenizer: RowTokenizer
+    sharding: Sharding
+
+
+WriteShards = Callable[[ShardWork], list[Shard]]
+
+
+def lay_out(context: StageContext, write_shards: WriteShards) -> TrainJob:
+    """Make what is missing and return the job.
+
+    Raises:
+        ConfigError: the base model cannot be used for this training.
+        StageInputError: there is no row to train on, or the run has another training's checkpoint.
+    """
+    store, config = context.store, context.config.train
+    _check(config)
+    tools = {tool["name"]: tool.get("description", "") for tool in store.read_json(TOOLS_PATH)}
+    if not store.exists(_BASE_MARKER):
+        _save_base(context)
+    base = store.read_json(_BASE_MARKER)
+    with tempfile.TemporaryDirectory(prefix="ste-ray-base-") as name:
+        folder = Path(name)
+        copy_base(store, folder, weights=False)
+        tokenizer = load_tokenizer(name, config.model.trust_remote_code)
+        known, retired = read_toolkens(folder)
+        vocabulary = add_toolkens(
+            tokenizer,
+            tools,
+            known=known,
+            retired=retired,
+            retire=config.retire_tools,
+            init=config.toolken_init,
+        )
+    if config.mode == "toolkens" and not vocabulary.ids:
+        raise ConfigError(
+            "train.mode='toolkens' trains the rows of toolkens, and there is no tool; prepare tools"
+            " or choose another train.mode"
+        )
+    _write_toolkens(context, vocabulary, list(known))
+    if not store.exists(PLAN_PATH):
+        _write_plan(
+            context, RowTokenizer(tokenizer, config.max_tokens, config.too_long), write_shards
+        )
+    plan = store.read_json(PLAN_PATH)
+    shards = tuple(Shard(**shard) for shard in plan["shards"])
+    _report(context, shards)
+    print_of = fingerprint([context.config.stage_fingerprint("train"), base, plan])
+    job = TrainJob(
+        files=store,
+        config=config,
+        seed=context.config.seed,
+        tools=tools,
+        shards=shards,
+        kinds=_kinds(shards),
+        base_rows=base["rows"],
+        fingerprint=print_of,
+    )
+    if (checkpoint := latest_checkpoint(store, print_of)) is not None:
+        context.progress(f"train: going on from the checkpoint of step {checkpoint.step}")
+    return job
+
+
+def _check(config: TrainConfig) -> None:
+    if config.min_workers > config.num_workers:
+        raise ConfigError(
+            f"train.min_workers={config.min_workers!r} exceeds"
+            f" train.num_workers={config.num_workers!r}; lower it"
+        )
+    if config.precision == "mixed" and not config.use_gpu:
+        raise ConfigError(
+            "train.precision='mixed' needs train.use_gpu=true; use 'fp32' or 'bf16' on the CPU"
+        )
+
+
+def _save_base(context: StageContext) -> None:
+    """Put the base model into the run: copied as it is, or built."""
+    store, config = context.store, context.config.train
+    store.delete_folder(BASE_PATH)
+    with _base(context) as folder:
+        given = config.model.base or "a built model"
+        rows = check_base(folder, given, config.max_tokens, config.model.trust_remote_code)
+        load_tokenizer(str(folder), config.model.trust_remote_code)
+        store.upload_folder(folder, BASE_PATH)
+    store.write_json(_BASE_MARKER, {"base": config.model.base, "rows": rows})
+
+
+@contextmanager
+def _base(context: StageContext) -> Iterator[Path]:
+    settings = context.config.train.model
+    if settings.base and "://" not in settings.base:
+        with base_folder(settings.base, settings.trust_remote_code) as folder:
+            yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="ste-ray-base-") as folder:
+        if settings.base:
+            try:
+                open_store(settings.base).download_folder("", folder)
+            except FileNotFoundError as error:
+                raise ConfigError(
+                    f"train.model.base={settings.base!r}: {error}; give the URI of a model's"
+                    " folder, such as s3://bucket/run/train/model"
+                ) from None
+        else:
+            tokenizer = train_tokenizer(
+                _texts(context), settings.vocab_size, settings.max_positions
+            )
+            model = build_model(settings, tokenizer, context.config.seed)
+            save_model(model, tokenizer, Path(folder))
+        yield Path(folder)
+
+
+def _texts(context: StageContext) -> Iterator[str]:
+    for number, row in enumerate(iter_records(context.store, ROWS_PATH, TrainRow)):
+        if number == _MAX_TOKENIZER_ROWS:
+            return
+        if row.split == "train":
+            yield from (message.content for message in row.dialog_history)
+            yield row.response
+
+
+def _write_toolkens(context: StageContext, vocabulary: Vocabulary, known: list[str]) -> None:
+    context.store.write_json(
+        TOOLKENS_PATH,
+        [
+            {"tool": name, "toolken": toolken(name), "id": token_id}
+            for name, token_id in vocabulary.ids.items()
+        ],
+    )
+    if known:
+        context.progress(
+            f"train: {len(vocabulary.new)} new toolkens beside the {len(known)} of the base model"
+            + (f", {len(vocabulary.retired_now)} retired" if vocabulary.retired_now else "")
+        )
+
+
+def _write_plan(context: StageContext, tokenizer: RowTokenizer, write_shards: WriteShards) -> None:
+    store, seed = context.store, context.config.seed
+    store.delete_folder(SHARDS_PATH)
+    parts = [store.path(part) for part in parquet_parts(store, ROWS_PATH)]
+    rows = pads.dataset(parts, filesystem=store.filesystem, format="parquet")
+    train = rows.count_rows(filter=pads.field("split") == "train")
+    sharding = Sharding.of(seed, train, rows.count_rows() - train)
+    context.progress(f"train: tokenising {train:,} training rows")
+    shards = sorted(
+        write_shards(ShardWork(store, tokenizer, sharding)),
+        key=lambda shard: (shard.split, shard.number),
+    )
+    if not any(shard.split == "train" and shard.rows for shard in shards):
+        skipped = sum(shard.skipped for shard in shards)
+        raise StageInputError(
+            "no training row has at most"
+            f" train.max_tokens={context.config.train.max_tokens!r} tokens ({skipped} are longer);"
+            " raise it, or prepare more examples"
+        )
+    store.write_json(PLAN_PATH, {"seed": seed, "shards": [shard.to_json() for shard in shards]})
+
+
+def _report(context: StageContext, shards: tuple[Shard, ...]) -> None:
+    limit = context.config.train.max_tokens
+    skipped = [shard for shard in shards if shard.skipped]
+    if skipped:
+        number = sum(shard.skipped for shard in skipped)
+        context.notes.append(
+            f"{number} rows are longer than train.max_tokens={limit} and were skipped,"
+            f" {skipped[0].first_skipped!r} among them"
+        )
+    if truncated := sum(shard.truncated for shard in shards):
+        context.notes.append(
+            f"the dialogs of {truncated} rows were truncated from the left to"
+            f" train.max_tokens={limit}"
+        )
+
+
+def _kinds(shards: tuple[Shard, ...]) -> dict[str, int]:
+    kinds: dict[str, int] = {}
+    for shard in shards:
+        if shard.split == "train":
+            for kind, number in shard.kinds.items():
+                kinds[kind] = kinds.get(kind, 0) + number
+    return kinds
+
+
+def counts_of(job: TrainJob) -> dict[str, Any]:
+    """Return what the manifest counts of the data."""
+    return {
+        "rows": sum(shard.rows for shard in job.split("train")),
+        "validation_rows": sum(shard.rows for shard in job.split("validation")),
+        "skipped_too_long": sum(shard.skipped for shard in job.shards),
+        "truncated": sum(shard.truncated for shard in job.shards),
+        "tools": len(job.tools),
+    }

@@ -1,0 +1,58 @@
+"""A tokenizer's chat format: what a prompt looks like, and which token ends an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerFast
+
+from ste_ray.core.formatting import without_system
+from ste_ray.core.records import Message
+
+_PROBE = "ste-ray probe"
+
+
+class ChatFormat:
+    """Writes dialogs as the tokenizer's chat template says.
+
+    Attributes:
+        end_id: the token that ends an answer: the one that the template puts after it, such as
+            ``<|im_end|>``, or the end-of-sequence token.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._tokenizer = tokenizer
+        self.end_id = self._end_id()
+
+    def prompt(self, dialog: Sequence[Message]) -> str:
+        """Return the dialog up to where the answer begins, as a prompt at inference.
+
+        Raises:
+            jinja2.TemplateError: the template refuses the dialog, with its system message inside of
+                the first request too.
+        """
+        try:
+            return self._render(dialog, add_generation_prompt=True)
+        except TemplateError:
+            return self._render(without_system(dialog), add_generation_prompt=True)
+
+    def _render(self, dialog: Sequence[Message], *, add_generation_prompt: bool) -> str:
+        return str(
+            self._tokenizer.apply_chat_template(
+                [message.model_dump() for message in dialog],
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+            )
+        )
+
+    def _end_id(self) -> int:
+        dialog = (
+            Message(role="user", content=_PROBE),
+            Message(role="assistant", content=_PROBE),
+        )
+        after = self._render(dialog, add_generation_prompt=False).rpartition(_PROBE)[2].strip()
+        ids = self._tokenizer(after, add_special_tokens=False)["input_ids"] if after else []
+        if len(ids) == 1 and ids[0] in self._tokenizer.added_tokens_decoder:
+            return int(ids[0])
+        return int(self._tokenizer.eos_token_id)

@@ -1,0 +1,348 @@
+"""Checkpoints of a running training: torch's distributed checkpoints, written while it goes on.
+
+A checkpoint is a folder ``step-NNNNNNNN`` with the shards of all ranks; ``complete.json`` is
+written last, so a folder without it is none. Saving takes its own process group (gloo), because
+the training's may be in use at the same moment. A save that fails, for want of disk space say, is
+told and removed, and the one before it stays. Any number of ranks can load what any number saved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow.fs as pafs
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException  # no Exception
+from torch.distributed.checkpoint.filesystem import (
+    FileSystemBase,
+    FileSystemReader,
+    FileSystemWriter,
+)
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_state_dict,
+    set_state_dict,
+)
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save
+
+from ste_ray.errors import StageInputError, SteRayError
+from ste_ray.ports import RunFiles
+from ste_ray.training.distributed import from_rank_0, num_ranks, rank
+from ste_ray.training.figures import StepRecord
+
+CHECKPOINTS_PATH = "train/checkpoints"
+_MARKER = "complete.json"
+_NAME = "step-{:08d}"
+# Frozen weights are those of the base model.
+_OPTIONS = StateDictOptions(ignore_frozen_params=True)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint.
+
+    Attributes:
+        step: how many steps were done.
+        path: its folder within the run.
+        fingerprint: of what was trained; it can only be resumed with the same.
+        num_workers: how many ranks wrote it.
+        records: of the steps that were done.
+    """
+
+    step: int
+    path: str
+    fingerprint: str
+    num_workers: int
+    records: tuple[StepRecord, ...]
+
+
+def latest_checkpoint(files: RunFiles, fingerprint: str) -> Checkpoint | None:
+    """Return the last complete checkpoint of a run, or None.
+
+    Raises:
+        StageInputError: it belongs to another training, or cannot be read.
+    """
+    markers = [path for path in files.list(CHECKPOINTS_PATH) if path.endswith(f"/{_MARKER}")]
+    if not markers:
+        return None
+    path = max(markers)
+    folder = str(PurePosixPath(path).parent)
+    remedy = f"delete {files.address(CHECKPOINTS_PATH)!r} to begin anew"
+    try:
+        stored = json.loads(files.read_bytes(path))
+        checkpoint = Checkpoint(
+            step=int(stored["step"]),
+            path=folder,
+            fingerprint=str(stored["fingerprint"]),
+            num_workers=int(stored["num_workers"]),
+            records=tuple(StepRecord(**record) for record in stored["records"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise StageInputError(
+            f"the checkpoint {files.address(folder)!r} cannot be read ({error!r}); {remedy}"
+        ) from None
+    if checkpoint.fingerprint != fingerprint:
+        raise StageInputError(
+            f"the checkpoint {files.address(folder)!r} belongs to another training: model, data or"
+            f" settings differ (it has {checkpoint.fingerprint!r}, this run {fingerprint!r});"
+            f" {remedy}"
+        )
+    return checkpoint
+
+
+class Checkpoints:
+    """Saves and loads the state of a model and its optimiser.
+
+    Args:
+        files: the run.
+        model: sharded or not.
+        optimizer: over its parameters.
+        fingerprint: of what is trained.
+        every_seconds: time between checkpoints; 0 for one after each step.
+        num_kept: older ones are deleted.
+        warn: told what a save failed of; training goes on.
+        on_saved: told of each complete checkpoint, on rank 0, from a thread of its own.
+        on_begun: told of the last step, on every rank, when its state is being saved.
+    """
+
+    def __init__(
+        self,
+        files: RunFiles,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        fingerprint: str,
+        every_seconds: float,
+        num_kept: int,
+        warn: Callable[[str], None],
+        on_saved: Callable[[Checkpoint], None] = lambda checkpoint: None,
+        on_begun: Callable[[StepRecord], None] = lambda record: None,
+    ) -> None:
+        self._files = files
+        self._model = model
+        self._optimizer = optimizer
+        self._fingerprint = fingerprint
+        self._every_seconds = every_seconds
+        self._num_kept = num_kept
+        self._warn = warn
+        self._on_saved = on_saved
+        self._on_begun = on_begun
+        self._group = dist.new_group(backend="gloo") if dist.is_initialized() else None
+        self._last = time.monotonic()
+        self._pending: _Pending | None = None
+
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        return time.monotonic() - self._last >= self._every_seconds
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Bring model and optimiser to the state of a checkpoint; all ranks call it.
+
+        Raises:
+            StageInputError: the checkpoint does not fit the model, or is damaged.
+        """
+        state = self._state()
+        try:
+            load(state, storage_reader=_reader(self._files, checkpoint.path), **self._ranks())
+        except (Exception, CheckpointException) as error:
+            reason = " ".join(str(_root(error)).split())[:300]
+            raise StageInputError(
+                f"the checkpoint {self._files.address(checkpoint.path)!r} cannot be loaded into"
+                f" this model: {reason}; delete that folder to go on from an earlier one"
+            ) from error
+        set_state_dict(
+            self._model,
+            self._optimizer,
+            model_state_dict=state["model"],
+            optim_state_dict=state["optimizer"],
+            options=StateDictOptions(strict=False),
+        )
+
+    def save(self, step: int, records: Sequence[StepRecord]) -> None:
+        """Begin to save the state after ``step`` steps; all ranks call it.
+
+        Returns as soon as the state is copied. A save that is still going on is waited for.
+        """
+        self.wait()
+        self._last = time.monotonic()
+        checkpoint = Checkpoint(
+            step=step,
+            path=f"{CHECKPOINTS_PATH}/{_NAME.format(step)}",
+            fingerprint=self._fingerprint,
+            num_workers=num_ranks(),
+            records=tuple(records),
+        )
+        future = async_save(
+            self._state(),
+            storage_writer=_writer(self._files, checkpoint.path),
+            **self._ranks(),
+        )
+        assert isinstance(future, Future)
+        self._pending = _Pending(checkpoint, future, self._finish)
+        self._on_begun(records[-1])
+
+    def wait(self) -> None:
+        """Wait for the save that is going on, if any."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.thread.join()
+
+    def _finish(self, checkpoint: Checkpoint, future: Future[Any]) -> None:
+        # On rank 0 the future ends when all ranks have written their shards.
+        try:
+            future.result()
+            if rank() == 0:
+                self._complete(checkpoint)
+        except (Exception, CheckpointException) as error:  # the training itself is not harmed
+            reason = " ".join(str(_root(error)).split())[:300]
+            if rank() == 0:
+                self._warn(
+                    f"the checkpoint of step {checkpoint.step} could not be saved: {reason};"
+                    " the one before it stays"
+                )
+                with suppress(SteRayError, OSError):
+                    self._files.delete_folder(checkpoint.path)
+
+    def _complete(self, checkpoint: Checkpoint) -> None:
+        self._files.write_json(
+            f"{checkpoint.path}/{_MARKER}",
+            {
+                "step": checkpoint.step,
+                "fingerprint": checkpoint.fingerprint,
+                "num_workers": checkpoint.num_workers,
+                "records": [record.to_json() for record in checkpoint.records],
+            },
+        )
+        self._on_saved(checkpoint)
+        folders = {
+            "/".join(path.split("/")[:3])
+            for path in self._files.list(CHECKPOINTS_PATH)
+            if path.startswith(f"{CHECKPOINTS_PATH}/step-")
+        }
+        for folder in sorted(folders)[: -self._num_kept]:
+            self._files.delete(f"{folder}/{_MARKER}")  # first, or half of it would look whole
+            self._files.delete_folder(folder)
+
+    def _state(self) -> dict[str, Any]:
+        model, optimizer = get_state_dict(self._model, self._optimizer, options=_OPTIONS)
+        return {"model": model, "optimizer": optimizer}
+
+    def _ranks(self) -> dict[str, Any]:
+        return {"no_dist": True} if self._group is None else {"process_group": self._group}
+
+
+class _Pending:
+    """A save that is going on, and the thread that completes it."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        future: Future[Any],
+        finish: Callable[[Checkpoint, Future[Any]], None],
+    ) -> None:
+        self.thread = threading.Thread(
+            target=finish, args=(checkpoint, future), name="checkpoint", daemon=True
+        )
+        self.thread.start()
+
+
+def choose_checkpoint(files: RunFiles, fingerprint: str) -> Checkpoint | None:
+    """Return ``latest_checkpoint`` as rank 0 sees it, on every rank."""
+    chosen: Checkpoint | None = from_rank_0(
+        latest_checkpoint(files, fingerprint) if rank() == 0 else None
+    )
+    return chosen
+
+
+def _root(error: BaseException) -> BaseException:
+    # torch wraps the failures of ranks: the first of them tells what happened.
+    if isinstance(error, CheckpointException):
+        return next(iter(error.failures.values()))[0]
+    return error
+
+
+def _is_local(files: RunFiles) -> bool:
+    return isinstance(files.filesystem, pafs.LocalFileSystem)
+
+
+def _writer(files: RunFiles, path: str) -> FileSystemWriter:
+    if _is_local(files):
+        return FileSystemWriter(files.path(path), overwrite=True)
+    # Object storage is durable once written, and has no file to flush.
+    writer = FileSystemWriter(files.path(path), sync_files=False, overwrite=True)
+    writer.fs = _ArrowFiles(files.filesystem)  # type: ignore[assignment]
+    writer.path = files.path(path)
+    return writer
+
+
+def _reader(files: RunFiles, path: str) -> FileSystemReader:
+    reader = FileSystemReader(files.path(path))
+    if not _is_local(files):
+        reader.fs = _ArrowFiles(files.filesystem)  # type: ignore[assignment]
+        reader.path = files.path(path)
+    return reader
+
+
+class _ArrowFiles(FileSystemBase):
+    """What torch needs of a file system, through pyarrow."""
+
+    def __init__(self, filesystem: pafs.FileSystem) -> None:
+        self._filesystem = filesystem
+
+    @contextmanager
+    def create_stream(self, path: str | os.PathLike[str], mode: str) -> Iterator[Any]:
+        """Open a file to read or write it."""
+        name = os.fspath(path)
+        if mode == "wb":
+            with self._filesystem.open_output_stream(name) as stream:
+                yield stream
+        elif mode == "rb":
+            with self._filesystem.open_input_file(name) as stream:
+                yield stream
+        else:
+            raise ValueError(f"mode {mode!r} is neither 'rb' nor 'wb'")
+
+    def concat_path(self, path: str | os.PathLike[str], suffix: str) -> str:
+        """Return the path of a file in a folder."""
+        return f"{os.fspath(path)}/{suffix}"
+
+    def rename(self, path: str | os.PathLike[str], new_path: str | os.PathLike[str]) -> None:
+        """Move a file."""
+        self._filesystem.move(os.fspath(path), os.fspath(new_path))
+
+    def init_path(self, path: str | os.PathLike[str]) -> str:
+        """Return the path as it is."""
+        return os.fspath(path)
+
+    def mkdir(self, path: str | os.PathLike[str]) -> None:
+        """Do nothing: object storage has no folders."""
+
+    @classmethod
+    def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
+        """Accept any."""
+        return True
+
+    def exists(self, path: str | os.PathLike[str]) -> bool:
+        """Whether there is such a file."""
+        info = self._filesystem.get_file_info(os.fspath(path))
+        return bool(info.type != pafs.FileType.NotFound)
+
+    def rm_file(self, path: str | os.PathLike[str]) -> None:
+        """Delete a file."""
+        self._filesystem.delete_file(os.fspath(path))
+
+    def ls(self, path: str | os.PathLike[str]) -> list[str]:
+        """Return the files of a folder."""
+        found = self._filesystem.get_file_info(pafs.FileSelector(os.fspath(path)))
+        return [info.path for info in found]

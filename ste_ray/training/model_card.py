@@ -1,0 +1,99 @@
+"""The card of an exported model: what it is, what it was trained on, how to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ste_ray.config import TrainConfig
+from ste_ray.core.toolkens import toolken
+from ste_ray.training.figures import TrainSummary
+
+_MAX_TOOLS = 200
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a model card tells.
+
+    Attributes:
+        base: the base model as it was named; empty for a small one that was built.
+        tools: names of the tools whose toolkens are in use.
+        rows: training rows by kind.
+        validation_rows: their number.
+        seed: of data and training.
+        parameters: of the model.
+        trained: of them.
+        precision: of arithmetic and weights.
+        version: of this program.
+    """
+
+    base: str
+    tools: Sequence[str]
+    rows: dict[str, int]
+    validation_rows: int
+    seed: int
+    parameters: int
+    trained: int
+    precision: str
+    version: str
+
+
+def model_card(facts: CardFacts, config: TrainConfig, summary: TrainSummary) -> str:
+    """Return the card as Markdown with the metadata that the Hugging Face hub reads."""
+    base = facts.base or "a Llama with random weights, built for this training"
+    shown = list(facts.tools[:_MAX_TOOLS])
+    tools = ", ".join(f"`{name}`" for name in shown) or "none"
+    if len(facts.tools) > len(shown):
+        tools += f" and {len(facts.tools) - len(shown)} more"
+    example = toolken(facts.tools[0]) if facts.tools else toolken("NAME")
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(facts.rows.items()))
+    loss = summary.validation_loss
+    validation = "not measured" if loss is None else f"{loss:.4f}"
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: text-generation",
+        "tags: [tool-use, function-calling, ste-ray]",
+        *([f"base_model: {facts.base}"] if _is_hub_name(facts.base) else []),
+        "---",
+        "",
+        "# A model fine-tuned to call tools",
+        "",
+        f"Base: {base}. Fine-tuned by ste-ray {facts.version} on simulated trial and error (Wang et"
+        " al., 2024).",
+        f"Each tool is one token of the vocabulary, such as `{example}`: the model answers a"
+        " request with",
+        "",
+        "```",
+        f"Action: {example}",
+        'Action Input: {"argument": "value"}',
+        "```",
+        "",
+        "and, given `Observation: …` by the user, with `Final Answer: …`. `toolkens.json` lists"
+        " the tools' tokens. No description of a tool is needed in the prompt.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| tools ({len(facts.tools)}) | {tools} |",
+        f"| training rows | {kinds or 'none'} |",
+        f"| validation rows | {facts.validation_rows:,} |",
+        f"| trained | {config.mode}: {facts.trained:,} of {facts.parameters:,} parameters |",
+        f"| steps | {summary.num_steps:,} of {config.examples_per_step} rows;"
+        f" {summary.useful_tokens:,} tokens, {summary.label_tokens:,} of them labels |",
+        f"| learning rate | {config.learning_rate:g}, cosine,"
+        f" {config.warmup_fraction:.0%} warm-up |",
+        f"| precision | {facts.precision} |",
+        f"| loss of a label token at the end | {summary.train_loss:.4f} training,"
+        f" {validation} validation |",
+        f"| seed | {facts.seed} |",
+        "",
+        "What it was not trained on it does not know: other tools, other versions of these tools,"
+        " and requests unlike those that a language model imagined.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _is_hub_name(base: str) -> bool:
+    return base.count("/") == 1 and not base.startswith((".", "/", "~"))

@@ -1,0 +1,142 @@
+"""Trainings on Ray that lose a worker, or all of it, and go on as if nothing had happened."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+import torch
+
+from ste_ray.stages import train
+from ste_ray.stages.train_layout import lay_out
+from ste_ray.stages.train_shards import write_shards_by_ray, write_shards_here
+from ste_ray.training.figures import StepRecord
+from tests.training.ranks import TwoRanks
+from tests.training.training_runs import SECTION, job_of, losses, prepared
+from tests.training.training_runs import train as train_here
+
+SLOWLY = {"checkpoint_seconds": 0, "max_steps": 12}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The records of two ranks that nobody disturbs."""
+    ranks = TwoRanks()
+    job = job_of(tmp_path_factory.mktemp("undisturbed"), **SLOWLY)
+    records, _ = ranks.run(train_here, job)[0]
+    ranks.close()
+    return records
+
+
+@pytest.fixture
+def quick_reports(monkeypatch):
+    """Let Ray Train's controller come by often, because every step reports a checkpoint."""
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+
+
+def workers():
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any("RayTrainWorker" in part for part in process.info["cmdline"] or ()):
+            found.append(process)
+    return sorted(found, key=lambda process: process.pid)
+
+
+def wait_for_checkpoint(folder, step, seconds=120):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        done = sorted(folder.glob("train/checkpoints/step-*/complete.json"))
+        if done and int(done[-1].parent.name.removeprefix("step-")) >= step:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"no checkpoint of step {step} within {seconds} s")
+
+
+def records_of(folder):
+    stored = json.loads((folder / "train/metrics.json").read_text())
+    return [StepRecord(**record) for record in stored]
+
+
+def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint(
+    ray_cluster, quick_reports, tmp_path, undisturbed
+):
+    context, said = prepared(tmp_path, **SLOWLY)
+    victim = random.Random(11).randint(0, 1)
+
+    def kill():
+        wait_for_checkpoint(tmp_path, 4)
+        workers()[victim].kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    counts = train.run(context)
+    killer.join()
+    assert counts["num_steps"] == 12
+    assert any("training failed" in note for note in context.notes)
+    assert any("went on from step" in line for line in said)
+    records = records_of(tmp_path)
+    assert [record.step for record in records] == list(range(1, 13))
+    assert torch.equal(losses(records), losses(undisturbed))
+
+
+def test_a_killed_driver_costs_as_little(tmp_path, undisturbed):
+    prepared(tmp_path)
+    # What prepare would have left behind.
+    command = [sys.executable, "-c", STAGE, str(tmp_path), json.dumps({**SECTION, **SLOWLY})]
+    environment = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    }
+    environment.pop("RAY_ADDRESS", None)
+    first = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for_checkpoint(tmp_path, random.Random(5).randint(2, 6))
+    finally:
+        family = psutil.Process(first.pid).children(recursive=True)
+        first.send_signal(signal.SIGKILL)
+        for process in family:
+            process.kill()
+        first.communicate()
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "going on from the checkpoint of step" in again.stderr
+    records = records_of(tmp_path)
+    assert torch.equal(losses(records), losses(undisturbed))
+
+
+STAGE = """
+import json, sys
+from ste_ray.config import Config
+from ste_ray.stages import train
+from ste_ray.stages.base import StageContext
+from ste_ray.stages.connect import ray_connection
+from ste_ray.store.artifacts import open_store
+
+config = Config.model_validate({"seed": 5, "train": json.loads(sys.argv[2])})
+say = lambda line: print(line, file=sys.stderr)
+with ray_connection():
+    train.run(StageContext(config=config, store=open_store(sys.argv[1]), progress=say))
+"""
+
+
+def test_ray_data_writes_the_shards_that_one_process_writes(ray_cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr("ste_ray.training.shards.ROWS_PER_SHARD", 16)
+    context, _ = prepared(tmp_path / "ray", too_long="truncate", max_tokens=70)
+    by_ray = lay_out(context, write_shards_by_ray)
+    context, _ = prepared(tmp_path / "here", too_long="truncate", max_tokens=70)
+    here = lay_out(context, write_shards_here)
+    assert len(here.split("train")) == 3
+    assert by_ray.shards == here.shards
+    assert by_ray.fingerprint == here.fingerprint
+    for shard in here.shards:
+        if shard.rows:
+            assert by_ray.files.read_bytes(shard.path) == here.files.read_bytes(shard.path)
+    assert any("truncated from the left" in note for note in context.notes)
