@@ -20,7 +20,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from ste_ray.config import TrainConfig
 from ste_ray.errors import SteRayError, TemporaryError, TrainingError
 from ste_ray.stages.base import StageContext, find_own_error
-from ste_ray.stages.train_layout import TOOLKENS_PATH, counts_of, lay_out
+from ste_ray.stages.train_layout import TOOLKENS_PATH, lay_out, stage_counts
 from ste_ray.stages.train_progress import Progress, reported
 from ste_ray.stages.train_shards import write_shards
 from ste_ray.stages.train_worker import packed_job, train_worker
@@ -47,15 +47,6 @@ def run(context: StageContext) -> dict[str, Any]:
         context.store.delete_folder(_RAY_TRAIN_PATH)
     summary = context.store.read_json(SUMMARY_PATH)
     return stage_counts(job, summary)
-
-
-def stage_counts(job: TrainJob, summary: dict[str, Any]) -> dict[str, Any]:
-    """Return what the manifest says of a finished training."""
-    return {
-        **counts_of(job),
-        **summary,
-        "seconds_per_step": round(summary["seconds"] / summary["num_steps"], 4),
-    }
 
 
 def _fit_until_done(context: StageContext, job: TrainJob, progress: Progress) -> None:

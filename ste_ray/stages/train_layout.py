@@ -228,12 +228,14 @@ def _kinds(shards: tuple[Shard, ...]) -> dict[str, int]:
     return kinds
 
 
-def counts_of(job: TrainJob) -> dict[str, Any]:
-    """Return what the manifest counts of the data."""
+def stage_counts(job: TrainJob, summary: dict[str, Any]) -> dict[str, Any]:
+    """Return what the manifest says of a finished training."""
     return {
         "rows": sum(shard.rows for shard in job.split("train")),
         "validation_rows": sum(shard.rows for shard in job.split("validation")),
         "skipped_too_long": sum(shard.skipped for shard in job.shards),
         "truncated": sum(shard.truncated for shard in job.shards),
         "tools": len(job.tools),
+        **summary,
+        "seconds_per_step": round(summary["seconds"] / summary["num_steps"], 4),
     }

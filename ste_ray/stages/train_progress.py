@@ -12,7 +12,7 @@ from ray.exceptions import RayError
 from ray.util.queue import Queue
 
 from ste_ray.stages.base import StageContext
-from ste_ray.training.figures import StepRecord
+from ste_ray.training.figures import StepRecord, progress_line
 
 _GAUGES = {
     "step": ("ste_train_step", "Optimiser steps done."),
@@ -93,27 +93,3 @@ def _say(context: StageContext, line: Any) -> None:
         context.progress(f"train: {note}")
     else:
         context.progress(line)
-
-
-def progress_line(record: StepRecord) -> str:
-    """Return one line about a step."""
-    validation = record.validation_loss
-    parts = [
-        f"train: step {record.step}/{record.num_steps} loss {record.loss:.4f}"
-        + (f" (validation {validation:.4f})" if validation is not None else ""),
-        f"gradient {record.grad_norm:.2f}",
-        f"{record.useful_tokens_per_second:,.0f} tokens/s ({record.padded_share:.0%} padding)",
-    ]
-    if record.mfu is not None:
-        parts.append(f"MFU {record.mfu:.0%}")
-    parts.append(f"{record.memory_bytes / 2**30:.1f} GiB")
-    remaining = (record.num_steps - record.step) * record.seconds
-    parts.append(f"about {_duration(remaining)} left")
-    return ", ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -6,10 +6,13 @@ number of their shard; a shard's file is written where its rows meet.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 import ray.data
+from ray.data.context import ShuffleStrategy
 
 from ste_ray.core.records import TrainRow
 from ste_ray.stages.train_layout import ROWS_PATH, ShardWork
@@ -36,21 +39,34 @@ def write_shards_by_ray(work: ShardWork) -> list[Shard]:
     for part in parquet_parts(store, ROWS_PATH)[:1]:
         require_columns(open_parquet(store, part).schema_arrow.names, TrainRow, store.address(part))
     num_shards = work.sharding.num_train + work.sharding.num_validation
-    results = (
-        ray.data.read_parquet(store.path(ROWS_PATH), filesystem=store.filesystem)
-        .select_columns(_NEEDED)
-        .map_batches(
-            _tokenised, batch_size=_BATCH_ROWS, batch_format="pyarrow", fn_kwargs={"work": work}
+    with _shuffled_on_disk():
+        results = (
+            ray.data.read_parquet(store.path(ROWS_PATH), filesystem=store.filesystem)
+            .select_columns(_NEEDED)
+            .map_batches(
+                _tokenised, batch_size=_BATCH_ROWS, batch_format="pyarrow", fn_kwargs={"work": work}
+            )
+            .groupby(_KEY, num_partitions=min(num_shards, _MAX_PARTITIONS))
+            .map_groups(
+                _written,
+                batch_format="pyarrow",
+                fn_kwargs={"store": store, "sharding": work.sharding},
+            )
+            .take_all()
         )
-        .groupby(_KEY, num_partitions=min(num_shards, _MAX_PARTITIONS))
-        .map_groups(
-            _written,
-            batch_format="pyarrow",
-            fn_kwargs={"store": store, "sharding": work.sharding},
-        )
-        .take_all()
-    )
     return [_shard(result) for result in results]
+
+
+@contextmanager
+def _shuffled_on_disk() -> Iterator[None]:
+    """Let Ray Data keep what it shuffles on the nodes' disks, in memory it would grow with it."""
+    context = ray.data.DataContext.get_current()
+    before = context.shuffle_strategy, context.use_disk_based_hash_shuffle
+    context.shuffle_strategy, context.use_disk_based_hash_shuffle = ShuffleStrategy.SHUFFLE_V2, True
+    try:
+        yield
+    finally:
+        context.shuffle_strategy, context.use_disk_based_hash_shuffle = before
 
 
 def write_shards_here(work: ShardWork) -> list[Shard]:

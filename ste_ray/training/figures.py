@@ -147,3 +147,27 @@ def memory_bytes(device: torch.device) -> int:
 def num_trainable(model: nn.Module) -> int:
     """Return the number of parameters that are trained, tied ones counted once."""
     return sum(one.numel() for one in model.parameters() if one.requires_grad)
+
+
+def progress_line(record: StepRecord) -> str:
+    """Return one line about a step."""
+    validation = record.validation_loss
+    parts = [
+        f"train: step {record.step}/{record.num_steps} loss {record.loss:.4f}"
+        + (f" (validation {validation:.4f})" if validation is not None else ""),
+        f"gradient {record.grad_norm:.2f}",
+        f"{record.useful_tokens_per_second:,.0f} tokens/s ({record.padded_share:.0%} padding)",
+    ]
+    if record.mfu is not None:
+        parts.append(f"MFU {record.mfu:.0%}")
+    parts.append(f"{record.memory_bytes / 2**30:.1f} GiB")
+    remaining = (record.num_steps - record.step) * record.seconds
+    parts.append(f"about {_duration(remaining)} left")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

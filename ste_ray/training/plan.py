@@ -6,6 +6,7 @@ resumed or differently sized run reads the same rows in the same steps.
 
 from __future__ import annotations
 
+import heapq
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
+
+# What a forward and backward pass costs by itself, in tokens: little on the CPU.
+_PASS_TOKENS = 64
 
 Permutation = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -97,45 +101,99 @@ def split_step(
 
     A micro-batch holds rows of similar length, or if ``packed`` any that stand one after another in
     a single row: at most ``batch_tokens`` tokens, padding included, or one single row. All ranks
-    get the same number of micro-batches, because FSDP's collectives run in every forward and
-    backward pass; a rank with too few rows gets empty ones.
+    get the same number of micro-batches and about as many tokens, because FSDP's collectives run in
+    every forward and backward pass; where there are too few rows for that, some are empty.
+    """
+    if packed:
+        batches = _pack(lengths, batch_tokens, num_ranks)
+    else:
+        batches = _evened(_group(lengths, batch_tokens), num_ranks)
+    sizes = [_size(batch, lengths, packed) for batch in batches]
+    return _deal(batches, sizes, num_ranks)
+
+
+def _size(batch: Sequence[int], lengths: Sequence[int], packed: bool) -> int:
+    taken = [lengths[row] for row in batch]
+    return sum(taken) if packed else len(taken) * max(taken)
+
+
+def _group(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Cut the rows, ordered by length, into batches of the least cost in all.
+
+    A batch costs its tokens, padding included, and what each forward pass costs by itself.
     """
     ordered = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
-    shares: list[list[int]] = [[] for _ in range(num_ranks)]
-    for position, row in enumerate(ordered):
-        # There and back again (0 1 2 2 1 0 …), so that no rank gets the longer row each time.
-        lap, offset = divmod(position, num_ranks)
-        shares[offset if lap % 2 == 0 else num_ranks - 1 - offset].append(row)
-    divide = _pack if packed else _group
-    groups = [divide(share, lengths, batch_tokens) for share in shares]
-    count = max(len(group) for group in groups)
-    for group in groups:
-        group.extend([[]] * (count - len(group)))
-    return groups
-
-
-def _group(rows: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    # Rows come longest first, so the first row of a batch sets its padded length.
-    groups: list[list[int]] = []
-    for row in rows:
-        if groups and (len(groups[-1]) + 1) * lengths[groups[-1][0]] <= batch_tokens:
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    return groups
-
-
-def _pack(rows: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    # First fit decreasing: rows come longest first.
-    packs: list[list[int]] = []
-    free: list[int] = []
-    for row in rows:
-        for number, room in enumerate(free):
-            if lengths[row] <= room:
-                packs[number].append(row)
-                free[number] -= lengths[row]
+    costs, begins = [0], [0]  # of the first rows: the least cost, and where their last batch begins
+    for end in range(1, len(ordered) + 1):
+        best, begin = costs[end - 1] + lengths[ordered[end - 1]], end - 1
+        for start in range(end - 2, -1, -1):
+            tokens = (end - start) * lengths[ordered[start]]
+            if tokens > batch_tokens:
                 break
-        else:
-            packs.append([row])
-            free.append(batch_tokens - lengths[row])
+            if costs[start] + tokens <= best:
+                best, begin = costs[start] + tokens, start
+        costs.append(best + _PASS_TOKENS)
+        begins.append(begin)
+    batches, end = [], len(ordered)
+    while end > 0:
+        batches.append(ordered[begins[end] : end])
+        end = begins[end]
+    return batches[::-1]
+
+
+def _evened(batches: list[list[int]], num_ranks: int) -> list[list[int]]:
+    """Halve batches with many rows until each rank can have as many batches."""
+    while len(batches) % num_ranks:
+        largest = max(batches, key=len)
+        if len(largest) == 1:
+            break
+        batches.remove(largest)
+        middle = len(largest) // 2
+        batches += [largest[:middle], largest[middle:]]
+    return batches
+
+
+def _pack(lengths: Sequence[int], batch_tokens: int, num_ranks: int) -> list[list[int]]:
+    """Put each row, the longest first, into the emptiest of as few packs as are needed."""
+    ordered = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
+    count = max(1, -(-sum(lengths) // batch_tokens))
+    while True:
+        count = -(-count // num_ranks) * num_ranks
+        packs = _packs(ordered, lengths, batch_tokens, min(count, len(lengths)))
+        if packs is not None:
+            return packs
+        count += 1
+
+
+def _packs(
+    ordered: Sequence[int], lengths: Sequence[int], batch_tokens: int, count: int
+) -> list[list[int]] | None:
+    """Return so many packs, or None where a row fits into none of them."""
+    emptiest = [(0, number) for number in range(count)]  # a heap
+    packs: list[list[int]] = [[] for _ in range(count)]
+    for row in ordered:
+        filled, number = emptiest[0]
+        if filled and filled + lengths[row] > batch_tokens:
+            return None
+        packs[number].append(row)
+        heapq.heapreplace(emptiest, (filled + lengths[row], number))
     return packs
+
+
+def _deal(
+    batches: Sequence[list[int]], sizes: Sequence[int], num_ranks: int
+) -> list[list[list[int]]]:
+    """Give each batch, the largest first, to the rank with the fewest tokens that has room."""
+    room = -(-len(batches) // num_ranks)
+    shares: list[list[list[int]]] = [[] for _ in range(num_ranks)]
+    loads = [0] * num_ranks
+    for number in sorted(range(len(batches)), key=lambda number: -sizes[number]):
+        rank = min(
+            (rank for rank in range(num_ranks) if len(shares[rank]) < room),
+            key=lambda rank: loads[rank],
+        )
+        shares[rank].append(batches[number])
+        loads[rank] += sizes[number]
+    for share in shares:
+        share.extend([[]] * (room - len(share)))
+    return shares

@@ -1,0 +1,66 @@
+"""The train stage under torchrun, without Ray."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from ste_ray.store.manifest import StageManifest, read_manifest, write_manifest
+from ste_ray.training.figures import StepRecord
+from tests.training.training_runs import SECTION, job_of, losses, prepared, train
+
+
+def torchrun(run, *overrides):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
+    command += ["-m", "ste_ray.stages.torchrun", str(run), "seed=5"]
+    settings = {name: value for name, value in SECTION.items() if name != "model"}
+    settings |= {f"model.{name}": value for name, value in SECTION["model"].items()}
+    command += [f"train.{name}={json.dumps(value)}" for name, value in settings.items()]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, *overrides], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    context, _ = prepared(tmp_path / "run")
+    done = StageManifest(
+        stage="prepare",
+        config={},
+        config_fingerprint="p",
+        inputs={},
+        code_version="0",
+        started_at=0.0,
+        seconds=1.0,
+        counts={},
+        seed=5,
+    )
+    write_manifest(context.store, done)
+    return context.store
+
+
+def test_two_processes_train_as_one_does_and_say_so(tmp_path, run):
+    done = torchrun(run.uri)
+    assert done.returncode == 0, done.stderr
+    assert "train: step 6/6 loss" in done.stderr
+    manifest = read_manifest(run, "train")
+    assert manifest.counts["workers"] == 2
+    assert manifest.counts["rows"] == 40
+    records = [StepRecord(**record) for record in run.read_json("train/metrics.json")]
+    expected, _ = train(job_of(tmp_path / "alone"))
+    torch.testing.assert_close(losses(records), losses(expected), atol=1e-5, rtol=1e-5)
+    again = torchrun(run.uri)
+    assert again.returncode == 0, again.stderr
+    assert "already complete" in again.stderr
+
+
+def test_a_mistake_is_one_line_and_nobody_waits_for_ever(run):
+    done = torchrun(run.uri, "train.model.base=./none")
+    assert done.returncode != 0
+    assert "train.model.base='./none' is no folder" in done.stderr
+    assert "exitcode  : 2" in done.stderr
