@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-all third-party bench-explore bench-tools bench-prepare build clean
+.PHONY: help venv demo check test test-all third-party bench-explore bench-tools bench-prepare bench-train build clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -57,6 +57,9 @@ bench-tools: venv third-party  ## calls a second through each executor, beside t
 
 bench-prepare: venv  ## rate, speed and memory of preparing (PARTS="rates scale")
 	$(BIN)/python tests/bench/prepare.py $(PARTS)
+
+bench-train: venv  ## speed and memory of training (PARTS="speed ranks scale gpu")
+	$(BIN)/python tests/bench/train.py $(PARTS)
 
 build: venv  ## the wheel and the source distribution
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

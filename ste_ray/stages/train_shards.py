@@ -1,30 +1,33 @@
 """Tokenises rows and spreads them over shards: by Ray Data, or in this process.
 
-Both write the same files. In Ray Data, rows stream through the tokeniser and are shuffled by the
-number of their shard; a shard's file is written where its rows meet.
+Both write the same files. Ray Data passes over the rows twice, so that memory does not grow with
+their number: a stretch of rows is tokenised, sorted by shard and spooled to one file; then each
+shard is put together from its pieces of all spooled files.
 """
 
 from __future__ import annotations
 
+import io
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray.data
-from ray.data.context import ShuffleStrategy
 
-from ste_ray.core.records import TrainRow
+from ste_ray.core.records import TrainRow, fingerprint
 from ste_ray.stages.train_layout import ROWS_PATH, ShardWork
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import open_parquet, parquet_parts, require_columns
 from ste_ray.training.shards import Shard, Sharding
 
-_KEY = "shard"
+_SPOOL_PATH = "train/spool"
 _NEEDED = ["row_id", "split", "kind", "dialog_history", "response"]
-_BATCH_ROWS = 1024
+_BATCH_ROWS = 1024  # tokenised at once
+_SPOOL_ROWS = 16 * _BATCH_ROWS  # of a spooled file: fewer would make its pieces small
 _FEW_SHARDS = 2  # tokenised in seconds, when the cluster's workers would still be starting
-_MAX_PARTITIONS = 200  # of the shuffle; a shard is one of them or a part of one
+_MAX_BLOCKS = 200
 
 
 def write_shards(work: ShardWork) -> list[Shard]:
@@ -33,74 +36,95 @@ def write_shards(work: ShardWork) -> list[Shard]:
     return write_shards_here(work) if few else write_shards_by_ray(work)
 
 
+def write_shards_here(work: ShardWork) -> list[Shard]:
+    """Write all shards in this process, with all tokenised rows in its memory."""
+    pieces: dict[int, list[pa.Table]] = defaultdict(list)
+    for part in parquet_parts(work.store, ROWS_PATH):
+        file = open_parquet(work.store, part)
+        require_columns(file.schema_arrow.names, TrainRow, work.store.address(part))
+        for batch in file.iter_batches(_BATCH_ROWS, columns=_NEEDED):
+            for key, piece in _divided(work, pa.Table.from_batches([batch])):
+                pieces[key].append(piece)
+    return [_write(work.store, work.sharding, key, pieces[key]) for key in sorted(pieces)]
+
+
 def write_shards_by_ray(work: ShardWork) -> list[Shard]:
     """Write all shards on the cluster and return them."""
     store = work.store
     for part in parquet_parts(store, ROWS_PATH)[:1]:
         require_columns(open_parquet(store, part).schema_arrow.names, TrainRow, store.address(part))
-    num_shards = work.sharding.num_train + work.sharding.num_validation
-    with _shuffled_on_disk():
-        results = (
-            ray.data.read_parquet(store.path(ROWS_PATH), filesystem=store.filesystem)
-            .select_columns(_NEEDED)
-            .map_batches(
-                _tokenised, batch_size=_BATCH_ROWS, batch_format="pyarrow", fn_kwargs={"work": work}
-            )
-            .groupby(_KEY, num_partitions=min(num_shards, _MAX_PARTITIONS))
-            .map_groups(
-                _written,
-                batch_format="pyarrow",
-                fn_kwargs={"store": store, "sharding": work.sharding},
-            )
-            .take_all()
+    store.delete_folder(_SPOOL_PATH)
+    spooled = (
+        ray.data.read_parquet(store.path(ROWS_PATH), filesystem=store.filesystem)
+        .select_columns(_NEEDED)
+        .map_batches(
+            _spooled, batch_size=_SPOOL_ROWS, batch_format="pyarrow", fn_kwargs={"work": work}
         )
-    return [_shard(result) for result in results]
+    )
+    pieces: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for piece in spooled.iter_rows():
+        pieces[piece["key"]].append(piece)
+    shards = ray.data.from_items(
+        [{"key": key, "pieces": found} for key, found in sorted(pieces.items())],
+        override_num_blocks=min(len(pieces), _MAX_BLOCKS),
+    ).map(_joined, fn_kwargs={"store": store, "sharding": work.sharding})
+    results = [Shard(**_with_kinds(row)) for row in shards.iter_rows()]
+    store.delete_folder(_SPOOL_PATH)
+    return results
 
 
-@contextmanager
-def _shuffled_on_disk() -> Iterator[None]:
-    """Let Ray Data keep what it shuffles on the nodes' disks, in memory it would grow with it."""
-    context = ray.data.DataContext.get_current()
-    before = context.shuffle_strategy, context.use_disk_based_hash_shuffle
-    context.shuffle_strategy, context.use_disk_based_hash_shuffle = ShuffleStrategy.SHUFFLE_V2, True
-    try:
-        yield
-    finally:
-        context.shuffle_strategy, context.use_disk_based_hash_shuffle = before
+def _divided(work: ShardWork, rows: pa.Table) -> Iterator[tuple[int, pa.Table]]:
+    """Tokenise rows and yield those of each shard with its number."""
+    table = work.tokenizer.tokenise_table(rows)
+    keys = work.sharding.keys(table)
+    for key in sorted(keys.unique().to_pylist()):
+        yield key, table.filter(pc.equal(keys, key))
 
 
-def write_shards_here(work: ShardWork) -> list[Shard]:
-    """Write all shards in this process, with all tokenised rows in its memory."""
-    groups: dict[int, list[pa.Table]] = {}
-    for part in parquet_parts(work.store, ROWS_PATH):
-        file = open_parquet(work.store, part)
-        require_columns(file.schema_arrow.names, TrainRow, work.store.address(part))
-        for batch in file.iter_batches(_BATCH_ROWS, columns=_NEEDED):
-            table = _tokenised(pa.Table.from_batches([batch]), work)
-            for key in table[_KEY].unique().to_pylist():
-                of_key = table.filter(pa.compute.equal(table[_KEY], key))
-                groups.setdefault(key, []).append(of_key)
-    tables = (pa.concat_tables(tables) for tables in groups.values())
-    return [_shard(_written(table, work.store, work.sharding).to_pylist()[0]) for table in tables]
+def _spooled(rows: pa.Table, work: ShardWork) -> pa.Table:
+    """Write rows as one file of Arrow streams, one for each shard; return where each one lies.
+
+    A repeated task writes the same file again.
+    """
+    tables: dict[int, list[pa.Table]] = defaultdict(list)
+    for start in range(0, rows.num_rows, _BATCH_ROWS):
+        for key, table in _divided(work, rows.slice(start, _BATCH_ROWS)):
+            tables[key].append(table)
+    path = f"{_SPOOL_PATH}/{fingerprint([rows['row_id'][0].as_py(), rows.num_rows])}.arrows"
+    buffer, pieces = io.BytesIO(), []
+    for key in sorted(tables):
+        offset = buffer.tell()
+        table = pa.concat_tables(tables[key]).combine_chunks()
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        with pa.ipc.new_stream(buffer, table.schema, options=options) as stream:
+            stream.write_table(table)
+        length = buffer.tell() - offset
+        pieces.append({"key": key, "path": path, "offset": offset, "length": length})
+    work.store.write_bytes(path, buffer.getvalue())
+    return pa.Table.from_pylist(pieces)
 
 
-def _tokenised(table: pa.Table, work: ShardWork) -> pa.Table:
-    tokenised = work.tokenizer.tokenise_table(table)
-    return tokenised.append_column(_KEY, work.sharding.keys(tokenised))
+def _joined(row: dict[str, Any], store: RunStore, sharding: Sharding) -> dict[str, Any]:
+    """Put a shard together from its pieces and write it."""
+    tables = []
+    for piece in row["pieces"]:
+        with store.filesystem.open_input_file(store.path(piece["path"])) as file:
+            data = file.read_at(piece["length"], piece["offset"])
+        tables.append(pa.ipc.open_stream(data).read_all())
+    fields = _write(store, sharding, row["key"], tables).to_json()
+    kinds = fields.pop("kinds")
+    # As lists, because Arrow would give every shard the kinds of all.
+    return {**fields, "kinds": list(kinds), "kind_rows": list(kinds.values())}
 
 
-def _written(group: pa.Table, store: RunStore, sharding: Sharding) -> pa.Table:
-    """Write the shard of a group of rows; a repeated task writes the same file again."""
-    shard, data = sharding.make(group, group[_KEY][0].as_py())
+def _with_kinds(row: dict[str, Any]) -> dict[str, Any]:
+    fields = dict(row)
+    fields["kinds"] = dict(zip(fields["kinds"], fields.pop("kind_rows"), strict=True))
+    return fields
+
+
+def _write(store: RunStore, sharding: Sharding, key: int, tables: list[pa.Table]) -> Shard:
+    shard, data = sharding.make(pa.concat_tables(tables), key)
     if shard.rows:
         store.write_bytes(shard.path, data)
-    fields = shard.to_json()
-    kinds = fields.pop("kinds")
-    # As lists, because Arrow would give every row the kinds of all.
-    return pa.Table.from_pylist([{**fields, "kinds": list(kinds), "numbers": list(kinds.values())}])
-
-
-def _shard(result: dict[str, Any]) -> Shard:
-    fields = dict(result)
-    kinds = dict(zip(fields.pop("kinds"), fields.pop("numbers"), strict=True))
-    return Shard(**fields, kinds=kinds)
+    return shard

@@ -160,5 +160,5 @@ def _row(number: int, kind: str, rng: np.random.Generator) -> TrainRow:
         kind="general" if kind == "general" else "tool_call",
         split="train",
         dialog_history=(Message(role="user", content=f"{number} {' '.join(words)}"),),
-        response=f'Action: <tool_lookup>\nAction Input: {{"q": "{" ".join(words[: labels // 4])}"}}',
+        response=f"Final Answer: {' '.join(words[: labels // 2])}",
     )
