@@ -15,6 +15,10 @@ PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("Loss per label token", (("loss", "training"), ("validation_loss", "validation"))),
     ("Learning rate", (("learning_rate", "learning rate"),)),
     ("Gradient norm", (("grad_norm", "gradient norm"),)),
+    (
+        "Tokens per second",
+        (("useful_tokens_per_second", "useful"), ("tokens_per_second", "with padding")),
+    ),
 )
 LAST_VALUES = (("loss", "last training loss"), ("validation_loss", "last validation loss"))
 
@@ -53,6 +57,10 @@ def _figures(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
             yield label, short_number(points[-1][1])
     if rates := [rate for _, rate in _points(records, "useful_tokens_per_second")]:
         yield "tokens per second, median", short_number(median(rates))
+    if shares := [share for _, share in _points(records, "padded_share")]:
+        yield "padding, median", f"{median(shares):.1%}"
+    if shares := [share for _, share in _points(records, "mfu")]:
+        yield "MFU, median", f"{median(shares):.1%}"
 
 
 def _points(records: Sequence[Mapping[str, Any]], key: str) -> tuple[tuple[float, float], ...]:

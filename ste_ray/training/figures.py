@@ -111,8 +111,8 @@ class FlopCounter:
         total = sum(one.numel() for one in model.parameters())
         # Forward 2, gradients of activations 2, and of weights 2 where they are trained.
         self._per_weight = 6 if trainable > total / 2 else 4
-        heads = config.num_attention_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // heads
+        heads = getattr(config, "num_attention_heads", 0)  # recurrent models have none
+        size = getattr(config, "head_dim", None) or config.hidden_size // max(heads, 1)
         # Scores and weighted sum: 2 products of 2 FLOPs a position seen, forward, twice backward.
         self._per_attended = 12 * config.num_hidden_layers * heads * size
 

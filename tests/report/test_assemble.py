@@ -188,7 +188,7 @@ def test_training_curves_leave_out_what_is_no_number() -> None:
     assert view is not None
     assert view.steps == 3
     titles = [title for title, _ in view.panels]
-    assert titles == ["Loss per label token", "Learning rate"]
+    assert titles == ["Loss per label token", "Learning rate", "Tokens per second"]
     assert view.panels[0][1][0].points == ((1.0, 2.0), (3.0, 1.5))
     assert len(view.panels[0][1]) == 1
     assert dict(view.figures) == {
