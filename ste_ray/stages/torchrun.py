@@ -25,7 +25,8 @@ from ste_ray.stages.train_shards import write_shards_here
 from ste_ray.store.artifacts import open_store
 from ste_ray.training.distributed import from_rank_0, rank
 from ste_ray.training.figures import StepRecord, progress_line
-from ste_ray.training.job import SUMMARY_PATH, Hooks, TrainJob, train_rank
+from ste_ray.training.job import SUMMARY_PATH, Hooks, TrainJob
+from ste_ray.training.worker import train_rank
 
 _WAIT = timedelta(hours=2)  # for rank 0 to lay a large training out
 

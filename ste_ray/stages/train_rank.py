@@ -21,7 +21,8 @@ from ste_ray.stages.train_progress import Progress, TrainMetrics
 from ste_ray.training.checkpoints import Checkpoint
 from ste_ray.training.distributed import rank
 from ste_ray.training.figures import StepRecord
-from ste_ray.training.job import Hooks, TrainJob, train_rank
+from ste_ray.training.job import Hooks, TrainJob
+from ste_ray.training.worker import train_rank
 
 
 def run_rank(job: TrainJob, progress: Progress) -> None:

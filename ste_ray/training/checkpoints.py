@@ -9,26 +9,19 @@ told and removed, and the one before it stays. Any number of ranks can load what
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-import pyarrow.fs as pafs
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException  # no Exception
-from torch.distributed.checkpoint.filesystem import (
-    FileSystemBase,
-    FileSystemReader,
-    FileSystemWriter,
-)
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_state_dict,
@@ -39,6 +32,7 @@ from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from ste_ray.errors import StageInputError, SteRayError
 from ste_ray.ports import RunFiles
+from ste_ray.training.checkpoint_files import checkpoint_reader, checkpoint_writer
 from ste_ray.training.distributed import from_rank_0, num_ranks, rank
 from ste_ray.training.figures import StepRecord
 
@@ -154,7 +148,11 @@ class Checkpoints:
         """
         state = self._state()
         try:
-            load(state, storage_reader=_reader(self._files, checkpoint.path), **self._ranks())
+            load(
+                state,
+                storage_reader=checkpoint_reader(self._files, checkpoint.path),
+                **self._ranks(),
+            )
         except (Exception, CheckpointException) as error:
             reason = " ".join(str(_root(error)).split())[:300]
             raise StageInputError(
@@ -185,7 +183,7 @@ class Checkpoints:
         )
         future = async_save(
             self._state(),
-            storage_writer=_writer(self._files, checkpoint.path),
+            storage_writer=checkpoint_writer(self._files, checkpoint.path),
             **self._ranks(),
         )
         assert isinstance(future, Future)
@@ -270,79 +268,3 @@ def _root(error: BaseException) -> BaseException:
     if isinstance(error, CheckpointException):
         return next(iter(error.failures.values()))[0]
     return error
-
-
-def _is_local(files: RunFiles) -> bool:
-    return isinstance(files.filesystem, pafs.LocalFileSystem)
-
-
-def _writer(files: RunFiles, path: str) -> FileSystemWriter:
-    if _is_local(files):
-        return FileSystemWriter(files.path(path), overwrite=True)
-    # Object storage is durable once written, and has no file to flush.
-    writer = FileSystemWriter(files.path(path), sync_files=False, overwrite=True)
-    writer.fs = _ArrowFiles(files.filesystem)  # type: ignore[assignment]
-    writer.path = files.path(path)
-    return writer
-
-
-def _reader(files: RunFiles, path: str) -> FileSystemReader:
-    reader = FileSystemReader(files.path(path))
-    if not _is_local(files):
-        reader.fs = _ArrowFiles(files.filesystem)  # type: ignore[assignment]
-        reader.path = files.path(path)
-    return reader
-
-
-class _ArrowFiles(FileSystemBase):
-    """What torch needs of a file system, through pyarrow."""
-
-    def __init__(self, filesystem: pafs.FileSystem) -> None:
-        self._filesystem = filesystem
-
-    @contextmanager
-    def create_stream(self, path: str | os.PathLike[str], mode: str) -> Iterator[Any]:
-        """Open a file to read or write it."""
-        name = os.fspath(path)
-        if mode == "wb":
-            with self._filesystem.open_output_stream(name) as stream:
-                yield stream
-        elif mode == "rb":
-            with self._filesystem.open_input_file(name) as stream:
-                yield stream
-        else:
-            raise ValueError(f"mode {mode!r} is neither 'rb' nor 'wb'")
-
-    def concat_path(self, path: str | os.PathLike[str], suffix: str) -> str:
-        """Return the path of a file in a folder."""
-        return f"{os.fspath(path)}/{suffix}"
-
-    def rename(self, path: str | os.PathLike[str], new_path: str | os.PathLike[str]) -> None:
-        """Move a file."""
-        self._filesystem.move(os.fspath(path), os.fspath(new_path))
-
-    def init_path(self, path: str | os.PathLike[str]) -> str:
-        """Return the path as it is."""
-        return os.fspath(path)
-
-    def mkdir(self, path: str | os.PathLike[str]) -> None:
-        """Do nothing: object storage has no folders."""
-
-    @classmethod
-    def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
-        """Accept any."""
-        return True
-
-    def exists(self, path: str | os.PathLike[str]) -> bool:
-        """Whether there is such a file."""
-        info = self._filesystem.get_file_info(os.fspath(path))
-        return bool(info.type != pafs.FileType.NotFound)
-
-    def rm_file(self, path: str | os.PathLike[str]) -> None:
-        """Delete a file."""
-        self._filesystem.delete_file(os.fspath(path))
-
-    def ls(self, path: str | os.PathLike[str]) -> list[str]:
-        """Return the files of a folder."""
-        found = self._filesystem.get_file_info(pafs.FileSelector(os.fspath(path)))
-        return [info.path for info in found]

@@ -209,3 +209,24 @@ def test_the_metrics_port_of_the_node_shows_them(ray_cluster):
         assert exported(run) == wanted
     finally:
         ray.kill(holder)
+
+
+def test_steps_of_a_training_are_gauges(gauges):
+    from ste_ray.stages.train_progress import TrainMetrics
+    from tests.training.test_figures import record
+
+    metrics = TrainMetrics(RUN)
+    metrics(record(step=4, loss=2.0, validation_loss=1.5))
+    metrics(record(step=5, loss=1.25, mfu=0.4))
+    assert {name: values[(RUN,)] for name, values in gauges.values.items()} == {
+        "ste_train_step": 5,
+        "ste_train_steps": 10,
+        "ste_train_loss": 1.25,
+        "ste_train_validation_loss": 1.5,
+        "ste_train_learning_rate": 0.1,
+        "ste_train_grad_norm": 0.5,
+        "ste_train_useful_tokens_per_second": 1234.0,
+        "ste_train_tokens_per_second": 1371.0,
+        "ste_train_memory_bytes": 3 * 2**30,
+        "ste_train_mfu": 0.4,
+    }

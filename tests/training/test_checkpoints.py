@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM
 from ste_ray.errors import StageInputError
 from ste_ray.store.artifacts import open_store
 from ste_ray.training.checkpoints import CHECKPOINTS_PATH, latest_checkpoint
-from ste_ray.training.job import Hooks, train_rank
+from ste_ray.training.job import Hooks
+from ste_ray.training.worker import train_rank
 from tests.training.training_runs import job_of, losses, train
 
 EVERY_STEP = {"checkpoint_seconds": 0}
@@ -199,3 +200,29 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, small_disk):
     rest, _ = train(job)
     assert [record.step for record in rest] == [3, 4, 5, 6]
     assert torch.equal(losses(rest), losses(expected)[2:])
+
+
+def test_tensorboard_has_the_figures_of_each_step_once(tmp_path):
+    from tensorboardX.proto.event_pb2 import Event
+
+    job = job_of(tmp_path, **EVERY_STEP)
+    train(job, stop_after=4)
+    rest, _ = train(job)
+    events = []
+    for path in sorted((tmp_path / "train/tensorboard").iterdir()):
+        data, at = path.read_bytes(), 0
+        while at < len(data):
+            # Length (8 bytes) and its checksum, the event, its checksum.
+            size = int.from_bytes(data[at : at + 8], "little")
+            events.append(Event.FromString(data[at + 12 : at + 12 + size]))
+            at += 12 + size + 4
+    losses_told = {
+        event.step: value.simple_value
+        for event in events
+        for value in event.summary.value
+        if value.tag == "train/loss"
+    }
+    assert sorted(losses_told) == [1, 2, 3, 4, 5, 6]
+    assert losses_told[6] == pytest.approx(rest[-1].loss, rel=1e-6)
+    # The second file hides what the first one says of the steps that were repeated.
+    assert any(event.step == 4 and event.session_log.status for event in events)

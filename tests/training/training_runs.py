@@ -21,7 +21,8 @@ from ste_ray.stages.train_shards import write_shards_here
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.tables import write_records
 from ste_ray.training.export import save_model
-from ste_ray.training.job import Hooks, train_rank
+from ste_ray.training.job import Hooks
+from ste_ray.training.worker import train_rank
 from tests.training.conftest import TOOLS, make_row
 
 SECTION = {

@@ -1,0 +1,323 @@
+"""One rank of a training, from the run's files to the exported model.
+
+It runs wherever the process group is set up: under Ray Train, under torchrun, or alone. What a run
+holds when it begins is told by ``TrainJob``; what it leaves is ``train/model``, ``metrics.json``,
+and checkpoints on the way.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from ste_ray import __version__
+from ste_ray.config import TrainConfig
+from ste_ray.errors import StageInputError, TrainingError
+from ste_ray.ports import RunFiles
+from ste_ray.training.adapters import adapt
+from ste_ray.training.attention import can_pack, use_packed_attention
+from ste_ray.training.base import copy_base
+from ste_ray.training.batches import StepLoader, divide_rows
+from ste_ray.training.checkpoints import Checkpoint, Checkpoints, choose_checkpoint
+from ste_ray.training.distributed import (
+    load_weights,
+    num_ranks,
+    rank,
+    shard_model,
+    training_device,
+    whole_weights,
+)
+from ste_ray.training.examples import TokenisedRow
+from ste_ray.training.export import export_model
+from ste_ray.training.figures import FlopCounter, StepRecord, num_trainable
+from ste_ray.training.job import (
+    METRICS_PATH,
+    MODEL_PATH,
+    SUMMARY_PATH,
+    Hooks,
+    TrainJob,
+)
+from ste_ray.training.loop import Trainer
+from ste_ray.training.model import empty_model, load_model, num_parameters
+from ste_ray.training.model_card import CardFacts, model_card
+from ste_ray.training.shards import CachedShards, Shard, parse_shard
+from ste_ray.training.tokenizer import load_tokenizer
+from ste_ray.training.toolkens import (
+    Vocabulary,
+    add_rows,
+    add_toolkens,
+    num_rows,
+    read_toolkens,
+    write_toolkens,
+)
+from ste_ray.training.tracking import TensorBoard
+
+MAX_VALIDATION_ROWS = 256
+
+
+def train_rank(job: TrainJob, hooks: Hooks | None = None) -> dict[str, Any]:
+    """Train this rank's share and return the figures of the whole.
+
+    Raises:
+        TrainingError: training cannot go on; memory that ran out among the reasons.
+        StageInputError: data or checkpoint are damaged.
+    """
+    with tempfile.TemporaryDirectory(prefix="ste-ray-train-") as folder, _quiet():
+        try:
+            return _Rank(job, hooks or Hooks(), Path(folder)).run()
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise _out_of_memory(job, error) from error
+        except RuntimeError as error:
+            if "allocate memory" in str(error):  # torch's, on the CPU
+                raise _out_of_memory(job, error) from error
+            raise
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide warnings of libraries about what is meant to be so."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # a single process
+        warnings.filterwarnings("ignore", "Detected an existing checkpoint")  # half of one
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")  # it stays tied
+        yield
+
+
+class _Rank:
+    """One rank's work, with a folder for its files."""
+
+    def __init__(self, job: TrainJob, hooks: Hooks, folder: Path) -> None:
+        self._job = job
+        self._hooks = hooks
+        self._folder = folder
+        self._base = folder / "base"
+        self._device = training_device(job.config.use_gpu)
+        self._dtype = torch.bfloat16 if job.precision == "bf16" else torch.float32
+
+    def run(self) -> dict[str, Any]:
+        """Load, train and export; return the figures."""
+        job, config = self._job, self._job.config
+        # The weights come from rank 0, through the process group.
+        copy_base(job.files, self._base, weights=rank() == 0)
+        tokenizer = load_tokenizer(str(self._base), config.model.trust_remote_code)
+        vocabulary = self._vocabulary(tokenizer)
+        whole = self._whole_model(vocabulary)
+        parameters, trained = num_parameters(whole), num_trainable(whole)
+        flops = FlopCounter(whole)
+        packed = _is_packed(config, whole)
+        if packed:
+            use_packed_attention(_plain(whole))
+        model = self._sharded(whole)
+        loader = self._loader(tokenizer.pad_token_id, packed)
+        trainer = Trainer(
+            model,
+            loader,
+            self._validation(tokenizer.pad_token_id, packed),
+            config,
+            job.seed,
+            self._device,
+            flops,
+        )
+        try:
+            summary, records = self._train(trainer, model)
+        finally:
+            loader.close()
+        wrote = export_model(
+            model,
+            tokenizer,
+            self._folder / "model",
+            build_empty=None if config.mode == "full" else lambda: self._shell(vocabulary),
+            retired=tuple(vocabulary.retired),
+        )
+        facts = {"parameters": parameters, "trained_parameters": trained}
+        figures = {
+            **summary.to_json(),
+            **facts,
+            "vocabulary": vocabulary.num_tokens,
+            "workers": num_ranks(),
+            "packed": packed,
+        }
+        if wrote:
+            card = self._card(vocabulary, parameters, trained)
+            self._write(model_card(card, config, summary), vocabulary, records, figures)
+        return figures
+
+    def _sharded(self, whole: Any) -> Any:
+        """Return the model on this rank's device, in parts if there are several ranks."""
+        weights = whole_weights(whole) if rank() == 0 and num_ranks() > 1 else {}
+        model = shard_model(
+            whole,
+            self._device,
+            self._job.precision,
+            activation_checkpointing=self._job.config.activation_checkpointing,
+            compile_layers=self._job.config.compile,
+        )
+        if num_ranks() > 1:
+            load_weights(model, weights)
+        return model
+
+    def _vocabulary(self, tokenizer: PreTrainedTokenizerFast) -> Vocabulary:
+        known, retired = read_toolkens(self._base)
+        return add_toolkens(
+            tokenizer,
+            self._job.tools,
+            known=known,
+            retired=retired,
+            retire=self._job.config.retire_tools,
+            init=self._job.config.toolken_init,
+        )
+
+    def _whole_model(self, vocabulary: Vocabulary) -> Any:
+        """Return the unsharded model; on other ranks than 0 its weights are not set."""
+        if rank() != 0:
+            return self._shell(vocabulary)
+        job = self._job
+        model = load_model(self._base, self._dtype, job.config.model.trust_remote_code)
+        add_rows(model, vocabulary)
+        return adapt(model, job.config, vocabulary.ids.values(), job.seed)
+
+    def _shell(self, vocabulary: Vocabulary) -> Any:
+        job = self._job
+        rows = num_rows(job.base_rows, vocabulary.num_tokens)
+        model = empty_model(self._base, rows, self._dtype, job.config.model.trust_remote_code)
+        return adapt(model, job.config, vocabulary.ids.values(), job.seed)
+
+    def _loader(self, pad_id: int, packed: bool) -> StepLoader:
+        shards = self._job.split("train")
+        # A step may begin in one shard and end in another.
+        num_kept = 2 + self._job.config.examples_per_step // min(shard.rows for shard in shards)
+        return StepLoader(
+            self._job.plan,
+            CachedShards(lambda number: _read_shard(self._job.files, shards[number]), num_kept),
+            self._job.config.batch_tokens,
+            rank(),
+            num_ranks(),
+            pad_id,
+            packed,
+        )
+
+    def _validation(self, pad_id: int, packed: bool) -> Any:
+        rows: list[TokenisedRow] = []
+        for shard in self._job.split("validation"):
+            if len(rows) < MAX_VALIDATION_ROWS:
+                rows += _read_shard(self._job.files, shard)
+        if not rows:
+            return None
+        division = (self._job.config.batch_tokens, rank(), num_ranks(), pad_id, packed)
+        return divide_rows(rows[:MAX_VALIDATION_ROWS], *division)
+
+    def _train(self, trainer: Trainer, model: Any) -> tuple[Any, list[StepRecord]]:
+        job, hooks = self._job, self._hooks
+        checkpoint = choose_checkpoint(job.files, job.fingerprint)
+        records = list(checkpoint.records) if checkpoint else []
+        tensorboard = TensorBoard(job.files, len(records) + 1) if rank() == 0 else None
+
+        def on_saved(saved: Checkpoint) -> None:
+            hooks.on_checkpoint(saved)
+            if tensorboard is not None:
+                tensorboard.publish()
+
+        checkpoints = Checkpoints(
+            job.files,
+            model,
+            trainer.optimizer,
+            job.fingerprint,
+            job.config.checkpoint_seconds,
+            job.config.keep_checkpoints,
+            hooks.warn,
+            on_saved,
+            hooks.on_report,
+        )
+        if checkpoint is not None:
+            checkpoints.restore(checkpoint)
+
+        def on_step(record: StepRecord) -> None:
+            records.append(record)
+            if tensorboard is not None:
+                tensorboard(record)
+            hooks.on_step(record)
+
+        try:
+            summary = trainer.run(on_step, tuple(records), checkpoints)
+        finally:
+            checkpoints.wait()
+            if tensorboard is not None:
+                tensorboard.close()
+        hooks.on_report(records[-1])
+        return summary, records
+
+    def _card(self, vocabulary: Vocabulary, parameters: int, trained: int) -> CardFacts:
+        job = self._job
+        return CardFacts(
+            base=job.config.model.base,
+            tools=list(vocabulary.ids),
+            rows=dict(job.kinds),
+            validation_rows=sum(shard.rows for shard in job.split("validation")),
+            seed=job.seed,
+            parameters=parameters,
+            trained=trained,
+            precision=job.precision,
+            version=__version__,
+        )
+
+    def _write(
+        self,
+        card: str,
+        vocabulary: Vocabulary,
+        records: Sequence[StepRecord],
+        figures: Mapping[str, Any],
+    ) -> None:
+        folder, files = self._folder / "model", self._job.files
+        write_toolkens(folder, vocabulary)
+        (folder / "README.md").write_text(card, "utf-8")
+        files.delete_folder(MODEL_PATH)
+        files.upload_folder(folder, MODEL_PATH)
+        files.write_json(METRICS_PATH, [record.to_json() for record in records])
+        files.write_json(SUMMARY_PATH, figures)  # last: the model is whole
+
+
+def _plain(model: Any) -> Any:
+    get_base = getattr(model, "get_base_model", None)  # of an adapted one
+    return model if get_base is None else get_base()
+
+
+def _is_packed(config: TrainConfig, model: Any) -> bool:
+    if config.batching == "auto":
+        return config.use_gpu and can_pack(_plain(model))
+    return config.batching == "packed"
+
+
+def _read_shard(files: RunFiles, shard: Shard) -> list[TokenisedRow]:
+    try:
+        rows = parse_shard(files.read_bytes(shard.path))
+    except (FileNotFoundError, OSError, ValueError) as error:
+        raise StageInputError(
+            f"the training data in {files.address(shard.path)!r} are missing or damaged"
+            f" ({' '.join(str(error).split())[:200]}); delete {files.address('train')!r} and run"
+            " train again"
+        ) from error
+    return rows
+
+
+def _out_of_memory(job: TrainJob, error: BaseException) -> TrainingError:
+    config = job.config
+    remedies = [f"lower train.batch_tokens={config.batch_tokens!r}"]
+    if not config.activation_checkpointing:
+        remedies.append("set train.activation_checkpointing=true")
+    remedies.append(f"raise train.num_workers={config.num_workers!r}")
+    if config.mode == "full":
+        remedies.append("set train.mode=lora")
+    with suppress(RuntimeError):
+        torch.cuda.empty_cache()
+    reason = " ".join(str(error).split())[:200]
+    return TrainingError(
+        f"memory ran out while training on worker {rank()} of {num_ranks()} ({reason});"
+        f" {', '.join(remedies[:-1])} or {remedies[-1]}; the last checkpoint is kept"
+    )
