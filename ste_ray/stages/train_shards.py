@@ -1,15 +1,14 @@
 """Tokenises rows and spreads them over shards: by Ray Data, or in this process.
 
 Both write the same files. Ray Data passes over the rows twice, so that memory does not grow with
-their number: a stretch of rows is tokenised, sorted by shard and spooled to one file; then each
-shard is put together from its pieces of all spooled files.
+their number: a few files are tokenised, sorted by shard and spooled to one file; then each shard is
+put together from its pieces of all spooled files.
 """
 
 from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -25,7 +24,7 @@ from ste_ray.training.shards import Shard, Sharding
 _SPOOL_PATH = "train/spool"
 _NEEDED = ["row_id", "split", "kind", "dialog_history", "response"]
 _BATCH_ROWS = 1024  # tokenised at once
-_SPOOL_ROWS = 16 * _BATCH_ROWS  # of a spooled file: fewer would make its pieces small
+_SPOOL_ROWS = 16 * _BATCH_ROWS  # of a spooled file, about: fewer would make its pieces small
 _FEW_SHARDS = 2  # tokenised in seconds, when the cluster's workers would still be starting
 _MAX_BLOCKS = 200
 
@@ -38,29 +37,18 @@ def write_shards(work: ShardWork) -> list[Shard]:
 
 def write_shards_here(work: ShardWork) -> list[Shard]:
     """Write all shards in this process, with all tokenised rows in its memory."""
-    pieces: dict[int, list[pa.Table]] = defaultdict(list)
-    for part in parquet_parts(work.store, ROWS_PATH):
-        file = open_parquet(work.store, part)
-        require_columns(file.schema_arrow.names, TrainRow, work.store.address(part))
-        for batch in file.iter_batches(_BATCH_ROWS, columns=_NEEDED):
-            for key, piece in _divided(work, pa.Table.from_batches([batch])):
-                pieces[key].append(piece)
+    pieces = _pieces(work, parquet_parts(work.store, ROWS_PATH))
     return [_write(work.store, work.sharding, key, pieces[key]) for key in sorted(pieces)]
 
 
 def write_shards_by_ray(work: ShardWork) -> list[Shard]:
     """Write all shards on the cluster and return them."""
     store = work.store
-    for part in parquet_parts(store, ROWS_PATH)[:1]:
-        require_columns(open_parquet(store, part).schema_arrow.names, TrainRow, store.address(part))
     store.delete_folder(_SPOOL_PATH)
-    spooled = (
-        ray.data.read_parquet(store.path(ROWS_PATH), filesystem=store.filesystem)
-        .select_columns(_NEEDED)
-        .map_batches(
-            _spooled, batch_size=_SPOOL_ROWS, batch_format="pyarrow", fn_kwargs={"work": work}
-        )
-    )
+    groups = _part_groups(store)
+    spooled = ray.data.from_items(
+        [{"parts": group} for group in groups], override_num_blocks=len(groups)
+    ).flat_map(_spooled, fn_kwargs={"work": work})
     pieces: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for piece in spooled.iter_rows():
         pieces[piece["key"]].append(piece)
@@ -73,24 +61,41 @@ def write_shards_by_ray(work: ShardWork) -> list[Shard]:
     return results
 
 
-def _divided(work: ShardWork, rows: pa.Table) -> Iterator[tuple[int, pa.Table]]:
-    """Tokenise rows and yield those of each shard with its number."""
-    table = work.tokenizer.tokenise_table(rows)
-    keys = work.sharding.keys(table)
-    for key in sorted(keys.unique().to_pylist()):
-        yield key, table.filter(pc.equal(keys, key))
+def _part_groups(store: RunStore) -> list[list[str]]:
+    """Return the files of rows, a few together where they are small."""
+    groups: list[list[str]] = []
+    room = 0
+    for part in parquet_parts(store, ROWS_PATH):
+        rows = open_parquet(store, part).metadata.num_rows
+        if rows > room:
+            groups.append([])
+            room = _SPOOL_ROWS
+        groups[-1].append(part)
+        room -= rows
+    return groups
 
 
-def _spooled(rows: pa.Table, work: ShardWork) -> pa.Table:
-    """Write rows as one file of Arrow streams, one for each shard; return where each one lies.
+def _pieces(work: ShardWork, parts: list[str]) -> dict[int, list[pa.Table]]:
+    """Read and tokenise files, a little at a time; return the rows of each shard."""
+    pieces: dict[int, list[pa.Table]] = defaultdict(list)
+    for part in parts:
+        file = open_parquet(work.store, part)
+        require_columns(file.schema_arrow.names, TrainRow, work.store.address(part))
+        for batch in file.iter_batches(_BATCH_ROWS, columns=_NEEDED):
+            table = work.tokenizer.tokenise_table(pa.Table.from_batches([batch]))
+            keys = work.sharding.keys(table)
+            for key in keys.unique().to_pylist():
+                pieces[key].append(table.filter(pc.equal(keys, key)))
+    return pieces
+
+
+def _spooled(row: dict[str, Any], work: ShardWork) -> list[dict[str, Any]]:
+    """Write the rows of some files as one file of Arrow streams; return where each shard's lie.
 
     A repeated task writes the same file again.
     """
-    tables: dict[int, list[pa.Table]] = defaultdict(list)
-    for start in range(0, rows.num_rows, _BATCH_ROWS):
-        for key, table in _divided(work, rows.slice(start, _BATCH_ROWS)):
-            tables[key].append(table)
-    path = f"{_SPOOL_PATH}/{fingerprint([rows['row_id'][0].as_py(), rows.num_rows])}.arrows"
+    tables = _pieces(work, row["parts"])
+    path = f"{_SPOOL_PATH}/{fingerprint(row['parts'])}.arrows"
     buffer, pieces = io.BytesIO(), []
     for key in sorted(tables):
         offset = buffer.tell()
@@ -101,7 +106,7 @@ def _spooled(rows: pa.Table, work: ShardWork) -> pa.Table:
         length = buffer.tell() - offset
         pieces.append({"key": key, "path": path, "offset": offset, "length": length})
     work.store.write_bytes(path, buffer.getvalue())
-    return pa.Table.from_pylist(pieces)
+    return pieces
 
 
 def _joined(row: dict[str, Any], store: RunStore, sharding: Sharding) -> dict[str, Any]:

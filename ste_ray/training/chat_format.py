@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ste_ray.core.formatting import without_system
 from ste_ray.core.records import Message
+from ste_ray.errors import ConfigError
 
 _PROBE = "ste-ray probe"
 
@@ -29,13 +30,21 @@ class ChatFormat:
         """Return the dialog up to where the answer begins, as a prompt at inference.
 
         Raises:
-            jinja2.TemplateError: the template refuses the dialog, with its system message inside of
-                the first request too.
+            ConfigError: the template refuses the dialog, with its system message inside of the
+                first request too.
         """
         try:
             return self._render(dialog, add_generation_prompt=True)
         except TemplateError:
+            pass  # maybe the system message alone is what it refuses
+        try:
             return self._render(without_system(dialog), add_generation_prompt=True)
+        except TemplateError as error:
+            roles = ", ".join(message.role for message in dialog)
+            raise ConfigError(
+                f"the chat template of the base model refuses a dialog of the roles {roles}"
+                f" ({error}); give its tokenizer a 'chat_template' that takes them"
+            ) from None
 
     def _render(self, dialog: Sequence[Message], *, add_generation_prompt: bool) -> str:
         return str(
@@ -51,7 +60,11 @@ class ChatFormat:
             Message(role="user", content=_PROBE),
             Message(role="assistant", content=_PROBE),
         )
-        after = self._render(dialog, add_generation_prompt=False).rpartition(_PROBE)[2].strip()
+        try:
+            text = self._render(dialog, add_generation_prompt=False)
+        except TemplateError:
+            return int(self._tokenizer.eos_token_id)
+        after = text.rpartition(_PROBE)[2].strip()
         ids = self._tokenizer(after, add_special_tokens=False)["input_ids"] if after else []
         if len(ids) == 1 and ids[0] in self._tokenizer.added_tokens_decoder:
             return int(ids[0])

@@ -70,8 +70,13 @@ def model_card(facts: CardFacts, config: TrainConfig, summary: TrainSummary) -> 
         'Action Input: {"argument": "value"}',
         "```",
         "",
-        "and, given `Observation: …` by the user, with `Final Answer: …`. `toolkens.json` lists"
-        " the tools' tokens. No description of a tool is needed in the prompt.",
+        *(
+            ["and, given `Observation: …` by the user, with `Final Answer: …`."]
+            if "final_answer" in facts.rows
+            else []
+        ),
+        "`toolkens.json` lists the tools' tokens. No description of a tool is needed in the"
+        " prompt.",
         "",
         "| | |",
         "|---|---|",

@@ -3,6 +3,7 @@ from transformers import AutoTokenizer
 
 from ste_ray.core.formatting import INST_TEMPLATE
 from ste_ray.core.records import Message, TrainRow
+from ste_ray.errors import ConfigError
 from ste_ray.store.tables import to_table
 from ste_ray.training.chat_format import ChatFormat
 from ste_ray.training.examples import TOKENISED, RowTokenizer
@@ -108,10 +109,8 @@ def test_without_a_template_it_is_the_form_of_llama_2(tokenizer, tmp_path):
     assert text == f"{bos}[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST]yes{eos}"
 
 
-def test_a_template_that_refuses_everything_is_an_error(tokenizer):
-    from jinja2 import TemplateError
-
-    rows = RowTokenizer(tokenizer, 256)
+def test_a_template_that_refuses_everything_is_one_clear_error(tokenizer):
     tokenizer.chat_template = "{{ raise_exception('never') }}"
-    with pytest.raises(TemplateError):
+    rows = RowTokenizer(tokenizer, 256)
+    with pytest.raises(ConfigError, match=r"refuses a dialog of the roles system, user \(never\)"):
         rows.tokenise(one_row("Hi", "yes"))

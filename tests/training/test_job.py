@@ -67,6 +67,7 @@ def test_two_sharded_ranks_and_packed_rows_train_like_one_process(
         {"batch_tokens": 64, "batching": "packed"},
         {"activation_checkpointing": True},
         {"activation_checkpointing": True, "batching": "packed"},
+        pytest.param({"compile": True}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
