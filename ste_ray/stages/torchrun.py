@@ -26,7 +26,7 @@ from ste_ray.store.artifacts import open_store
 from ste_ray.training.distributed import from_rank_0, rank
 from ste_ray.training.figures import StepRecord, progress_line
 from ste_ray.training.job import SUMMARY_PATH, Hooks, TrainJob
-from ste_ray.training.worker import train_rank
+from ste_ray.training.rank import train_rank
 
 _WAIT = timedelta(hours=2)  # for rank 0 to lay a large training out
 

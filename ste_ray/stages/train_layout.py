@@ -30,7 +30,7 @@ from ste_ray.training.job import TrainJob
 from ste_ray.training.model import build_model, check_base
 from ste_ray.training.shards import Shard, Sharding
 from ste_ray.training.tokenizer import load_tokenizer, train_tokenizer
-from ste_ray.training.toolkens import Vocabulary, add_toolkens, read_toolkens
+from ste_ray.training.toolkens import Vocabulary, tokenizer_of
 
 ROWS_PATH = "prepare/rows"
 TOOLS_PATH = "prepare/tools.json"
@@ -67,24 +67,14 @@ def lay_out(context: StageContext, write_shards: WriteShards) -> TrainJob:
         _save_base(context)
     base = store.read_json(_BASE_MARKER)
     with tempfile.TemporaryDirectory(prefix="ste-ray-base-") as name:
-        folder = Path(name)
-        copy_base(store, folder, weights=False)
-        tokenizer = load_tokenizer(name, config.model.trust_remote_code)
-        known, retired = read_toolkens(folder)
-        vocabulary = add_toolkens(
-            tokenizer,
-            tools,
-            known=known,
-            retired=retired,
-            retire=config.retire_tools,
-            init=config.toolken_init,
-        )
+        copy_base(store, Path(name), weights=False)
+        tokenizer, vocabulary = tokenizer_of(Path(name), config, tools)
     if config.mode == "toolkens" and not vocabulary.ids:
         raise ConfigError(
             "train.mode='toolkens' trains the rows of toolkens, and there is no tool; prepare tools"
             " or choose another train.mode"
         )
-    _write_toolkens(context, vocabulary, list(known))
+    _write_toolkens(context, vocabulary)
     if not store.exists(PLAN_PATH):
         _write_plan(
             context, RowTokenizer(tokenizer, config.max_tokens, config.too_long), write_shards
@@ -166,7 +156,7 @@ def _texts(context: StageContext) -> Iterator[str]:
             yield row.response
 
 
-def _write_toolkens(context: StageContext, vocabulary: Vocabulary, known: list[str]) -> None:
+def _write_toolkens(context: StageContext, vocabulary: Vocabulary) -> None:
     context.store.write_json(
         TOOLKENS_PATH,
         [
@@ -174,10 +164,11 @@ def _write_toolkens(context: StageContext, vocabulary: Vocabulary, known: list[s
             for name, token_id in vocabulary.ids.items()
         ],
     )
-    if known:
+    num_kept = len(vocabulary.ids) - len(vocabulary.new)
+    if num_kept or vocabulary.retired_now:
         context.progress(
-            f"train: {len(vocabulary.new)} new toolkens beside the {len(known)} of the base model"
-            + (f", {len(vocabulary.retired_now)} retired" if vocabulary.retired_now else "")
+            f"train: {len(vocabulary.new)} new toolkens beside {num_kept} of the base model,"
+            f" {len(vocabulary.retired_now)} retired"
         )
 
 

@@ -1,18 +1,25 @@
-"""What a training says while it runs: lines for the person who waits, Prometheus for Ray."""
+"""What a training says while it runs: lines for the person who waits, Prometheus, Ray Train."""
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import ray.train
 from ray.exceptions import RayError
+from ray.train import Checkpoint as RayCheckpoint
 from ray.util.queue import Queue
 
 from ste_ray.stages.base import StageContext
+from ste_ray.training.checkpoints import Checkpoint
+from ste_ray.training.distributed import rank
 from ste_ray.training.figures import StepRecord, progress_line
+from ste_ray.training.job import Hooks, TrainJob
 
 _GAUGES = {
     "step": ("ste_train_step", "Optimiser steps done."),
@@ -31,16 +38,16 @@ _GAUGES = {
 class Progress:
     """Takes lines and step records from workers; can be sent to other processes."""
 
-    def __init__(self, records: Queue) -> None:
-        self._records = records
+    def __init__(self, lines: Queue) -> None:
+        self._lines = lines
 
     def step(self, record: StepRecord) -> None:
         """Tell of a step."""
-        self._records.put_nowait(progress_line(record))
+        self._lines.put_nowait((progress_line(record), False))
 
     def warn(self, line: str) -> None:
         """Tell of something that went wrong without ending the training."""
-        self._records.put_nowait(("note", line))
+        self._lines.put_nowait((f"train: {line}", True))
 
 
 class TrainMetrics:
@@ -60,6 +67,43 @@ class TrainMetrics:
                 gauge.set(float(values[name]), self._tags)
 
 
+def ray_hooks(job: TrainJob, progress: Progress) -> Hooks:
+    """Return the hooks of this rank under Ray Train: lines, Prometheus, and Ray Train's reports."""
+    saved: queue.SimpleQueue[Checkpoint] = queue.SimpleQueue()
+    metrics = TrainMetrics(job.files.address("")) if rank() == 0 else None
+
+    def on_step(record: StepRecord) -> None:
+        if metrics is not None:
+            metrics(record)
+            if record.step % job.config.log_every == 0 or record.step == record.num_steps:
+                progress.step(record)
+
+    def on_report(record: StepRecord) -> None:
+        # Rarely: a report waits until Ray Train's controller has come by, every two seconds.
+        with _newest(job, saved) as checkpoint:
+            ray.train.report(record.to_json(), checkpoint=checkpoint)
+
+    return Hooks(on_step, on_report, saved.put, progress.warn)
+
+
+@contextmanager
+def _newest(job: TrainJob, saved: queue.SimpleQueue[Checkpoint]) -> Iterator[RayCheckpoint | None]:
+    """Yield a pointer to the newest checkpoint that Ray Train was not told of yet.
+
+    The checkpoint itself is in the run already, and its place is what Ray Train keeps.
+    """
+    newest = None
+    while not saved.empty():
+        newest = saved.get()
+    if newest is None:
+        yield None
+        return
+    with TemporaryDirectory(prefix="ste-ray-checkpoint-") as folder:
+        place = {"uri": job.files.address(newest.path), "step": newest.step}
+        (Path(folder) / "pointer.json").write_text(json.dumps(place))
+        yield RayCheckpoint.from_directory(folder)
+
+
 @contextmanager
 def reported(context: StageContext) -> Iterator[Progress]:
     """Yield where workers tell of their steps; the lines are said as they come."""
@@ -69,7 +113,10 @@ def reported(context: StageContext) -> Iterator[Progress]:
     def report() -> None:
         while True:
             try:
-                _say(context, lines.get(timeout=0.5))
+                line, is_note = lines.get(timeout=0.5)
+                context.progress(line)
+                if is_note:
+                    context.notes.append(line)
             except queue.Empty:
                 if done.is_set():
                     return
@@ -84,12 +131,3 @@ def reported(context: StageContext) -> Iterator[Progress]:
         done.set()
         thread.join()
         lines.shutdown(force=True)
-
-
-def _say(context: StageContext, line: Any) -> None:
-    if isinstance(line, tuple):
-        _, note = line
-        context.notes.append(note)
-        context.progress(f"train: {note}")
-    else:
-        context.progress(line)

@@ -21,6 +21,12 @@ def train_worker(loop_config: dict[str, Any]) -> None:
     Raises:
         TrainingError: training cannot go on.
     """
-    from ste_ray.stages.train_rank import run_rank
+    import torch
 
-    run_rank(*pickle.loads(loop_config["job"]))
+    from ste_ray.stages.train_progress import ray_hooks
+    from ste_ray.training.rank import train_rank
+
+    job, progress = pickle.loads(loop_config["job"])
+    if not job.config.use_gpu:
+        torch.set_num_threads(1)  # one worker a core; more threads would fight for them
+    train_rank(job, ray_hooks(job, progress))

@@ -11,7 +11,6 @@ from peft import PeftModel, TrainableTokensConfig, get_peft_model
 from transformers import PreTrainedModel
 
 from ste_ray.config import TrainConfig
-from ste_ray.errors import ConfigError
 
 
 def adapt(
@@ -22,9 +21,6 @@ def adapt(
     In mode ``lora`` all linear layers but the head get low-rank adapters, and the toolkens' rows
     are trained; in mode ``toolkens`` those rows alone. Rows are those of the input embeddings and,
     where it is not tied to them, of the head too.
-
-    Raises:
-        ConfigError: there is nothing to train.
     """
     if config.mode == "full":
         return model
@@ -39,16 +35,12 @@ def adapt(
             target_modules="all-linear",
             trainable_token_indices=rows or None,
         )
-    elif rows:
+    else:
+        assert rows, "a training of toolkens alone needs some; it is laid out with a check"
         adapter = TrainableTokensConfig(
             task_type="CAUSAL_LM",
             target_modules=list(rows),
             token_indices=sorted(toolken_ids),
-        )
-    else:
-        raise ConfigError(
-            "train.mode='toolkens' trains the rows of toolkens, and there is no tool; prepare tools"
-            " or choose another train.mode"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+from peft import PeftModel
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from transformers import (
-    AutoModelForCausalLM,
     GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -32,8 +31,8 @@ def export_model(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerFast,
     folder: Path,
-    build_empty: Callable[[], Any] | None = None,
-    retired: tuple[int, ...] = (),
+    build_empty: Callable[[], Any],
+    retired: Sequence[int] = (),
 ) -> bool:
     """Gather the whole model on rank 0 and write it there; every rank must call this.
 
@@ -44,8 +43,7 @@ def export_model(
         model: sharded or not.
         tokenizer: with all toolkens.
         folder: where to write.
-        build_empty: makes a model with the same adapters, whose weights do not matter; needed where
-            there are any.
+        build_empty: makes an unsharded model of the same kind, whose weights do not matter.
         retired: ids of toolkens that must not be generated.
 
     Returns:
@@ -57,32 +55,25 @@ def export_model(
     )
     if rank() != 0:
         return False
-    if build_empty is None:
-        # A shell without weights, because sharding has changed the class of the model itself.
-        config: Any = model.config
-        with torch.device("meta"):
-            shell = AutoModelForCausalLM.from_config(config)
-        _finish(shell, tokenizer, retired)
-        _write(shell, tokenizer, folder, state_dict=state)
-        return True
+    # Into a model of its own, because sharding has changed the class of this one.
     whole = build_empty()
-    whole.load_state_dict(state)
+    # Weights are taken over, not copied; but adapters of tied rows must stay in one place.
+    whole.load_state_dict(state, assign=not isinstance(whole, PeftModel))
     plain = merged(whole)
+    plain.tie_weights()
     _finish(plain, tokenizer, retired)
     _write(plain, tokenizer, folder)
     return True
 
 
-def _write(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, **options: Any
-) -> None:
+def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     transformers_logging.disable_progress_bar()
-    model.save_pretrained(folder, **options)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
 def _finish(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, retired: tuple[int, ...] = ()
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, retired: Sequence[int] = ()
 ) -> None:
     model.config.use_cache = True  # it is off in training only
     config = GenerationConfig.from_model_config(model.config)

@@ -18,8 +18,10 @@ import torch
 from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from ste_ray.config import TrainConfig
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, TrainingError
+from ste_ray.training.tokenizer import load_tokenizer
 
 TOOLKENS_FILE = "toolkens.json"  # in the folder of a model that has toolkens
 _NO_WORD = re.compile(r"[\W_]+")
@@ -74,6 +76,28 @@ def write_toolkens(folder: Path, vocabulary: Vocabulary) -> None:
     stored = {"tools": dict(vocabulary.ids), "retired": list(vocabulary.retired)}
     text = json.dumps(stored, indent=2, ensure_ascii=False) + "\n"
     (folder / TOOLKENS_FILE).write_text(text, "utf-8")
+
+
+def tokenizer_of(
+    folder: Path, config: TrainConfig, tools: Mapping[str, str]
+) -> tuple[PreTrainedTokenizerFast, Vocabulary]:
+    """Load the tokenizer of a base model's folder, with the toolkens that a training needs.
+
+    Raises:
+        ConfigError: there is none, or the toolkens cannot be added; see ``add_toolkens``.
+        TrainingError: a toolken cannot be held as a single token.
+    """
+    tokenizer = load_tokenizer(str(folder), config.model.trust_remote_code)
+    known, retired = read_toolkens(folder)
+    vocabulary = add_toolkens(
+        tokenizer,
+        tools,
+        known=known,
+        retired=retired,
+        retire=config.retire_tools,
+        init=config.toolken_init,
+    )
+    return tokenizer, vocabulary
 
 
 def add_toolkens(

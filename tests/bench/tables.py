@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import os
 import platform
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -42,3 +46,33 @@ def exit_code(rows: Sequence[Row]) -> int:
     """Return 1 where a goal is missed and STRICT=1 asks to say so."""
     missed = any(row.met is False for row in rows)
     return int(missed and os.environ.get("STRICT") == "1")
+
+
+def run_parts(doc: str, parts: Mapping[str, tuple[str, str]], *packages: str) -> int:
+    """Measure the parts named on the command line, or all; print their tables.
+
+    Args:
+        doc: what the benchmark is about; its first line is shown as help.
+        parts: title and module of each part; the module's ``measure`` is given a folder that does
+            not exist yet, and is imported when it is asked for.
+        packages: whose versions are told.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("parts", nargs="*", choices=[*parts, []], help="default: all")
+    wanted = parser.parse_args().parts or list(parts)
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    os.environ.pop("RAY_ADDRESS", None)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="ste-bench-") as folder:
+        for part in wanted:
+            title, module = parts[part]
+            measure: Callable[[Path], list[Row]] = import_module(module).measure
+            found = measure(Path(folder) / part)
+            if found:
+                print_rows(title, found)
+            rows += found
+    print_machine(*packages)
+    return exit_code(rows)

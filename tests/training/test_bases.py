@@ -150,3 +150,36 @@ def test_a_trained_model_learns_more_tools_and_keeps_its_rows(tmp_path, place):
     torch.testing.assert_close(rows[1][kept], rows[0][kept])
     assert not torch.allclose(rows[1][ids[first[1]]], rows[0][ids[first[1]]])
     shutil.rmtree(tmp_path / "later")
+
+
+CODE = """
+from transformers import LlamaConfig, LlamaForCausalLM
+
+class OwnConfig(LlamaConfig):
+    model_type = "own_model"
+
+class OwnForCausalLM(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+def test_code_of_a_base_runs_only_if_it_is_trusted(tmp_path, base, monkeypatch):
+    monkeypatch.setattr(
+        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
+    )
+    (base / "own.py").write_text(CODE)
+    config = json.loads((base / "config.json").read_text())
+    config |= {
+        "model_type": "own_model",
+        "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnForCausalLM"},
+    }
+    (base / "config.json").write_text(json.dumps(config))
+    refused(
+        tmp_path, base, r"code of its own; read it, and set train\.model\.trust_remote_code=true"
+    )
+    trusted = {"base": str(base), "trust_remote_code": True}
+    records, _ = train(job_of(tmp_path / "trusted", model=trusted))
+    assert records[-1].loss < records[0].loss
+    folder = tmp_path / "trusted/train/model"
+    tuned = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
+    assert type(tuned).__name__ == "OwnForCausalLM"

@@ -14,7 +14,7 @@ from ste_ray.errors import StageInputError
 from ste_ray.store.artifacts import open_store
 from ste_ray.training.checkpoints import CHECKPOINTS_PATH, latest_checkpoint
 from ste_ray.training.job import Hooks
-from ste_ray.training.worker import train_rank
+from ste_ray.training.rank import train_rank
 from tests.training.training_runs import job_of, losses, train
 
 EVERY_STEP = {"checkpoint_seconds": 0}

@@ -22,7 +22,7 @@ from ste_ray.store.artifacts import open_store
 from ste_ray.store.tables import write_records
 from ste_ray.training.export import save_model
 from ste_ray.training.job import Hooks
-from ste_ray.training.worker import train_rank
+from ste_ray.training.rank import train_rank
 from tests.training.conftest import TOOLS, make_row
 
 SECTION = {

@@ -7,6 +7,7 @@ and checkpoints on the way.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerFast
 
 from ste_ray import __version__
 from ste_ray.config import TrainConfig
@@ -48,13 +48,11 @@ from ste_ray.training.loop import Trainer
 from ste_ray.training.model import empty_model, load_model, num_parameters
 from ste_ray.training.model_card import CardFacts, model_card
 from ste_ray.training.shards import CachedShards, Shard, parse_shard
-from ste_ray.training.tokenizer import load_tokenizer
 from ste_ray.training.toolkens import (
     Vocabulary,
     add_rows,
-    add_toolkens,
     num_rows,
-    read_toolkens,
+    tokenizer_of,
     write_toolkens,
 )
 from ste_ray.training.tracking import TensorBoard
@@ -106,8 +104,7 @@ class _Rank:
         job, config = self._job, self._job.config
         # The weights come from rank 0, through the process group.
         copy_base(job.files, self._base, weights=rank() == 0)
-        tokenizer = load_tokenizer(str(self._base), config.model.trust_remote_code)
-        vocabulary = self._vocabulary(tokenizer)
+        tokenizer, vocabulary = tokenizer_of(self._base, config, job.tools)
         whole = self._whole_model(vocabulary)
         parameters, trained = num_parameters(whole), num_trainable(whole)
         flops = FlopCounter(whole)
@@ -133,8 +130,8 @@ class _Rank:
             model,
             tokenizer,
             self._folder / "model",
-            build_empty=None if config.mode == "full" else lambda: self._shell(vocabulary),
-            retired=tuple(vocabulary.retired),
+            build_empty=lambda: self._shell(vocabulary),
+            retired=vocabulary.retired,
         )
         facts = {"parameters": parameters, "trained_parameters": trained}
         figures = {
@@ -162,17 +159,6 @@ class _Rank:
         if num_ranks() > 1:
             load_weights(model, weights)
         return model
-
-    def _vocabulary(self, tokenizer: PreTrainedTokenizerFast) -> Vocabulary:
-        known, retired = read_toolkens(self._base)
-        return add_toolkens(
-            tokenizer,
-            self._job.tools,
-            known=known,
-            retired=retired,
-            retire=self._job.config.retire_tools,
-            init=self._job.config.toolken_init,
-        )
 
     def _whole_model(self, vocabulary: Vocabulary) -> Any:
         """Return the unsharded model; on other ranks than 0 its weights are not set."""
@@ -275,6 +261,8 @@ class _Rank:
         figures: Mapping[str, Any],
     ) -> None:
         folder, files = self._folder / "model", self._job.files
+        for code in self._base.glob("*.py"):  # there only if it is trusted
+            shutil.copy(code, folder)
         write_toolkens(folder, vocabulary)
         (folder / "README.md").write_text(card, "utf-8")
         files.delete_folder(MODEL_PATH)
