@@ -43,7 +43,11 @@ class TensorBoard:
         else:
             self._scratch = TemporaryDirectory(prefix="ste-ray-tensorboard-")
             folder = self._scratch.name
-        self._writer = SummaryWriter(folder, purge_step=first_step, flush_secs=10)
+        # Files are named by the second: a training that is resumed within it needs another name.
+        suffix = f".{first_step:08d}"
+        self._writer = SummaryWriter(
+            folder, purge_step=first_step, flush_secs=10, filename_suffix=suffix
+        )
 
     def __call__(self, record: StepRecord) -> None:
         """Write the figures of a step."""
