@@ -28,11 +28,14 @@ from ste_ray.core.records import fingerprint
 from ste_ray.errors import ConfigError
 from ste_ray.yaml_loader import load_yaml
 
-# The roles a stage asks; the models of other roles are none of its business.
+# The roles a stage may ask; the models of other roles are none of its business.
 STAGE_ROLES: dict[str, tuple[Role, ...]] = {
     "explore": ("explorer", "tool_simulator"),
     "prepare": ("judge", "paraphraser"),
+    "infer": ("assistant",),
+    "evaluate": ("scorer",),
 }
+# The stages of a run, in their order; the continual stage runs some of them once a round.
 STAGES = ("explore", "prepare", "retrieve", "train", "infer", "evaluate")
 
 
@@ -124,6 +127,7 @@ class LLMConfig(Section):
     explorer: RoleConfig = RoleConfig()
     judge: RoleConfig = RoleConfig()
     paraphraser: RoleConfig = RoleConfig()
+    assistant: RoleConfig = RoleConfig()
     scorer: RoleConfig = RoleConfig()
     tool_simulator: RoleConfig = RoleConfig()
     prices: dict[str, PriceConfig] = operational({})  # adds to the table of known models
@@ -233,9 +237,17 @@ class PrepareConfig(Section):
 class RetrieveConfig(Section):
     """Candidate tools and demonstrations for each test query."""
 
-    encoder: str = "hashed-ngrams"
+    encoder: str = "hashed-ngrams"  # or a sentence-transformers model, by hub name or folder
     num_tools: int = Field(default=15, ge=1)
+    # oracle: the right tool always is among the candidates, at a place that tells nothing
+    candidates: Literal["retrieved", "oracle"] = "retrieved"
     num_demonstrations: int = Field(default=8, ge=0)
+    max_per_tool: int = Field(default=0, ge=0)  # demonstrations of one tool; 0: any number
+    # 0: the nearest ones; up to 1: those that resemble the chosen ones least
+    diversity: float = Field(default=0.0, ge=0, le=1)
+    order: Literal["nearest_last", "nearest_first"] = "nearest_last"  # in the prompt
+    # auto: exact search up to a million vectors, beyond that an HNSW index
+    search: Literal["auto", "exact", "hnsw"] = "auto"
 
 
 class ModelConfig(Section):
@@ -295,16 +307,36 @@ class TrainConfig(Section):
 class InferConfig(Section):
     """Batch inference on the test split, in one or more settings.
 
-    A setting is ``MODEL/PROMPT``: the model before (``base``) or after (``tuned``) training, and
-    ``retrieved`` (candidate tools in the prompt), ``icl`` (with demonstrations too) or ``toolken``.
+    A setting is ``MODEL/PROMPT``. The model is ``base`` (before training), ``tuned`` (after it),
+    ``endpoint`` (``llm.assistant``) or a name of ``models``. The prompt is ``plain`` (all tools in
+    it), ``retrieved`` (candidate tools), ``icl`` (with demonstrations too), ``toolken`` (none: the
+    model has learned them) or ``dialog`` (the messages that the test data bring).
     """
 
     settings: tuple[str, ...] = ("base/retrieved", "base/icl", "tuned/toolken")
-    batch_size: int = operational(32, ge=1)
+    models: dict[str, str] = Field(default_factory=dict)  # folder, hub name or URI in a run
+    trust_remote_code: bool = False  # run Python code that comes with one of those models
+    temperature: float = Field(default=0.0, ge=0)  # 0: greedy
+    top_p: float = Field(default=1.0, gt=0, le=1)
     max_new_tokens: int = Field(default=128, ge=1)
+    constrained: bool = False  # local models can write nothing but calls that fit the schemas
+    quantization: Literal["none", "int8"] = "none"  # weights of local models
+    execute: bool = False  # call the tool that was chosen and let the model answer
+    batch_size: int = operational(32, ge=1)
     num_workers: int = operational(1, ge=1)
     threads_per_worker: int = operational(1, ge=1)  # CPU threads of one model
     use_gpu: bool = operational(False)
+    gpus_per_worker: int = operational(1, ge=1)  # more: layers are spread over them
+    flush_seconds: float = operational(5.0, gt=0)
+
+
+class ScorerConfig(Section):
+    """A model that decides whether free texts mean the same, where no rule can."""
+
+    enabled: bool = False
+    labels: str = ""  # a file of labelled pairs to measure the judge on; empty: it may not gate
+    min_kappa: float = Field(default=0.6, ge=-1, le=1)  # below, its verdicts do not count
+    min_pairs: int = Field(default=30, ge=1)
 
 
 class EvaluateConfig(Section):
@@ -312,6 +344,20 @@ class EvaluateConfig(Section):
 
     num_bootstrap: int = Field(default=2000, ge=100)
     confidence: float = Field(default=0.95, gt=0, lt=1)
+    judge: ScorerConfig = ScorerConfig()
+    flush_seconds: float = operational(5.0, gt=0)
+
+
+class ContinualConfig(Section):
+    """Rounds of tools: train on each, infer on the tests of all so far, score."""
+
+    # replay: with a sample of earlier rounds; no_replay: without; joint: all tools at once
+    variants: tuple[Literal["replay", "no_replay", "joint"], ...] = (
+        "replay",
+        "no_replay",
+        "joint",
+    )
+    setting: Literal["tuned/toolken", "tuned/retrieved", "tuned/icl"] = "tuned/toolken"
 
 
 class Config(Section):
@@ -327,6 +373,15 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     infer: InferConfig = InferConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    continual: ContinualConfig = ContinualConfig()
+
+    def stage_roles(self, stage: str) -> tuple[Role, ...]:
+        """The roles that ``stage`` asks as it is configured."""
+        wanted = {
+            "infer": any(name.startswith("endpoint/") for name in self.infer.settings),
+            "evaluate": self.evaluate.judge.enabled,
+        }
+        return STAGE_ROLES.get(stage, ()) if wanted.get(stage, True) else ()
 
     def stage_fields(self, stage: str) -> dict[str, Any]:
         """What decides the result of ``stage``: its own section and the shared ones it reads."""
@@ -334,8 +389,14 @@ class Config(Section):
         fields = {"seed": self.seed, stage: section.result_fields()}
         if stage == "explore":
             fields["tools"] = self.tools.result_fields()
-        if stage in STAGE_ROLES:
-            others = {role for role in get_args(Role) if role not in STAGE_ROLES[stage]}
+        if stage == "continual":
+            for name in ("train", "retrieve", "infer", "evaluate"):
+                section = getattr(self, name)
+                fields[name] = section.result_fields()
+        if stage == "infer" and self.infer.execute:
+            fields["tools"] = self.tools.result_fields()
+        if roles := self.stage_roles(stage):
+            others = {role for role in get_args(Role) if role not in roles}
             llm = self.llm.result_fields()
             fields["llm"] = {name: value for name, value in llm.items() if name not in others}
         return fields

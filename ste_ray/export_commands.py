@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import re
 import uuid
 from collections.abc import Callable
@@ -56,6 +57,14 @@ def add_export_commands(commands: argparse._SubParsersAction[Any]) -> None:
     _add_run(data_dict)
     data_dict.add_argument("--out", required=True, metavar="FILE.json", help="file to write")
     data_dict.set_defaults(function=_export_data_dict)
+
+    predictions = forms.add_parser(
+        "predictions", help="predictions of a setting in the shape of the study's saved results"
+    )
+    _add_run(predictions)
+    predictions.add_argument("--setting", required=True, help="such as tuned/toolken")
+    predictions.add_argument("--out", required=True, metavar="FILE.json", help="file to write")
+    predictions.set_defaults(function=_export_predictions)
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:
@@ -182,3 +191,35 @@ def _write_whole(path: str, write: Callable[[TextIO], T]) -> T:
     finally:
         temporary.unlink(missing_ok=True)
     return result
+
+
+def _export_predictions(options: argparse.Namespace) -> None:
+    from ste_ray.core.records import Prediction
+    from ste_ray.exports.predictions import saved_results
+    from ste_ray.stages.base import read_specs
+    from ste_ray.store.artifacts import open_store
+    from ste_ray.store.tables import iter_records
+
+    store = open_store(options.run)
+    folder = "infer/predictions"
+    paths = store.list(folder)
+    if not any(path.endswith(".parquet") for path in paths):
+        raise StageInputError(
+            f"there are no predictions in {store.address(folder)!r}; run 'ste-ray infer' first"
+        )
+    found: dict[str, list[Prediction]] = {}
+    for one in iter_records(store, folder, Prediction):
+        found.setdefault(one.setting, []).append(one)
+    if options.setting not in found:
+        raise ConfigError(
+            f"--setting {options.setting!r} has no predictions; those that have: "
+            f"{', '.join(sorted(found))}"
+        )
+    items = saved_results(found[options.setting], read_specs(store))
+    count = sum(map(len, items.values()))
+    _write_whole(options.out, lambda stream: json.dump(items, stream, indent=1))
+    print_result(
+        {"file": options.out, "setting": options.setting, "predictions": count},
+        f"{options.out}\n  predictions: {count}\n",
+        options.json,
+    )

@@ -1,12 +1,17 @@
-"""The command ``ste-ray import tool-data``: a run made of the published study's training data."""
+"""The commands ``ste-ray import FORM``: runs made of data that others made."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ste_ray.errors import ToolSpecError
 from ste_ray.output import print_result, say
+
+if TYPE_CHECKING:
+    from ste_ray.core.records import ToolSpec
+    from ste_ray.stages.import_data import Describe
+    from ste_ray.store.manifest import StageManifest
 
 
 def add_import_commands(commands: argparse._SubParsersAction[Any]) -> None:
@@ -27,21 +32,65 @@ def add_import_commands(commands: argparse._SubParsersAction[Any]) -> None:
     )
     tool_data.add_argument("--json", action="store_true", help="print the result as JSON")
     tool_data.set_defaults(function=_import_tool_data)
+    tests = forms.add_parser(
+        "tests", help="a test set: the study's tool_test.json or dialog files, or JSON lines"
+    )
+    tests.add_argument("source", metavar="FILE", help="file to read")
+    tests.add_argument("--run", required=True, metavar="URI", help="a folder or s3://bucket/prefix")
+    known = tests.add_mutually_exclusive_group()
+    known.add_argument(
+        "--tools", metavar="FILE", nargs="+", help="tool files, folders or names of shipped sets"
+    )
+    known.add_argument(
+        "--descriptions", metavar="FILE.json", help="the study's API_descriptions.json"
+    )
+    tests.add_argument(
+        "--demonstrations",
+        metavar="FILE.json",
+        help="calls to show in prompts, in the form of 'import tool-data'",
+    )
+    tests.add_argument("--json", action="store_true", help="print the result as JSON")
+    tests.set_defaults(function=_import_tests)
 
 
 def _import_tool_data(options: argparse.Namespace) -> None:
-    from ste_ray.core.records import ToolSpec
     from ste_ray.stages.import_data import import_tool_data
     from ste_ray.store.artifacts import open_store
+
+    store = open_store(options.run)
+    manifest = import_tool_data(store, options.source, _describe(options.descriptions), say)
+    _print(store.uri, manifest, options.json)
+
+
+def _import_tests(options: argparse.Namespace) -> None:
+    from ste_ray.imports.test_sets import read_test_set
+    from ste_ray.imports.tool_data import read_tool_data
+    from ste_ray.resources import resource_folder
+    from ste_ray.stages.import_tests import import_tests
+    from ste_ray.store.artifacts import open_store
+    from ste_ray.tools.spec import read_tool_files
+
+    tests = read_test_set(options.source)
+    shown = read_tool_data(options.demonstrations) if options.demonstrations else None
+    tools = {}
+    if options.tools:
+        shipped = resource_folder("tool_metadata")
+        tools = dict(read_tool_files(tuple(options.tools), (), shipped=shipped).specs)
+    store = open_store(options.run)
+    describe = _describe(options.descriptions)
+    manifest = import_tests(store, tests, shown, tools, describe, say)
+    _print(store.uri, manifest, options.json)
+
+
+def _describe(descriptions: str | None) -> Describe:
+    """Return what describes a tool by its name and what an imported file says of it."""
     from ste_ray.tools.toolbench.study_import import (
         described_tool,
         exported_tool,
         import_descriptions,
     )
 
-    known: dict[str, ToolSpec] = {}
-    if options.descriptions:
-        known = {spec.name: spec for spec in import_descriptions(options.descriptions)}
+    known = {spec.name: spec for spec in import_descriptions(descriptions)} if descriptions else {}
 
     def describe(name: str, text: str) -> ToolSpec:
         if name in known:
@@ -50,13 +99,12 @@ def _import_tool_data(options: argparse.Namespace) -> None:
             raise ToolSpecError(f"the tool {name!r} is not described")
         return exported_tool(name, text) or described_tool(name, text)
 
-    store = open_store(options.run)
-    manifest = import_tool_data(store, options.source, describe, say)
+    return describe
+
+
+def _print(uri: str, manifest: StageManifest, as_json: bool) -> None:
     lines = "".join(
         f"  {name.replace('_', ' ')}: {value}\n" for name, value in manifest.counts.items() if value
     )
-    print_result(
-        {"run": store.uri, "counts": manifest.counts, "notes": list(manifest.notes)},
-        f"{store.uri}\n{lines}",
-        options.json,
-    )
+    result = {"run": uri, "counts": manifest.counts, "notes": list(manifest.notes)}
+    print_result(result, f"{uri}\n{lines}", as_json)

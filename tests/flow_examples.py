@@ -26,6 +26,8 @@ PROMPT_TEXTS = {
     "general_system": "TALK",
     "no_tool_answer": "NO TOOL",
     "simulate_tool": "SIMULATE $tool|$arguments",
+    "score": "SCORE $tool|$query|$gold|$predicted|$names",
+    "score_again": "UNREAD $problem",
 }
 PROMPTS = PromptSet(PROMPT_TEXTS)
 SPEC = ToolSpec(

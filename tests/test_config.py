@@ -6,12 +6,15 @@ from typing import get_args
 
 import pytest
 
-from ste_ray.config import STAGE_ROLES, STAGES, Config, Section, load_config
+from ste_ray.config import STAGES, Config, Section, load_config
 from ste_ray.core.effects import Role
 from ste_ray.errors import ConfigError
 from ste_ray.resources import resource_folder
 
-READERS = {"seed": set(STAGES), "tools": {"explore"}, "llm": {"explore", "prepare"}}
+ALL = (*STAGES, "continual")
+READERS = {"seed": set(ALL), "tools": {"explore"}, "llm": {"explore", "prepare"}} | {
+    stage: {stage, "continual"} for stage in ("train", "retrieve", "infer", "evaluate")
+}
 
 
 def leaves(model=Config, path=()):
@@ -29,6 +32,8 @@ OTHERS = {
     "prices": {"my-model": {"input_usd": 1, "output_usd": 2}},
     "sampling": {"top_p": 0.5},
     "settings": ["base/icl"],
+    "models": {"mine": "/models/mine"},
+    "variants": ["joint"],
     "rounds": [["one", "two"], ["three"]],
 }
 
@@ -60,7 +65,7 @@ def nested(path, value):
 def readers(path):
     """The stages whose result a field decides."""
     if path[0] == "llm" and path[1] in get_args(Role):
-        return {stage for stage, roles in STAGE_ROLES.items() if path[1] in roles}
+        return {stage for stage in STAGES if path[1] in Config().stage_roles(stage)}
     return READERS.get(path[0], {path[0]})
 
 
@@ -71,12 +76,23 @@ def test_operational_fields_alone_leave_the_fingerprints_as_they_are(path, field
     before, after = Config(), Config.model_validate(nested(path, another(path, field)))
     assert before != after
     changed = {
-        stage
-        for stage in STAGES
-        if before.stage_fingerprint(stage) != after.stage_fingerprint(stage)
+        stage for stage in ALL if before.stage_fingerprint(stage) != after.stage_fingerprint(stage)
     }
     is_operational = bool((field.json_schema_extra or {}).get("operational"))
     assert changed == (set() if is_operational else readers(path))
+
+
+def test_models_of_infer_and_evaluate_count_where_they_are_asked():
+    def prints(**sections):
+        config = Config.model_validate(sections)
+        return config.stage_fingerprint("infer"), config.stage_fingerprint("evaluate")
+
+    asking = {"infer": {"settings": ["endpoint/plain"]}, "evaluate": {"judge": {"enabled": True}}}
+    before = prints(**asking)
+    assistant = prints(**asking, llm={"assistant": {"model": "other"}})
+    scorer = prints(**asking, llm={"scorer": {"model": "other"}})
+    assert [one == other for one, other in zip(before, assistant, strict=True)] == [False, True]
+    assert [one == other for one, other in zip(before, scorer, strict=True)] == [True, False]
 
 
 def test_workers_and_timeouts_are_operational_and_what_shapes_data_is_not():

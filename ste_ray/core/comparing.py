@@ -1,68 +1,114 @@
-"""Comparing the arguments of a call with the right ones, strictly, by type and schema."""
+"""Comparing the arguments of a call with the right ones, strictly, by type and schema.
+
+What a schema says of a value decides how it is compared: ``format`` of dates and times,
+``uniqueItems`` of lists without an order, and three keywords of this project's own: ``x-unit`` (the
+unit of a quantity), ``x-unordered`` (a list whose order does not matter) and ``x-exact`` (a text of
+which every character counts).
+"""
 
 from __future__ import annotations
 
+import datetime
+import math
 import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from ste_ray.core.quantities import same_quantity
 
 
 @dataclass(frozen=True, slots=True)
 class ArgumentDifferences:
-    """Names of the arguments that differ, sorted; all empty means equal."""
+    """Names of the arguments that differ, sorted; all empty means equal.
+
+    ``open`` are those among ``wrong`` that are plain texts on both sides and of which the schema
+    says nothing more: they may still mean the same, which no rule can tell.
+    """
 
     missing: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
+    open: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.missing or self.extra or self.wrong)
 
+    @property
+    def undecided(self) -> bool:
+        """Whether nothing but texts differs of which no rule can tell what they mean."""
+        return bool(self.open) and self.open == self.wrong and not (self.missing or self.extra)
+
 
 _EQUAL = ArgumentDifferences()
+_FORMATS = ("date", "date-time", "time")
+# What narrows a text so much that another one is another value.
+_DECIDING = ("enum", "const", "pattern", "format", "x-exact", "x-unit")
 
 
 def compare_arguments(
-    gold: dict[str, Any], predicted: dict[str, Any], schema: Any
+    gold: dict[str, Any],
+    predicted: dict[str, Any],
+    schema: Any,
+    accepted: Mapping[str, Sequence[Any]] | None = None,
 ) -> ArgumentDifferences:
     """Compare two argument objects under the JSON Schema of the object.
 
     Numbers are equal by value (1 and 1.0), never to a boolean or a string: "1" is wrong for 1.
     Strings are equal after Unicode NFC, case folding, and with white space collapsed. Lists are
-    equal in order, objects as here. An optional argument that equals its schema's ``default``
-    counts as absent, on both sides; any other argument beyond the right ones is extra.
+    equal in order, objects as here. Dates and times with a ``format`` are equal as points in time,
+    values with an ``x-unit`` as quantities. An optional argument that equals its schema's
+    ``default`` counts as absent, on both sides; any other argument beyond the right ones is extra.
 
     Args:
         gold: the right arguments.
         predicted: the arguments of the call.
         schema: the JSON Schema of the object; what it does not describe is compared by value alone.
+        accepted: further right values of an argument, by its name.
     """
     if gold == predicted and _same_types(gold, predicted):
         return _EQUAL
     properties = _part(schema, "properties")
     required = schema.get("required", ()) if isinstance(schema, dict) else ()
-    missing, extra, wrong = [], [], []
+    accepted = accepted or {}
+    missing, extra, wrong, undecided = [], [], [], []
     for name in sorted(gold.keys() | predicted.keys()):
         of_name = properties.get(name)
         if name in gold and name in predicted:
-            if not _equal(gold[name], predicted[name], of_name):
+            value = predicted[name]
+            rights = (gold[name], *accepted.get(name, ()))
+            if not any(_equal(right, value, of_name) for right in rights):
                 wrong.append(name)
+                if _is_open(gold[name], value, of_name):
+                    undecided.append(name)
         elif name in gold:
             if name in required or not _is_default(gold[name], of_name):
                 missing.append(name)
-        elif name in required or not _is_default(predicted[name], of_name):
+        elif not _may_be_there(predicted[name], of_name, accepted.get(name, ()), name in required):
             extra.append(name)
-    return ArgumentDifferences(tuple(missing), tuple(extra), tuple(wrong))
+    return ArgumentDifferences(tuple(missing), tuple(extra), tuple(wrong), tuple(undecided))
+
+
+def _may_be_there(value: Any, schema: Any, accepted: Sequence[Any], required: bool) -> bool:
+    """Whether an argument that the right call does not have changes nothing."""
+    if any(_equal(right, value, schema) for right in accepted):
+        return True
+    return not required and _is_default(value, schema)
 
 
 def _same_types(gold: dict[str, Any], predicted: dict[str, Any]) -> bool:
-    """Whether equal objects hold texts or nothing only: True == 1 needs the slow comparison."""
-    return all(type(value) is str for value in gold.values()) and all(
-        type(value) is str for value in predicted.values()
-    )
+    """Whether equal objects hold the same types, none of them nested: True == 1 is not enough."""
+    for name, value in gold.items():
+        kind = type(value)
+        if kind is not type(predicted[name]) or kind is dict or kind is list:
+            return False
+    return True
 
 
 def _equal(gold: Any, predicted: Any, schema: Any) -> bool:
+    by_rule = _by_rule(gold, predicted, schema) if isinstance(schema, dict) else None
+    if by_rule is not None:
+        return by_rule
     if isinstance(gold, str):
         return isinstance(predicted, str) and (
             gold == predicted or _normalized(gold) == _normalized(predicted)
@@ -72,15 +118,76 @@ def _equal(gold: Any, predicted: Any, schema: Any) -> bool:
     if isinstance(gold, dict):
         return isinstance(predicted, dict) and not compare_arguments(gold, predicted, schema)
     if isinstance(gold, list):
-        return (
-            isinstance(predicted, list)
-            and len(gold) == len(predicted)
-            and all(
-                _equal(one, other, _part(schema, "items"))
-                for one, other in zip(gold, predicted, strict=True)
-            )
-        )
-    return bool(gold == predicted)  # numbers and null
+        return isinstance(predicted, list) and _equal_lists(gold, predicted, schema)
+    if isinstance(gold, float) or isinstance(predicted, float):
+        return _equal_numbers(gold, predicted)
+    return bool(gold == predicted)  # whole numbers and null
+
+
+def _by_rule(gold: Any, predicted: Any, schema: dict[str, Any]) -> bool | None:
+    """Compare as the schema says; None where it says nothing, or a value cannot be read so."""
+    if "x-unit" in schema:
+        return same_quantity(gold, predicted, str(schema["x-unit"]))
+    if isinstance(gold, str) and isinstance(predicted, str):
+        if schema.get("x-exact") is True:
+            return gold == predicted
+        if schema.get("format") in _FORMATS:
+            return _same_time(gold, predicted, schema["format"])
+    return None
+
+
+def _equal_numbers(gold: Any, predicted: Any) -> bool:
+    if not isinstance(gold, int | float) or not isinstance(predicted, int | float):
+        return False
+    try:
+        return gold == predicted or math.isclose(gold, predicted, rel_tol=1e-9)
+    except OverflowError:  # a whole number that no float can hold
+        return False
+
+
+def _equal_lists(gold: list[Any], predicted: list[Any], schema: Any) -> bool:
+    if len(gold) != len(predicted):
+        return False
+    of_items = _part(schema, "items")
+    unordered = isinstance(schema, dict) and (
+        schema.get("uniqueItems") is True or schema.get("x-unordered") is True
+    )
+    if not unordered:
+        return all(_equal(one, other, of_items) for one, other in zip(gold, predicted, strict=True))
+    left = list(predicted)
+    for one in gold:
+        place = next((i for i, other in enumerate(left) if _equal(one, other, of_items)), None)
+        if place is None:
+            return False
+        del left[place]
+    return True
+
+
+def _same_time(gold: str, predicted: str, kind: str) -> bool | None:
+    """Whether two ISO 8601 texts are the same point in time; None where one is none."""
+    parsed = [_time(text.strip(), kind) for text in (gold, predicted)]
+    if parsed[0] is None or parsed[1] is None:
+        return None
+    return bool(parsed[0] == parsed[1])
+
+
+def _time(text: str, kind: str) -> Any:
+    try:
+        if kind == "date":
+            return datetime.date.fromisoformat(text)
+        if kind == "time":
+            return datetime.time.fromisoformat(text)
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    # Without a zone a time is no point in time; it equals only another one without.
+    return (moment.tzinfo is None, moment)
+
+
+def _is_open(gold: Any, predicted: Any, schema: Any) -> bool:
+    if not (isinstance(gold, str) and isinstance(predicted, str)):
+        return False
+    return not isinstance(schema, dict) or not any(key in schema for key in _DECIDING)
 
 
 def _is_default(value: Any, schema: Any) -> bool:

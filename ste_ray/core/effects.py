@@ -19,7 +19,7 @@ from ste_ray.core.records import (
     fingerprint,
 )
 
-Role = Literal["explorer", "judge", "paraphraser", "scorer", "tool_simulator"]
+Role = Literal["explorer", "judge", "paraphraser", "assistant", "scorer", "tool_simulator"]
 
 
 class Sampling(Record):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, NamedTuple, cast
 
 Label = Literal["thought", "action", "actioninput", "observation", "finalanswer"]
@@ -52,5 +53,10 @@ def marker_at_start(text: str) -> Marker | None:
 
 
 def _as_marker(match: re.Match[str]) -> Marker:
-    label = match[1].lower().replace(" ", "").replace("\t", "")
-    return Marker(cast(Label, label), match.start(), match.end())
+    start, end = match.span()
+    return Marker(_label(match[1]), start, end)
+
+
+@lru_cache(maxsize=256)
+def _label(written: str) -> Label:
+    return cast(Label, written.lower().replace(" ", "").replace("\t", ""))

@@ -12,7 +12,7 @@ import difflib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ste_ray.core.markers import SIDE_LABELS, Marker, find_markers, marker_at_start
 from ste_ray.core.records import Verdict
@@ -47,6 +47,7 @@ class ToolCall:
     tool: str
     arguments_text: str
     arguments_json: str
+    arguments: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +142,12 @@ def _parse_call(
     arguments = _read_arguments(text[markers[1].end : end])
     if isinstance(arguments, ParseFailure):
         return ParseFailure(arguments.kind, arguments.message, thought, name)
-    arguments_text, arguments_json, behind = arguments
+    arguments_text, arguments_json, value, behind = arguments
     if _calls_again([behind, *(marker.label for marker in markers[2:])]):
         return _several_calls(thought, name)
     if name not in allowed:
         return ParseFailure("unknown_tool", _no_such_tool(name, allowed, suggest), thought, name)
-    return ToolCall(thought, name, arguments_text, arguments_json)
+    return ToolCall(thought, name, arguments_text, arguments_json, value)
 
 
 def _several_calls(thought: str, name: str) -> ParseFailure:
@@ -204,11 +205,12 @@ def _no_such_tool(name: str, allowed: Collection[str], suggest: bool) -> str:
     return f"{message}; the tools are: {listed}{more}"
 
 
-def _read_arguments(region: str) -> tuple[str, str, str] | ParseFailure:
+def _read_arguments(region: str) -> tuple[str, str, dict[str, Any], str] | ParseFailure:
     """Read the object in the text between "Action Input:" and the next line that has a marker.
 
     Returns:
-        The object as written, its canonical JSON, and the label of a marker behind it on its line.
+        The object as written, its canonical JSON, the object, and the label of a marker behind it
+        on its line.
     """
     written = region.strip(" \t\r\n`").removeprefix("json").lstrip()
     if not written:
@@ -219,7 +221,7 @@ def _read_arguments(region: str) -> tuple[str, str, str] | ParseFailure:
     if start < 0 or written[0] in '["':
         return _no_object(written)
     try:
-        _, arguments_json, end = decode_value(region, start)
+        value, arguments_json, end = decode_value(region, start)
     except JSONTextError as error:
         return ParseFailure("bad_json", f'the "Action Input:" is no valid JSON: {error}')
     behind = region[end:].strip(" \t\r\n`*")
@@ -228,7 +230,7 @@ def _read_arguments(region: str) -> tuple[str, str, str] | ParseFailure:
     if behind and not marker and behind.lower() != "observation":
         message = f"{clip(behind)} stands behind the JSON object; end the reply after the object"
         return ParseFailure("trailing_text", message)
-    return region[start:end], arguments_json, marker.label if marker else ""
+    return region[start:end], arguments_json, value, marker.label if marker else ""
 
 
 def _no_object(written: str) -> ParseFailure:

@@ -27,6 +27,8 @@ REQUIRED_PROMPTS = frozenset(
         "general_system",
         "no_tool_answer",
         "simulate_tool",
+        "score",
+        "score_again",
     }
 )
 

@@ -236,6 +236,7 @@ class Example(Record):
     observation: str
     final_answer: str
     split: Literal["train", "validation", "test"]
+    accepted_json: str = ""  # object: argument -> list of further right values; empty: none
 
 
 class TrainRow(Record):
@@ -286,6 +287,16 @@ class Retrieved(Record):
     demonstrations: tuple[Neighbor, ...]  # keys are example ids of the training split
 
 
+class TestDialog(Record):
+    """The messages that a test query is asked with, as its test data bring them."""
+
+    __test__ = False  # no test, whatever pytest takes its name for
+    schema_version: int = SCHEMA_VERSION
+    example_id: str
+    messages: tuple[Message, ...]
+    candidates: tuple[str, ...] = ()  # names of the tools that the messages describe, if known
+
+
 class Prediction(Record):
     """What a model answered to one test query in one setting."""
 
@@ -297,15 +308,19 @@ class Prediction(Record):
     arguments_json: str  # gold
     candidates: tuple[str, ...]
     output_text: str
+    accepted_json: str = ""  # as in the example
     error: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     tools_left_out: int = 0  # candidates that did not fit the model's positions
     demonstrations_left_out: int = 0
+    observation: str = ""  # of the call, where it was executed
+    observation_status: ObservationStatus = "none"
+    final_answer: str = ""  # after the observation
 
 
 class Score(Record):
-    """The outcome of one prediction, decided by rules."""
+    """The outcome of one prediction, decided by rules, or by a judge where no rule can tell."""
 
     schema_version: int = SCHEMA_VERSION
     example_id: str
@@ -328,3 +343,7 @@ class Score(Record):
     extra: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
     detail: str = ""
+    undecided: bool = False  # only texts differ, of which no rule can tell what they mean
+    decided_by: Literal["rules", "judge"] = "rules"
+    verdict: Literal["", "same", "different", "unsure"] = ""  # the judge's; empty: not asked
+    verdict_reason: str = ""

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from ste_ray.core.comparing import compare_arguments
+from ste_ray.core.equivalence import Pair, Verdict
 from ste_ray.core.parsing import FinalAnswer, ParseFailure, parse_action
-from ste_ray.core.records import Prediction, Record, Score, ToolSpec
+from ste_ray.core.records import Prediction, Record, Score, ToolSpec, canonical_json
 from ste_ray.core.statistics import (
     PairedComparison,
     Proportion,
@@ -64,7 +65,7 @@ def score_prediction(prediction: Prediction, spec_by_name: Mapping[str, ToolSpec
     call = {"predicted_tool": reply.tool, "predicted_arguments_json": reply.arguments_json}
     if reply.tool != prediction.tool:
         return _score(prediction, gold, outcome="wrong_tool", **call)
-    differences = compare_arguments(gold, json.loads(reply.arguments_json), spec.parameters)
+    differences = compare_arguments(gold, reply.arguments, spec.parameters, _accepted(prediction))
     if not differences:
         return _score(prediction, gold, outcome="correct", **call)
     return _score(
@@ -74,8 +75,32 @@ def score_prediction(prediction: Prediction, spec_by_name: Mapping[str, ToolSpec
         missing=differences.missing,
         extra=differences.extra,
         wrong=differences.wrong,
+        undecided=differences.undecided,
         **call,
     )
+
+
+def undecided_pair(prediction: Prediction, score: Score) -> Pair | None:
+    """Return what a judge would have to compare; None: the rules decide."""
+    if not score.undecided:
+        return None
+    gold = canonical_json(_gold_arguments(prediction))
+    return Pair(
+        prediction.tool, prediction.query, gold, score.predicted_arguments_json, score.wrong
+    )
+
+
+def with_verdict(score: Score, verdict: Verdict, gates: bool) -> Score:
+    """Return a score with what a judge says of it; it counts only if the judge may gate."""
+    changes: dict[str, Any] = {
+        "verdict": verdict.verdict,
+        "verdict_reason": verdict.reason,
+    }
+    if gates:
+        changes["decided_by"] = "judge"
+        if verdict.verdict == "same":
+            changes |= {"outcome": "correct", "wrong": ()}
+    return score.model_copy(update=changes)
 
 
 def _score_failure(prediction: Prediction, gold: dict[str, Any], failure: ParseFailure) -> Score:
@@ -107,6 +132,21 @@ def _gold_arguments(prediction: Prediction) -> dict[str, Any]:
             f"{prediction.arguments_json!r}, which must be a JSON object"
         )
     return gold
+
+
+def _accepted(prediction: Prediction) -> dict[str, list[Any]]:
+    if not prediction.accepted_json:
+        return {}
+    try:
+        accepted = json.loads(prediction.accepted_json)
+    except (ValueError, RecursionError):
+        accepted = None
+    if not isinstance(accepted, dict) or not all(isinstance(v, list) for v in accepted.values()):
+        raise StageInputError(
+            f"prediction {prediction.example_id!r} has the accepted values "
+            f"{prediction.accepted_json!r}, which must be a JSON object of lists"
+        )
+    return accepted
 
 
 class Figures(Record):
@@ -152,6 +192,8 @@ class Summary(Record):
     outcomes: dict[str, int]  # all outcomes, also those that never came
     failure_kinds: dict[str, int]  # why replies were malformed or no call
     confusion: tuple[ConfusionCell, ...]  # by right tool, then most frequent first
+    undecided: int = 0  # predictions of which no rule can tell whether they are right
+    correct_by_judge: int = 0  # of those, counted as correct by a judge
 
 
 def summarise(
@@ -198,6 +240,8 @@ def summarise(
             sorted(Counter(s.failure_kind for s in scores if s.failure_kind).items())
         ),
         confusion=_confusion(scores),
+        undecided=sum(score.undecided for score in scores),
+        correct_by_judge=sum(s.decided_by == "judge" and s.outcome == "correct" for s in scores),
     )
 
 

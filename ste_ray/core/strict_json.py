@@ -79,6 +79,8 @@ def decode_value(text: str, start: int = 0) -> tuple[Any, str, int]:
     if text.count("{", start, end) + text.count("[", start, end) > MAX_DEPTH:
         _check_depth(value)
     canonical = canonical_json(value)
+    if canonical.isascii():
+        return value, canonical, end
     try:
         canonical.encode()
     except UnicodeEncodeError:

@@ -209,7 +209,7 @@ def _score(
 ) -> _Scored:
     gold_tool, gold = item.text("action"), item.gold_arguments()
     call = study_parse(item.text("model_output"), candidates)
-    labels = _labels(call, gold_tool)
+    labels = rule_labels(call, gold_tool)
     recorded = {key: item.fields[key] for key in _LABELS if key in item.fields}
     if not recorded and (verdicts == "recorded" or gold_tool not in string_match):
         raise item.error(
@@ -233,8 +233,8 @@ def _score(
 _LABELS = ("no_call", "err", "api_match")
 
 
-def _labels(call: StudyCall, gold_tool: str) -> dict[str, int]:
-    """The labels the study records: ``api_match`` only where the prediction is a call."""
+def rule_labels(call: StudyCall, gold_tool: str) -> dict[str, int]:
+    """Return the labels the study records: ``api_match`` only where the prediction is a call."""
     labels = {"no_call": int(call.kind == "no_call"), "err": int(call.kind == "malformed")}
     if call.kind == "call":
         labels["api_match"] = int(call.tool == gold_tool)

@@ -1,4 +1,4 @@
-"""Greedy decoding in left-padded batches of prompts of similar length, with a KV cache.
+"""Decoding in left-padded batches of prompts of similar length, with a KV cache.
 
 An answer ends at an end-of-sequence token, at a stop text, or after a number of tokens. Stop texts
 are found in the decoded text, because their tokens depend on what stands before them.
@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
+from ste_ray.core.answering import STOP_TEXTS, cut_at_stop
+from ste_ray.generation.constraints import CallGrammar, GrammarMask
 from ste_ray.generation.model import LocalModel
-
-# The model would go on by inventing what the tool returns. Both forms leave alone an argument whose
-# text holds the word: JSON strings have no line breaks.
-STOP_TEXTS = ("\nObservation", "Observation:")
+from ste_ray.generation.sampling import GumbelSampling
 
 _log = logging.getLogger(__name__)
 
@@ -43,73 +47,125 @@ class Decoding:
         max_new_tokens: the most tokens of an answer.
         batch_size: the most prompts decoded at once.
         stop_texts: texts that end an answer and are cut off.
+        temperature: 0: greedy.
+        top_p: share of the probability that is sampled from.
+        seed: of the sampling.
     """
 
     max_new_tokens: int
     batch_size: int = 32
     stop_texts: tuple[str, ...] = STOP_TEXTS
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A prompt, and what its decoding depends on besides the model."""
+
+    prompt: Sequence[int]
+    seed: str = ""
+    grammar: CallGrammar | None = None
 
 
 def generate(
-    model: LocalModel, prompts: Sequence[Sequence[int]], decoding: Decoding
+    model: LocalModel,
+    prompts: Sequence[Sequence[int]],
+    decoding: Decoding,
+    *,
+    seeds: Sequence[str] | None = None,
+    grammars: Sequence[CallGrammar] | None = None,
 ) -> list[Completion]:
-    """Return the greedy completion of each prompt (token ids), in the order of the prompts.
+    """Return the completion of each prompt (token ids), in the order of the prompts.
 
     A prompt that the machine cannot decode even on its own, such as for lack of memory, gets a
     completion with an error; the others are not affected.
+
+    Args:
+        model: the model.
+        prompts: their token ids.
+        decoding: how to decode.
+        seeds: identity of each prompt for sampling; by default its place.
+        grammars: what each completion must be; None: anything.
     """
+    rows = [
+        _Row(
+            prompt,
+            f"{decoding.seed} {seeds[place] if seeds else place}",
+            grammars[place] if grammars else None,
+        )
+        for place, prompt in enumerate(prompts)
+    ]
     completions: dict[int, Completion] = {}
     # The longest first: if memory is short, that shows at once.
-    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+    order = sorted(range(len(rows)), key=lambda index: -len(rows[index].prompt))
     for start in range(0, len(order), decoding.batch_size):
         batch = order[start : start + decoding.batch_size]
-        done = _generate_or_halve(model, [prompts[index] for index in batch], decoding)
+        done = _generate_or_halve(model, [rows[index] for index in batch], decoding)
         completions.update(zip(batch, done, strict=True))
-    return [completions[index] for index in range(len(prompts))]
+    return [completions[index] for index in range(len(rows))]
 
 
 def _generate_or_halve(
-    model: LocalModel, prompts: Sequence[Sequence[int]], decoding: Decoding
+    model: LocalModel, rows: Sequence[_Row], decoding: Decoding
 ) -> list[Completion]:
     try:
-        return _generate_batch(model, prompts, decoding)
+        return _generate_batch(model, rows, decoding)
     except RuntimeError as error:  # torch raises it, or a subclass, when memory is short
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
     # Outside the handler, so that the tensors of the failed attempt are free by now.
     if model.device.type == "cuda":
         torch.cuda.empty_cache()
-    if len(prompts) == 1:
+    if len(rows) == 1:
         return [Completion("", 0, error=f"generation failed: {reason}")]
-    _log.warning("a batch of %d prompts failed and is halved: %s", len(prompts), reason)
-    middle = len(prompts) // 2
+    _log.warning("a batch of %d prompts failed and is halved: %s", len(rows), reason)
+    middle = len(rows) // 2
     return [
-        *_generate_or_halve(model, prompts[:middle], decoding),
-        *_generate_or_halve(model, prompts[middle:], decoding),
+        *_generate_or_halve(model, rows[:middle], decoding),
+        *_generate_or_halve(model, rows[middle:], decoding),
     ]
 
 
 def _generate_batch(
-    model: LocalModel, prompts: Sequence[Sequence[int]], decoding: Decoding
+    model: LocalModel, rows: Sequence[_Row], decoding: Decoding
 ) -> list[Completion]:
-    width = max(len(prompt) for prompt in prompts)
-    input_ids = torch.full((len(prompts), width), model.pad_token_id, dtype=torch.long)
+    width = max(len(row.prompt) for row in rows)
+    input_ids = torch.full((len(rows), width), model.pad_token_id, dtype=torch.long)
     attention_mask = torch.zeros_like(input_ids)
-    for row, prompt in enumerate(prompts):
+    for place, row in enumerate(rows):
         # Padding stands on the left, so that all answers begin in the same column.
-        input_ids[row, width - len(prompt) :] = torch.as_tensor(prompt)
-        attention_mask[row, width - len(prompt) :] = 1
+        start = width - len(row.prompt)
+        input_ids[place, start:] = torch.as_tensor(row.prompt)
+        attention_mask[place, start:] = 1
     stop = StopOnText(model.tokenizer, width, decoding.stop_texts)
     with torch.inference_mode():
         output = model.model.generate(
             input_ids=input_ids.to(model.device),
             attention_mask=attention_mask.to(model.device),
             generation_config=_greedy(model, decoding),
+            logits_processor=_processors(model, rows, width, decoding),
             stopping_criteria=StoppingCriteriaList([stop]),
         )
     return [
         _completion(row[: stop.lengths.get(index)], model, decoding.stop_texts)
         for index, row in enumerate(output[:, width:].tolist())
     ]
+
+
+def _processors(
+    model: LocalModel, rows: Sequence[_Row], width: int, decoding: Decoding
+) -> LogitsProcessorList:
+    processors = LogitsProcessorList()
+    grammars = [row.grammar for row in rows if row.grammar is not None]
+    if grammars:
+        assert len(grammars) == len(rows)
+        processors.append(GrammarMask(model, grammars, width, decoding.max_new_tokens))
+    if decoding.temperature:
+        processors.append(
+            GumbelSampling(decoding.temperature, decoding.top_p, [row.seed for row in rows])
+        )
+    return processors
 
 
 def _greedy(model: LocalModel, decoding: Decoding) -> GenerationConfig:
@@ -130,8 +186,7 @@ def _completion(
     # After the end stand only fillers, because other rows of the batch went on.
     own = token_ids[: ends[0] + 1] if ends else token_ids
     text = _decode(model.tokenizer, own)
-    cuts = [position for stop in stop_texts if (position := text.find(stop)) >= 0]
-    return Completion(text[: min(cuts)] if cuts else text, len(own))
+    return Completion(cut_at_stop(text, stop_texts), len(own))
 
 
 def _decode(tokenizer: Any, token_ids: Sequence[int]) -> str:

@@ -1,19 +1,21 @@
 """A local causal language model with its tokenizer, loaded for generation.
 
-Weights come from safetensors and no code that ships with a model is ever run.
+Weights come from safetensors. Code that ships with a model is run only where that is asked for.
 """
 
 from __future__ import annotations
 
+import importlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, TorchAoConfig
 
-from ste_ray.errors import StageInputError
+from ste_ray.errors import ConfigError, StageInputError
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class LocalModel:
         pad_token_id: fills the left of shorter prompts and is never attended to.
         eos_token_ids: every token that ends an answer.
         max_positions: the most tokens of prompt and answer together, None for no limit.
+        num_logits: tokens that the model gives a score.
     """
 
     model: Any
@@ -35,24 +38,56 @@ class LocalModel:
     pad_token_id: int
     eos_token_ids: tuple[int, ...]
     max_positions: int | None
+    num_logits: int
 
 
-def load_model(folder: Path, use_gpu: bool = False) -> LocalModel:
-    """Load the model in ``folder``: in fp32 on the CPU, as stored on a GPU.
+@dataclass(frozen=True)
+class Loading:
+    """How a model is loaded.
+
+    Attributes:
+        use_gpu: in its stored precision on a GPU; else in fp32 on the CPU.
+        spread: over all GPUs that are visible, where one is too small.
+        int8: with weights of linear layers in eight bits.
+        trust_remote_code: run Python code that comes with it.
+    """
+
+    use_gpu: bool = False
+    spread: bool = False
+    int8: bool = False
+    trust_remote_code: bool = False
+
+
+def load_model(folder: Path, loading: Loading | None = None) -> LocalModel:
+    """Load the model in ``folder``, or the adapter there on its base model.
 
     Raises:
         StageInputError: the folder holds no such model, or model and tokenizer do not belong
             together.
+        ConfigError: a library that this takes is not installed.
     """
-    device = torch.device("cuda" if use_gpu else "cpu")
-    dtype: Any = "auto" if use_gpu else torch.float32
-    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    loading = loading or Loading()
+    device = torch.device("cuda" if loading.use_gpu else "cpu")
+    adapter = _adapter(folder)
+    source = Path(adapter["base_model_name_or_path"]) if adapter else folder
+    options: dict[str, Any] = {
+        "local_files_only": True,
+        "trust_remote_code": loading.trust_remote_code,
+    }
+    with_tokenizer = (folder / "tokenizer_config.json").exists() or not adapter
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        tokenizer = AutoTokenizer.from_pretrained(folder if with_tokenizer else source, **options)
         model = AutoModelForCausalLM.from_pretrained(
-            folder, use_safetensors=True, dtype=dtype, **options
+            source,
+            use_safetensors=True,
+            dtype="auto" if loading.use_gpu else torch.float32,
+            device_map="auto" if loading.spread else None,
+            quantization_config=_int8() if loading.int8 else None,
+            **options,
         )
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+        if adapter:
+            model = _adapted(model, tokenizer, folder, merge=not loading.int8)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise StageInputError(
             f"cannot load the model in {str(folder)!r}: {reason}; it must be a Hugging Face folder"
@@ -63,14 +98,54 @@ def load_model(folder: Path, use_gpu: bool = False) -> LocalModel:
     _check_vocabulary(folder, model, tokenizer)
     # A model's own defaults (sampling, penalties) must not leak into what is decoded here.
     model.generation_config = GenerationConfig()
+    if loading.spread:
+        device = model.device
     return LocalModel(
-        model=model.to(device).eval(),
+        model=(model if loading.spread else model.to(device)).eval(),
         tokenizer=tokenizer,
         device=device,
         pad_token_id=pad_token_id,
         eos_token_ids=eos_token_ids,
         max_positions=position_limit(model.config.get_text_config().to_dict()),
+        num_logits=int(model.get_output_embeddings().weight.shape[0]),
     )
+
+
+def _adapter(folder: Path) -> dict[str, Any] | None:
+    """Return the configuration of an adapter of peft; None: the folder holds a whole model."""
+    path = folder / "adapter_config.json"
+    if not path.exists() or (folder / "config.json").exists():
+        return None
+    try:
+        config: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        config["base_model_name_or_path"] = str(config["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StageInputError(
+            f"{str(path)!r} names no base model ({error!r}); save the adapter again with peft"
+        ) from None
+    return config
+
+
+def _adapted(model: Any, tokenizer: Any, folder: Path, merge: bool) -> Any:
+    """Put an adapter on a model that has rows for all tokens of the adapter's tokenizer."""
+    from peft import PeftModel
+
+    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    adapted = PeftModel.from_pretrained(model, str(folder), use_safetensors=True)
+    # Eight-bit weights cannot take the adapter in.
+    return adapted.merge_and_unload() if merge else adapted
+
+
+def _int8() -> Any:
+    try:
+        quantization = importlib.import_module("torchao.quantization")
+    except ImportError:
+        raise ConfigError(
+            "infer.quantization='int8' needs torchao; install it with"
+            " \"pip install 'ste-ray[infer]'\", or set it to 'none'"
+        ) from None
+    return TorchAoConfig(quantization.Int8WeightOnlyConfig())
 
 
 def position_limit(config: dict[str, Any]) -> int | None:

@@ -6,39 +6,40 @@ A row that cannot be answered carries its error; it does not stop the others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jinja2 import TemplateError
 
-from ste_ray.core.prompts import PromptSet
-from ste_ray.core.records import Example, Prediction, Retrieved, ToolSpec
+from ste_ray.core.answering import final_answer_of, observed_dialog
+from ste_ray.core.effects import ToolResult
+from ste_ray.core.inference import PromptMaterial, Query, Setting
+from ste_ray.core.records import Prediction
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError
+from ste_ray.generation.constraints import CallGrammar, Constraints
 from ste_ray.generation.decode import Completion, Decoding, generate
 from ste_ray.generation.model import LocalModel
-from ste_ray.generation.prompting import Prompt, retrieved_prompt, toolken_prompt
-from ste_ray.generation.settings import Setting
-
-Query = tuple[Example, Retrieved]
+from ste_ray.generation.prompting import Prompt, encode_dialog, fitted_prompt
 
 
 @dataclass(frozen=True)
-class PromptMaterial:
-    """What prompts are made of.
+class Answered:
+    """A query with its prompt and what the model answered."""
 
-    Attributes:
-        specs: all tools by name.
-        demonstrations: training examples by id, at least those that were retrieved.
-        prompts: the prompt templates.
-    """
-
-    specs: Mapping[str, ToolSpec]
-    demonstrations: Mapping[str, Example]
-    prompts: PromptSet
+    query: Query
+    prompt: Prompt
+    prediction: Prediction
 
 
 class Predictor:
     """Answers test queries with a local model.
+
+    Args:
+        model: the model.
+        setting: what prompts show.
+        material: what prompts are made of.
+        decoding: how answers are decoded.
+        constrained: whether answers can be nothing but calls that fit the tools' schemas.
 
     Raises:
         ConfigError: the model has too few positions for answers of the length asked for.
@@ -46,7 +47,12 @@ class Predictor:
     """
 
     def __init__(
-        self, model: LocalModel, setting: Setting, material: PromptMaterial, decoding: Decoding
+        self,
+        model: LocalModel,
+        setting: Setting,
+        material: PromptMaterial,
+        decoding: Decoding,
+        constrained: bool = False,
     ) -> None:
         self._model = model
         self._setting = setting
@@ -62,52 +68,106 @@ class Predictor:
                 f"the model of setting {setting.name!r} has no toolken of any tool; train it with"
                 " the train stage, or use another setting"
             )
+        self._constraints = Constraints(model, decoding.max_new_tokens) if constrained else None
 
-    def predict(self, queries: Sequence[Query]) -> list[Prediction]:
+    def predict(self, queries: Sequence[Query]) -> list[Answered]:
         """Return one prediction a query, in their order."""
         prompts = [self._prompt_or_error(query) for query in queries]
         good = [prompt for prompt in prompts if isinstance(prompt, Prompt)]
+        seeds = [
+            query.example.example_id
+            for query, prompt in zip(queries, prompts, strict=True)
+            if isinstance(prompt, Prompt)
+        ]
         completions = iter(
-            generate(self._model, [prompt.token_ids for prompt in good], self._decoding)
+            generate(
+                self._model,
+                [prompt.token_ids for prompt in good],
+                self._decoding,
+                seeds=seeds,
+                grammars=self._grammars(good),
+            )
         )
         return [
-            self._prediction(example, prompt, next(completions))
+            self._answered(query, prompt, next(completions))
             if isinstance(prompt, Prompt)
-            else self._prediction(example, Prompt([]), Completion("", 0, error=prompt))
-            for (example, _), prompt in zip(queries, prompts, strict=True)
+            else self._answered(query, Prompt([]), Completion("", 0, error=prompt))
+            for query, prompt in zip(queries, prompts, strict=True)
+        ]
+
+    def conclude(
+        self, answered: Sequence[Answered], results: Mapping[int, ToolResult]
+    ) -> list[Prediction]:
+        """Let the model answer after what its calls returned.
+
+        Args:
+            answered: predictions with their prompts.
+            results: place in ``answered`` -> what the call returned; others are left as they are.
+        """
+        predictions = [one.prediction for one in answered]
+        places, prompts = [], []
+        for place, result in results.items():
+            one = answered[place]
+            dialog = observed_dialog(one.prompt.dialog, one.prediction.output_text, result.text)
+            predictions[place] = one.prediction.model_copy(
+                update={"observation": result.text, "observation_status": result.status}
+            )
+            token_ids = encode_dialog(dialog, self._model.tokenizer)
+            if self._max_prompt_tokens is None or len(token_ids) <= self._max_prompt_tokens:
+                places.append(place)
+                prompts.append(token_ids)
+        # The answer may say anything, the word Observation too.
+        decoding = replace(self._decoding, stop_texts=())
+        seeds = [f"{predictions[place].example_id} answer" for place in places]
+        completions = generate(self._model, prompts, decoding, seeds=seeds)
+        for place, completion in zip(places, completions, strict=True):
+            before = predictions[place]
+            predictions[place] = before.model_copy(
+                update={
+                    "final_answer": final_answer_of(completion.text),
+                    "completion_tokens": before.completion_tokens + completion.num_tokens,
+                }
+            )
+        return predictions
+
+    def _grammars(self, prompts: Sequence[Prompt]) -> list[CallGrammar] | None:
+        if self._constraints is None:
+            return None
+        specs = self._material.specs
+        if self._setting.prompt == "toolken":
+            written = {toolken(name): specs[name].parameters for name in self._toolkens}
+            grammar = self._constraints.grammar(written)
+            return [grammar] * len(prompts)
+        return [
+            self._constraints.grammar(
+                {name: specs[name].parameters for name in prompt.tools if name in specs}
+            )
+            for prompt in prompts
         ]
 
     def _prompt_or_error(self, query: Query) -> Prompt | str:
         try:
-            return self._prompt(*query)
+            return fitted_prompt(
+                query,
+                self._setting,
+                self._material,
+                self._model.tokenizer,
+                self._max_prompt_tokens,
+            )
         except (ValueError, TemplateError) as error:  # too long, or refused by the chat template
             return " ".join(f"no prompt: {error}".split())[:500]
 
-    def _prompt(self, example: Example, retrieved: Retrieved) -> Prompt:
-        material = self._material
-        if self._setting.prompt == "toolken":
-            return toolken_prompt(
-                example.query, material.prompts, self._model.tokenizer, self._max_prompt_tokens
-            )
-        neighbors = retrieved.demonstrations if self._setting.prompt == "icl" else ()
-        return retrieved_prompt(
-            example.query,
-            [material.specs[tool.key] for tool in retrieved.tools],
-            [material.demonstrations[neighbor.key] for neighbor in neighbors],
-            material.prompts,
-            self._model.tokenizer,
-            self._max_prompt_tokens,
-        )
-
-    def _prediction(self, example: Example, prompt: Prompt, completion: Completion) -> Prediction:
+    def _answered(self, query: Query, prompt: Prompt, completion: Completion) -> Answered:
         # A model with toolkens can name every tool that has one.
         tools = self._toolkens if self._setting.prompt == "toolken" else prompt.tools
-        return Prediction(
+        example = query.example
+        prediction = Prediction(
             example_id=example.example_id,
             setting=self._setting.name,
             tool=example.tool,
             query=example.query,
             arguments_json=example.arguments_json,
+            accepted_json=example.accepted_json,
             candidates=tools,
             output_text=completion.text,
             error=completion.error,
@@ -116,6 +176,7 @@ class Predictor:
             tools_left_out=prompt.tools_left_out,
             demonstrations_left_out=prompt.demonstrations_left_out,
         )
+        return Answered(query, prompt, prediction)
 
 
 def max_prompt_tokens(max_positions: int | None, max_new_tokens: int) -> int | None:

@@ -9,14 +9,10 @@ from dataclasses import dataclass
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from ste_ray.core.formatting import (
-    INST_TEMPLATE,
-    retrieved_dialog,
-    toolken_dialog,
-    without_system,
-)
-from ste_ray.core.prompts import PromptSet
-from ste_ray.core.records import Example, Message, ToolSpec
+from ste_ray.core.answering import dialog_of
+from ste_ray.core.formatting import INST_TEMPLATE, toolken_dialog, without_system
+from ste_ray.core.inference import PromptMaterial, Query, Setting, menu_of
+from ste_ray.core.records import Message
 
 
 class PromptTooLongError(ValueError):
@@ -29,12 +25,14 @@ class Prompt:
 
     Attributes:
         token_ids: the prompt up to where the model's answer begins.
+        dialog: its messages.
         tools: names of the candidate tools that are shown.
         tools_left_out: how many candidates did not fit.
         demonstrations_left_out: how many demonstrations did not fit.
     """
 
     token_ids: list[int]
+    dialog: tuple[Message, ...] = ()
     tools: tuple[str, ...] = ()
     tools_left_out: int = 0
     demonstrations_left_out: int = 0
@@ -55,73 +53,58 @@ def encode_dialog(dialog: Sequence[Message], tokenizer: PreTrainedTokenizerBase)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def toolken_prompt(
-    query: str, prompts: PromptSet, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None
-) -> Prompt:
-    """Return the prompt of a model with toolkens, which holds the query alone.
-
-    Raises:
-        PromptTooLongError: it has more than ``max_tokens`` tokens.
-    """
-    token_ids = encode_dialog(toolken_dialog(query, prompts), tokenizer)
-    if not _fits(token_ids, max_tokens):
-        raise PromptTooLongError(_too_long(token_ids, max_tokens))
-    return Prompt(token_ids)
-
-
-def retrieved_prompt(
-    query: str,
-    tools: Sequence[ToolSpec],
-    demonstrations: Sequence[Example],
-    prompts: PromptSet,
+def fitted_prompt(
+    query: Query,
+    setting: Setting,
+    material: PromptMaterial,
     tokenizer: PreTrainedTokenizerBase,
     max_tokens: int | None,
 ) -> Prompt:
-    """Return a prompt with as many demonstrations and candidate tools as fit.
+    """Return the prompt of a query in a setting, with as much of its menu as fits.
 
-    Demonstrations are left out first, from the end of their list, then candidates from the end of
-    theirs; the first candidate always stays. The most similar demonstration stands last in the
-    prompt, next to the query.
+    Candidate tools are left out from the end of their list, then demonstrations from the end of
+    theirs; the first candidate always stays.
 
     Args:
-        query: The test query.
-        tools: Candidate tools, best first.
-        demonstrations: Demonstrations, most similar first.
-        prompts: The prompt templates.
-        tokenizer: The model's tokenizer.
-        max_tokens: The longest prompt, or None for no limit.
+        query: the test query.
+        setting: says what the prompt shows.
+        material: what it is made of.
+        tokenizer: the model's tokenizer.
+        max_tokens: the longest prompt, or None for no limit.
 
     Raises:
         PromptTooLongError: even the smallest prompt has more than ``max_tokens`` tokens.
+        TemplateError: the chat template refuses the dialog.
     """
+    menu = menu_of(setting, query, material)
 
-    def kept(left_out: int) -> tuple[Sequence[ToolSpec], Sequence[Example]]:
-        num_demonstrations = max(len(demonstrations) - left_out, 0)
-        num_tools = len(tools) - max(left_out - len(demonstrations), 0)
-        return tools[:num_tools], demonstrations[:num_demonstrations]
+    def make(left_out: int) -> tuple[tuple[Message, ...], list[int]]:
+        dialog = (
+            toolken_dialog(query.example.query, material.prompts)
+            if setting.prompt == "toolken"
+            else dialog_of(query, setting, menu.without(left_out), material)
+        )
+        return dialog, encode_dialog(dialog, tokenizer)
 
-    def encode(left_out: int) -> list[int]:
-        some_tools, some_demonstrations = kept(left_out)
-        dialog = retrieved_dialog(query, some_tools, some_demonstrations[::-1], prompts)
-        return encode_dialog(dialog, tokenizer)
-
-    most = len(demonstrations) + max(len(tools) - 1, 0)
     left_out = 0
-    token_ids = encode(0)
-    if not _fits(token_ids, max_tokens):
+    dialog, token_ids = make(0)
+    if not _fits(token_ids, max_tokens) and menu.most_left_out:
         # Prompts only get shorter, so the first that fits is found by halving.
-        choices = range(1, most + 1)
-        position = bisect_left(choices, True, key=lambda count: _fits(encode(count), max_tokens))
-        left_out = min(position + 1, most)
-        token_ids = encode(left_out)
+        choices = range(1, menu.most_left_out + 1)
+        place = bisect_left(choices, True, key=lambda count: _fits(make(count)[1], max_tokens))
+        left_out = min(place + 1, menu.most_left_out)
+        dialog, token_ids = make(left_out)
     if not _fits(token_ids, max_tokens):
         raise PromptTooLongError(_too_long(token_ids, max_tokens))
-    some_tools, some_demonstrations = kept(left_out)
+    shown = menu.without(left_out)
     return Prompt(
         token_ids,
-        tools=tuple(tool.name for tool in some_tools),
-        tools_left_out=len(tools) - len(some_tools),
-        demonstrations_left_out=len(demonstrations) - len(some_demonstrations),
+        dialog,
+        tools=query.tools
+        if setting.prompt == "dialog"
+        else tuple(tool.name for tool in shown.tools),
+        tools_left_out=len(menu.tools) - len(shown.tools),
+        demonstrations_left_out=len(menu.demonstrations) - len(shown.demonstrations),
     )
 
 

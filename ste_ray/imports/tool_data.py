@@ -215,12 +215,17 @@ def _observation(value: Any) -> tuple[str, ObservationStatus]:
 
 def _description(row: Mapping[str, Any]) -> str:
     """Return what a row says of its tool; it may describe several."""
+    return described_in(row).get(row["action"], "")
+
+
+def described_in(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tools that a row's ``api_descriptions`` describe: name -> description."""
     text = row.get("api_descriptions")
+    found: dict[str, str] = {}
     for section in _sections(text if isinstance(text, str) else ""):
         name, _, rest = section.partition("\n")
-        if name.strip() == row["action"]:
-            return rest.removeprefix("Description: ").strip()
-    return ""
+        found.setdefault(name.strip(), rest.removeprefix("Description: ").strip())
+    return found
 
 
 def _sections(text: str) -> Iterator[str]:

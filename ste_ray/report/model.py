@@ -52,8 +52,10 @@ class StageView(View):
 
 
 class Difference(View):
-    """One figure in the first and the last setting, paired on the same queries."""
+    """One figure in two settings, paired on the same queries; ``second`` minus ``first``."""
 
+    first: str
+    second: str
     metric: Metric
     comparison: PairedComparison
 
@@ -62,7 +64,16 @@ class EvaluationSummary(View):
     """The content of ``evaluate/summary.json``: settings in the order they were asked for."""
 
     settings: tuple[Summary, ...]
-    differences: tuple[Difference, ...]  # last setting against first; none with one setting
+    differences: tuple[Difference, ...]  # every setting against every one after it
+
+    def between(self, first: str, second: str) -> tuple[Difference, ...]:
+        """The differences of two settings, a figure each."""
+        return tuple(one for one in self.differences if (one.first, one.second) == (first, second))
+
+    @property
+    def headline(self) -> tuple[Difference, ...]:
+        """The last setting against the first; none with one setting."""
+        return self.between(self.settings[0].setting, self.settings[-1].setting)
 
 
 class ToolScore(View):

@@ -68,8 +68,8 @@ def svg(title: str, height: float, parts: Sequence[Markup]) -> Markup:
 
 def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
     """Return about ``count`` round numbers from ``low`` to ``high``, both ends covered."""
-    if high <= low:
-        high = low + (abs(low) or 1.0)
+    if high - low < 1e-11:  # ticks are rounded to 12 decimals
+        high = low + max(abs(low), 1.0)
     raw = (high - low) / count
     magnitude = 10.0 ** math.floor(math.log10(raw))
     step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw * 0.999)

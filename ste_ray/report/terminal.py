@@ -32,14 +32,14 @@ def before_after_table(data: ReportData) -> str:
         ]
         for one in summary.settings
     ]
-    if summary.differences:
-        by_metric = {one.metric: one.comparison for one in summary.differences}
+    if summary.headline:
+        by_metric = {one.metric: one.comparison for one in summary.headline}
         compared = [by_metric.get(name) for name in METRICS]
         cells = [
             f"{points(one.difference)} ({difference_interval(one.interval)})" if one else NOTHING
             for one in compared
         ]
-        rows.append(["last - first", *cells, "", str(summary.differences[0].comparison.n)])
+        rows.append(["last - first", *cells, "", str(summary.headline[0].comparison.n)])
     confidence = summary.settings[0].confidence
     note = (
         f"shares of all queries in %, {confidence:.0%} intervals clustered by tool; "

@@ -4,58 +4,94 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ste_ray.config import RetrieveConfig
+from ste_ray.core.mixing import rank
 from ste_ray.core.records import Example, Neighbor, Retrieved, ToolSpec
-from ste_ray.retrieval.encoder import SentenceEncoder, Vectors
-from ste_ray.retrieval.search import Hit, top_k
+from ste_ray.retrieval.encoder import SentenceEncoder
+from ste_ray.retrieval.search import Corpus, Hit, diverse
+
+# Of these the chosen ones are taken, where the nearest alone will not do.
+_WIDER = 8
 
 
 class RetrievalIndex:
     """The embedded tools and training queries; it can be pickled and shared between processes.
 
     Args:
-        encoder: Fitted apart to the descriptions and to the queries.
-        tools: The tools to choose candidates from.
-        training: The examples to choose demonstrations from; may be empty.
+        encoder: fitted apart to the descriptions and to the queries.
+        tools: the tools to choose candidates from.
+        training: the examples to choose demonstrations from; may be empty.
+        config: how to choose.
+        seed: decides at which place an oracle puts the right tool.
     """
 
     def __init__(
-        self, encoder: SentenceEncoder, tools: Sequence[ToolSpec], training: Sequence[Example]
+        self,
+        encoder: SentenceEncoder,
+        tools: Sequence[ToolSpec],
+        training: Sequence[Example],
+        config: RetrieveConfig,
+        seed: int = 0,
     ) -> None:
         descriptions = [f"{tool.name} {tool.description}" for tool in tools]
         queries = [example.query for example in training]
+        self._config = config
+        self._seed = seed
         self._tool_names = [tool.name for tool in tools]
         self._example_ids = [example.example_id for example in training]
-        self._groups = [example.group_id for example in training]
+        self._example_tools = [example.tool for example in training]
         self._tool_encoder = encoder.fit(descriptions)
         self._query_encoder = encoder.fit(queries)
-        self._tools: Vectors = self._tool_encoder.encode(descriptions)
-        self._queries: Vectors = self._query_encoder.encode(queries)
+        self._tools = Corpus(self._tool_encoder.encode(descriptions), search="exact")
+        self._queries = Corpus(
+            self._query_encoder.encode(queries),
+            groups=[example.group_id for example in training],
+            search=config.search,
+        )
 
-    def retrieve(
-        self, examples: Sequence[Example], num_tools: int, num_demonstrations: int
-    ) -> list[Retrieved]:
+    def retrieve(self, examples: Sequence[Example]) -> list[Retrieved]:
         """Return candidate tools and demonstrations of each example's query, best first.
 
-        Only the query is looked at, never the gold call. No demonstration comes from the group of
-        the query.
+        Only the query is looked at; with ``candidates=oracle`` the right tool, if it is missing,
+        takes the place of the last candidate, and all are put in an order that tells nothing. No
+        demonstration comes from the group of the query.
         """
+        config = self._config
         texts = [example.query for example in examples]
-        tools = top_k(self._tool_encoder.encode(texts), self._tools, num_tools)
-        demonstrations = top_k(
+        tools = self._tools.nearest(self._tool_encoder.encode(texts), config.num_tools)
+        selective = bool(config.diversity or config.max_per_tool)
+        demonstrations = self._queries.nearest(
             self._query_encoder.encode(texts),
-            self._queries,
-            num_demonstrations,
-            query_groups=[example.group_id for example in examples],
-            corpus_groups=self._groups,
+            config.num_demonstrations * (_WIDER if selective else 1),
+            [example.group_id for example in examples],
         )
         return [
             Retrieved(
                 example_id=example.example_id,
-                tools=_neighbors(tool_hits, self._tool_names),
-                demonstrations=_neighbors(query_hits, self._example_ids),
+                tools=self._candidates(example, tool_hits),
+                demonstrations=_neighbors(self._chosen(query_hits), self._example_ids),
             )
             for example, tool_hits, query_hits in zip(examples, tools, demonstrations, strict=True)
         ]
+
+    def _chosen(self, hits: Sequence[Hit]) -> list[Hit]:
+        return diverse(
+            hits,
+            self._queries,
+            self._example_tools,
+            self._config.num_demonstrations,
+            diversity=self._config.diversity,
+            max_per_tool=self._config.max_per_tool,
+        )
+
+    def _candidates(self, example: Example, hits: Sequence[Hit]) -> tuple[Neighbor, ...]:
+        found = _neighbors(hits, self._tool_names)
+        if self._config.candidates == "retrieved":
+            return found
+        if all(neighbor.key != example.tool for neighbor in found):
+            found = (*found[: self._config.num_tools - 1], Neighbor(key=example.tool, score=0.0))
+        order = {one.key: rank(one.key, self._seed, example.example_id) for one in found}
+        return tuple(sorted(found, key=lambda one: order[one.key]))
 
 
 def _neighbors(hits: Sequence[Hit], keys: Sequence[str]) -> tuple[Neighbor, ...]:

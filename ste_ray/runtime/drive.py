@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ste_ray.core.effects import Answer, AskModel, CallTool, Flow, Request, ToolResult
 from ste_ray.errors import ReplayMismatchError
 from ste_ray.ports import ChatModel, EventSink, Journal, ToolExecutor
 
 Result = TypeVar("Result")
+RunFlow = Callable[[Flow[Any], str], Awaitable[Any]]  # drives a flow under its scope
 
 
 def _repeatable(_: CallTool) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ste_ray import __version__
 from ste_ray.config import Config
+from ste_ray.core.inference import RUN_MODELS, parse_settings
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
 from ste_ray.core.records import ToolSpec, fingerprint
 from ste_ray.errors import ConfigError, StageInputError, SteRayError, UserError
@@ -28,16 +31,16 @@ from ste_ray.store.manifest import (
     write_manifest,
 )
 
-# The stages whose artifacts a stage reads.
+# The stages whose artifacts a stage reads; see ``inputs_of`` for infer.
 INPUTS: dict[str, tuple[str, ...]] = {
     "explore": (),
     "prepare": ("explore",),
     "retrieve": ("prepare",),
     "train": ("prepare",),
-    "infer": ("retrieve", "train"),
     "evaluate": ("infer",),
+    "continual": ("prepare",),
 }
-USES_PROMPTS = ("explore", "prepare", "infer")
+USES_PROMPTS = ("explore", "prepare", "infer", "evaluate")
 TOOLS_PATH = "explore/tools.json"
 
 
@@ -183,7 +186,10 @@ def _input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
     general_data = context.config.prepare.mix.general_data
     if stage == "prepare" and general_data:
         prints["general_data"] = GeneralData(general_data).fingerprint
-    for earlier in INPUTS[stage]:
+    labels = context.config.evaluate.judge.labels
+    if stage == "evaluate" and context.config.evaluate.judge.enabled and labels:
+        prints["judge_labels"] = _file_fingerprint(labels, "evaluate.judge.labels")
+    for earlier in inputs_of(stage, context.config):
         manifest = read_manifest(store, earlier)
         if manifest is None:
             raise StageInputError(
@@ -192,6 +198,29 @@ def _input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
             )
         prints[earlier] = manifest_fingerprint(manifest)
     return prints
+
+
+def _file_fingerprint(path: str, key: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise ConfigError(
+            f"{key}={path!r} cannot be read ({error.strerror}); give an existing file"
+        ) from None
+
+
+def inputs_of(stage: str, config: Config) -> tuple[str, ...]:
+    """Return the stages whose artifacts ``stage`` reads as it is configured.
+
+    Raises:
+        ConfigError: a setting of infer is unknown.
+    """
+    if stage != "infer":
+        return INPUTS[stage]
+    settings = parse_settings(config.infer.settings, config.infer.models)
+    retrieves = any(setting.needs_retrieval for setting in settings)
+    trains = any(setting.model in RUN_MODELS for setting in settings)
+    return ("retrieve" if retrieves else "prepare", *(["train"] if trains else []))
 
 
 def find_own_error(error: BaseException) -> SteRayError | None:

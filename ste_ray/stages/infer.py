@@ -1,39 +1,43 @@
-"""The infer stage: batch inference on the test split by a pool of Ray Data actors.
+"""The infer stage: batch inference on the test split, by pools of Ray Data actors.
 
-Inputs: ``prepare/examples``, ``retrieve/retrieved``, ``train/base`` and ``train/model``. Output:
-``infer/predictions``, one folder a setting. Actors write what they have answered as Parquet parts
-of their own, so a stage that was cut off goes on with the queries that no part holds.
+Inputs: ``prepare/examples``, where a setting shows them ``retrieve/retrieved`` and
+``prepare/dialogs``, and the models of ``train``. Output: ``infer/predictions``, one folder a
+setting. Actors write what they have answered as Parquet parts of their own, so a stage that was cut
+off goes on with the queries that no part holds; what an endpoint answered is in a journal besides.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 import ray
-import torch
-from transformers.utils import logging as transformers_logging
 
 from ste_ray.config import InferConfig
-from ste_ray.core.records import Example, Prediction, Retrieved, fingerprint
-from ste_ray.errors import StageInputError
-from ste_ray.generation.decode import Decoding
-from ste_ray.generation.model import LocalModel, load_model, position_limit
-from ste_ray.generation.predict import Predictor, PromptMaterial, Query, max_prompt_tokens
-from ste_ray.generation.settings import ModelName, Setting, parse_settings
+from ste_ray.core.inference import (
+    RUN_MODELS,
+    PromptMaterial,
+    Query,
+    Setting,
+    parse_settings,
+)
+from ste_ray.core.records import Example, Prediction, Retrieved, TestDialog
+from ste_ray.errors import ConfigError, StageInputError
+from ste_ray.generation.model import position_limit
+from ste_ray.generation.predict import max_prompt_tokens
+from ste_ray.stages.asking import open_asking
 from ste_ray.stages.base import StageContext
+from ste_ray.stages.infer_paths import DIALOGS_PATH, JOURNALS, MODEL_PATHS, folder_of
+from ste_ray.stages.infer_workers import EndpointWorker, LocalWorker, WorkerPlan
 from ste_ray.stages.retrieve import EXAMPLES_PATH, RETRIEVED_PATH
 from ste_ray.store.artifacts import RunStore
-from ste_ray.store.tables import iter_records, read_records, write_records
+from ste_ray.store.tables import iter_records, read_records
+from ste_ray.tools.kinds import CALLABLE_KINDS
+from ste_ray.tools.safety import is_free
 
-PREDICTIONS_PATH = "infer/predictions"
-MODEL_PATHS = {"base": "train/base", "tuned": "train/model"}
 _COUNTED = (
     "queries",
     "errors",
@@ -41,111 +45,114 @@ _COUNTED = (
     "completion_tokens",
     "tools_left_out",
     "demonstrations_left_out",
+    "executed",
 )
 # Enough for batches of similar length, few enough to lose little when cut off.
 _DECODING_BATCHES_PER_PART = 8
+# Many, because a part waits for its slowest answer; what is answered is in the journal.
+_QUERIES_PER_ENDPOINT_PART = 4096
 
 
 def run(context: StageContext) -> dict[str, Any]:
     """Answer the test queries in all settings; see the module's docstring."""
     config, store = context.config.infer, context.store
-    settings = parse_settings(config.settings)
+    settings = parse_settings(config.settings, config.models)
     for setting in settings:
-        _check_model(store, setting, config.max_new_tokens)
-    queries, material = _load(context)
+        _check_model(store, setting, config)
+    queries, material = _load(context, settings)
     todo = {}
     for setting in sorted(settings, key=lambda setting: setting.model):  # few changes of model
         if store.exists(_marker(setting)):
             context.progress(f"infer: {setting.name} is already complete")
             continue
         done = _answered(store, setting)
-        todo[setting] = [query for query in queries if query[0].example_id not in done]
+        todo[setting] = [query for query in queries if query.example.example_id not in done]
         number = len(todo[setting])
         context.progress(f"infer: {setting.name}, {number} of {len(queries)} queries to answer")
-    _infer(context, todo, material)
+    spent = _infer(context, todo, material)
     counts = {setting.name: store.read_json(_marker(setting)) for setting in settings}
-    return {"queries": len(queries), "settings": counts}
-
-
-class InferenceWorker:
-    """A Ray Data actor that holds one model at a time, answers parts and writes them down."""
-
-    def __init__(self, store: RunStore, shared: Sequence[Any], config: InferConfig) -> None:
-        self._store = store
-        self._material: PromptMaterial = ray.get(shared[0])
-        self._config = config
-        self._model_name = ""
-        self._model: LocalModel | None = None
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        """Answer parts, one a row; the predictions are written, and only counted in the result."""
-        return pa.Table.from_pylist([self._answer(row) for row in batch.to_pylist()])
-
-    def _answer(self, row: dict[str, Any]) -> dict[str, Any]:
-        (setting,) = parse_settings([row["setting"]])
-        examples = [Example.model_validate_json(text) for text in row["examples"]]
-        retrieved = [Retrieved.model_validate_json(text) for text in row["retrieved"]]
-        decoding = Decoding(self._config.max_new_tokens, self._config.batch_size)
-        predictor = Predictor(self._load(setting.model), setting, self._material, decoding)
-        started = time.monotonic()
-        predictions = predictor.predict(list(zip(examples, retrieved, strict=True)))
-        seconds = time.monotonic() - started
-        # Named after its queries: repeated by Ray on another actor, a part overwrites itself.
-        name = fingerprint([example.example_id for example in examples])
-        path = f"{_folder(setting)}/part-{name}.parquet"
-        write_records(self._store, path, predictions, Prediction)
-        return {"setting": setting.name, "queries": len(predictions), "seconds": seconds}
-
-    def _load(self, name: ModelName) -> LocalModel:
-        # Not in the constructor: Ray hands on only the text of an error that is raised there.
-        if self._model is None or self._model_name != name:
-            self._model = None  # frees the memory of the other model first
-            transformers_logging.disable_progress_bar()
-            torch.set_num_threads(self._config.threads_per_worker)
-            with local_folder(self._store, MODEL_PATHS[name]) as folder:
-                self._model = load_model(folder, use_gpu=self._config.use_gpu)
-            self._model_name = name
-        return self._model
-
-
-@contextmanager
-def local_folder(store: RunStore, path: str) -> Iterator[Path]:
-    """Yield a folder of the store as a local one: itself, or for object storage a copy."""
-    if isinstance(store.filesystem, pafs.LocalFileSystem):
-        yield Path(store.path(path))
-        return
-    with TemporaryDirectory(prefix="ste-model-") as folder:
-        store.download_folder(path, folder)
-        yield Path(folder)
-
-
-def _folder(setting: Setting) -> str:
-    return f"{PREDICTIONS_PATH}/{setting.folder_name}"
+    return {"queries": len(queries), "settings": counts, **({"spent": spent} if spent else {})}
 
 
 def _marker(setting: Setting) -> str:
     """The object that says that a setting is complete, and holds its counts."""
-    return f"{_folder(setting)}/_complete"
+    return f"{folder_of(setting)}/_complete"
 
 
-def _check_model(store: RunStore, setting: Setting, max_new_tokens: int) -> None:
+def _check_model(store: RunStore, setting: Setting, config: InferConfig) -> None:
     """Check before any actor starts what would fail in all of them."""
+    if setting.is_endpoint:
+        return
+    if setting.model not in RUN_MODELS:
+        _check_own_model(setting, config)
+        return
     path = MODEL_PATHS[setting.model]
     try:
-        config = store.read_json(f"{path}/config.json")
+        found = store.read_json(f"{path}/config.json")
     except FileNotFoundError:
         raise StageInputError(
             f"setting {setting.name!r} needs the model in {store.address(path)!r}, which is not"
             f" there; run 'ste-ray train --run {store.uri}' first"
         ) from None
-    max_prompt_tokens(position_limit(config.get("text_config", config)), max_new_tokens)
+    max_prompt_tokens(position_limit(found.get("text_config", found)), config.max_new_tokens)
 
 
-def _load(context: StageContext) -> tuple[list[Query], PromptMaterial]:
-    """Return the test queries with what was retrieved for them, and what prompts are made of."""
-    examples = {
-        item.example_id: item for item in read_records(context.store, EXAMPLES_PATH, Example)
-    }
+def _check_own_model(setting: Setting, config: InferConfig) -> None:
+    given = config.models[setting.model]
+    folder = Path(given).expanduser()
+    if not folder.is_dir():
+        return  # a hub name or a URI, which the actors fetch
+    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        raise ConfigError(
+            f"infer.models: {setting.model}={given!r} holds neither config.json nor"
+            " adapter_config.json; give the folder of a model, such as RUN/train/model"
+        )
+
+
+def _load(context: StageContext, settings: Sequence[Setting]) -> tuple[list[Query], PromptMaterial]:
+    """Return the test queries with what belongs to them, and what prompts are made of."""
+    store = context.store
+    examples = {item.example_id: item for item in read_records(store, EXAMPLES_PATH, Example)}
+    tests = sorted(key for key, item in examples.items() if item.split == "test")
+    if not tests:
+        raise StageInputError(
+            f"there is no test example among the {len(examples)} in"
+            f" {store.address(EXAMPLES_PATH)!r}; set prepare.test_fraction, in another run, or"
+            " bring a test set with 'ste-ray import tests'"
+        )
+    retrieved = _retrieved(context, examples) if _any_retrieval(settings) else {}
+    dialogs = _dialogs(context, tests) if any(one.prompt == "dialog" for one in settings) else {}
+    queries = [
+        Query(
+            example=examples[key],
+            tools=tuple(hit.key for hit in retrieved[key].tools)
+            if key in retrieved
+            else dialogs[key].candidates
+            if key in dialogs
+            else (),
+            demonstrations=tuple(hit.key for hit in retrieved[key].demonstrations)
+            if key in retrieved
+            else (),
+            dialog=dialogs[key].messages if key in dialogs else (),
+        )
+        for key in tests
+    ]
+    shown = {key for query in queries for key in query.demonstrations}
+    material = PromptMaterial(
+        specs=context.specs,
+        demonstrations={key: examples[key] for key in shown},
+        prompts=context.prompts,
+        nearest_last=context.config.retrieve.order == "nearest_last",
+    )
+    return queries, material
+
+
+def _any_retrieval(settings: Sequence[Setting]) -> bool:
+    return any(setting.needs_retrieval for setting in settings)
+
+
+def _retrieved(context: StageContext, examples: Mapping[str, Example]) -> dict[str, Retrieved]:
+    """Return what was retrieved for each test query, all of it known."""
     retrieved = read_records(context.store, RETRIEVED_PATH, Retrieved)
     demonstrations = {hit.key for item in retrieved for hit in item.demonstrations}
     tools = {hit.key for item in retrieved for hit in item.tools}
@@ -160,42 +167,116 @@ def _load(context: StageContext) -> tuple[list[Query], PromptMaterial]:
                 f" {missing[0]!r}; it was made from other data: run everything from prepare on"
                 " in another run"
             )
-    material = PromptMaterial(
-        specs=context.specs,
-        demonstrations={key: examples[key] for key in demonstrations},
-        prompts=context.prompts,
+    return {item.example_id: item for item in retrieved}
+
+
+def _dialogs(context: StageContext, tests: Sequence[str]) -> dict[str, TestDialog]:
+    store = context.store
+    found = (
+        {item.example_id: item for item in read_records(store, DIALOGS_PATH, TestDialog)}
+        if store.list(DIALOGS_PATH)
+        else {}
     )
-    return [(examples[item.example_id], item) for item in retrieved], material
+    missing = [key for key in tests if key not in found]
+    if missing:
+        raise StageInputError(
+            f"{len(missing)} test queries have no dialog in {store.address(DIALOGS_PATH)!r}; bring"
+            " rows with 'dialog_history' by 'ste-ray import tests', or use another prompt than"
+            " 'dialog'"
+        )
+    return found
 
 
 def _infer(
     context: StageContext, todo: Mapping[Setting, Sequence[Query]], material: PromptMaterial
-) -> None:
+) -> dict[str, Any]:
     """Answer what is left to answer, and mark each setting complete as soon as it is."""
-    config, store = context.config.infer, context.store
+    config = context.config.infer
     left = {setting.name: len(queries) for setting, queries in todo.items()}
     seconds = dict.fromkeys(left, 0.0)
-    rows = [
-        row for setting, queries in todo.items() for row in _part_rows(setting, queries, config)
+    local = [
+        row
+        for setting, queries in todo.items()
+        if not setting.is_endpoint
+        for row in _part_rows(setting, queries, config)
     ]
-    for result in _answer_all(rows, store, material, config) if rows else ():
+    asked = [
+        row
+        for setting, queries in todo.items()
+        if setting.is_endpoint
+        for row in _endpoint_rows(setting, queries, config)
+    ]
+    spent: dict[str, Any] = {}
+
+    def take(result: Mapping[str, Any]) -> None:
         name = result["setting"]
         left[name] -= result["queries"]
         seconds[name] += result["seconds"]
         context.progress(f"infer: {name}, {left[name]} left to answer")
         if left[name] == 0:
-            (setting,) = parse_settings([name])
-            _mark_complete(store, setting, seconds[name], len(todo[setting]))
+            (setting,) = parse_settings([name], config.models)
+            _mark_complete(context.store, setting, seconds[name], len(todo[setting]))
+
+    with ExitStack() as stack:
+        plan = WorkerPlan(
+            config=context.config,
+            store=context.store,
+            epoch=context.epoch,
+            shared=[ray.put(material)],
+            execute=_executable(context),
+        )
+        if asked:
+            asking, limiting = stack.enter_context(
+                open_asking(context, "infer", ("assistant",), JOURNALS, config.num_workers)
+            )
+            for result in _answers(asked, EndpointWorker, (plan, asking), config, endpoint=True):
+                take(result)
+            spent = limiting.spent()
+        if local:
+            for result in _answers(local, LocalWorker, (plan,), config, endpoint=False):
+                take(result)
     for setting, queries in todo.items():
         if not queries:  # all was answered before, only the marker was missing
-            _mark_complete(store, setting, 0.0, 0)
+            _mark_complete(context.store, setting, 0.0, 0)
+    return spent
+
+
+def _executable(context: StageContext) -> frozenset[str] | None:
+    """Return the tools whose calls are executed; None: none, for it is not asked for.
+
+    Raises:
+        ConfigError: no tool of the run can be called, or may be.
+    """
+    config = context.config
+    if not config.infer.execute:
+        return None
+    allowed = {
+        name
+        for name, spec in context.specs.items()
+        if spec.executor["kind"] in CALLABLE_KINDS
+        and spec.executor["kind"] != "simulated"
+        and (is_free(spec) or name in config.tools.allow)
+    }
+    if not allowed:
+        raise ConfigError(
+            "infer.execute=true, but no tool of this run may be called; allow tools with effects"
+            " by tools.allow, or set infer.execute=false"
+        )
+    others = sorted(context.specs.keys() - allowed)
+    if others:
+        context.notes.append(
+            f"calls of {len(others)} tools were not executed, {others[0]!r} among them: they are"
+            " played by a model, cannot be called here, or have effects that nobody allowed"
+        )
+    return frozenset(allowed)
 
 
 def _answered(store: RunStore, setting: Setting) -> set[str]:
     """Return the ids of the examples that an earlier run that was cut off has answered."""
-    if not any(name.endswith(".parquet") for name in store.list(_folder(setting))):
+    folder = folder_of(setting)
+    if not any(name.endswith(".parquet") for name in store.list(folder)):
         return set()
-    return {item.example_id for item in iter_records(store, _folder(setting), Prediction)}
+    return {item.example_id for item in iter_records(store, folder, Prediction)}
 
 
 def _part_rows(
@@ -204,28 +285,43 @@ def _part_rows(
     """Cut queries into parts, each one row of the dataset; no worker is left without one."""
     share = -(-len(queries) // config.num_workers)
     size = max(1, min(share, config.batch_size * _DECODING_BATCHES_PER_PART))
+    return _rows(setting, queries, size)
+
+
+def _endpoint_rows(
+    setting: Setting, queries: Sequence[Query], config: InferConfig
+) -> list[dict[str, Any]]:
+    share = -(-len(queries) // config.num_workers)
+    return _rows(setting, queries, max(1, min(share, _QUERIES_PER_ENDPOINT_PART)))
+
+
+def _rows(setting: Setting, queries: Sequence[Query], size: int) -> list[dict[str, Any]]:
     return [
         {
             "setting": setting.name,
-            "examples": [item.model_dump_json() for item, _ in queries[start : start + size]],
-            "retrieved": [item.model_dump_json() for _, item in queries[start : start + size]],
+            "queries": [item.model_dump_json() for item in queries[start : start + size]],
         }
         for start in range(0, len(queries), size)
     ]
 
 
-def _answer_all(
-    rows: Sequence[dict[str, Any]], store: RunStore, material: PromptMaterial, config: InferConfig
+def _answers(
+    rows: Sequence[dict[str, Any]],
+    worker: Any,
+    arguments: tuple[Any, ...],
+    config: InferConfig,
+    endpoint: bool,
 ) -> Iterator[dict[str, Any]]:
     """Yield what the workers return, a row a part, as the parts get done."""
+    gpus = config.gpus_per_worker if config.use_gpu and not endpoint else None
     dataset = ray.data.from_arrow([pa.Table.from_pylist([row]) for row in rows]).map_batches(
-        InferenceWorker,
-        fn_constructor_args=(store, [ray.put(material)], config),
+        worker,
+        fn_constructor_args=arguments,
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=min(config.num_workers, len(rows))),
-        num_cpus=config.threads_per_worker,
-        num_gpus=1 if config.use_gpu else None,
+        num_cpus=0.5 if endpoint else config.threads_per_worker,
+        num_gpus=gpus,
     )
     for batch in dataset.iter_batches(batch_format="pyarrow", batch_size=None):
         yield from batch.to_pylist()
@@ -234,10 +330,11 @@ def _answer_all(
 def _mark_complete(store: RunStore, setting: Setting, seconds: float, num_timed: int) -> None:
     """Write the counts of a setting; the seconds are those that its last queries took workers."""
     counts = dict.fromkeys(_COUNTED, 0)
-    for item in iter_records(store, _folder(setting), Prediction):
+    for item in iter_records(store, folder_of(setting), Prediction):
         counts["queries"] += 1
         counts["errors"] += bool(item.error)
-        for name in _COUNTED[2:]:
+        counts["executed"] += item.observation_status != "none"
+        for name in _COUNTED[2:6]:
             counts[name] += getattr(item, name)
     timing = {"seconds": round(seconds, 3), "queries": num_timed}
     store.write_json(_marker(setting), {**counts, "timing": timing})

@@ -23,10 +23,9 @@ from ste_ray.core.effects import Role
 from ste_ray.core.ledger import DropReason, LedgerTotals, ToolTotals, few_examples
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import StageInputError
-from ste_ray.runtime import journal, segments
+from ste_ray.stages.asking import Asking, open_asking
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.endpoints import open_endpoints
-from ste_ray.stages.limiting import Limiting, limited
+from ste_ray.stages.limiting import Limiting
 from ste_ray.stages.preparation.mix import (
     general_rows,
     plan_rounds,
@@ -34,7 +33,7 @@ from ste_ray.stages.preparation.mix import (
     write_rounds,
 )
 from ste_ray.stages.preparation.units import Unit, plan_units
-from ste_ray.stages.preparation.worker import DONE, JOURNALS, Asking, Preparer, done_path
+from ste_ray.stages.preparation.worker import DONE, JOURNALS, Preparer, done_path
 
 _MAX_NAMES = 20  # of tools, in the counts
 TOTALS_PATH = "prepare/totals.json"
@@ -89,21 +88,14 @@ def run(context: StageContext) -> dict[str, Any]:
 @contextmanager
 def _asking(context: StageContext) -> Iterator[tuple[Asking | None, Limiting | None]]:
     """Open what models are asked by, if any is asked."""
-    section, store = context.config.prepare, context.store
+    section = context.config.prepare
     wanted = {"judge": section.judge, "paraphraser": section.max_paraphrases > 0}
     roles: list[Role] = [role for role in get_args(Role) if wanted.get(role)]
     if not roles:
         yield None, None
         return
-    folders = sorted({path.rpartition("/")[0] for path in store.list(JOURNALS)})
-    for folder in folders:
-        segments.seal(store, folder, context.epoch)
-    entries = (entry for folder in folders for entry in journal.iter_entries(store, folder))
-    with (
-        open_endpoints(context, "prepare", roles) as endpoints,
-        limited(context, "prepare", endpoints, entries, section.num_workers) as limiting,
-    ):
-        yield Asking(endpoints, limiting.lease_call), limiting
+    with open_asking(context, "prepare", roles, JOURNALS, section.num_workers) as opened:
+        yield opened
 
 
 def _prepare_units(

@@ -1,7 +1,8 @@
 """The retrieve stage: candidate tools and demonstrations for each test query, on Ray Data.
 
 Input: ``prepare/examples``. Output: ``retrieve/retrieved``, in the order of the example ids. The
-candidates are the retriever's own: the gold tool may be missing, and the recall says how often.
+candidates are the retriever's own: the gold tool may be missing, and the recall says how often;
+with ``retrieve.candidates=oracle`` it never is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from ste_ray.config import RetrieveConfig
 from ste_ray.core.records import Example, Retrieved
 from ste_ray.errors import StageInputError
 from ste_ray.retrieval.encoder import make_encoder
@@ -37,11 +37,17 @@ def run(context: StageContext) -> dict[str, Any]:
         f"retrieve: {len(tests)} queries, {len(context.specs)} tools, {len(training)} training"
         f" queries, encoder {config.encoder!r}"
     )
-    index = RetrievalIndex(encoder, list(context.specs.values()), training)
-    results = _retrieve(index, tests, config)
+    seed = context.config.seed
+    index = RetrievalIndex(encoder, list(context.specs.values()), training, config, seed)
+    results = _retrieve(index, tests)
     for start in range(0, len(results), _ROWS_PER_PART):
         path = f"{RETRIEVED_PATH}/part-{start // _ROWS_PER_PART:05d}.parquet"
         write_records(context.store, path, results[start : start + _ROWS_PER_PART], Retrieved)
+    if config.candidates == "oracle":
+        context.notes.append(
+            "the right tool was always among the candidates (retrieve.candidates=oracle): figures"
+            " with candidates are those of a perfect retriever"
+        )
     return _counts(tests, results)
 
 
@@ -56,9 +62,7 @@ def _split(context: StageContext, examples: Sequence[Example], split: str) -> li
     return sorted(found, key=lambda example: example.example_id)
 
 
-def _retrieve(
-    index: RetrievalIndex, tests: Sequence[Example], config: RetrieveConfig
-) -> list[Retrieved]:
+def _retrieve(index: RetrievalIndex, tests: Sequence[Example]) -> list[Retrieved]:
     shared = ray.put(index)  # one copy a node, whose vectors all tasks read in place
     batches = [
         to_table(tests[start : start + _QUERIES_PER_BATCH], Example)
@@ -66,7 +70,7 @@ def _retrieve(
     ]
     dataset = ray.data.from_arrow(batches).map_batches(
         _retrieve_batch,
-        fn_args=([shared], config),
+        fn_args=([shared],),
         batch_format="pyarrow",
         batch_size=_QUERIES_PER_BATCH,
     )
@@ -78,10 +82,10 @@ def _retrieve(
     return sorted(results, key=lambda found: found.example_id)
 
 
-def _retrieve_batch(batch: pa.Table, shared: Sequence[Any], config: RetrieveConfig) -> pa.Table:
+def _retrieve_batch(batch: pa.Table, shared: Sequence[Any]) -> pa.Table:
     index: RetrievalIndex = ray.get(shared[0])
     queries = from_table(batch, Example)
-    found = index.retrieve(queries, config.num_tools, config.num_demonstrations)
+    found = index.retrieve(queries)
     return to_table(found, Retrieved)
 
 

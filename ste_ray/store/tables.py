@@ -156,16 +156,17 @@ def open_parquet(store: RunStore, path: str) -> pq.ParquetFile:
 
 
 def require_columns(columns: Iterable[str], model: type[Record], source: str) -> None:
-    """Check that columns are those of ``model``.
+    """Check that columns are those of ``model``; fields with a default may be missing.
 
     Raises:
         StageInputError: one is missing or unknown.
     """
-    given, wanted = set(columns), set(model.model_fields)
-    if given == wanted:
+    fields, given = model.model_fields, set(columns)
+    needed = {name for name, info in fields.items() if info.is_required()}
+    problems = [f"lacks column {name!r}" for name in sorted(needed - given)]
+    problems += [f"has unknown column {name!r}" for name in sorted(given - fields.keys())]
+    if not problems:
         return
-    problems = [f"lacks column {name!r}" for name in sorted(wanted - given)]
-    problems += [f"has unknown column {name!r}" for name in sorted(given - wanted)]
     raise StageInputError(
         f"{source!r} holds no {model.__name__} records: it {problems[0]}; it was written by "
         f"another version or program: {_REMEDY}"

@@ -21,12 +21,15 @@ _CODE = "*.py"
 
 
 @contextmanager
-def base_folder(base: str, trust_remote_code: bool) -> Iterator[Path]:
+def base_folder(
+    base: str, trust_remote_code: bool, key: str = "train.model.base"
+) -> Iterator[Path]:
     """Yield a folder with the files of a base model that are needed, and no others.
 
     Args:
         base: a local folder, or a name on the Hugging Face hub.
         trust_remote_code: whether Python files are needed too.
+        key: where it is configured, for errors.
 
     Raises:
         ConfigError: there is none, or it cannot be fetched.
@@ -34,7 +37,7 @@ def base_folder(base: str, trust_remote_code: bool) -> Iterator[Path]:
     patterns = [*_PATTERNS, *([_CODE] if trust_remote_code else [])]
     source = Path(base).expanduser()
     if not source.is_dir():
-        source = _fetched(base, patterns)
+        source = _fetched(base, patterns, key)
     with TemporaryDirectory(prefix="ste-ray-base-") as folder:
         for pattern in patterns:
             for file in source.glob(pattern):
@@ -42,15 +45,15 @@ def base_folder(base: str, trust_remote_code: bool) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _fetched(base: str, patterns: list[str]) -> Path:
+def _fetched(base: str, patterns: list[str], key: str) -> Path:
     if base.startswith(("/", ".", "~")) or base.count("/") > 1:
-        raise ConfigError(f"train.model.base={base!r} is no folder; give an existing one")
+        raise ConfigError(f"{key}={base!r} is no folder; give an existing one")
     try:
         return Path(snapshot_download(base, allow_patterns=patterns))
     except (OSError, ValueError, HFValidationError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(
-            f"train.model.base={base!r} is no folder here, and the Hugging Face hub does not give"
+            f"{key}={base!r} is no folder here, and the Hugging Face hub does not give"
             f" it: {reason}; give a folder, a hub name (HF_TOKEN opens private ones) or a run URI"
         ) from None
 

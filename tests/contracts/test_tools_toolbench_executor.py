@@ -186,7 +186,7 @@ def test_a_long_answer_is_cut_and_one_that_is_too_long_is_an_error():
 
 def test_a_server_that_is_silent():
     async def wait():
-        await asyncio.sleep(30)
+        await asyncio.sleep(3)
         return web.Response()
 
     assert exchange(wait, timeout_seconds=0.2)[0].status == "timeout"

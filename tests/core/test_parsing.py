@@ -35,6 +35,7 @@ def test_a_call_with_nested_arguments_is_read_by_a_json_decoder() -> None:
         tool="add_date",
         arguments_text='{"b": {"c": [1, {"d": "}"}]}, "a": 2}',
         arguments_json='{"a":2,"b":{"c":[1,{"d":"}"}]}}',
+        arguments={"a": 2, "b": {"c": [1, {"d": "}"}]}},
     )
 
 

@@ -21,6 +21,8 @@ VALUES = {
     "paraphrase_again": ("problem",),
     "act_system_retrieved": ("tools",),
     "simulate_tool": ("tool", "arguments"),
+    "score": ("tool", "query", "gold", "predicted", "names"),
+    "score_again": ("problem",),
 }
 
 

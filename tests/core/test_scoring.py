@@ -163,7 +163,84 @@ def test_predictions_that_cannot_be_scored_are_refused() -> None:
 def test_values_are_compared_by_type(gold: Any, predicted: Any, equal: bool) -> None:
     for one, other in ((gold, predicted), (predicted, gold)):
         differences = compare_arguments({"a": one}, {"a": other}, {})
-        assert differences == ArgumentDifferences(wrong=() if equal else ("a",))
+        texts = isinstance(one, str) and isinstance(other, str)
+        wrong = () if equal else ("a",)
+        assert differences == ArgumentDifferences(wrong=wrong, open=wrong if texts else ())
+
+
+@pytest.mark.parametrize(
+    ("schema", "gold", "predicted", "equal"),
+    [
+        ({"format": "date"}, "2024-03-05", " 2024-03-05", True),
+        ({"format": "date"}, "2024-03-05", "20240305", True),
+        ({"format": "date"}, "2024-03-05", "2024-03-06", False),
+        ({"format": "date"}, "tomorrow", "Tomorrow", True),
+        ({"format": "date-time"}, "2024-03-05T12:00:00Z", "2024-03-05T13:00:00+01:00", True),
+        ({"format": "date-time"}, "2024-03-05T12:00:00Z", "2024-03-05T12:00:00", False),
+        ({"format": "time"}, "12:00", "12:00:00", True),
+        ({"type": "string"}, "2024-03-05", "20240305", False),
+        ({"x-unit": "km"}, 5, "5000 m", True),
+        ({"x-unit": "km"}, "5 km", "5", True),
+        ({"x-unit": "km"}, "5 km", "5 mi", False),
+        ({"x-unit": "mi"}, "1 mile", "1.609344 km", True),
+        ({"x-unit": "°C"}, 100, "212 °F", True),
+        ({"x-unit": "kg"}, "1,000 g", 1, True),
+        ({"x-unit": "kg"}, "1 kg", "1 km", False),
+        ({"x-unit": "parsec"}, "2 parsec", 2, True),
+        ({"x-unit": "kg"}, "heavy", "Heavy", True),
+        ({"x-unit": "kg"}, 1, True, False),
+        ({"uniqueItems": True}, ["a", "b"], ["B", "a"], True),
+        ({"x-unordered": True}, [1, 1, 2], [1, 2, 2], False),
+        ({"x-unordered": True}, [1, 1, 2], [2, 1, 1], True),
+        ({"x-unordered": True, "items": {"format": "date"}}, ["2024-01-02"], ["20240102"], True),
+        ({"type": "array"}, ["a", "b"], ["b", "a"], False),
+        ({"x-exact": True}, "Pa55", "pa55", False),
+        ({"type": "number"}, 0.1 + 0.2, 0.3, True),
+        ({"type": "number"}, 1e-12, 2e-12, False),
+        ({"type": "integer"}, 10**400, 1.5, False),
+    ],
+)
+def test_what_the_schema_says_decides_how_values_are_compared(
+    schema: Any, gold: Any, predicted: Any, equal: bool
+) -> None:
+    whole = {"properties": {"a": schema}}
+    for one, other in ((gold, predicted), (predicted, gold)):
+        found = compare_arguments({"a": one}, {"a": other}, whole)
+        assert bool(found) is not equal
+
+
+def test_further_values_may_be_right() -> None:
+    schema = {"properties": {"unit": {}, "note": {}}, "required": ["unit"]}
+    accepted = {"unit": ["km", "kilometres"], "note": ["please"]}
+
+    def differs(**predicted: Any) -> bool:
+        return bool(compare_arguments({"unit": "kilometers"}, predicted, schema, accepted))
+
+    assert not differs(unit="KM")
+    assert not differs(unit="kilometers", note="please")
+    assert differs(unit="m")
+    assert differs(unit="km", note="now")
+    assert differs(note="please")
+
+
+def test_only_texts_of_which_the_schema_says_no_more_are_left_undecided() -> None:
+    def undecided(schema: Any, gold: Any, predicted: Any) -> bool:
+        whole = {"properties": {"a": schema}}
+        return compare_arguments(gold, predicted, whole).undecided
+
+    assert undecided({"type": "string"}, {"a": "NYC"}, {"a": "New York"})
+    for schema in (
+        {"enum": ["x", "y"]},
+        {"pattern": "^a"},
+        {"format": "date"},
+        {"x-exact": True},
+        {"const": "x"},
+    ):
+        assert not undecided(schema, {"a": "x"}, {"a": "y"})
+    assert not undecided({}, {"a": 1}, {"a": 2})
+    assert not undecided({}, {"a": "x"}, {"a": "y", "b": 1})
+    assert not undecided({}, {"a": "x", "b": 1}, {"a": "y", "b": 2})
+    assert not undecided({}, {"a": "x"}, {"a": "X"})
 
 
 def test_an_optional_argument_at_its_default_counts_as_absent() -> None:

@@ -6,13 +6,14 @@ import dataclasses
 
 import pytest
 
+from ste_ray.core.effects import ToolResult
+from ste_ray.core.inference import PromptMaterial, Query, parse_settings
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
-from ste_ray.core.records import Example, Neighbor, Retrieved, ToolSpec
+from ste_ray.core.records import Example, Message, Prediction, ToolSpec
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.generation.decode import Decoding
 from ste_ray.generation.model import LocalModel
-from ste_ray.generation.predict import Predictor, PromptMaterial, Query, max_prompt_tokens
-from ste_ray.generation.settings import parse_settings
+from ste_ray.generation.predict import Predictor, max_prompt_tokens
 
 PROMPTS = PromptSet({name: name for name in REQUIRED_PROMPTS} | {"act_system_retrieved": "$tools"})
 DECODING = Decoding(max_new_tokens=6)
@@ -44,15 +45,15 @@ MATERIAL = PromptMaterial(
 
 
 def query(number: int, text: str) -> Query:
-    return example(number, text), Retrieved(
-        example_id=f"e{number}",
-        tools=(Neighbor(key="other", score=0.5), Neighbor(key="add", score=0.1)),
-        demonstrations=(Neighbor(key="e2", score=0.9), Neighbor(key="e1", score=0.8)),
-    )
+    return Query(example=example(number, text), tools=("other", "add"), demonstrations=("e2", "e1"))
 
 
 def predictor(model: LocalModel, setting: str, material: PromptMaterial = MATERIAL) -> Predictor:
     return Predictor(model, parse_settings([setting])[0], material, DECODING)
+
+
+def predict(model: LocalModel, setting: str, queries: list[Query]) -> list[Prediction]:
+    return [one.prediction for one in predictor(model, setting).predict(queries)]
 
 
 @pytest.mark.parametrize(
@@ -62,15 +63,17 @@ def predictor(model: LocalModel, setting: str, material: PromptMaterial = MATERI
         ("base/icl", ("other", "add")),
         # Only the tools that have a toolken.
         ("tuned/toolken", ("add", "say")),
+        # All tools, in the order in which they are registered.
+        ("base/plain", ("say", "add", "other")),
     ],
 )
 def test_predictions_stand_in_the_order_of_the_queries(
     random_model: LocalModel, setting: str, candidates: tuple[str, ...]
 ) -> None:
     queries = [query(7, "a rather long query"), query(8, "b"), query(9, "a middling one")]
-    predictions = predictor(random_model, setting).predict(queries)
+    predictions = predict(random_model, setting, queries)
     assert [prediction.example_id for prediction in predictions] == ["e7", "e8", "e9"]
-    for prediction, (gold, _) in zip(predictions, queries, strict=True):
+    for prediction, gold in zip(predictions, [one.example for one in queries], strict=True):
         assert prediction.setting == setting
         assert prediction.candidates == candidates
         assert (prediction.tool, prediction.query) == (gold.tool, gold.query)
@@ -82,31 +85,32 @@ def test_predictions_stand_in_the_order_of_the_queries(
 
 def test_only_in_context_learning_shows_demonstrations(random_model: LocalModel) -> None:
     queries = [query(7, "q")]
-    (plain,) = predictor(random_model, "base/retrieved").predict(queries)
-    (shown,) = predictor(random_model, "base/icl").predict(queries)
+    (plain,) = predict(random_model, "base/retrieved", queries)
+    (shown,) = predict(random_model, "base/icl", queries)
     assert shown.prompt_tokens > plain.prompt_tokens + 20
 
 
 def test_a_row_that_does_not_fit_carries_its_error(random_model: LocalModel) -> None:
     queries = [query(7, "fits"), query(8, "far too long " * 100), query(9, "fits too")]
-    good, bad, also_good = predictor(random_model, "base/icl").predict(queries)
+    good, bad, also_good = predict(random_model, "base/icl", queries)
     assert good.error == also_good.error == ""
     assert bad.error.startswith("no prompt: the prompt has ")
     assert (bad.output_text, bad.completion_tokens, bad.candidates) == ("", 0, ())
-    assert predictor(random_model, "base/icl").predict([queries[0], queries[2]]) == [
+    assert predict(random_model, "base/icl", [queries[0], queries[2]]) == [
         good,
         also_good,
     ]
 
 
 def test_what_is_left_out_is_counted(random_model: LocalModel) -> None:
-    (full,) = predictor(random_model, "base/icl").predict([query(7, "q")])
+    (full,) = predict(random_model, "base/icl", [query(7, "q")])
     tight = dataclasses.replace(
         random_model, max_positions=full.prompt_tokens + DECODING.max_new_tokens - 1
     )
-    (prediction,) = predictor(tight, "base/icl").predict([query(7, "q")])
+    (prediction,) = predict(tight, "base/icl", [query(7, "q")])
     assert prediction.error == ""
-    assert (prediction.demonstrations_left_out, prediction.tools_left_out) == (1, 0)
+    assert (prediction.demonstrations_left_out, prediction.tools_left_out) == (0, 1)
+    assert prediction.candidates == ("other",)
 
 
 def test_a_model_without_toolkens_is_refused(random_model: LocalModel) -> None:
@@ -120,3 +124,23 @@ def test_answers_need_room() -> None:
     assert max_prompt_tokens(None, 100) is None
     with pytest.raises(ConfigError, match=r"max_new_tokens=256 leaves no room.*256 positions"):
         max_prompt_tokens(256, 256)
+
+
+def test_a_dialog_of_the_test_data_is_asked_as_it_is(random_model: LocalModel) -> None:
+    dialog = (Message(role="system", content="S"), Message(role="user", content="<tool_add> 1?"))
+    asked = Query(example=example(7, "q"), tools=("say",), dialog=dialog)
+    (answered,) = predictor(random_model, "base/dialog").predict([asked])
+    assert answered.prompt.dialog == dialog
+    assert answered.prediction.candidates == ("say",)
+    text = random_model.tokenizer.decode(answered.prompt.token_ids)
+    assert text == "<bos><system>S<user><tool_add> 1?<assistant>"
+
+
+def test_the_model_answers_after_what_its_call_returned(random_model: LocalModel) -> None:
+    asking = predictor(random_model, "tuned/toolken")
+    answered = asking.predict([query(7, "a"), query(8, "b")])
+    first, second = asking.conclude(answered, {1: ToolResult(status="ok", text="it is 3")})
+    assert first == answered[0].prediction
+    assert (second.observation, second.observation_status) == ("it is 3", "ok")
+    assert second.final_answer
+    assert second.completion_tokens > answered[1].prediction.completion_tokens

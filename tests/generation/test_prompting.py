@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from ste_ray.core.inference import PromptMaterial, Query, Setting
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
 from ste_ray.core.records import Example, Message, ToolSpec
 from ste_ray.generation.prompting import (
     Prompt,
     PromptTooLongError,
     encode_dialog,
-    retrieved_prompt,
-    toolken_prompt,
+    fitted_prompt,
 )
 
 PROMPTS = PromptSet({name: name for name in REQUIRED_PROMPTS} | {"act_system_retrieved": "$tools"})
@@ -42,8 +44,33 @@ DIALOG = [
 ]
 
 
-def build(tokenizer: PreTrainedTokenizerFast, max_tokens: int | None) -> Prompt:
-    return retrieved_prompt("the query", TOOLS, DEMONSTRATIONS, PROMPTS, tokenizer, max_tokens)
+MATERIAL = PromptMaterial(
+    specs={tool.name: tool for tool in TOOLS},
+    demonstrations={example.example_id: example for example in DEMONSTRATIONS},
+    prompts=PROMPTS,
+)
+
+
+def asked(text: str) -> Query:
+    return Query(
+        example=DEMONSTRATIONS[0].model_copy(update={"query": text, "split": "test"}),
+        tools=tuple(tool.name for tool in TOOLS),
+        demonstrations=tuple(example.example_id for example in DEMONSTRATIONS),
+    )
+
+
+def build(
+    tokenizer: PreTrainedTokenizerFast,
+    max_tokens: int | None,
+    material: PromptMaterial = MATERIAL,
+) -> Prompt:
+    return fitted_prompt(
+        asked("the query"), Setting("base", "icl"), material, tokenizer, max_tokens
+    )
+
+
+def build_toolken(text: str, tokenizer: PreTrainedTokenizerFast, max_tokens: int | None) -> Prompt:
+    return fitted_prompt(asked(text), Setting("tuned", "toolken"), MATERIAL, tokenizer, max_tokens)
 
 
 def test_everything_stands_in_a_prompt_without_limit(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -58,7 +85,16 @@ def test_everything_stands_in_a_prompt_without_limit(tokenizer: PreTrainedTokeni
     assert text.endswith("<user>the query<assistant>")
 
 
-def test_demonstrations_are_left_out_before_tools_and_no_more_than_needed(
+def test_the_most_similar_demonstration_may_stand_first(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    material = dataclasses.replace(MATERIAL, nearest_last=False)
+    text = tokenizer.decode(build(tokenizer, None, material).token_ids)
+    places = [text.index(f"demonstration {i}") for i in (0, 1, 2)]
+    assert places == sorted(places)
+
+
+def test_tools_are_left_out_before_demonstrations_and_no_more_than_needed(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
     full = len(build(tokenizer, None).token_ids)
@@ -76,7 +112,7 @@ def test_demonstrations_are_left_out_before_tools_and_no_more_than_needed(
         shown = 3 - prompt.demonstrations_left_out
         assert all((f"demonstration {i}" in text) == (i < shown) for i in range(3))
         assert prompt.tools == tuple(f"tool{i}" for i in range(4 - prompt.tools_left_out))
-        assert prompt.tools_left_out == 0 or prompt.demonstrations_left_out == 3
+        assert prompt.demonstrations_left_out == 0 or prompt.tools_left_out == 3
         # One token less than this prompt needs leaves out exactly one thing more.
         limit = len(prompt.token_ids) - 1
     assert seen == [0, 1, 2, 3, 4, 5, 6]
@@ -86,11 +122,11 @@ def test_a_prompt_that_never_fits_is_refused(tokenizer: PreTrainedTokenizerFast)
     with pytest.raises(PromptTooLongError, match="10 are allowed"):
         build(tokenizer, 10)
     with pytest.raises(PromptTooLongError, match="3 are allowed"):
-        toolken_prompt("the query", PROMPTS, tokenizer, 3)
+        build_toolken("the query", tokenizer, 3)
 
 
 def test_toolken_prompt_holds_the_query_alone(tokenizer: PreTrainedTokenizerFast) -> None:
-    prompt = toolken_prompt("call <tool_add>!", PROMPTS, tokenizer, 200)
+    prompt = build_toolken("call <tool_add>!", tokenizer, 200)
     assert tokenizer.decode(prompt.token_ids) == (
         "<bos><system>act_system<user>call <tool\\_add>!<assistant>"
     )

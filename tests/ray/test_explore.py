@@ -182,13 +182,13 @@ def test_a_store_that_fails_stops_the_run_which_then_goes_on(tmp_path: Path) -> 
 
 def test_every_fault_of_an_endpoint_is_in_the_record_and_all_episodes_end(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "run"))
-    options = ["explore.episodes_per_tool=2", "explore.trials_per_episode=2"]
+    options = ["explore.episodes_per_tool=1", "explore.trials_per_episode=2"]
     options += ["llm.request_timeout_seconds=1", "llm.max_attempts=12"]
     with teacher("--fault-rate", "0.2", "--hang-seconds", "5") as faulty:
         explore(store, [], *options, f"llm.base_url={faulty.url}")
         served = faulty.stats()["faults"]
     episodes = episodes_of(store)
-    assert len(episodes) == 50 * 2
+    assert len(episodes) == 50
     recorded = Counter(
         fault.kind for one in episodes for trial in one.trials for fault in trial.faults
     )

@@ -85,6 +85,7 @@ def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint(
     assert torch.equal(losses(records), losses(undisturbed))
 
 
+@pytest.mark.slow
 def test_a_killed_driver_costs_as_little(tmp_path, undisturbed):
     prepared(tmp_path)
     # What prepare would have left behind.

@@ -59,7 +59,9 @@ def test_scores_summary_and_report_are_written(
     assert "tuned/toolken" in page
     data = load_report_data(store)
     assert data.evaluation is not None
-    assert data.evaluation.summary.differences[2].comparison.only_second == correct
+    assert data.evaluation.summary.headline[2].comparison.only_second == correct
+    pairs = {(one.first, one.second) for one in data.evaluation.summary.differences}
+    assert len(pairs) == 3  # every setting with every other
     summary = json.dumps(store.read_json("evaluate/summary.json"))
     evaluate.run(context)
     assert json.dumps(store.read_json("evaluate/summary.json")) == summary

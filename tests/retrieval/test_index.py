@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+from ste_ray.config import RetrieveConfig
 from ste_ray.core.records import Example, ToolSpec
 from ste_ray.retrieval.encoder import HashedNgramEncoder
 from ste_ray.retrieval.index import RetrievalIndex
@@ -41,9 +42,14 @@ TRAINING = [
 ]
 
 
+def made(num_tools, num_demonstrations, training=TRAINING, **options):
+    config = RetrieveConfig(num_tools=num_tools, num_demonstrations=num_demonstrations, **options)
+    return RetrievalIndex(HashedNgramEncoder(), TOOLS, training, config)
+
+
 def test_tools_and_demonstrations_come_best_first() -> None:
-    index = RetrievalIndex(HashedNgramEncoder(), TOOLS, TRAINING)
-    (found,) = index.retrieve([example(9, "is this a valid bank account number?", "g9")], 2, 3)
+    index = made(2, 3)
+    (found,) = index.retrieve([example(9, "is this a valid bank account number?", "g9")])
     assert found.example_id == "e9"
     assert found.tools[0].key == "iban_check"
     assert found.demonstrations[0].key == "e3"
@@ -54,31 +60,49 @@ def test_tools_and_demonstrations_come_best_first() -> None:
 
 
 def test_no_demonstration_from_the_own_group() -> None:
-    index = RetrievalIndex(HashedNgramEncoder(), TOOLS, TRAINING)
+    index = made(2, 3)
     query = "how far apart are the airports LHR and JFK"
-    (found,) = index.retrieve([example(9, query, "g0")], 1, 4)
+    (found,) = index.retrieve([example(9, query, "g0")])
     assert found.demonstrations[0].key == "e1"
     assert "e0" not in {neighbor.key for neighbor in found.demonstrations}
 
 
 def test_the_gold_tool_plays_no_part() -> None:
-    index = RetrievalIndex(HashedNgramEncoder(), TOOLS, TRAINING)
+    index = made(2, 3)
     query = "phase of the moon on 3 May"
     right, wrong = index.retrieve(
-        [example(9, query, "g9", "moon_phase"), example(9, query, "g9", "iban_check")], 2, 2
+        [example(9, query, "g9", "moon_phase"), example(9, query, "g9", "iban_check")]
     )
     assert right == wrong
 
 
 def test_without_training_examples_there_are_tools_only() -> None:
-    index = RetrievalIndex(HashedNgramEncoder(), TOOLS, [])
-    (found,) = index.retrieve([example(9, "moon", "g9")], 15, 8)
+    index = made(15, 8, training=[])
+    (found,) = index.retrieve([example(9, "moon", "g9")])
     assert len(found.tools) == 3
     assert found.demonstrations == ()
 
 
 def test_a_pickled_index_finds_the_same() -> None:
-    index = RetrievalIndex(HashedNgramEncoder(), TOOLS, TRAINING)
+    index = made(2, 3)
     queries = [example(9, "airport distance", "g9")]
     copy = pickle.loads(pickle.dumps(index))
-    assert copy.retrieve(queries, 3, 3) == index.retrieve(queries, 3, 3)
+    assert copy.retrieve(queries) == index.retrieve(queries)
+
+
+def test_an_oracle_always_has_the_right_tool_at_a_place_that_tells_nothing():
+    queries = [
+        example(number, f"phase of the moon on {number} May", "g9", "iban_check")
+        for number in range(40)
+    ]
+    honest = made(2, 0).retrieve(queries)
+    assert sum("iban_check" in {tool.key for tool in one.tools} for one in honest) < 40
+    found = made(2, 0, candidates="oracle").retrieve(queries)
+    places = [[tool.key for tool in one.tools].index("iban_check") for one in found]
+    assert all(len(one.tools) == 2 for one in found)
+    assert 5 < sum(places) < 35
+
+
+def test_no_more_than_so_many_demonstrations_of_a_tool():
+    (found,) = made(1, 4, max_per_tool=1).retrieve([example(9, "airports LHR and JFK", "g9")])
+    assert len(found.demonstrations) == 1  # all of them are of one tool

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
 from ste_ray.retrieval import search
 from ste_ray.retrieval.encoder import Vectors
-from ste_ray.retrieval.search import Hit, top_k
+from ste_ray.retrieval.search import Corpus, Hit, diverse
+
+
+def top_k(queries, corpus, k, query_groups=None, corpus_groups=None):
+    return Corpus(corpus, corpus_groups).nearest(queries, k, query_groups)
 
 
 def test_nearest_come_first() -> None:
@@ -67,6 +73,37 @@ def test_nothing_to_find() -> None:
     assert top_k(query, np.zeros((0, 4), dtype=np.float32), 3) == [[], []]
     assert top_k(query, query, 0) == [[], []]
     assert top_k(np.zeros((0, 4), dtype=np.float32), query, 3) == []
+
+
+def test_the_index_finds_nearly_all_of_the_nearest():
+    random = np.random.default_rng(5)
+    centres = random.normal(size=(200, 64))
+    corpus = _unit(np.repeat(centres, 20, axis=0) + 0.3 * random.normal(size=(4000, 64)))
+    queries = _unit(centres[:50] + 0.3 * random.normal(size=(50, 64)))
+    groups = [str(number % 7) for number in range(4000)]
+    own = [str(number % 7) for number in range(50)]
+    exact = Corpus(corpus, groups, "exact").nearest(queries, 8, own)
+    indexed = pickle.loads(pickle.dumps(Corpus(corpus, groups, "hnsw")))
+    found = indexed.nearest(queries, 8, own)
+    common = sum(
+        len({hit.index for hit in one} & {hit.index for hit in other})
+        for one, other in zip(exact, found, strict=True)
+    )
+    assert common / (50 * 8) > 0.95
+    for hits, group in zip(found, own, strict=True):
+        assert len(hits) == 8
+        assert all(groups[hit.index] != group for hit in hits)
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_diverse_choices_resemble_each_other_less():
+    corpus = Corpus(_unit(np.array([[1, 0.1], [1, 0.11], [1, 0.12], [0.6, 1]])))
+    hits = corpus.nearest(_unit(np.array([[1, 0]])), 4)[0]
+    tools = ["a", "a", "b", "b"]
+    assert [hit.index for hit in diverse(hits, corpus, tools, 2)] == [0, 1]
+    assert [hit.index for hit in diverse(hits, corpus, tools, 2, diversity=0.7)] == [0, 3]
+    assert [hit.index for hit in diverse(hits, corpus, tools, 4, max_per_tool=1)] == [0, 2]
+    assert diverse([], corpus, tools, 4, diversity=0.5) == []
 
 
 def _small_integers(rows: int, seed: int) -> Vectors:

@@ -8,6 +8,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from ste_ray.llm.teacher.acting import act
 from ste_ray.llm.teacher.answering import answer
 from ste_ray.llm.teacher.concluding import reflect
 from ste_ray.llm.teacher.conversation import (
@@ -21,11 +22,12 @@ from ste_ray.llm.teacher.imagining import imagine
 from ste_ray.llm.teacher.judging import judge
 from ste_ray.llm.teacher.lessons import learn
 from ste_ray.llm.teacher.paraphrasing import paraphrase
+from ste_ray.llm.teacher.scoring import score
 from ste_ray.llm.teacher.simulating import simulate
 
 INTRODUCTION = (
-    "I am a scripted teacher, not a language model: I can explore a tool, stand in for one, judge "
-    "an example of its use and reword a request, and nothing else."
+    "I am a scripted teacher, not a language model: I can explore a tool, stand in for one, call "
+    "one of many, judge an example of its use and reword a request, and nothing else."
 )
 ROLES: dict[Task, str] = {
     "imagine": "explorer",
@@ -34,6 +36,8 @@ ROLES: dict[Task, str] = {
     "judge": "judge",
     "paraphrase": "paraphraser",
     "simulate": "tool_simulator",
+    "act": "assistant",
+    "score": "scorer",
     "other": "other",
 }
 
@@ -43,9 +47,13 @@ def reply(messages: Sequence[dict[str, Any]], seed: int) -> str:
     task = task_of(messages)
     if task == "judge":
         return judge(text_of(messages[0]))  # asked again, the sections stand in the first message
+    if task == "score":
+        return score(text_of(messages[0]))
     if task == "other":
         return INTRODUCTION
     rng = _random(messages, seed)
+    if task == "act":
+        return act(messages, rng)
     if task == "paraphrase":
         return paraphrase(messages, rng)
     if task == "simulate":

@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from ste_ray.llm.teacher.schema import Tool, read_tools
 
-Task = Literal["imagine", "answer", "reflect", "judge", "paraphrase", "simulate", "other"]
+Task = Literal[
+    "imagine", "answer", "reflect", "judge", "paraphrase", "simulate", "act", "score", "other"
+]
 OBSERVATION = "Observation:"
 _DECODER = json.JSONDecoder()
 _ACTION_INPUT = re.compile(r"^Action Input:\s*", re.M)
@@ -49,6 +51,11 @@ class Conversation:
 def task_of(messages: Sequence[dict[str, Any]]) -> Task:
     """Return what the last message asks for."""
     last = text_of(messages[-1])
+    first = text_of(messages[0])
+    if messages[0].get("role") == "system" and "\n\nThe tools:\n\n" in first:
+        return "act"
+    if "The other arguments:\n" in first and "Verdict: Same, Different or Unsure" in last:
+        return "score"
     if last.rstrip().endswith("User Query:"):
         return "imagine"
     if last.rstrip().endswith("Answer of the service:") and not last.startswith(OBSERVATION):

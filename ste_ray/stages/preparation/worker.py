@@ -12,8 +12,7 @@ import json
 import tempfile
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,34 +20,21 @@ from uuid import uuid4
 import pyarrow as pa
 
 from ste_ray.config import Config
-from ste_ray.core.effects import Flow
-from ste_ray.llm.chat import open_chat
-from ste_ray.llm.endpoint import Endpoints
 from ste_ray.runtime import journal
-from ste_ray.runtime.drive import Ports, drive
-from ste_ray.runtime.events import NullEvents
-from ste_ray.runtime.journal import SegmentJournal
-from ste_ray.runtime.meter import LeaseCall, Meter
+from ste_ray.runtime.drive import RunFlow
+from ste_ray.stages.asking import Asking, JournalPlace, answering
 from ste_ray.stages.base import load_prompts, read_specs
 from ste_ray.stages.preparation.outputs import Outputs
 from ste_ray.stages.preparation.spool import Spool
 from ste_ray.stages.preparation.unit import prepare_unit
 from ste_ray.stages.preparation.units import Unit, iter_episode_tables
-from ste_ray.stages.preparation.workshop import RunFlow, Workshop
+from ste_ray.stages.preparation.workshop import Workshop
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.lock import require_epoch
 
 JOURNALS = "prepare/journal"  # with a folder for each unit
 DONE = "prepare/done"  # with an object for each finished unit, until the stage is complete
 _RESULT = pa.schema([("result", pa.string())])
-
-
-@dataclass(frozen=True)
-class Asking:
-    """How models are asked: where they are, and who grants requests."""
-
-    endpoints: Endpoints
-    lease_call: LeaseCall
 
 
 def done_path(unit: Unit) -> str:
@@ -122,26 +108,11 @@ class Preparer:
         if self._asking is None:
             yield None
             return
-        folder = _journal_of(unit)
-        answers = SegmentJournal(
-            self._store,
-            folder,
-            epoch=self._epoch,
-            writer=f"{self._name}-{uuid4().hex[:8]}",
-            flush_seconds=self._config.prepare.flush_seconds,
-            recorded=journal.load(self._store, folder),
+        place = JournalPlace(
+            self._store, _journal_of(unit), self._epoch, self._config.prepare.flush_seconds
         )
-        async with AsyncExitStack() as stack:
-            meter = Meter(f"{self._name}-{unit.name}", self._asking.lease_call, self._seed)
-            stack.push_async_callback(meter.aclose)
-            chat = await stack.enter_async_context(
-                open_chat(self._asking.endpoints, self._config.llm, limiter=meter, seed=self._seed)
-            )
-            # Registered last and so done first: what was paid for is durable, whatever follows.
-            stack.push_async_callback(answers.close)
-            ports = Ports(model=chat, journal=answers, events=NullEvents())
-
-            async def run_flow(flow: Flow[Any], scope: str) -> Any:
-                return await drive(flow, scope, ports)
-
+        name = f"{self._name}-{unit.name}"
+        async with answering(
+            self._asking, self._config.llm, place, name=name, seed=self._seed
+        ) as run_flow:
             yield run_flow

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ste_ray.config import Config
-from ste_ray.core.effects import Flow
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import ToolSpec
+from ste_ray.runtime.drive import RunFlow
 
-RunFlow = Callable[[Flow[Any], str], Awaitable[Any]]
 _WAITING_PER_CALL = 4  # flows begun for each request that may be in flight
 
 

@@ -1,0 +1,159 @@
+"""A test query answered by an endpoint, as a flow; and what follows a call that is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ste_ray.core.effects import AskModel, CallTool, Flow, ModelReply, Sampling, ToolResult
+from ste_ray.core.formatting import retrieved_dialog
+from ste_ray.core.inference import Menu, PromptMaterial, Query, Setting, menu_of
+from ste_ray.core.parsing import FinalAnswer, ToolCall, parse_action
+from ste_ray.core.records import Message, Prediction
+from ste_ray.core.replies import assistant_message, failure_of
+
+# The model would go on by inventing what the tool returns. Both forms leave alone an argument whose
+# text holds the word: JSON strings have no line breaks.
+STOP_TEXTS = ("\nObservation", "Observation:")
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How an endpoint is asked.
+
+    Attributes:
+        temperature: 0: greedy.
+        max_tokens: of an answer.
+        execute: tools whose calls are executed; None: none is.
+    """
+
+    temperature: float
+    max_tokens: int
+    execute: Collection[str] | None = None
+
+
+def answer_flow(
+    query: Query, setting: Setting, material: PromptMaterial, asking: Asking
+) -> Flow[Prediction]:
+    """Ask an endpoint for the call that answers a query, and execute it if wanted.
+
+    Where the model says that the prompt is too long, candidates are left out from the end of their
+    list, then demonstrations, and counted. A reply that does not come is an error of the row.
+    """
+    menu = menu_of(setting, query, material)
+    sampling = Sampling(
+        temperature=asking.temperature, max_tokens=asking.max_tokens, stop=STOP_TEXTS[-1:]
+    )
+    left_out = 0
+    while True:
+        shown = menu.without(left_out)
+        messages = dialog_of(query, setting, shown, material)
+        reply = yield AskModel(role="assistant", messages=messages, sampling=sampling)
+        assert isinstance(reply, ModelReply)
+        more = menu.most_left_out - left_out
+        if reply.finish_reason != "context_overflow" or not more:
+            break
+        left_out += max(1, more // 4)
+    prediction = _prediction(query, setting, menu, shown, reply, sampling)
+    if asking.execute is None or prediction.error:
+        return prediction
+    return (yield from _execute(prediction, messages, asking, material))
+
+
+def dialog_of(
+    query: Query, setting: Setting, menu: Menu, material: PromptMaterial
+) -> tuple[Message, ...]:
+    """Return the messages of a prompt that shows ``menu``."""
+    if setting.prompt == "dialog":
+        return query.dialog
+    examples = menu.demonstrations
+    ordered = examples[::-1] if material.nearest_last else examples
+    return retrieved_dialog(query.example.query, menu.tools, ordered, material.prompts)
+
+
+def cut_at_stop(text: str, stop_texts: Sequence[str] = STOP_TEXTS) -> str:
+    """Return the text before the first stop text: some endpoints return it, or know none."""
+    cuts = [position for stop in stop_texts if (position := text.find(stop)) >= 0]
+    return text[: min(cuts)] if cuts else text
+
+
+def call_to_execute(prediction: Prediction, tools: Collection[str]) -> CallTool | None:
+    """Return the call that a prediction makes of one of ``tools``, if it makes one."""
+    found = parse_action(prediction.output_text, tools, suggest=False)
+    if prediction.error or not isinstance(found, ToolCall):
+        return None
+    return CallTool(tool=found.tool, arguments_json=found.arguments_json)
+
+
+def observed_dialog(
+    messages: Sequence[Message], output_text: str, observation: str
+) -> tuple[Message, ...]:
+    """Return a dialog gone on by the model's call and what the tool returned."""
+    told = Message(role="user", content=f"Observation: {observation}")
+    return (*messages, assistant_message(output_text), told)
+
+
+def final_answer_of(text: str) -> str:
+    """Return the final answer in a reply; a reply without the marker is one as a whole."""
+    found = parse_action(text, (), suggest=False)
+    return found.text if isinstance(found, FinalAnswer) else text.strip()
+
+
+def _execute(
+    prediction: Prediction,
+    messages: Sequence[Message],
+    asking: Asking,
+    material: PromptMaterial,
+) -> Flow[Prediction]:
+    call = call_to_execute(prediction, asking.execute or ())
+    if call is None:
+        return prediction
+    result = yield call
+    assert isinstance(result, ToolResult)
+    dialog = observed_dialog(messages, prediction.output_text, result.text)
+    sampling = Sampling(temperature=asking.temperature, max_tokens=asking.max_tokens)
+    reply = yield AskModel(role="assistant", messages=dialog, sampling=sampling)
+    assert isinstance(reply, ModelReply)
+    return prediction.model_copy(
+        update={
+            "observation": result.text,
+            "observation_status": result.status,
+            "final_answer": final_answer_of(reply.text),
+            "prompt_tokens": prediction.prompt_tokens + reply.prompt_tokens,
+            "completion_tokens": prediction.completion_tokens + reply.completion_tokens,
+        }
+    )
+
+
+def _prediction(
+    query: Query,
+    setting: Setting,
+    menu: Menu,
+    shown: Menu,
+    reply: ModelReply,
+    sampling: Sampling,
+) -> Prediction:
+    example = query.example
+    # A reply that was cut at its limit is scored as it stands; one that is none is an error.
+    failed = reply.finish_reason in ("failed", "context_overflow") or (
+        reply.finish_reason == "content_filter" and not reply.text
+    )
+    problem = failure_of(reply, sampling.max_tokens) if failed else ""
+    details = "; ".join(fault.detail for fault in reply.faults[-1:] if fault.detail)
+    return Prediction(
+        example_id=example.example_id,
+        setting=setting.name,
+        tool=example.tool,
+        query=example.query,
+        arguments_json=example.arguments_json,
+        accepted_json=example.accepted_json,
+        candidates=query.tools
+        if setting.prompt == "dialog"
+        else tuple(tool.name for tool in shown.tools),
+        output_text=cut_at_stop(reply.text),
+        error=f"{problem}: {details}" if problem and details else problem,
+        prompt_tokens=reply.prompt_tokens,
+        completion_tokens=reply.completion_tokens,
+        tools_left_out=len(menu.tools) - len(shown.tools),
+        demonstrations_left_out=len(menu.demonstrations) - len(shown.demonstrations),
+    )

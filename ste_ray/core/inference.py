@@ -1,0 +1,162 @@
+"""What is asked at inference: settings, test queries, and what a prompt may show of tools."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from ste_ray.core.prompts import PromptSet
+from ste_ray.core.records import Example, Message, Record, ToolSpec
+from ste_ray.errors import ConfigError
+
+PromptKind = Literal["plain", "retrieved", "icl", "toolken", "dialog"]
+PROMPT_KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
+
+ENDPOINT = "endpoint"
+RUN_MODELS = ("base", "tuned")  # of the run itself, before and after training
+# No model has toolkens before training, nor has one that is reached by its text alone.
+_WITHOUT_TOOLKENS = ("base", ENDPOINT)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to answer the test queries, written ``MODEL/PROMPT``.
+
+    Attributes:
+        model: ``base`` before training, ``tuned`` after it, ``endpoint``, or a name that the
+            configuration gives a model.
+        prompt: what the prompt shows: all tools (``plain``), candidates (``retrieved``), with
+            demonstrations too (``icl``), none (``toolken``), or what the test data bring
+            (``dialog``).
+    """
+
+    model: str
+    prompt: PromptKind
+
+    @property
+    def name(self) -> str:
+        """The setting as it is written in the configuration."""
+        return f"{self.model}/{self.prompt}"
+
+    @property
+    def folder_name(self) -> str:
+        """The setting as one part of a path."""
+        return f"{self.model}-{self.prompt}"
+
+    @property
+    def is_endpoint(self) -> bool:
+        """Whether an endpoint answers, and not a model that is loaded here."""
+        return self.model == ENDPOINT
+
+    @property
+    def needs_retrieval(self) -> bool:
+        """Whether the prompt shows anything that was retrieved for the query."""
+        return self.prompt in ("retrieved", "icl")
+
+
+def parse_settings(names: Sequence[str], models: Collection[str] = ()) -> list[Setting]:
+    """Return the settings called ``names``.
+
+    Args:
+        names: of the settings.
+        models: names of models besides ``base``, ``tuned`` and ``endpoint``.
+
+    Raises:
+        ConfigError: there is no setting, one is unknown, or one is given twice.
+    """
+    known = (*RUN_MODELS, ENDPOINT, *models)
+    allowed = (
+        f"MODEL/PROMPT, with the model one of {', '.join(known)} and the prompt one of "
+        f"{', '.join(PROMPT_KINDS)}; toolken needs a model that was trained with them"
+    )
+    for model in models:
+        if model in (*RUN_MODELS, ENDPOINT) or not _is_plain(model):
+            raise ConfigError(
+                f"infer.models names a model {model!r}; use letters, digits and _, and none of "
+                f"{', '.join((*RUN_MODELS, ENDPOINT))}"
+            )
+    if not names:
+        raise ConfigError(f"infer.settings is empty; give at least one {allowed}")
+    settings = []
+    for name in names:
+        model, _, prompt = name.partition("/")
+        impossible = prompt == "toolken" and model in _WITHOUT_TOOLKENS
+        if model not in known or prompt not in PROMPT_KINDS or impossible:
+            raise ConfigError(f"unknown setting {name!r} in infer.settings; allowed: {allowed}")
+        if names.count(name) > 1:
+            raise ConfigError(f"setting {name!r} is given twice in infer.settings; give it once")
+        settings.append(Setting(model, prompt))
+    return settings
+
+
+def _is_plain(name: str) -> bool:
+    return name.isascii() and name.replace("_", "").isalnum()
+
+
+class Query(Record):
+    """A test query, with what was retrieved for it and what its test data bring.
+
+    ``tools`` are names of candidates, ``demonstrations`` ids of training examples, both best first.
+    """
+
+    example: Example
+    tools: tuple[str, ...] = ()
+    demonstrations: tuple[str, ...] = ()
+    dialog: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True)
+class PromptMaterial:
+    """What prompts are made of.
+
+    Attributes:
+        specs: all tools by name.
+        demonstrations: training examples by id, at least those that were retrieved.
+        prompts: the prompt templates.
+        nearest_last: whether the most similar demonstration stands next to the query.
+    """
+
+    specs: Mapping[str, ToolSpec]
+    demonstrations: Mapping[str, Example]
+    prompts: PromptSet
+    nearest_last: bool = True
+
+
+@dataclass(frozen=True)
+class Menu:
+    """What a prompt may show, best first; from the end of each list something may be left out."""
+
+    tools: Sequence[ToolSpec] = ()
+    demonstrations: Sequence[Example] = ()
+
+    def without(self, left_out: int) -> Menu:
+        """Return the menu without its last items: tools first, all but one, then demonstrations."""
+        spare = max(len(self.tools) - 1, 0)
+        num_tools = len(self.tools) - min(left_out, spare)
+        num_demonstrations = len(self.demonstrations) - max(left_out - spare, 0)
+        return Menu(self.tools[:num_tools], self.demonstrations[: max(num_demonstrations, 0)])
+
+    @property
+    def most_left_out(self) -> int:
+        """How many items may be left out at most."""
+        return max(len(self.tools) - 1, 0) + len(self.demonstrations)
+
+
+def menu_of(setting: Setting, query: Query, material: PromptMaterial) -> Menu:
+    """Return what the prompt of ``query`` shows in ``setting``.
+
+    As in the published study, an endpoint sees all tools beside demonstrations, a local model the
+    candidates.
+    """
+    if not setting.needs_retrieval:
+        shown = material.specs.values() if setting.prompt == "plain" else ()
+        return Menu(tuple(shown))
+    demonstrations = query.demonstrations if setting.prompt == "icl" else ()
+    all_tools = setting.is_endpoint and setting.prompt == "icl"
+    return Menu(
+        tuple(material.specs.values())
+        if all_tools
+        else tuple(material.specs[name] for name in query.tools),
+        tuple(material.demonstrations[key] for key in demonstrations),
+    )

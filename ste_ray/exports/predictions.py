@@ -1,0 +1,41 @@
+"""Predictions in the shape of the published study's saved results: API -> list of items.
+
+An item has the test row (``query``, ``API_name_list``, ``api_descriptions``, ``action``,
+``action_input``), the raw ``model_output``, and ``no_call``, ``err`` and ``api_match`` as the
+study's rules give them. ``args_correct`` is left to whoever judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ste_ray.core.records import Prediction, ToolSpec
+from ste_ray.core.study import rule_labels, study_parse
+
+
+def saved_results(
+    predictions: Sequence[Prediction], specs: Mapping[str, ToolSpec]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the items of each tool, tools and items in order of the example ids.
+
+    A query that could not be answered has an empty output, which is no call.
+    """
+    ordered = sorted(predictions, key=lambda one: one.example_id)
+    tools = tuple(dict.fromkeys(one.tool for one in ordered))
+    items: dict[str, list[dict[str, Any]]] = {tool: [] for tool in tools}
+    for one in ordered:
+        spec = specs.get(one.tool)
+        description = f"API_name: {one.tool}\nDescription: {spec.description}" if spec else ""
+        items[one.tool].append(
+            {
+                "query": one.query,
+                "API_name_list": list(one.candidates) or [one.tool],
+                "api_descriptions": description,
+                "action": one.tool,
+                "action_input": one.arguments_json,
+                "model_output": one.output_text,
+                **rule_labels(study_parse(one.output_text, tools), one.tool),
+            }
+        )
+    return items

@@ -1,0 +1,225 @@
+"""Constrained decoding: an answer can be nothing but a call of a known tool that fits its schema.
+
+Which tokens may follow is decided by llguidance, from one grammar of all calls: the toolken (or the
+name of a candidate), then arguments after the tool's JSON Schema. Near the limit of tokens the way
+that closes the call is preferred, so that a call is complete whatever the model would go on with.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from ste_ray.errors import ConfigError
+from ste_ray.generation.model import LocalModel
+
+_OPEN_OBJECT = {"type": "object"}
+# As canonical JSON is written, in which models are trained; others may put a space.
+_LAYOUT = {"whitespace_pattern": " ?", "item_separator": ",", "key_separator": ":"}
+_MARGIN = 8
+# Preferred near the limit, best first: what the texts of tokens begin with.
+_CLOSING = ("}", "]", '"', "0", "true", "null")
+
+
+@dataclass(frozen=True)
+class CallGrammar:
+    """All calls of some tools.
+
+    Attributes:
+        matcher: tracks one answer; a fresh copy is made for each.
+        reserve: how many tokens the shortest call of any of them takes, about.
+    """
+
+    matcher: Any
+    reserve: int
+
+    def fresh(self) -> Any:
+        """Return a matcher at the beginning of an answer."""
+        return self.matcher.deep_copy()
+
+
+class Constraints:
+    """Compiles grammars for a model's tokenizer, each once.
+
+    Args:
+        model: the model.
+        max_new_tokens: of an answer.
+
+    Raises:
+        ConfigError: llguidance is not installed, or the tokenizer is none of the fast ones.
+    """
+
+    def __init__(self, model: LocalModel, max_new_tokens: int) -> None:
+        try:
+            self._library = importlib.import_module("llguidance")
+            bridge = importlib.import_module("llguidance.hf")
+        except ImportError:
+            raise ConfigError(
+                "infer.constrained=true needs llguidance; install it with"
+                " \"pip install 'ste-ray[infer]'\", or set infer.constrained=false"
+            ) from None
+        self._model = model
+        self._max_new_tokens = max_new_tokens
+        try:
+            self._tokenizer = bridge.from_tokenizer(
+                model.tokenizer, n_vocab=model.num_logits, eos_token=list(model.eos_token_ids)
+            )
+        except (ValueError, TypeError) as error:
+            raise ConfigError(
+                f"infer.constrained=true cannot use this tokenizer: {error}; set it to false"
+            ) from None
+        self._grammars: dict[str, CallGrammar] = {}
+        #: Tools whose schema has what the grammar cannot say; any object fits them.
+        self.loose: set[str] = set()
+
+    def grammar(self, tools: Mapping[str, Any]) -> CallGrammar:
+        """Return the grammar of all calls of ``tools``: name as it is written -> JSON Schema.
+
+        Raises:
+            ConfigError: no call fits into the tokens of an answer.
+        """
+        key = json.dumps([sorted(tools)], ensure_ascii=False)
+        if key not in self._grammars:
+            self._grammars[key] = self._compiled(tools)
+        return self._grammars[key]
+
+    def _compiled(self, tools: Mapping[str, Any]) -> CallGrammar:
+        schemas = {name: self._schema(name, schema) for name, schema in sorted(tools.items())}
+        rules = [f"start: ({' | '.join(f'call_{n}' for n in range(len(schemas)))})"]
+        for number, (name, schema) in enumerate(schemas.items()):
+            rules.append(f"call_{number}: {self._name(name)} args_{number}")
+            rules.append(f"args_{number}: %json {json.dumps(schema)}")
+        matcher = self._matcher("\n".join(rules))
+        if problem := matcher.get_error():
+            raise ConfigError(
+                f"infer.constrained=true: the calls of {len(schemas)} tools are no grammar:"
+                f" {problem}; set it to false"
+            )
+        reserve = max(self._shortest(name, schema) for name, schema in schemas.items()) + _MARGIN
+        if reserve > self._max_new_tokens:
+            raise ConfigError(
+                f"infer.max_new_tokens={self._max_new_tokens!r} is too few for constrained calls:"
+                f" the shortest of some tool takes about {reserve} tokens; raise it"
+            )
+        return CallGrammar(matcher, reserve)
+
+    def _matcher(self, grammar: str) -> Any:
+        return self._library.LLMatcher(
+            self._tokenizer, self._library.LLMatcher.grammar_from_lark(grammar)
+        )
+
+    def _schema(self, name: str, schema: Any) -> dict[str, Any]:
+        """Return a schema that the grammar can say, its keys in the order of canonical JSON."""
+        wanted = _sorted_keys(schema) | {"x-guidance": _LAYOUT}
+        if self._matcher(f"start: %json {json.dumps(wanted)}").get_error():
+            self.loose.add(name)
+            return {**_OPEN_OBJECT, "x-guidance": _LAYOUT}
+        return wanted
+
+    def _name(self, name: str) -> str:
+        """Return the beginning of a call: a toolken as the one token that it is, or a text."""
+        token = self._model.tokenizer.get_added_vocab().get(name)
+        head, tail = json.dumps("Action: "), json.dumps("\nAction Input: ")
+        if token is not None:
+            return f"{head} <[{token}]> {tail}"
+        return json.dumps(f"Action: {name}\nAction Input: ")
+
+    def _shortest(self, name: str, schema: Mapping[str, Any]) -> int:
+        required = {key: "0000-00-00" for key in schema.get("required", ())}
+        text = f"Action: {name}\nAction Input: {json.dumps(required, ensure_ascii=False)}"
+        return len(self._model.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _sorted_keys(schema: Any) -> dict[str, Any]:
+    """Return a schema whose properties stand in the order of their names, at every depth."""
+    if not isinstance(schema, dict):
+        return dict(_OPEN_OBJECT)
+    found = dict(schema)
+    properties = found.get("properties")
+    if isinstance(properties, dict):
+        found["properties"] = {
+            name: _sorted_keys(part) if isinstance(part, dict) else part
+            for name, part in sorted(properties.items())
+        }
+        # An argument that the tool does not know would be refused by it.
+        found.setdefault("additionalProperties", False)
+    return found
+
+
+class GrammarMask:
+    """Fulfils the ``LogitsProcessor`` protocol of transformers: forbids what no call goes on with.
+
+    Args:
+        model: the model.
+        grammars: of each row.
+        prompt_width: columns of the prompt.
+        max_new_tokens: of an answer.
+    """
+
+    def __init__(
+        self,
+        model: LocalModel,
+        grammars: Sequence[CallGrammar],
+        prompt_width: int,
+        max_new_tokens: int,
+    ) -> None:
+        self._model = model
+        self._kernels: Any = importlib.import_module("llguidance.torch")
+        self._matchers = [grammar.fresh() for grammar in grammars]
+        self._reserves = [grammar.reserve for grammar in grammars]
+        self._width = prompt_width
+        self._max_new_tokens = max_new_tokens
+
+    @cached_property
+    def _bitmask(self) -> Any:
+        return self._kernels.allocate_token_bitmask(1, self._model.num_logits)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return scores of shape [rows, vocabulary] with forbidden tokens at minus infinity."""
+        new = input_ids[:, self._width :]
+        left = self._max_new_tokens - new.shape[1]
+        allowed = torch.zeros(scores.shape, dtype=torch.bool)
+        for row, matcher in enumerate(self._matchers):
+            if new.shape[1] and not matcher.is_stopped():
+                matcher.consume_token(int(new[row, -1]))
+            if matcher.is_stopped() or matcher.is_error():
+                allowed[row, list(self._model.eos_token_ids)] = True
+                continue
+            self._kernels.fill_next_token_bitmask(matcher, self._bitmask)
+            allowed[row] = _unpacked(self._bitmask, scores.shape[1])
+            if left <= self._reserves[row]:
+                allowed[row] = self._closing(allowed[row])
+        return scores.masked_fill(~allowed.to(scores.device), -torch.inf)
+
+    def _closing(self, allowed: torch.Tensor) -> torch.Tensor:
+        """Return the best kind of token that leads to the end, where one is allowed."""
+        for kind in self._closing_kinds:
+            if bool((chosen := allowed & kind).any()):
+                return chosen
+        return allowed
+
+    @cached_property
+    def _closing_kinds(self) -> list[torch.Tensor]:
+        ends = torch.zeros(self._model.num_logits, dtype=torch.bool)
+        ends[list(self._model.eos_token_ids)] = True
+        kinds = [ends] + [torch.zeros_like(ends) for _ in _CLOSING]
+        tokenizer = self._model.tokenizer
+        for token in range(min(len(tokenizer), self._model.num_logits)):
+            text = tokenizer.decode([token]).lstrip()
+            for kind, beginning in zip(kinds[1:], _CLOSING, strict=True):
+                if text.startswith(beginning):
+                    kind[token] = True
+                    break
+        return kinds
+
+
+def _unpacked(bitmask: torch.Tensor, width: int) -> torch.Tensor:
+    """Return a row of 32-bit words as booleans."""
+    bits = torch.arange(32, dtype=torch.int32)
+    return ((bitmask[0, :, None] >> bits) & 1).bool().flatten()[:width]

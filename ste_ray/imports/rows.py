@@ -1,0 +1,179 @@
+"""Rows of test sets and predictions that others made: JSON lines, a list, or tool -> list.
+
+Every row keeps its place, so that a mistake can be named by file and line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ste_ray.core.records import Message, canonical_json
+from ste_ray.core.strict_json import JSONTextError, clip, decode_value
+from ste_ray.errors import StageInputError
+
+_TOOL_KEYS = ("action", "tool")
+_ARGUMENT_KEYS = ("action_input", "arguments")
+_SHOWN = 3  # mistakes that are told at once
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a file, with the keys that it may have under several names.
+
+    Attributes:
+        place: where it stands, for messages.
+        fields: what it holds.
+        group: the key of the list that holds it, if the file is tool -> list.
+    """
+
+    place: str
+    fields: Mapping[str, Any]
+    group: str = ""
+
+    def error(self, problem: str) -> StageInputError:
+        """Return an error that names the row."""
+        return StageInputError(f"{self.place}: {problem}")
+
+    def text(self, *keys: str, default: str | None = None) -> str:
+        """Return the text under the first of ``keys`` that is there.
+
+        Raises:
+            StageInputError: there is none, or it is no text.
+        """
+        for key in keys:
+            if key in self.fields:
+                value = self.fields[key]
+                if not isinstance(value, str):
+                    raise self.error(f"{key!r} is {clip(repr(value))}, it must be text")
+                return value
+        if default is None:
+            raise self.error(f"it has no {' or '.join(map(repr, keys))}")
+        return default
+
+    @property
+    def tool(self) -> str:
+        """The right tool."""
+        found = self.text(*_TOOL_KEYS)
+        if not found.strip():
+            raise self.error("the right tool is empty")
+        return found
+
+    @property
+    def arguments_json(self) -> str:
+        """The right arguments, as canonical JSON of an object."""
+        for key in _ARGUMENT_KEYS:
+            if key in self.fields:
+                return self._object(key, self.fields[key])
+        raise self.error(f"it has no {' or '.join(map(repr, _ARGUMENT_KEYS))}: the right arguments")
+
+    @property
+    def accepted_json(self) -> str:
+        """Further right values: argument -> list; empty: none."""
+        if "accepted" not in self.fields:
+            return ""
+        text = self._object("accepted", self.fields["accepted"])
+        if not all(isinstance(value, list) for value in json.loads(text).values()):
+            raise self.error("'accepted' must be an object: argument -> list of right values")
+        return text
+
+    @property
+    def dialog(self) -> tuple[Message, ...]:
+        """The messages of ``dialog_history``; none where it is absent."""
+        value = self.fields.get("dialog_history", [])
+        if not isinstance(value, list):
+            raise self.error("'dialog_history' must be a list of messages")
+        messages = []
+        for item in value:
+            try:
+                messages.append(Message.model_validate(item))
+            except ValueError:
+                raise self.error(
+                    f"'dialog_history' holds {clip(repr(item))}; each message needs 'role' (system,"
+                    " user or assistant) and 'content'"
+                ) from None
+        return tuple(messages)
+
+    def _object(self, key: str, value: Any) -> str:
+        if isinstance(value, str):
+            try:
+                parsed, text, end = decode_value(value.strip())
+            except JSONTextError as error:
+                raise self.error(f"{key!r} is no JSON: {error}") from None
+            if isinstance(parsed, dict) and not value.strip()[end:]:
+                return text
+        elif isinstance(value, dict):
+            return canonical_json(value)
+        raise self.error(f"{key!r} is {clip(repr(value))}, it must be a JSON object")
+
+
+def read_rows(path: str) -> list[Row]:
+    """Read all rows of a file.
+
+    Raises:
+        StageInputError: it is missing, of another form, empty, or some rows are no JSON objects:
+            the first of them are named.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise StageInputError(
+            f"no file {path!r}; give an existing JSON or JSON lines file"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StageInputError(f"cannot read {path!r}: {error}") from None
+    rows = list(_rows(path, text))
+    if not rows:
+        raise StageInputError(f"{path!r} holds no rows")
+    wrong = [row for row in rows if not isinstance(row.fields, dict)]
+    if wrong:
+        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        told = "; ".join(f"{row.place}: {row.fields}" for row in wrong[:_SHOWN])
+        raise StageInputError(f"{told}{more}; every row must be a JSON object")
+    return rows
+
+
+def _rows(path: str, text: str) -> Iterator[Row]:
+    """Yield rows; one that is none has as its fields what is wrong with it."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        yield from _lines(path, text, error)
+        return
+    if isinstance(value, dict) and value and all(isinstance(v, list) for v in value.values()):
+        for key, items in value.items():
+            yield from _items(f"{path!r}, row {{}} of {key!r}", items, key)
+    elif isinstance(value, list):
+        yield from _items(f"{path!r}, row {{}}", value)
+    elif isinstance(value, dict):
+        yield Row(f"{path!r}, line 1", value)
+    else:
+        raise StageInputError(
+            f"{path!r} must hold JSON lines, a list of rows, or an object tool -> list of rows"
+        )
+
+
+def _items(place: str, items: Sequence[Any], group: str = "") -> Iterator[Row]:
+    for number, item in enumerate(items, start=1):
+        fields = item if isinstance(item, dict) else f"it is {clip(repr(item))}"
+        yield Row(place.replace("{}", str(number)), fields, group)  # type: ignore[arg-type]
+
+
+def _lines(path: str, text: str, error: Exception) -> Iterator[Row]:
+    lines = [line for line in text.splitlines() if line.strip()]
+    if path.endswith(".json") or len(lines) < 2:
+        raise StageInputError(f"{path!r} is no JSON: {error}")
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        place = f"{path!r}, line {number}"
+        try:
+            item = json.loads(line)
+        except (ValueError, RecursionError) as problem:
+            yield Row(place, f"no JSON ({problem})")  # type: ignore[arg-type]
+            continue
+        fields = item if isinstance(item, dict) else f"it is {clip(line)}"
+        yield Row(place, fields)  # type: ignore[arg-type]

@@ -1,0 +1,94 @@
+"""Test sets that others made: the published study's test and dialog files, or one's own.
+
+A row has ``query`` or ``dialog_history`` (messages that are asked as they are), the right
+``action`` (or ``tool``) and ``action_input`` (or ``arguments``), and may have ``accepted``
+(argument -> list of further right values), ``API_name_list`` (candidates) and
+``api_descriptions``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ste_ray.core.records import Example, TestDialog, text_fingerprint
+from ste_ray.imports.rows import Row, read_rows
+from ste_ray.imports.tool_data import described_in
+
+
+@dataclass
+class TestSet:
+    """What a file holds.
+
+    Attributes:
+        fingerprint: of its content.
+        examples: the test queries, in the order of the file.
+        dialogs: messages of those that bring them.
+        descriptions: tool -> its description, as rows give it.
+        candidates: names of all tools that rows name.
+    """
+
+    __test__ = False
+    fingerprint: str
+    examples: list[Example] = field(default_factory=list)
+    dialogs: list[TestDialog] = field(default_factory=list)
+    descriptions: dict[str, str] = field(default_factory=dict)
+    candidates: set[str] = field(default_factory=set)
+
+
+def read_test_set(path: str) -> TestSet:
+    """Read a test set.
+
+    Raises:
+        StageInputError: the file cannot be used; its first wrong row is named.
+    """
+    rows = read_rows(path)
+    found = TestSet(hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16])
+    for number, row in enumerate(rows):
+        _add(found, row, number)
+    return found
+
+
+def _add(found: TestSet, row: Row, number: int) -> None:
+    dialog = row.dialog
+    last = next((one.content for one in reversed(dialog) if one.role == "user"), None)
+    query = row.text("query", default=last)
+    if not query.strip():
+        raise row.error("its query is empty")
+    tool, arguments_json = row.tool, row.arguments_json
+    # The number keeps the order of the file, because examples are kept in order of their ids.
+    example_id = f"test-{number:06d}-{text_fingerprint(query, tool, arguments_json)[:8]}"
+    found.examples.append(
+        Example(
+            example_id=example_id,
+            group_id=call_group(tool, query, arguments_json),
+            trial_id="",
+            tool=tool,
+            query=query,
+            origin="explored",
+            arguments_json=arguments_json,
+            observation="",
+            final_answer="",
+            split="test",
+            accepted_json=row.accepted_json,
+        )
+    )
+    names = _candidates(row.fields)
+    found.candidates.update(names)
+    if dialog:
+        found.dialogs.append(TestDialog(example_id=example_id, messages=dialog, candidates=names))
+    for name, text in described_in(row.fields).items():
+        found.descriptions.setdefault(name, text)
+
+
+def call_group(tool: str, query: str, arguments_json: str) -> str:
+    """Return the group of a query: all queries with the same call, if it has arguments."""
+    same = query.casefold() if arguments_json == "{}" else arguments_json
+    return text_fingerprint("imported", tool, same)
+
+
+def _candidates(fields: Mapping[str, object]) -> tuple[str, ...]:
+    names = fields.get("API_name_list")
+    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
