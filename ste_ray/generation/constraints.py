@@ -16,15 +16,18 @@ from typing import Any
 
 import torch
 
+from ste_ray.core.records import canonical_json
 from ste_ray.errors import ConfigError
 from ste_ray.generation.model import LocalModel
 
 _OPEN_OBJECT = {"type": "object"}
+_MAX_DEPTH = 8
 # As canonical JSON is written, in which models are trained; others may put a space.
 _LAYOUT = {"whitespace_pattern": " ?", "item_separator": ",", "key_separator": ":"}
-_MARGIN = 8
-# Preferred near the limit, best first: what the texts of tokens begin with.
-_CLOSING = ("}", "]", '"', "0", "true", "null")
+_MARGIN = 16
+# Preferred near the limit, best first. A quotation mark comes first, because brackets within a text
+# close nothing; where one opens a text, the next one closes it.
+_CLOSING = ('"', "}", "]", "0", "true", "null")
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,13 @@ class CallGrammar:
 
     Attributes:
         matcher: tracks one answer; a fresh copy is made for each.
-        reserve: how many tokens the shortest call of any of them takes, about.
+        reserve: how many tokens the shortest arguments of any of them take, about.
+        closing: which tokens are preferred when so few are left.
     """
 
     matcher: Any
     reserve: int
+    closing: ClosingTokens
 
     def fresh(self) -> Any:
         """Return a matcher at the beginning of an answer."""
@@ -74,6 +79,7 @@ class Constraints:
             raise ConfigError(
                 f"infer.constrained=true cannot use this tokenizer: {error}; set it to false"
             ) from None
+        self._closing = ClosingTokens(model)
         self._grammars: dict[str, CallGrammar] = {}
         #: Tools whose schema has what the grammar cannot say; any object fits them.
         self.loose: set[str] = set()
@@ -101,13 +107,18 @@ class Constraints:
                 f"infer.constrained=true: the calls of {len(schemas)} tools are no grammar:"
                 f" {problem}; set it to false"
             )
-        reserve = max(self._shortest(name, schema) for name, schema in schemas.items()) + _MARGIN
-        if reserve > self._max_new_tokens:
+        arguments = {name: canonical_json(_smallest(one)) for name, one in schemas.items()}
+        reserve = max(map(self._num_tokens, arguments.values())) + _MARGIN
+        longest = max(
+            self._num_tokens(f"Action: {name}\nAction Input: {text}")
+            for name, text in arguments.items()
+        )
+        if longest > self._max_new_tokens:
             raise ConfigError(
                 f"infer.max_new_tokens={self._max_new_tokens!r} is too few for constrained calls:"
-                f" the shortest of some tool takes about {reserve} tokens; raise it"
+                f" the shortest of some tool takes about {longest} tokens; raise it"
             )
-        return CallGrammar(matcher, reserve)
+        return CallGrammar(matcher, reserve, self._closing)
 
     def _matcher(self, grammar: str) -> Any:
         return self._library.LLMatcher(
@@ -130,10 +141,30 @@ class Constraints:
             return f"{head} <[{token}]> {tail}"
         return json.dumps(f"Action: {name}\nAction Input: ")
 
-    def _shortest(self, name: str, schema: Mapping[str, Any]) -> int:
-        required = {key: "0000-00-00" for key in schema.get("required", ())}
-        text = f"Action: {name}\nAction Input: {json.dumps(required, ensure_ascii=False)}"
+    def _num_tokens(self, text: str) -> int:
         return len(self._model.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _smallest(schema: Any, depth: int = 0) -> Any:
+    """Return about the smallest value of a schema, to count its tokens."""
+    if not isinstance(schema, dict) or depth > _MAX_DEPTH:
+        return 0
+    for key in ("enum", "anyOf", "oneOf"):
+        if isinstance(schema.get(key), list) and schema[key]:
+            first = schema[key][0]
+            return first if key == "enum" else _smallest(first, depth + 1)
+    kind = schema.get("type", "object" if "properties" in schema else "integer")
+    kind = kind[0] if isinstance(kind, list) and kind else kind
+    if kind == "object":
+        properties = schema.get("properties", {})
+        required = schema.get("required", ())
+        return {name: _smallest(properties.get(name), depth + 1) for name in required}
+    if kind == "array":
+        return [_smallest(schema.get("items"), depth + 1)] * int(schema.get("minItems", 0))
+    if kind == "string":
+        form = "0000-00-00T00:00:00+00:00" if "format" in schema or "pattern" in schema else ""
+        return form or "x" * int(schema.get("minLength", 0))
+    return 0
 
 
 def _sorted_keys(schema: Any) -> dict[str, Any]:
@@ -172,7 +203,7 @@ class GrammarMask:
         self._model = model
         self._kernels: Any = importlib.import_module("llguidance.torch")
         self._matchers = [grammar.fresh() for grammar in grammars]
-        self._reserves = [grammar.reserve for grammar in grammars]
+        self._grammars = grammars
         self._width = prompt_width
         self._max_new_tokens = max_new_tokens
 
@@ -193,30 +224,32 @@ class GrammarMask:
                 continue
             self._kernels.fill_next_token_bitmask(matcher, self._bitmask)
             allowed[row] = _unpacked(self._bitmask, scores.shape[1])
-            if left <= self._reserves[row]:
-                allowed[row] = self._closing(allowed[row])
+            if left <= self._grammars[row].reserve:
+                allowed[row] = self._grammars[row].closing.among(allowed[row])
         return scores.masked_fill(~allowed.to(scores.device), -torch.inf)
 
-    def _closing(self, allowed: torch.Tensor) -> torch.Tensor:
-        """Return the best kind of token that leads to the end, where one is allowed."""
-        for kind in self._closing_kinds:
+
+class ClosingTokens:
+    """Which tokens lead to the end of a call soonest; worked out once for a model."""
+
+    def __init__(self, model: LocalModel) -> None:
+        self._kinds = [torch.zeros(model.num_logits, dtype=torch.bool) for _ in (0, *_CLOSING)]
+        self._kinds[0][list(model.eos_token_ids)] = True
+        self._lengths = torch.zeros(model.num_logits, dtype=torch.long)
+        for token in range(min(len(model.tokenizer), model.num_logits)):
+            text = model.tokenizer.decode([token])
+            self._lengths[token] = len(text)
+            if text in _CLOSING:
+                self._kinds[1 + _CLOSING.index(text)][token] = True
+
+    def among(self, allowed: torch.Tensor) -> torch.Tensor:
+        """Return those of the allowed tokens that lead to the end soonest."""
+        for kind in self._kinds:
             if bool((chosen := allowed & kind).any()):
                 return chosen
-        return allowed
-
-    @cached_property
-    def _closing_kinds(self) -> list[torch.Tensor]:
-        ends = torch.zeros(self._model.num_logits, dtype=torch.bool)
-        ends[list(self._model.eos_token_ids)] = True
-        kinds = [ends] + [torch.zeros_like(ends) for _ in _CLOSING]
-        tokenizer = self._model.tokenizer
-        for token in range(min(len(tokenizer), self._model.num_logits)):
-            text = tokenizer.decode([token]).lstrip()
-            for kind, beginning in zip(kinds[1:], _CLOSING, strict=True):
-                if text.startswith(beginning):
-                    kind[token] = True
-                    break
-        return kinds
+        # What is prescribed is written in as few tokens as can be.
+        lengths = self._lengths.where(allowed, torch.tensor(-1))
+        return lengths == lengths.max()
 
 
 def _unpacked(bitmask: torch.Tensor, width: int) -> torch.Tensor:

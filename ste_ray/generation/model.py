@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, TorchAoConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 
 from ste_ray.errors import ConfigError, StageInputError
 
@@ -81,7 +82,7 @@ def load_model(folder: Path, loading: Loading | None = None) -> LocalModel:
             source,
             use_safetensors=True,
             dtype="auto" if loading.use_gpu else torch.float32,
-            device_map="auto" if loading.spread else None,
+            device_map="auto" if loading.spread else device if loading.int8 else None,
             quantization_config=_int8() if loading.int8 else None,
             **options,
         )
@@ -101,7 +102,7 @@ def load_model(folder: Path, loading: Loading | None = None) -> LocalModel:
     if loading.spread:
         device = model.device
     return LocalModel(
-        model=(model if loading.spread else model.to(device)).eval(),
+        model=(model if loading.spread or loading.int8 else model.to(device)).eval(),
         tokenizer=tokenizer,
         device=device,
         pad_token_id=pad_token_id,
@@ -139,13 +140,15 @@ def _adapted(model: Any, tokenizer: Any, folder: Path, merge: bool) -> Any:
 
 def _int8() -> Any:
     try:
-        quantization = importlib.import_module("torchao.quantization")
+        importlib.import_module("bitsandbytes")
     except ImportError:
         raise ConfigError(
-            "infer.quantization='int8' needs torchao; install it with"
+            "infer.quantization='int8' needs bitsandbytes; install it with"
             " \"pip install 'ste-ray[infer]'\", or set it to 'none'"
         ) from None
-    return TorchAoConfig(quantization.Int8WeightOnlyConfig())
+    # On a CPU it says at every layer that activations are cast.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    return BitsAndBytesConfig(load_in_8bit=True)
 
 
 def position_limit(config: dict[str, Any]) -> int | None:

@@ -102,23 +102,30 @@ class LocalWorker(_Worker):
         super().__init__(plan)
         self._model_name = ""
         self._model: LocalModel | None = None
+        self._predictor: tuple[str, Predictor] | None = None
 
     def _answer(self, setting: Setting, queries: Sequence[Query]) -> list[Prediction]:
-        config = self._plan.config
-        section = config.infer
-        decoding = Decoding(
-            section.max_new_tokens,
-            section.batch_size,
-            temperature=section.temperature,
-            top_p=section.top_p,
-            seed=config.seed,
-        )
-        model = self._load(setting.model)
-        predictor = Predictor(model, setting, self._material, decoding, section.constrained)
+        predictor = self._predictor_of(setting)
         answered = predictor.predict(queries)
         if self._plan.execute is None:
             return [one.prediction for one in answered]
         return predictor.conclude(answered, asyncio.run(self._execute(answered)))
+
+    def _predictor_of(self, setting: Setting) -> Predictor:
+        if self._predictor is None or self._predictor[0] != setting.name:
+            config = self._plan.config
+            section = config.infer
+            decoding = Decoding(
+                section.max_new_tokens,
+                section.batch_size,
+                temperature=section.temperature,
+                top_p=section.top_p,
+                seed=config.seed,
+            )
+            model = self._load(setting.model)
+            made = Predictor(model, setting, self._material, decoding, section.constrained)
+            self._predictor = setting.name, made
+        return self._predictor[1]
 
     async def _execute(self, answered: Sequence[Answered]) -> dict[int, ToolResult]:
         """Call what was chosen; return the results by place."""
@@ -138,7 +145,7 @@ class LocalWorker(_Worker):
     def _load(self, name: str) -> LocalModel:
         # Not in the constructor: Ray hands on only the text of an error that is raised there.
         if self._model is None or self._model_name != name:
-            self._model = None  # frees the memory of the other model first
+            self._model = self._predictor = None  # frees the memory of the other model first
             section = self._plan.config.infer
             transformers_logging.disable_progress_bar()
             torch.set_num_threads(section.threads_per_worker)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
-from ste_ray.errors import StageInputError
+from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.generation.decode import Decoding, generate
-from ste_ray.generation.model import LocalModel, load_model, position_limit
+from ste_ray.generation.model import Loading, LocalModel, load_model, position_limit
 
 
 @pytest.fixture
@@ -133,3 +133,55 @@ def test_a_tokenizer_of_another_model_is_refused(
 )
 def test_position_limit(config: dict[str, Any], limit: int | None) -> None:
     assert position_limit(config) == limit
+
+
+def test_weights_in_eight_bits_are_smaller_and_say_nearly_the_same(
+    random_folder: Path, random_model: LocalModel
+) -> None:
+    small = load_model(random_folder, Loading(int8=True))
+    weights = {name: one for name, one in small.model.named_parameters() if "q_proj" in name}
+    assert weights
+    assert all(one.dtype == torch.int8 for one in weights.values())
+    assert small.model.get_memory_footprint() < 0.6 * random_model.model.get_memory_footprint()
+    ids = torch.arange(3, 40)[None]
+    expected, found = random_model.model(ids).logits, small.model(ids).logits
+    assert (expected - found).abs().max() < 0.05 * expected.abs().max()
+    (answer,) = generate(small, [[1, 2, 3]], Decoding(max_new_tokens=4))
+    assert answer.error == ""
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_an_adapter_is_put_on_its_base_model(
+    random_folder: Path, random_model: LocalModel, tmp_path: Path, int8: bool
+) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(random_folder)
+    torch.manual_seed(0)
+    adapted = get_peft_model(
+        base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    )
+    adapted.save_pretrained(tmp_path / "adapter")
+    expected = adapted.eval()(torch.arange(3, 20)[None]).logits
+    loaded = load_model(tmp_path / "adapter", Loading(int8=int8))
+    found = loaded.model(torch.arange(3, 20)[None]).logits
+    assert (found - expected).abs().max() < (0.1 if int8 else 1e-4) * expected.abs().max()
+    plain = random_model.model(torch.arange(3, 20)[None]).logits
+    assert (plain - expected).abs().max() > 0.05 * expected.abs().max()
+    assert loaded.eos_token_ids == random_model.eos_token_ids
+
+
+def test_an_adapter_without_its_base_is_refused(random_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with pytest.raises(StageInputError, match="names no base model"):
+        load_model(tmp_path)
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "/nowhere"}')
+    with pytest.raises(StageInputError, match="cannot load the model"):
+        load_model(tmp_path)
+
+
+def test_a_missing_library_is_named(random_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "bitsandbytes", None)
+    with pytest.raises(ConfigError, match=r"needs bitsandbytes; .*ste-ray\[infer\]"):
+        load_model(random_folder, Loading(int8=True))
