@@ -33,6 +33,7 @@ _STAGE_HELP = {
     "train": "fine-tune with one added token a tool",
     "infer": "run the models before and after training on the test split",
     "evaluate": "score the predictions and write report.html",
+    "continual": "train on rounds of tools, one after the other, and see what is forgotten",
 }
 
 
@@ -92,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="ste-ray", description=__doc__.splitlines()[0])
     parser.add_argument("--version", action="version", version=f"ste-ray {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for stage in STAGES:
+    for stage in (*STAGES, "continual"):
         command = commands.add_parser(stage, help=_STAGE_HELP[stage])
         _add_run_options(command, run_required=stage != "evaluate")
         command.set_defaults(function=_run_stages, stages=(stage,), show=False)

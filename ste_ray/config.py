@@ -188,6 +188,7 @@ class MixConfig(Section):
     tools: bool = True  # false: general data alone, as a baseline
     general_data: str = ""  # a JSON or JSONL file of general examples; empty: none
     general_examples: int = Field(default=2000, ge=0)  # so many of them, drawn by the seed
+    general_held_out: int = Field(default=0, ge=0)  # further ones that no training sees, to check
     rounds: tuple[tuple[str, ...], ...] = ()  # names of the tools, in the order they arrive
     replay_fraction: float = Field(default=0.1, ge=0, le=1)  # of each earlier round's examples
 

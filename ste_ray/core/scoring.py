@@ -216,10 +216,7 @@ def summarise(
     """
     scores = list(scores)
     setting = _only_setting(scores)
-    by_tool: dict[str, list[Score]] = defaultdict(list)
-    for score in scores:
-        by_tool[score.tool].append(score)
-    groups = [by_tool[tool] for tool in sorted(by_tool)]
+    groups = _by_tool(scores)
 
     def figures(keep: Callable[[Score], bool]) -> Figures:
         kept = [[score for score in group if keep(score)] for group in groups]
@@ -243,6 +240,20 @@ def summarise(
         undecided=sum(score.undecided for score in scores),
         correct_by_judge=sum(s.decided_by == "judge" and s.outcome == "correct" for s in scores),
     )
+
+
+def figures_of(
+    scores: Iterable[Score], *, seed: int, num_resamples: int = 2000, confidence: float = 0.95
+) -> Figures:
+    """Return the headline figures of scores, with intervals clustered by tool."""
+    return _clustered_figures(_by_tool(scores), seed, num_resamples, confidence)
+
+
+def _by_tool(scores: Iterable[Score]) -> list[list[Score]]:
+    by_tool: dict[str, list[Score]] = defaultdict(list)
+    for score in scores:
+        by_tool[score.tool].append(score)
+    return [by_tool[tool] for tool in sorted(by_tool)]
 
 
 def _only_setting(scores: Sequence[Score]) -> str:

@@ -85,6 +85,11 @@ class RunStore:
         """Return the path of ``relative`` within ``filesystem``."""
         return _join(self.root, checked_path(relative, allow_root=True))
 
+    def below(self, relative: str) -> RunStore:
+        """Return the store of a run that lies within this one."""
+        root = _join(self.root, checked_path(relative))
+        return RunStore(self._scheme, root, self._s3_settings)
+
     def address(self, relative: str) -> str:
         """Return the full address of ``relative``, for messages and for other programs."""
         return _join(self.uri, checked_path(relative, allow_root=True))

@@ -46,7 +46,7 @@ def general_rows(context: StageContext) -> list[TrainRow]:
         return []
     data = GeneralData(mix.general_data)
     drawn = heapq.nsmallest(
-        mix.general_examples + number,
+        number + mix.general_examples + mix.general_held_out,
         data,
         key=lambda example: rank(_identity(*example), seed, "general"),
     )
@@ -62,7 +62,9 @@ def general_rows(context: StageContext) -> list[TrainRow]:
         )
     # Where the file is short of both, restraint is served first: it was asked for by number.
     no_calls, general = drawn[:number], drawn[number:]
-    rows = [general_row(dialog, response, "train", prompts) for dialog, response in general]
+    trained, held_out = general[: mix.general_examples], general[mix.general_examples :]
+    rows = [general_row(dialog, response, "train", prompts) for dialog, response in trained]
+    rows += [general_row(*one, "validation", prompts) for one in held_out]
     return rows + [
         general_no_call_row(dialog, response, "train", prompts) for dialog, response in no_calls
     ]
