@@ -8,7 +8,8 @@ from typing import Any
 from ste_ray import __version__
 from ste_ray.config import STAGES
 from ste_ray.core.records import Episode, Judgment, LedgerEntry, Prediction, Score
-from ste_ray.report.evaluation import view_evaluation
+from ste_ray.report.continual import view_continual
+from ste_ray.report.evaluation import view_evaluation, view_judge
 from ste_ray.report.exploration import view_exploration
 from ste_ray.report.ledger import view_ledger
 from ste_ray.report.model import ReportData
@@ -20,6 +21,10 @@ from ste_ray.report.trials import sample_trials
 METRICS_PATH = "train/metrics.json"
 TOTALS_PATH = "prepare/totals.json"
 SUMMARY_PATH = "evaluate/summary.json"
+JUDGE_PATH = "evaluate/judge.json"
+CONTINUAL_PATH = "continual/summary.json"
+# The continual stage is shown where it has run; the others always.
+_STAGES = (*STAGES, "continual")
 
 
 def assemble_report(reader: RunReader, now: float) -> ReportData:
@@ -39,7 +44,11 @@ def assemble_report(reader: RunReader, now: float) -> ReportData:
         created_at=utc_time(now),
         version=__version__,
         notices=view_notices(manifests, _models(episodes, judgments), ledger),
-        stages=tuple(view_stage(stage, manifests.get(stage)) for stage in STAGES),
+        stages=tuple(
+            view_stage(stage, manifests.get(stage))
+            for stage in _STAGES
+            if stage in STAGES or stage in manifests
+        ),
         evaluation=view_evaluation(
             reader.json(SUMMARY_PATH),
             reader.records("evaluate/scores", Score),
@@ -48,13 +57,15 @@ def assemble_report(reader: RunReader, now: float) -> ReportData:
         exploration=view_exploration(episodes),
         ledger=ledger,
         training=view_training(reader.json(METRICS_PATH)),
+        continual=view_continual(reader.json(CONTINUAL_PATH)),
+        judge=view_judge(reader.json(JUDGE_PATH)),
         trials=sample_trials(episodes, judgments, entries),
         trials_total=sum(len(episode.trials) for episode in episodes),
     )
 
 
 def _manifests(reader: RunReader) -> dict[str, Mapping[str, Any]]:
-    read = {stage: reader.manifest(stage) for stage in STAGES}
+    read = {stage: reader.manifest(stage) for stage in _STAGES}
     return {stage: manifest for stage, manifest in read.items() if manifest is not None}
 
 

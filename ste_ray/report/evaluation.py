@@ -6,13 +6,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ste_ray.core.agreement import Agreement
 from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring import OUTCOMES, Summary
 from ste_ray.report.model import (
     Confusion,
     EvaluationSummary,
     EvaluationView,
+    JudgeView,
     PredictionView,
+    Tally,
     ToolScore,
 )
 from ste_ray.report.reading import cut
@@ -51,6 +54,21 @@ def view_evaluation(
         tools_omitted=max(0, len(tools) - MAX_TOOLS),
         confusions=tuple(_confusion(one) for one in parsed.settings),
         examples=_examples(settings, scores, predictions),
+    )
+
+
+def view_judge(judge: Any) -> JudgeView | None:
+    """Return what the content of ``evaluate/judge.json`` shows; None: no judge was asked."""
+    if judge is None:
+        return None
+    agreement = judge.get("agreement")
+    return JudgeView(
+        model=judge["model"],
+        asked=judge["asked"],
+        verdicts=tuple(Tally(name=name, count=n) for name, n in judge["verdicts"].items()),
+        gates=judge["gates"],
+        reason=judge["reason"],
+        agreement=None if agreement is None else Agreement.model_validate(agreement),
     )
 
 
@@ -190,6 +208,8 @@ def _spread_over_tools(scores: Sequence[Score]) -> list[Score]:
 
 def _view(score: Score, prediction: Prediction) -> PredictionView:
     details = [describe_failure(score)] if score.outcome == "wrong_arguments" else []
+    if score.verdict:
+        details.append(f"the judge says {score.verdict}: {score.verdict_reason}".rstrip(": "))
     if score.detail:
         details.append(score.detail)
     return PredictionView(
@@ -202,4 +222,6 @@ def _view(score: Score, prediction: Prediction) -> PredictionView:
         predicted_arguments=cut(score.predicted_arguments_json, MAX_CHARS),
         problem=cut("; ".join(details), MAX_CHARS),
         output_text=cut(prediction.output_text, MAX_CHARS),
+        observation=cut(prediction.observation, MAX_CHARS),
+        final_answer=cut(prediction.final_answer, MAX_CHARS),
     )

@@ -74,7 +74,9 @@ def _environment() -> Environment:
         outcome_label=lambda name: OUTCOME_LABELS.get(name, name),
         thousands=lambda number: f"{number:,}",
     )
-    environment.globals.update(METRICS=METRICS, dumbbell=_dumbbell, heat_cell=_heat_cell)
+    environment.globals.update(
+        METRICS=METRICS, dumbbell=_dumbbell, heat_cell=_heat_cell, share_cell=_share_cell
+    )
     return environment
 
 
@@ -169,6 +171,16 @@ def _dumbbell(before: Proportion, after: Proportion) -> Markup:
     ]
     content = plots.joined(parts)
     return plots.tag("svg", content, viewBox="0 0 100 16", role="img", class_="dumbbell")
+
+
+def _share_cell(share: Proportion | None) -> Markup:
+    """Return a cell of a heat map, shaded by the share; one that has no share yet stays empty."""
+    if share is None or share.share is None:
+        return plots.tag("td")
+    percentage = round(100 * share.share)
+    shade = "dense" if percentage >= 85 else "mid" if percentage >= 60 else "light"
+    content = plots.joined([Markup(percent(share.share)), plots.tag("span", share.n, class_="n")])
+    return plots.tag("td", content, class_=f"hit {shade}", style=f"--p:{percentage}%")
 
 
 def _heat_cell(count: int, row: Sequence[int], right: bool) -> Markup:

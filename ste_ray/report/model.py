@@ -10,8 +10,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ste_ray.core.agreement import Agreement
 from ste_ray.core.scoring import Figures, Metric, Summary
-from ste_ray.core.statistics import PairedComparison
+from ste_ray.core.statistics import PairedComparison, Proportion
 
 
 class View(BaseModel):
@@ -108,6 +109,8 @@ class PredictionView(View):
     predicted_arguments: str
     problem: str
     output_text: str
+    observation: str = ""  # where the call was executed
+    final_answer: str = ""
 
 
 class EvaluationView(View):
@@ -191,6 +194,73 @@ class LedgerView(View):
     few_examples: int  # tools with a warning
 
 
+class HeatRow(View):
+    """A round: its figures on each batch, then on all of them; None: not arrived yet."""
+
+    number: int
+    cells: tuple[Proportion | None, ...]
+    general: float | None  # loss on general examples
+    general_rows: int
+
+
+class HeatMap(View):
+    """Batches by rounds, in one variant."""
+
+    variant: str
+    metric: Metric
+    rows: tuple[HeatRow, ...]
+
+
+class VariantRow(View):
+    """What the rounds of a variant amount to."""
+
+    variant: str
+    together: Figures  # after the last round, on all batches
+    mean_backward: float | None
+    mean_forgetting: float | None
+    mean_learning: float | None
+
+
+class TransferRow(View):
+    """What became of a batch from its own round to the last."""
+
+    variant: str
+    batch: int
+    forgetting: float
+    comparison: PairedComparison
+
+
+class StudyRow(View):
+    """Shares that the published study measured after its last round."""
+
+    variant: str
+    batches: tuple[float, ...]
+    together: float
+
+
+class ContinualView(View):
+    """Rounds of tools, trained one after the other."""
+
+    setting: str
+    batches: tuple[tuple[str, ...], ...]
+    replay_fraction: float
+    maps: tuple[HeatMap, ...]
+    variants: tuple[VariantRow, ...]
+    transfers: tuple[TransferRow, ...]
+    study: tuple[StudyRow, ...]
+
+
+class JudgeView(View):
+    """What a judge of free texts was asked, and how far it can be trusted."""
+
+    model: str
+    asked: int
+    verdicts: tuple[Tally, ...]
+    gates: bool
+    reason: str
+    agreement: Agreement | None
+
+
 class Series(View):
     """A curve: points in order of x."""
 
@@ -249,6 +319,8 @@ class ReportData(View):
     exploration: ExplorationView | None = None
     ledger: LedgerView | None = None
     training: TrainingView | None = None
+    continual: ContinualView | None = None
+    judge: JudgeView | None = None
     trials: tuple[TrialView, ...] = ()
     trials_total: int = 0
 

@@ -86,6 +86,11 @@ class _Round:
     source: str  # where its rows lie in the run
     before: str = ""  # folder of the round whose model it goes on from
 
+    @property
+    def replays(self) -> bool:
+        """Whether rows of earlier rounds stay in; in the first there are none."""
+        return self.variant != "no_replay" or not self.number
+
 
 def run(context: StageContext) -> dict[str, Any]:
     """Run all rounds of all variants; see the module's docstring.
@@ -209,9 +214,7 @@ def _prepare_round(context: StageContext, child: RunStore, one: _Round, batches:
     store = context.store
     parent = read_manifest(store, "prepare")
     assert parent is not None
-    fields = {
-        "continual": {"replay": one.variant != "no_replay", "round": one.number, "of": one.source}
-    }
+    fields = {"continual": {"replay": one.replays, "round": one.number, "rows": one.source}}
     print_of = fingerprint(fields)
     inputs = {"prepare": manifest_fingerprint(parent)}
     begin_stage(child, "explore", fields, print_of, inputs)
@@ -263,7 +266,7 @@ def _write_rows(store: RunStore, child: RunStore, one: _Round, own: set[str]) ->
         rows = [
             row
             for row in iter_records(store, part, TrainRow)
-            if one.variant != "no_replay" or not _is_replayed(row, own)
+            if one.replays or not _is_replayed(row, own)
         ]
         total += len(rows)
         write_records(child, f"{ROWS_PATH}/{part.rpartition('/')[2]}", rows, TrainRow)
@@ -318,22 +321,25 @@ def _replay_fraction(store: RunStore) -> float:
 
 def _told(result: RoundResult) -> str:
     shares = [
-        f"{'all' if one.batch is None else one.batch}: "
-        + ("none" if one.figures.correct.share is None else f"{one.figures.correct.share:.1%}")
+        f"{'all' if one.batch is None else one.batch} "
+        f"{one.figures.correct.share or 0:.1%} ({one.figures.tool_match.share or 0:.1%})"
         for one in result.batches
     ]
-    general = f", loss on general examples {result.general.loss:.3f}" if result.general else ""
-    return f"{result.variant}, round {result.number}: correct on batch {', '.join(shares)}{general}"
+    general = f"; loss on general examples {result.general.loss:.3f}" if result.general else ""
+    return (
+        f"{result.variant}, round {result.number}: correct (tool match) on batch "
+        f"{', '.join(shares)}{general}"
+    )
 
 
 def _counts(summary: VariantSummary) -> dict[str, Any]:
     last = summary.rounds[-1]
     all_of_them = last.batches[-1].figures
-    share = all_of_them.correct.share
     return {
         "rounds": len(summary.rounds),
         "tests": all_of_them.n,
-        "correct": None if share is None else round(share, 4),
+        "correct": _rounded(all_of_them.correct.share),
+        "tool_match": _rounded(all_of_them.tool_match.share),
         "mean_backward_transfer": _rounded(summary.mean_backward),
         "mean_forgetting": _rounded(summary.mean_forgetting),
         "mean_learning": _rounded(summary.mean_learning),
