@@ -24,6 +24,7 @@ from ste_ray.errors import ConfigError, SteRayError, TemporaryError
 from ste_ray.export_commands import add_export_commands
 from ste_ray.import_commands import add_import_commands
 from ste_ray.output import print_json, print_result, say
+from ste_ray.report_commands import add_report_commands
 from ste_ray.tool_commands import add_tools_commands
 
 _STAGE_HELP = {
@@ -111,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     add_tools_commands(commands)
     add_export_commands(commands)
     add_import_commands(commands)
+    add_report_commands(commands)
     return parser
 
 

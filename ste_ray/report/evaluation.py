@@ -186,7 +186,7 @@ def _examples(
         if (one.setting, one.example_id) in wanted
     }
     pairs = [(score, found.get((score.setting, score.example_id))) for score in chosen]
-    return tuple(_view(score, one) for score, one in pairs if one is not None)
+    return tuple(view_prediction(score, one) for score, one in pairs if one is not None)
 
 
 def _fair_size(sizes: Sequence[int], limit: int) -> int:
@@ -206,7 +206,10 @@ def _spread_over_tools(scores: Sequence[Score]) -> list[Score]:
     return [score for _, _, score in sorted(keyed, key=lambda item: item[:2])]
 
 
-def _view(score: Score, prediction: Prediction) -> PredictionView:
+def view_prediction(
+    score: Score, prediction: Prediction, max_chars: int = MAX_CHARS
+) -> PredictionView:
+    """Return a scored prediction to read, its texts cut to ``max_chars``."""
     details = [describe_failure(score)] if score.outcome == "wrong_arguments" else []
     if score.verdict:
         details.append(f"the judge says {score.verdict}: {score.verdict_reason}".rstrip(": "))
@@ -216,12 +219,12 @@ def _view(score: Score, prediction: Prediction) -> PredictionView:
         setting=score.setting,
         outcome=score.outcome,
         tool=score.tool,
-        query=cut(prediction.query, MAX_CHARS),
-        gold_arguments=cut(prediction.arguments_json, MAX_CHARS),
+        query=cut(prediction.query, max_chars),
+        gold_arguments=cut(prediction.arguments_json, max_chars),
         predicted_tool=cut(score.predicted_tool, 200),
-        predicted_arguments=cut(score.predicted_arguments_json, MAX_CHARS),
-        problem=cut("; ".join(details), MAX_CHARS),
-        output_text=cut(prediction.output_text, MAX_CHARS),
-        observation=cut(prediction.observation, MAX_CHARS),
-        final_answer=cut(prediction.final_answer, MAX_CHARS),
+        predicted_arguments=cut(score.predicted_arguments_json, max_chars),
+        problem=cut("; ".join(details), max_chars),
+        output_text=cut(prediction.output_text, max_chars),
+        observation=cut(prediction.observation, max_chars),
+        final_answer=cut(prediction.final_answer, max_chars),
     )

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ste_ray import __version__
 from ste_ray.core.scoring import METRICS
 from ste_ray.core.statistics import Proportion
 from ste_ray.report import plots
 from ste_ray.report.evaluation import OUTCOME_LABELS
 from ste_ray.report.model import (
+    ComparisonView,
     ExplorationView,
     Position,
     ReportData,
@@ -36,19 +40,34 @@ from ste_ray.report.text import (
 )
 
 
-def render_html(data: ReportData) -> str:
-    """Return the whole page as text."""
-    environment = _environment()
-    script = _source(environment, "report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("report.html.j2").render(
+def render_html(data: ReportData, *, whole_run: bool = False) -> str:
+    """Return the whole page as text; ``whole_run``: with links to all predictions and trials."""
+    return render_page(
+        "report.html.j2",
         data=data,
-        script=Markup(script),  # our own file, not data
-        style=Markup(_source(environment, "report.css")),
-        script_digest=f"sha256-{digest}",
+        whole_run=whole_run,
         metric_plots=_metric_plots(data),
         position_plots=[] if data.exploration is None else _position_plots(data.exploration),
         training_plots=[] if data.training is None else _training_plots(data.training),
+    )
+
+
+def render_comparison(view: ComparisonView) -> str:
+    """Return the comparison of two runs as a page of its own."""
+    return render_page("comparison.html.j2", view=view)
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Return a page made of a template, with the styles and the script of the report in it."""
+    environment = _environment()
+    script = _source(environment, "report.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(
+        script=Markup(script),  # our own file, not data
+        style=Markup(_source(environment, "report.css")),
+        script_digest=f"sha256-{digest}",
+        version=__version__,
+        **values,
     )
 
 
@@ -73,6 +92,7 @@ def _environment() -> Environment:
         metric_label=metric_label,
         outcome_label=lambda name: OUTCOME_LABELS.get(name, name),
         thousands=lambda number: f"{number:,}",
+        url_query=_url_query,
     )
     environment.globals.update(
         METRICS=METRICS, dumbbell=_dumbbell, heat_cell=_heat_cell, share_cell=_share_cell
@@ -88,6 +108,12 @@ def _source(environment: Environment, name: str) -> str:
 def _pair(name: str, label: bool = False) -> tuple[str, str]:
     """Return a filter's option: the value of the data attribute, and what is shown."""
     return name, OUTCOME_LABELS.get(name, name) if label else name
+
+
+def _url_query(asked: Mapping[str, str], page: int) -> str:
+    """Return the query of an address: what was asked for, and a page of it."""
+    wanted = {name: value for name, value in asked.items() if value}
+    return urlencode({**wanted, "page": page})
 
 
 def _breakable(name: str) -> Markup:

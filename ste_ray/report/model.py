@@ -307,6 +307,60 @@ class TrialView(View):
     fate: str = ""
 
 
+class ToolChange(View):
+    """Correct calls of one tool in two runs, of ``n`` queries that both answered."""
+
+    tool: str
+    n: int
+    first: int
+    second: int
+    gained: int
+    lost: int
+
+
+class ChangedPrediction(View):
+    """A query that came out otherwise in the second run."""
+
+    change: Literal["lost", "gained", "other"]
+    tool: str
+    query: str
+    gold_arguments: str
+    first_outcome: str
+    second_outcome: str
+    first_problem: str
+    second_problem: str
+    first_text: str
+    second_text: str
+
+
+class ConfigDifference(View):
+    """A key of a stage's configuration that two runs have otherwise."""
+
+    stage: str
+    key: str
+    first: str
+    second: str
+
+
+class ComparisonView(View):
+    """Two runs beside each other, on the queries that both have answered."""
+
+    first: str
+    second: str
+    first_setting: str
+    second_setting: str
+    created_at: str
+    n: int
+    only_first: int  # queries that only the first run has
+    only_second: int
+    first_figures: Figures
+    second_figures: Figures
+    differences: tuple[Difference, ...]
+    tools: tuple[ToolChange, ...]
+    changed: tuple[ChangedPrediction, ...]
+    config: tuple[ConfigDifference, ...]
+
+
 class ReportData(View):
     """Everything the report shows about one run."""
 

@@ -53,7 +53,7 @@ def sample_trials(
     by_trial = {judgment.trial_id: judgment for judgment in judgments}
     fates = {e.trial_id: e for e in ledger if e.origin == "explored"}
     return tuple(
-        _view(trial, result, by_trial.get(trial.trial_id), fates.get(trial.trial_id))
+        view_trial(trial, result, by_trial.get(trial.trial_id), fates.get(trial.trial_id))
         for result, trials in taken.items()
         for trial in trials
     )
@@ -69,9 +69,14 @@ def _spread_over_tools(trials: Iterable[Trial]) -> list[Trial]:
     return [trial for _, _, trial in sorted(keyed, key=lambda item: item[:2])]
 
 
-def _view(
-    trial: Trial, result: str, judgment: Judgment | None, entry: LedgerEntry | None
+def view_trial(
+    trial: Trial,
+    result: str,
+    judgment: Judgment | None,
+    entry: LedgerEntry | None,
+    max_chars: int = MAX_CHARS,
 ) -> TrialView:
+    """Return a trial to read turn by turn, its texts cut to ``max_chars``."""
     place = f"episode {trial.episode_number + 1}, trial {trial.trial_number + 1}"
     outcome = trial.outcome.replace("_", " ")
     if trial.outcome_detail:
@@ -81,29 +86,29 @@ def _view(
         tool=trial.tool,
         place=place,
         result=result,
-        query=cut(trial.query or trial.query_text, MAX_CHARS),
-        turns=tuple(_view_turn(turn) for turn in trial.turns),
-        final_answer=cut(trial.final_answer, MAX_CHARS),
-        outcome=cut(outcome, MAX_CHARS),
+        query=cut(trial.query or trial.query_text, max_chars),
+        turns=tuple(_view_turn(turn, max_chars) for turn in trial.turns),
+        final_answer=cut(trial.final_answer, max_chars),
+        outcome=cut(outcome, max_chars),
         solved=trial.solved.replace("_", " "),
-        reflection=cut(trial.reflection_text, MAX_CHARS),
+        reflection=cut(trial.reflection_text, max_chars),
         judgment=_describe_judgment(judgment),
         fate="" if entry is None else _describe_fate(entry),
     )
 
 
-def _view_turn(turn: Turn) -> TurnView:
+def _view_turn(turn: Turn, max_chars: int) -> TurnView:
     raw = turn.reply_text if turn.kind in ("parse_failure", "cut_off") else ""
     return TurnView(
         kind=turn.kind.replace("_", " "),
-        thought=cut(turn.thought, MAX_CHARS),
+        thought=cut(turn.thought, max_chars),
         tool=turn.tool,
-        arguments=cut(turn.arguments_text, MAX_CHARS),
-        observation=cut(turn.observation, MAX_CHARS),
+        arguments=cut(turn.arguments_text, max_chars),
+        observation=cut(turn.observation, max_chars),
         status=turn.observation_status,
         source="" if turn.observation_source == "called" else turn.observation_source,
-        problem=cut(turn.failure_message or turn.failure_kind, MAX_CHARS),
-        reply_text=cut(raw, MAX_CHARS),
+        problem=cut(turn.failure_message or turn.failure_kind, max_chars),
+        reply_text=cut(raw, max_chars),
     )
 
 

@@ -6,10 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from ste_ray.config import STAGES
 from ste_ray.core.records import Record
+from ste_ray.errors import StageInputError
 from ste_ray.report.assemble import assemble_report
+from ste_ray.report.comparison import compare_runs
 from ste_ray.report.html import render_html
-from ste_ray.report.model import ReportData
+from ste_ray.report.model import ComparisonView, ReportData
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import read_manifest
 from ste_ray.store.tables import read_records
@@ -61,6 +64,29 @@ def load_report_data(
         unfinished: manifest fields of a stage that writes the report before its own manifest.
     """
     return assemble_report(StoredRun(store, unfinished), now=time.time())
+
+
+def comparison(
+    first: RunStore, second: RunStore, settings: tuple[str, str], seed: int
+) -> ComparisonView:
+    """Return two runs beside each other; see ``report.comparison``.
+
+    Raises:
+        StageInputError: one is not evaluated, or they have no test query in common.
+    """
+    for store in (first, second):
+        require_run(store)
+    return compare_runs(StoredRun(first), StoredRun(second), settings, seed, now=time.time())
+
+
+def require_run(store: RunStore) -> None:
+    """Check that there is a run.
+
+    Raises:
+        StageInputError: nothing is there.
+    """
+    if not any(store.exists(f"{stage}/started.json") for stage in (*STAGES, "continual")):
+        raise StageInputError(f"there is no run at {store.uri!r}; give the --run of a stage")
 
 
 def write_report(

@@ -1,0 +1,180 @@
+"""Two runs beside each other, on the test queries that both have answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from ste_ray.core.records import Prediction, Score
+from ste_ray.core.scoring import METRICS, compare_settings, figures_of
+from ste_ray.errors import StageInputError
+from ste_ray.report.evaluation import MAX_CHARS, describe_failure
+from ste_ray.report.model import (
+    ChangedPrediction,
+    ComparisonView,
+    ConfigDifference,
+    Difference,
+    EvaluationSummary,
+    ToolChange,
+)
+from ste_ray.report.overview import utc_time
+from ste_ray.report.reading import RunReader, cut
+
+MAX_CHANGED = 120
+MAX_TOOLS = 500
+_STAGES = ("explore", "prepare", "retrieve", "train", "infer", "evaluate")
+SUMMARY_PATH = "evaluate/summary.json"
+Change = Literal["lost", "gained", "other"]
+_CHANGES: tuple[Change, ...] = ("lost", "gained", "other")
+
+
+def compare_runs(
+    first: RunReader, second: RunReader, settings: tuple[str, str], seed: int, now: float
+) -> ComparisonView:
+    """Compare a setting of one run with one of another.
+
+    Args:
+        first: the run to compare with.
+        second: the run that is compared.
+        settings: of each; empty: the last one of its summary.
+        seed: of the bootstrap.
+        now: in seconds since 1970.
+
+    Raises:
+        StageInputError: a run is not evaluated, lacks the setting, or they share no test query.
+    """
+    chosen = [_setting(run, wanted) for run, wanted in zip((first, second), settings, strict=True)]
+    runs = list(zip((first, second), chosen, strict=True))
+    all_scores = [_scores(run, setting) for run, setting in runs]
+    common = sorted(all_scores[0].keys() & all_scores[1].keys())
+    if not common:
+        raise StageInputError(
+            f"{first.uri!r} and {second.uri!r} have no test query in common, so nothing can be"
+            " paired; compare runs that were made from the same prepared data or test set"
+        )
+    before = [all_scores[0][key] for key in common]
+    after = [all_scores[1][key] for key in common]
+    names = [f"{run.uri} {setting}" for run, setting in runs]
+    return ComparisonView(
+        first=first.uri,
+        second=second.uri,
+        first_setting=chosen[0],
+        second_setting=chosen[1],
+        created_at=utc_time(now),
+        n=len(common),
+        only_first=len(all_scores[0]) - len(common),
+        only_second=len(all_scores[1]) - len(common),
+        first_figures=figures_of(before, seed=seed),
+        second_figures=figures_of(after, seed=seed),
+        differences=tuple(
+            Difference(
+                first=names[0],
+                second=names[1],
+                metric=metric,
+                comparison=compare_settings(before, after, metric, seed=seed),
+            )
+            for metric in METRICS
+        ),
+        tools=tuple(_tools(before, after))[:MAX_TOOLS],
+        changed=_changed(runs, before, after),
+        config=tuple(_config_differences(first, second)),
+    )
+
+
+def _setting(run: RunReader, wanted: str) -> str:
+    summary = run.json(SUMMARY_PATH)
+    if summary is None:
+        raise StageInputError(f"{run.uri!r} is not evaluated; run 'ste-ray evaluate --run URI'")
+    known = [one.setting for one in EvaluationSummary.model_validate(summary).settings]
+    if wanted and wanted not in known:
+        raise StageInputError(
+            f"{run.uri!r} has no setting {wanted!r}, only {', '.join(known)}; give one of those"
+        )
+    return wanted or known[-1]
+
+
+def _scores(run: RunReader, setting: str) -> dict[str, Score]:
+    scores: Sequence[Score] = run.records("evaluate/scores", Score)
+    return {score.example_id: score for score in scores if score.setting == setting}
+
+
+def _tools(before: Sequence[Score], after: Sequence[Score]) -> Iterator[ToolChange]:
+    """Yield a row a tool, those that lost most first."""
+    rows: dict[str, list[int]] = {}
+    for one, other in zip(before, after, strict=True):
+        row = rows.setdefault(one.tool, [0, 0, 0, 0, 0])
+        good, still_good = one.outcome == "correct", other.outcome == "correct"
+        for place, counts in enumerate(
+            (True, good, still_good, still_good and not good, good and not still_good)
+        ):
+            row[place] += counts
+    for tool in sorted(rows, key=lambda name: (rows[name][2] - rows[name][1], name)):
+        n, first, second, gained, lost = rows[tool]
+        yield ToolChange(tool=tool, n=n, first=first, second=second, gained=gained, lost=lost)
+
+
+def _changed(
+    runs: Sequence[tuple[RunReader, str]], before: Sequence[Score], after: Sequence[Score]
+) -> tuple[ChangedPrediction, ...]:
+    """Return queries whose outcome changed: lost ones first, then gained ones, then others."""
+    changed = [
+        (_change(one, other), one, other)
+        for one, other in zip(before, after, strict=True)
+        if one.outcome != other.outcome
+    ]
+    changed.sort(key=lambda item: (_CHANGES.index(item[0]), item[1].example_id))
+    chosen = changed[:MAX_CHANGED]
+    wanted = {one.example_id for _, one, _ in chosen}
+    first, second = (_texts(run, setting, wanted) for run, setting in runs)
+    return tuple(
+        ChangedPrediction(
+            change=change,
+            tool=one.tool,
+            query=cut(first[one.example_id].query, MAX_CHARS),
+            gold_arguments=cut(first[one.example_id].arguments_json, MAX_CHARS),
+            first_outcome=one.outcome,
+            second_outcome=other.outcome,
+            first_problem=cut(describe_failure(one), 300),
+            second_problem=cut(describe_failure(other), 300),
+            first_text=cut(first[one.example_id].output_text, MAX_CHARS),
+            second_text=cut(second[one.example_id].output_text, MAX_CHARS),
+        )
+        for change, one, other in chosen
+        if one.example_id in first and one.example_id in second
+    )
+
+
+def _change(before: Score, after: Score) -> Change:
+    if before.outcome == "correct":
+        return "lost"
+    return "gained" if after.outcome == "correct" else "other"
+
+
+def _texts(run: RunReader, setting: str, wanted: set[str]) -> dict[str, Prediction]:
+    predictions: Sequence[Prediction] = run.records("infer/predictions", Prediction)
+    return {
+        one.example_id: one
+        for one in predictions
+        if one.setting == setting and one.example_id in wanted
+    }
+
+
+def _config_differences(first: RunReader, second: RunReader) -> Iterator[ConfigDifference]:
+    """Yield what the manifests of the two runs say otherwise, key by key."""
+    for stage in _STAGES:
+        manifests = [run.manifest(stage) or {} for run in (first, second)]
+        flat = [dict(_flat(manifest.get("config") or {})) for manifest in manifests]
+        for key in sorted(flat[0].keys() | flat[1].keys()):
+            values = [str(one.get(key, "–")) for one in flat]
+            if values[0] != values[1]:
+                yield ConfigDifference(
+                    stage=stage, key=key, first=cut(values[0], 200), second=cut(values[1], 200)
+                )
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in fields.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,192 @@
+"""The report's tables as Markdown, for a terminal or a pull request.
+
+What models and tools wrote is data: everything that Markdown or HTML would read is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ste_ray.core.scoring import METRICS, Figures
+from ste_ray.core.statistics import Proportion
+from ste_ray.report.continual import VARIANT_LABELS
+from ste_ray.report.evaluation import OUTCOME_LABELS
+from ste_ray.report.model import ComparisonView, Difference, ReportData
+from ste_ray.report.text import (
+    NOTHING,
+    difference_interval,
+    duration,
+    metric_label,
+    p_value,
+    percent,
+    points,
+    share_interval,
+)
+
+_MAX_TOOLS = 20
+_MAX_CHANGED = 10
+_MEANINGFUL = str.maketrans({char: f"\\{char}" for char in "\\`*_{}[]<>#|~"})
+
+
+def report_markdown(data: ReportData) -> str:
+    """Return the main tables of a report."""
+    parts = [f"# {escaped(data.run_name)}", f"{escaped(data.run)}, written {data.created_at}"]
+    parts += [f"> **{escaped(one.title)}.** {escaped(one.text)}" for one in data.notices]
+    parts += [*_results(data), *_tools(data), *_rounds(data), *_stages(data)]
+    return "\n\n".join(parts) + "\n"
+
+
+def comparison_markdown(view: ComparisonView) -> str:
+    """Return a comparison of two runs."""
+    first, second = escaped(view.first_setting), escaped(view.second_setting)
+    parts = [
+        "# Two runs compared",
+        f"First: {escaped(view.first)}, {first}  \nSecond: {escaped(view.second)}, {second}",
+        f"{view.n:,} test queries that both answered; {view.only_first:,} only in the first run,"
+        f" {view.only_second:,} only in the second.",
+        _figures_table([("first", view.first_figures), ("second", view.second_figures)]),
+        _differences_table(view.differences),
+    ]
+    rows = [
+        [escaped(one.tool), str(one.first), str(one.second), str(one.gained), str(one.lost),
+         str(one.n)]
+        for one in view.tools if one.gained or one.lost
+    ]  # fmt: skip
+    if rows:
+        header = ["tool", "correct, first", "correct, second", "gained", "lost", "n"]
+        parts += ["## Tools that changed", table(header, rows[:_MAX_TOOLS])]
+    changed = [
+        [escaped(one.tool), escaped(_short(one.query)), _outcome(one.first_outcome),
+         _outcome(one.second_outcome)]
+        for one in view.changed
+    ]  # fmt: skip
+    if changed:
+        header = ["tool", "query", "first", "second"]
+        parts += ["## Queries that changed, lost ones first", table(header, changed[:_MAX_CHANGED])]
+    if view.config:
+        header = ["stage", "key", "first", "second"]
+        found = [
+            [one.stage, escaped(one.key), escaped(one.first), escaped(one.second)]
+            for one in view.config
+        ]
+        parts += ["## Configuration that differs", table(header, found)]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; cells are Markdown already."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def escaped(text: str) -> str:
+    """Return a text on one line that Markdown shows as it is."""
+    return " ".join(text.split()).translate(_MEANINGFUL).replace("&", "&amp;")
+
+
+def _results(data: ReportData) -> Iterator[str]:
+    yield "## Results on held-out queries"
+    if data.evaluation is None:
+        yield "Not run: the evaluate stage has not run."
+        return
+    summary = data.evaluation.summary
+    confidence = f"{summary.settings[0].confidence:.0%}"
+    yield _figures_table([(one.setting, one.overall) for one in summary.settings])
+    yield (
+        f"Shares of all queries, {confidence} intervals clustered by tool. Correct on calls that"
+        f" have arguments: "
+        + "; ".join(
+            f"{escaped(one.setting)} {_share(one.with_arguments.correct)}"
+            f" (n = {one.with_arguments.n})"
+            for one in summary.settings
+        )
+    )
+    if summary.differences:
+        yield _differences_table(summary.differences)
+
+
+def _tools(data: ReportData) -> Iterator[str]:
+    if data.evaluation is None:
+        return
+    tools = data.evaluation.tools
+    rows = [
+        [escaped(one.tool), _share(one.after.correct), percent(one.after.tool_match.share),
+         str(one.after.n), escaped(one.trouble) or NOTHING]
+        for one in tools[:_MAX_TOOLS]
+    ]  # fmt: skip
+    yield f"## Tools with most trouble in {escaped(data.evaluation.summary.settings[-1].setting)}"
+    yield table(["tool", "correct", "tool match", "n", "most frequent trouble"], rows)
+
+
+def _rounds(data: ReportData) -> Iterator[str]:
+    if data.continual is None:
+        return
+    yield "## Rounds of tools"
+    for one in data.continual.maps:
+        header = [
+            f"{metric_label(one.metric).lower()}, {one.variant}",
+            *(f"batch {number}" for number in range(len(data.continual.batches))),
+            "all so far",
+        ]
+        rows = [
+            [f"after round {row.number}",
+             *(f"{percent(cell.share)} (n = {cell.n})" if cell else "" for cell in row.cells)]
+            for row in one.rows
+        ]  # fmt: skip
+        yield table(header, rows)
+    labels = tuple(VARIANT_LABELS.values())
+    header = ["variant", "correct, all", "backward transfer", "forgetting", "n"]
+    rows = [
+        [one.variant, _share(one.together.correct), _points(one.mean_backward),
+         _points(one.mean_forgetting), str(one.together.n)]
+        for one in sorted(data.continual.variants, key=lambda row: labels.index(row.variant))
+    ]  # fmt: skip
+    yield table(header, rows)
+
+
+def _stages(data: ReportData) -> Iterator[str]:
+    yield "## Stages"
+    rows = [
+        [one.name, duration(one.seconds) if one.ran else "not run", one.started_at]
+        for one in data.stages
+    ]
+    yield table(["stage", "wall time", "started"], rows)
+
+
+def _figures_table(rows: Sequence[tuple[str, Figures]]) -> str:
+    header = ["setting", *(metric_label(name).lower() for name in METRICS), "n"]
+    body = [
+        [escaped(name), *(_share(getattr(one, metric)) for metric in METRICS), f"{one.n:,}"]
+        for name, one in rows
+    ]
+    return table(header, body)
+
+
+def _differences_table(differences: Sequence[Difference]) -> str:
+    header = ["second − first", "figure", "points", "interval", "gained", "lost", "McNemar p", "n"]
+    rows = [
+        [f"{escaped(one.second)} − {escaped(one.first)}", metric_label(one.metric).lower(),
+         points(one.comparison.difference), difference_interval(one.comparison.interval),
+         str(one.comparison.only_second), str(one.comparison.only_first),
+         p_value(one.comparison.p_value).replace("<", "&lt;"), str(one.comparison.n)]
+        for one in differences
+    ]  # fmt: skip
+    return table(header, rows)
+
+
+def _share(share: Proportion) -> str:
+    if share.share is None:
+        return NOTHING
+    return f"{percent(share.share)} ({share_interval(share)})"
+
+
+def _points(value: float | None) -> str:
+    return NOTHING if value is None else points(value)
+
+
+def _outcome(name: str) -> str:
+    return OUTCOME_LABELS.get(name, name)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 90 else f"{text[:89]}…"
