@@ -150,7 +150,12 @@ def _add_study_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--predictions", metavar="FILE.json", help="score this file instead of a run"
     )
-    command.add_argument("--profile", choices=["ste-2024"], help="rules for --predictions")
+    command.add_argument(
+        "--profile",
+        choices=["strict", "ste-2024"],
+        default="strict",
+        help="rules for --predictions: ours, by the schemas of tools.files (default); the study's",
+    )
     command.add_argument("--verdicts", choices=["recorded", "rules"], default="rules")
     command.add_argument(
         "--string-match-apis", metavar="FILE.json", help="APIs whose arguments are compared as text"
@@ -227,13 +232,14 @@ def _context(options: argparse.Namespace) -> Any:
 def _evaluate(options: argparse.Namespace) -> None:
     if options.predictions is None:
         if options.run is None:
-            raise ConfigError("evaluate needs --run URI, or --predictions FILE with --profile")
+            raise ConfigError("evaluate needs --run URI, or --predictions FILE")
         _run_stages(options)
         return
     if options.run is not None:
         raise ConfigError("--predictions scores a file of its own; leave out --run")
-    if options.profile is None:
-        raise ConfigError("--predictions needs a --profile; allowed: ste-2024")
+    if options.profile == "strict":
+        _score_predictions(options)
+        return
     from ste_ray.report.study import score_study_file
 
     report = score_study_file(options.predictions, options.verdicts, options.string_match_apis)
@@ -242,6 +248,25 @@ def _evaluate(options: argparse.Namespace) -> None:
         print_json(figures)
     else:
         sys.stdout.write(_as_lines(figures))
+
+
+def _score_predictions(options: argparse.Namespace) -> None:
+    """Score a file by the strict rules, under the schemas of the configured tools."""
+    config = load_config(options.config, options.overrides)
+    from ste_ray.imports.predictions import read_predictions
+    from ste_ray.report.terminal import summary_table
+    from ste_ray.resources import resource_folder
+    from ste_ray.stages.evaluate import score_predictions
+    from ste_ray.tools.spec import read_tool_files
+
+    predictions = read_predictions(options.predictions)
+    shipped = resource_folder("tool_metadata")
+    files = read_tool_files(config.tools.files, config.tools.include, shipped=shipped)
+    summary = score_predictions(predictions, files.specs, config)
+    if options.json:
+        print_json(summary.model_dump(mode="json"))
+    else:
+        sys.stdout.write(f"{summary_table(summary)}\n")
 
 
 def _check_before_ray(stages: Sequence[str], context: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ste_ray.core.scoring import METRICS
 from ste_ray.core.statistics import Proportion
-from ste_ray.report.model import ReportData
+from ste_ray.report.model import EvaluationSummary, ReportData
 from ste_ray.report.text import (
     NOTHING,
     difference_interval,
@@ -21,7 +21,11 @@ def before_after_table(data: ReportData) -> str:
     """Return one row a setting with its shares and intervals, and the paired difference."""
     if data.evaluation is None:
         return "no test results: the evaluate stage has not run"
-    summary = data.evaluation.summary
+    return summary_table(data.evaluation.summary)
+
+
+def summary_table(summary: EvaluationSummary) -> str:
+    """Return one row a setting with its shares and intervals, and the paired difference."""
     header = ["setting", *(metric_label(name).lower() for name in METRICS), "with arguments", "n"]
     rows = [
         [

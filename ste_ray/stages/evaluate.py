@@ -18,7 +18,7 @@ from typing import Any
 import ray
 
 from ste_ray import __version__
-from ste_ray.config import EvaluateConfig
+from ste_ray.config import Config, EvaluateConfig
 from ste_ray.core.equivalence import Pair
 from ste_ray.core.records import Prediction, Score, ToolSpec
 from ste_ray.core.scoring import (
@@ -80,6 +80,21 @@ def run(context: StageContext) -> dict[str, Any]:
     write_report(store, unfinished={"evaluate": own})
     context.progress(f"evaluate: the report is {store.address(REPORT_PATH)}")
     return {**counts, "report": REPORT_PATH}
+
+
+def score_predictions(
+    predictions: Iterable[Prediction], specs: Mapping[str, ToolSpec], config: Config
+) -> EvaluationSummary:
+    """Score predictions that belong to no run by the strict rules, and summarise them.
+
+    Raises:
+        StageInputError: a prediction is of an unknown tool, or settings differ in their queries.
+    """
+    by_setting: dict[str, list[Score]] = {}
+    for prediction in predictions:
+        score = score_prediction(prediction, specs)
+        by_setting.setdefault(score.setting, []).append(score)
+    return summarise_settings(by_setting, config.evaluate, config.seed)
 
 
 def _score_all(store: RunStore, specs: Mapping[str, ToolSpec]) -> list[Pair]:

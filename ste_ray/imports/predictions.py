@@ -1,0 +1,46 @@
+"""Predictions that others made, as records that are scored.
+
+A row has the right ``tool`` (or ``action``) and ``arguments`` (or ``action_input``), what the model
+wrote under ``model_output`` (or ``output_text``), and may have ``query``, ``accepted``, ``setting``
+and ``example_id``.
+"""
+
+from __future__ import annotations
+
+from ste_ray.core.records import Prediction
+from ste_ray.imports.rows import Row, read_rows
+
+SETTING = "predictions"
+
+
+def read_predictions(path: str) -> list[Prediction]:
+    """Read a file of predictions: JSON lines, a list, or tool -> list.
+
+    Raises:
+        StageInputError: the file cannot be used, or two rows of a setting have the same
+            ``example_id``; the first wrong row is named.
+    """
+    seen: dict[tuple[str, str], str] = {}
+    found = []
+    for number, row in enumerate(read_rows(path)):
+        prediction = _prediction(row, number)
+        key = prediction.setting, prediction.example_id
+        if key in seen:
+            raise row.error(f"it has the 'example_id' {key[1]!r} of {seen[key]}; give each its own")
+        seen[key] = row.place
+        found.append(prediction)
+    return found
+
+
+def _prediction(row: Row, number: int) -> Prediction:
+    return Prediction(
+        example_id=row.text("example_id", default=f"row-{number:06d}"),
+        setting=row.text("setting", default=SETTING),
+        tool=row.tool,
+        query=row.text("query", default=""),
+        arguments_json=row.arguments_json,
+        accepted_json=row.accepted_json,
+        candidates=(),
+        output_text=row.text("model_output", "output_text"),
+        error=row.text("error", default=""),
+    )
