@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-all third-party bench-explore bench-tools bench-prepare bench-train build clean
+.PHONY: help venv demo check test test-all third-party bench-explore bench-tools bench-prepare bench-train bench-infer build clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -60,6 +60,9 @@ bench-prepare: venv  ## rate, speed and memory of preparing (PARTS="rates scale"
 
 bench-train: venv  ## speed and memory of training (PARTS="speed ranks scale gpu")
 	$(BIN)/python tests/bench/train.py $(PARTS)
+
+bench-infer: venv  ## decoding, scoring, retrieval, the report (PARTS="decoding scoring retrieval report")
+	$(BIN)/python tests/bench/infer.py $(PARTS)
 
 build: venv  ## the wheel and the source distribution
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

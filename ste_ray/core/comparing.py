@@ -72,21 +72,29 @@ def compare_arguments(
     required = schema.get("required", ()) if isinstance(schema, dict) else ()
     accepted = accepted or {}
     missing, extra, wrong, undecided = [], [], [], []
-    for name in sorted(gold.keys() | predicted.keys()):
-        of_name = properties.get(name)
-        if name in gold and name in predicted:
-            value = predicted[name]
-            rights = (gold[name], *accepted.get(name, ()))
-            if not any(_equal(right, value, of_name) for right in rights):
-                wrong.append(name)
-                if _is_open(gold[name], value, of_name):
-                    undecided.append(name)
-        elif name in gold:
-            if name in required or not _is_default(gold[name], of_name):
+    for name, right in gold.items():
+        if name not in predicted:
+            if name in required or not _is_default(right, properties.get(name)):
                 missing.append(name)
-        elif not _may_be_there(predicted[name], of_name, accepted.get(name, ()), name in required):
+            continue
+        value, of_name = predicted[name], properties.get(name)
+        if _equal(right, value, of_name) or any(
+            _equal(other, value, of_name) for other in accepted.get(name, ())
+        ):
+            continue
+        wrong.append(name)
+        if _is_open(right, value, of_name):
+            undecided.append(name)
+    for name, value in predicted.items():
+        if name not in gold and not _may_be_there(
+            value, properties.get(name), accepted.get(name, ()), name in required
+        ):
             extra.append(name)
-    return ArgumentDifferences(tuple(missing), tuple(extra), tuple(wrong), tuple(undecided))
+    return ArgumentDifferences(*map(_sorted, (missing, extra, wrong, undecided)))
+
+
+def _sorted(names: list[str]) -> tuple[str, ...]:
+    return tuple(sorted(names)) if len(names) > 1 else tuple(names)
 
 
 def _may_be_there(value: Any, schema: Any, accepted: Sequence[Any], required: bool) -> bool:
@@ -205,6 +213,8 @@ def _part(schema: Any, key: str) -> dict[str, Any]:
 
 
 def _normalized(text: str) -> str:
+    if text.isascii():
+        return " ".join(text.lower().split())
     # Case folding can undo the normal form, so it is made again.
     folded = unicodedata.normalize("NFC", text).casefold()
     return " ".join(unicodedata.normalize("NFC", folded).split())

@@ -36,12 +36,13 @@ def find_markers(text: str) -> list[Marker]:
     """
     markers = []
     for match in _MARKER.finditer(text):
-        marker = _as_marker(match)
-        markers.append(marker)
-        if marker.label == "action":
-            line_end = text.find("\n", marker.end)
+        start, end = match.span()
+        label = _label(match[1])
+        markers.append(Marker(label, start, end))
+        if label == "action":
+            line_end = text.find("\n", end)
             stop = line_end if line_end >= 0 else len(text)
-            if inline := _INLINE_INPUT.search(text, marker.end, stop):
+            if inline := _INLINE_INPUT.search(text, end, stop):
                 markers.append(Marker("actioninput", inline.start(), inline.end()))
     return markers
 
@@ -49,12 +50,7 @@ def find_markers(text: str) -> list[Marker]:
 def marker_at_start(text: str) -> Marker | None:
     """The marker that ``text`` begins with, if any."""
     match = _MARKER.match(text)
-    return _as_marker(match) if match else None
-
-
-def _as_marker(match: re.Match[str]) -> Marker:
-    start, end = match.span()
-    return Marker(_label(match[1]), start, end)
+    return Marker(_label(match[1]), match.start(), match.end()) if match else None
 
 
 @lru_cache(maxsize=256)

@@ -12,6 +12,7 @@ import difflib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from ste_ray.core.markers import SIDE_LABELS, Marker, find_markers, marker_at_start
@@ -63,13 +64,14 @@ class ParseFailure:
     tool: str = ""
 
 
+_INPUT = re.compile("input", re.IGNORECASE)
 _WRAPPERS = (("<tool_", ">"), ("`", "`"), ('"', '"'), ("'", "'"), ("“", "”"), ("**", "**"))
 _MAX_WRAPPERS = 8
 _MAX_LISTED_TOOLS = 20
 
 
 def parse_action(
-    text: str, allowed: Collection[str], *, suggest: bool = True
+    text: str, allowed: Collection[str], *, suggest: bool = True, thoughts: bool = True
 ) -> FinalAnswer | ToolCall | ParseFailure:
     """Read a reply as a final answer, a tool call, or a failure that says what was wrong.
 
@@ -87,7 +89,39 @@ def parse_action(
         text: the reply as the model wrote it.
         allowed: the names of the tools; give a set or a mapping where there are many.
         suggest: whether the message on an unknown tool lists similar names, which takes a search.
+        thoughts: whether the thought is wanted; without it, it is empty.
     """
+    plain = _parse_plain_call(text, allowed, suggest)
+    return plain or _parse_marked(text, allowed, suggest, thoughts)
+
+
+def _parse_plain_call(
+    text: str, allowed: Collection[str], suggest: bool
+) -> ToolCall | ParseFailure | None:
+    """Read the form in which models are trained to write a call; None: it is another, or none.
+
+    It is what ``_parse_marked`` would return: nothing but these two lines can hold a marker.
+    """
+    head, between, written = text.partition("\nAction Input: ")
+    if not between or not head.startswith("Action: ") or "\n" in head or "\n" in written:
+        return None
+    name = _tool_name(head[8:], allowed)
+    if not name or not written.startswith("{") or _INPUT.search(head, 8):
+        return None
+    try:
+        value, arguments_json, end = decode_value(written)
+    except JSONTextError:
+        return None
+    if end != len(written):
+        return None
+    if name not in allowed:
+        return ParseFailure("unknown_tool", _no_such_tool(name, allowed, suggest), "", name)
+    return ToolCall("", name, written, arguments_json, value)
+
+
+def _parse_marked(
+    text: str, allowed: Collection[str], suggest: bool, thoughts: bool
+) -> FinalAnswer | ToolCall | ParseFailure:
     if not text.strip():
         return ParseFailure("empty", "it is empty")
     markers = find_markers(text)
@@ -98,7 +132,7 @@ def parse_action(
     if not markers:
         message = 'it holds neither "Action:" nor "Final Answer:" at the start of a line'
         return ParseFailure("no_action", message, _thought(text))
-    thought = _thought(text[: markers[0].start])
+    thought = _thought(text[: markers[0].start]) if thoughts else ""
     if markers[0].label == "finalanswer":
         return _parse_final_answer(text, markers, thought)
     return _parse_call(text, markers, thought, allowed, suggest)
@@ -188,9 +222,16 @@ def _spaced_name(name: str, allowed: Collection[str]) -> str:
 
     Published names end in spaces or hold tabs, which models do not write as they are.
     """
-    words = name.split()
-    found = [tool for tool in allowed if tool.split() == words]
-    return found[0] if words and len(found) == 1 else ""
+    return _by_words(tuple(allowed)).get(" ".join(name.split()), "")
+
+
+@lru_cache(maxsize=64)
+def _by_words(tools: tuple[str, ...]) -> dict[str, str]:
+    """Return the words of each name -> the tool, if no other has the same; never of no words."""
+    found: dict[str, list[str]] = {}
+    for tool in tools:
+        found.setdefault(" ".join(tool.split()), []).append(tool)
+    return {words: names[0] for words, names in found.items() if words and len(names) == 1}
 
 
 def _no_such_tool(name: str, allowed: Collection[str], suggest: bool) -> str:
@@ -225,7 +266,7 @@ def _read_arguments(region: str) -> tuple[str, str, dict[str, Any], str] | Parse
     except JSONTextError as error:
         return ParseFailure("bad_json", f'the "Action Input:" is no valid JSON: {error}')
     behind = region[end:].strip(" \t\r\n`*")
-    marker = marker_at_start(behind)
+    marker = marker_at_start(behind) if behind else None
     # A reply that is cut at the word "Observation" may have lost the colon only.
     if behind and not marker and behind.lower() != "observation":
         message = f"{clip(behind)} stands behind the JSON object; end the reply after the object"

@@ -11,6 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
+from pydantic_core import from_json
+
 from ste_ray.core.comparing import compare_arguments
 from ste_ray.core.equivalence import Pair, Verdict
 from ste_ray.core.parsing import FinalAnswer, ParseFailure, parse_action
@@ -57,7 +59,7 @@ def score_prediction(prediction: Prediction, spec_by_name: Mapping[str, ToolSpec
     gold = _gold_arguments(prediction)
     if prediction.error:
         return _score(prediction, gold, outcome="error", detail=prediction.error)
-    reply = parse_action(prediction.output_text, spec_by_name, suggest=False)
+    reply = parse_action(prediction.output_text, spec_by_name, suggest=False, thoughts=False)
     if isinstance(reply, FinalAnswer):
         return _score(prediction, gold, outcome="no_call", failure_kind="final_answer")
     if isinstance(reply, ParseFailure):
@@ -123,8 +125,8 @@ def _score(prediction: Prediction, gold: dict[str, Any], **fields: Any) -> Score
 
 def _gold_arguments(prediction: Prediction) -> dict[str, Any]:
     try:
-        gold = json.loads(prediction.arguments_json)
-    except (ValueError, RecursionError):
+        gold = from_json(prediction.arguments_json)  # several times faster than the json module
+    except ValueError:
         gold = None
     if not isinstance(gold, dict):
         raise StageInputError(

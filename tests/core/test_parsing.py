@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ste_ray.core import parsing
 from ste_ray.core.markers import find_markers
 from ste_ray.core.parsing import FinalAnswer, ParseFailure, ToolCall, parse_action
 from ste_ray.core.records import canonical_json
@@ -300,3 +301,26 @@ def test_it_never_raises(text: str) -> None:
         assert reply.text in text
     else:
         assert reply.message
+
+
+@settings(max_examples=400)
+@given(
+    head=st.sampled_from(["Action: ", "Action:  ", "action: ", "Action: Action Input: "])
+    | st.just("Action: "),
+    name=st.sampled_from(
+        [*sorted(TOOLS), "<tool_add_date>", "`add_date`", "nope", "", " add_date "]
+    )
+    | st.text(max_size=12),
+    between=st.sampled_from(["\nAction Input: ", "\n Action Input: ", "\nAction Input:"]),
+    written=st.sampled_from(
+        ['{"a": 1}', '{"a": 1} ', '{"a": 1, "a": 2}', "{}", "[1]", '{"a": 1}\nObservation: x', "{"]
+    )
+    | st.text(max_size=12),
+)
+def test_the_plain_form_of_a_call_is_read_as_the_general_one(
+    head: str, name: str, between: str, written: str
+) -> None:
+    text = f"{head}{name}{between}{written}"
+    plain = parsing._parse_plain_call(text, TOOLS, True)
+    if plain is not None:
+        assert plain == parsing._parse_marked(text, TOOLS, True, True)

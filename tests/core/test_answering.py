@@ -1,0 +1,123 @@
+"""A query asked of an endpoint: what is left out, what is cut, what is executed."""
+
+import pytest
+from flow_examples import PROMPTS
+
+from ste_ray.core.answering import Asking, answer_flow
+from ste_ray.core.effects import AskModel, CallTool, ModelReply, ToolResult
+from ste_ray.core.inference import PromptMaterial, Query, parse_settings
+from ste_ray.core.records import Example, Fault, Message, ToolSpec
+from ste_ray.runtime.fakes import play
+
+SPECS = {
+    f"t{n}": ToolSpec(name=f"t{n}", description="d", parameters={}, executor={"kind": "x"})
+    for n in range(9)
+}
+CALL = 'Action: t1\nAction Input: {"a": 1}'
+
+
+def example(name, query="q"):
+    return Example(
+        example_id=name,
+        group_id=name,
+        trial_id="",
+        tool="t1",
+        query=query,
+        origin="explored",
+        arguments_json='{"a":1}',
+        observation="",
+        final_answer="",
+        split="test",
+        accepted_json='{"a":[2]}',
+    )
+
+
+MATERIAL = PromptMaterial(SPECS, {"d": example("d", "shown")}, PROMPTS)
+QUERY = Query(example=example("e"), tools=("t1", "t2", "t3"), demonstrations=("d",))
+
+
+def run(setting, answers, execute=None, query=QUERY):
+    asking = Asking(temperature=0.0, max_tokens=50, execute=execute)
+    return play(answer_flow(query, parse_settings([setting])[0], MATERIAL, asking), answers)
+
+
+def overflow():
+    return ModelReply(text="", finish_reason="context_overflow")
+
+
+def test_the_call_is_kept_as_it_was_written_up_to_the_stop_text():
+    found, asked = run("endpoint/retrieved", [f"{CALL}\nObservation: made up"])
+    assert found.output_text == CALL
+    assert (found.setting, found.tool, found.error) == ("endpoint/retrieved", "t1", "")
+    assert found.candidates == ("t1", "t2", "t3")
+    assert found.accepted_json == '{"a":[2]}'
+    assert asked[0].role == "assistant"
+    assert asked[0].sampling.temperature == 0
+    assert asked[0].sampling.stop == ("Observation:",)
+    assert "shown" not in str(asked[0].messages)
+
+
+def test_what_does_not_fit_is_left_out_from_the_end_and_counted():
+    found, asked = run("endpoint/icl", [overflow(), overflow(), CALL])
+    assert len(asked) == 3
+    assert found.tools_left_out == 3  # a quarter of what may go, then a quarter of the rest
+    assert found.demonstrations_left_out == 0
+    assert found.candidates == ("t0", "t1", "t2", "t3", "t4", "t5")
+    assert "shown" in str(asked[-1].messages)
+
+
+def test_a_prompt_that_never_fits_is_an_error_of_its_row():
+    found, asked = run("endpoint/retrieved", [overflow()] * 3)
+    assert len(asked) == 3  # three tools, of which one always stays
+    assert found.error == "the request was too long for the model"
+    assert (found.output_text, found.candidates) == ("", ("t1",))
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (ModelReply(text="", finish_reason="failed"), "the endpoint did not answer"),
+        (
+            ModelReply(
+                text="",
+                finish_reason="failed",
+                faults=(Fault(kind="server_error", detail="500"),),
+            ),
+            "the endpoint did not answer: 500",
+        ),
+        (
+            ModelReply(text="", finish_reason="content_filter"),
+            "the reply was withheld by a content filter",
+        ),
+        (ModelReply(text=CALL, finish_reason="length"), ""),
+    ],
+)
+def test_failures_stay_in_the_row(reply, error):
+    found, _ = run("endpoint/plain", [reply])
+    assert found.error == error
+    assert found.output_text == reply.text
+
+
+def test_a_call_is_executed_and_answered_if_that_is_wanted():
+    answers = [CALL, ToolResult(status="ok", text="2"), "Thought: done\nFinal Answer: It is 2."]
+    found, asked = run("endpoint/plain", answers, execute={"t1"})
+    assert asked[1] == CallTool(tool="t1", arguments_json='{"a":1}')
+    assert isinstance(asked[2], AskModel)
+    assert asked[2].messages[-1] == Message(role="user", content="Observation: 2")
+    assert (found.observation, found.observation_status) == ("2", "ok")
+    assert found.final_answer == "It is 2."
+    assert found.output_text == CALL
+
+
+@pytest.mark.parametrize("text", ["Final Answer: no", 'Action: t2\nAction Input: {"a": 1}', "hm"])
+def test_what_may_not_be_called_is_not(text):
+    found, asked = run("endpoint/plain", [text], execute={"t1"})
+    assert (len(asked), found.observation_status) == (1, "none")
+
+
+def test_a_dialog_is_asked_as_it_is():
+    dialog = (Message(role="system", content="S"), Message(role="user", content="U"))
+    query = Query(example=example("e"), tools=("t5",), dialog=dialog)
+    found, asked = run("endpoint/dialog", [CALL], query=query)
+    assert asked[0].messages == dialog
+    assert found.candidates == ("t5",)
