@@ -34,7 +34,7 @@ from ste_ray.errors import StageInputError
 from ste_ray.stages import evaluate, infer, retrieve, train
 from ste_ray.stages.base import TOOLS_PATH, StageContext, run_stage
 from ste_ray.stages.infer_paths import model_folder
-from ste_ray.stages.reporting import write_report
+from ste_ray.stages.reporting import ending_manifest, write_report
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import (
     StageManifest,
@@ -98,7 +98,7 @@ def run(context: StageContext) -> dict[str, Any]:
     Raises:
         StageInputError: the prepared data have no rounds, or none of their tools has tests.
     """
-    started_at, begun = time.time(), time.monotonic()
+    started_at = time.time()
     store, config = context.store, context.config
     batches = _batches(store)
     options = {
@@ -131,16 +131,7 @@ def run(context: StageContext) -> dict[str, Any]:
     )
     store.write_json(SUMMARY_PATH, summary.model_dump(mode="json"))
     counts: dict[str, Any] = {one.variant: _counts(one) for one in variants}
-    own = {
-        "config": config.stage_fields("continual"),
-        "config_fingerprint": config.stage_fingerprint("continual"),
-        "code_version": __version__,
-        "started_at": started_at,
-        "seconds": round(time.monotonic() - begun, 3),
-        "seed": config.seed,
-        "counts": counts,
-        "notes": list(context.notes),
-    }
+    own = ending_manifest(context, "continual", started_at, counts)
     write_report(store, unfinished={"continual": own})
     return {**counts, "report": "report.html"}
 

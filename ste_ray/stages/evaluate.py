@@ -17,7 +17,6 @@ from typing import Any
 
 import ray
 
-from ste_ray import __version__
 from ste_ray.config import Config, EvaluateConfig
 from ste_ray.core.equivalence import Pair
 from ste_ray.core.records import Prediction, Score, ToolSpec
@@ -35,7 +34,7 @@ from ste_ray.errors import StageInputError
 from ste_ray.report.model import Difference, EvaluationSummary
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.judging import judge_pairs, write_undecided
-from ste_ray.stages.reporting import REPORT_PATH, write_report
+from ste_ray.stages.reporting import REPORT_PATH, ending_manifest, write_report
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import iter_records, read_records, write_records
 
@@ -50,7 +49,7 @@ def run(context: StageContext) -> dict[str, Any]:
     Raises:
         StageInputError: there are no predictions of a setting, or they cannot be scored.
     """
-    started_at, begun = time.time(), time.monotonic()
+    started_at = time.time()
     store, config = context.store, context.config
     undecided = _score_all(store, context.specs)
     write_undecided(context, dict.fromkeys(undecided))
@@ -67,16 +66,7 @@ def run(context: StageContext) -> dict[str, Any]:
         **({"spent": spent} if spent else {}),
     }
     # The manifest is written after this body; the report shows what it will say.
-    own = {
-        "config": config.stage_fields("evaluate"),
-        "config_fingerprint": config.stage_fingerprint("evaluate"),
-        "code_version": __version__,
-        "started_at": started_at,
-        "seconds": round(time.monotonic() - begun, 3),
-        "seed": config.seed,
-        "counts": counts,
-        "notes": list(context.notes),
-    }
+    own = ending_manifest(context, "evaluate", started_at, counts)
     write_report(store, unfinished={"evaluate": own})
     context.progress(f"evaluate: the report is {store.address(REPORT_PATH)}")
     return {**counts, "report": REPORT_PATH}

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from ste_ray import __version__
 from ste_ray.config import STAGES
 from ste_ray.core.records import Record
 from ste_ray.errors import StageInputError
@@ -13,6 +14,7 @@ from ste_ray.report.assemble import assemble_report
 from ste_ray.report.comparison import compare_runs
 from ste_ray.report.html import render_html
 from ste_ray.report.model import ComparisonView, ReportData
+from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import read_manifest
 from ste_ray.store.tables import read_records
@@ -52,6 +54,30 @@ class StoredRun:
             return self._unfinished[stage]
         manifest = read_manifest(self._store, stage)
         return None if manifest is None else manifest.model_dump(mode="json")
+
+
+def ending_manifest(
+    context: StageContext, stage: str, started_at: float, counts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the manifest of a stage will say, for a report that the stage itself writes.
+
+    Args:
+        context: of the stage.
+        stage: its name.
+        started_at: in seconds since 1970.
+        counts: of what it made.
+    """
+    config = context.config
+    return {
+        "config": config.stage_fields(stage),
+        "config_fingerprint": config.stage_fingerprint(stage),
+        "code_version": __version__,
+        "started_at": started_at,
+        "seconds": round(time.time() - started_at, 3),
+        "seed": config.seed,
+        "counts": dict(counts),
+        "notes": list(context.notes),
+    }
 
 
 def load_report_data(

@@ -58,6 +58,12 @@ def _split(context: StageContext, examples: Sequence[Example], split: str) -> li
             f"there is no {split} example among the {len(examples)} in"
             f" {context.store.address(EXAMPLES_PATH)!r}; explore more episodes or change"
             " prepare.test_fraction and prepare.validation_fraction, in another run"
+            + (
+                "; or set retrieve.num_demonstrations=0, or give 'ste-ray import tests'"
+                " --demonstrations"
+                if split == "train"
+                else ""
+            )
         )
     return sorted(found, key=lambda example: example.example_id)
 

@@ -72,8 +72,14 @@ def until(condition: Callable[[], object], seconds: float = 100.0) -> None:
 class Teacher:
     """A scripted teacher in a process of its own, which counts what it serves."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, process: subprocess.Popen[str]) -> None:
         self.url = url  # ends in /v1
+        self._process = process
+
+    def end_after(self, requests: int) -> None:
+        """Kill it once it has been asked so often."""
+        until(lambda: self.stats()["requests"] >= requests)
+        self._process.kill()
 
     def stats(self) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.url.removesuffix('/v1')}/stats") as reply:
@@ -84,11 +90,12 @@ class Teacher:
 @contextmanager
 def teacher(*options: str) -> Iterator[Teacher]:
     """Serve the teacher on a free port."""
-    command = [sys.executable, "-m", "ste_ray", "teacher", "--port", "0", *options]
+    port = [] if "--port" in options else ["--port", "0"]
+    command = [sys.executable, "-m", "ste_ray", "teacher", *port, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield Teacher(process.stdout.readline().split()[-1])
+            yield Teacher(process.stdout.readline().split()[-1], process)
         finally:
             process.kill()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from exploring import context_of, teacher
 
 from ste_ray.cli import main
 from ste_ray.core.records import Prediction, Score
-from ste_ray.errors import BudgetExhaustedError, SteRayError
+from ste_ray.errors import BudgetExhaustedError, SteRayError, TemporaryError
 from ste_ray.stages.registry import run_stages
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.tables import read_records
@@ -115,6 +116,27 @@ def test_an_endpoint_with_faults_leaves_them_in_the_rows(imported: RunStore) -> 
     scores = read_records(imported, "evaluate/scores", Score)
     outcomes = Counter(one.outcome for one in scores)
     assert outcomes["error"] == len(ROWS) - errors[""]
+
+
+def test_an_endpoint_that_dies_midway_costs_nothing_that_was_answered(
+    imported: RunStore,
+) -> None:
+    slow = ("--latency-seconds", "0.3")
+    with teacher(*slow) as server:
+        port = server.url.removesuffix("/v1").rpartition(":")[2]
+        options = [ENDPOINT, f"llm.base_url={server.url}", "llm.max_concurrency=2"]
+        options += ["llm.breaker_patience_seconds=1", "llm.max_attempts=1"]
+        options += ["infer.flush_seconds=0.2"]
+        killer = threading.Thread(target=lambda: server.end_after(5))
+        killer.start()
+        with pytest.raises(TemporaryError):
+            run_stages(("infer",), context_of(imported, [], *options))
+        killer.join()
+    with teacher(*slow, "--port", port) as server:
+        run_stages(("infer",), context_of(imported, [], *options))
+        assert server.stats()["requests"] <= len(ROWS) - 4
+    assert len(predictions(imported)) == len(ROWS)
+    assert {one.error for one in predictions(imported)} == {""}
 
 
 def test_a_judge_decides_texts_if_labels_show_that_it_may(tmp_path: Path) -> None:
