@@ -12,45 +12,41 @@ round is the same and done once), ``joint`` on all tools at once.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import ray
 
-from ste_ray import __version__
 from ste_ray.config import Config
 from ste_ray.core.continual import (
     ContinualSummary,
     GeneralLoss,
     RoundResult,
-    Variant,
     VariantSummary,
     round_result,
     summarise_variant,
 )
-from ste_ray.core.records import Example, Score, TrainRow, fingerprint
-from ste_ray.errors import StageInputError
+from ste_ray.core.records import Score, TrainRow
 from ste_ray.stages import evaluate, infer, retrieve, train
-from ste_ray.stages.base import TOOLS_PATH, StageContext, run_stage
+from ste_ray.stages.base import StageContext, run_stage
+from ste_ray.stages.continual_rounds import (
+    ROWS_PATH,
+    Batches,
+    Round,
+    plan_rounds,
+    prepare_round,
+    read_batches,
+)
 from ste_ray.stages.infer_paths import model_folder
 from ste_ray.stages.reporting import ending_manifest, write_report
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import (
-    StageManifest,
-    begin_stage,
-    manifest_fingerprint,
     read_manifest,
-    write_manifest,
 )
-from ste_ray.store.tables import iter_records, parquet_parts, read_records, write_records
+from ste_ray.store.tables import iter_records, parquet_parts, read_records
 from ste_ray.training.held_out import held_out_loss
 
 SUMMARY_PATH = "continual/summary.json"
-INDEX_PATH = "prepare/rounds/index.json"
-ROWS_PATH = "prepare/rows"
-EXAMPLES_PATH = "prepare/examples"
-PREPARED_TOOLS_PATH = "prepare/tools.json"
 _GENERAL_PATH = "continual_general.json"
 _WORKING_FOLDERS = ("train/base", "train/shards", "train/checkpoints")
 _BODIES = {
@@ -61,37 +57,6 @@ _BODIES = {
 }
 
 
-@dataclass(frozen=True)
-class _Batches:
-    """The batches of tools, in the order in which they arrive."""
-
-    tools: tuple[tuple[str, ...], ...]
-
-    @property
-    def batch_of(self) -> dict[str, int]:
-        return {tool: number for number, tools in enumerate(self.tools) for tool in tools}
-
-    def so_far(self, number: int) -> set[str]:
-        """The tools of the batches up to ``number``, and of it."""
-        return {tool for tools in self.tools[: number + 1] for tool in tools}
-
-
-@dataclass(frozen=True)
-class _Round:
-    """A training, and on what: ``number`` is that of the last batch it knows."""
-
-    variant: Variant
-    number: int
-    folder: str
-    source: str  # where its rows lie in the run
-    before: str = ""  # folder of the round whose model it goes on from
-
-    @property
-    def replays(self) -> bool:
-        """Whether rows of earlier rounds stay in; in the first there are none."""
-        return self.variant != "no_replay" or not self.number
-
-
 def run(context: StageContext) -> dict[str, Any]:
     """Run all rounds of all variants; see the module's docstring.
 
@@ -100,7 +65,7 @@ def run(context: StageContext) -> dict[str, Any]:
     """
     started_at = time.time()
     store, config = context.store, context.config
-    batches = _batches(store)
+    batches = read_batches(store)
     options = {
         "seed": config.seed,
         "num_resamples": config.evaluate.num_bootstrap,
@@ -115,7 +80,7 @@ def run(context: StageContext) -> dict[str, Any]:
     variants: list[VariantSummary] = []
     for variant in config.continual.variants:
         rounds: list[tuple[RoundResult, list[Score]]] = []
-        for one in _plan(variant, len(batches.tools)):
+        for one in plan_rounds(variant, len(batches.tools)):
             child = _run_round(context, one, batches)
             scores = read_records(child, evaluate.SCORES_PATH, Score)
             general = _general_loss(context, child, held_out)
@@ -136,42 +101,12 @@ def run(context: StageContext) -> dict[str, Any]:
     return {**counts, "report": "report.html"}
 
 
-def _batches(store: RunStore) -> _Batches:
-    if not store.exists(INDEX_PATH):
-        raise StageInputError(
-            f"there are no rounds in {store.address('prepare/rounds')!r}; prepare with"
-            " prepare.mix.rounds=[[tool, …], [tool, …]], in another run, or import training data"
-            " that come in batches"
-        )
-    tools = tuple(tuple(one["tools"]) for one in store.read_json(INDEX_PATH))
-    empty = [number for number, names in enumerate(tools) if not names]
-    if empty:
-        raise StageInputError(
-            f"round {empty[0]} has no tool with examples; put others into prepare.mix.rounds"
-        )
-    return _Batches(tools)
-
-
-def _plan(variant: Variant, num_rounds: int) -> Iterator[_Round]:
-    """Yield the trainings of a variant, in order."""
-    if variant == "joint":
-        yield _Round(variant, num_rounds - 1, "continual/joint", ROWS_PATH)
-        return
-    before = ""
-    for number in range(num_rounds):
-        # Nothing can be replayed in the first round, so that it is the same in both variants.
-        owner = f"{variant}/" if number else ""
-        folder = f"continual/{owner}round-{number:02d}"
-        yield _Round(variant, number, folder, f"prepare/rounds/{number:02d}/rows", before)
-        before = folder
-
-
-def _run_round(context: StageContext, one: _Round, batches: _Batches) -> RunStore:
+def _run_round(context: StageContext, one: Round, batches: Batches) -> RunStore:
     """Run the stages of a round that have not run yet; return its run."""
     store = context.store
     child = store.below(one.folder)
     config = _round_config(context.config, store, one)
-    _prepare_round(context, child, one, batches)
+    prepare_round(context, child, one, batches)
     for stage in _stages(config):
         context.progress(f"continual: {one.folder.removeprefix('continual/')}, {stage}")
         inner = StageContext(config=config, store=child, progress=context.progress)
@@ -190,7 +125,7 @@ def _stages(config: Config) -> Sequence[str]:
     return ("train", *(["retrieve"] if retrieves else []), "infer", "evaluate")
 
 
-def _round_config(config: Config, store: RunStore, one: _Round) -> Config:
+def _round_config(config: Config, store: RunStore, one: Round) -> Config:
     infers = config.infer.model_copy(update={"settings": (config.continual.setting,)})
     trains = config.train
     if one.before:
@@ -198,75 +133,6 @@ def _round_config(config: Config, store: RunStore, one: _Round) -> Config:
         model = trains.model.model_copy(update={"base": base})
         trains = trains.model_copy(update={"model": model})
     return config.model_copy(update={"infer": infers, "train": trains})
-
-
-def _prepare_round(context: StageContext, child: RunStore, one: _Round, batches: _Batches) -> None:
-    """Write what the stages of a round read: rows, tests and tools; complete, or from anew."""
-    store = context.store
-    parent = read_manifest(store, "prepare")
-    assert parent is not None
-    fields = {"continual": {"replay": one.replays, "round": one.number, "rows": one.source}}
-    print_of = fingerprint(fields)
-    inputs = {"prepare": manifest_fingerprint(parent)}
-    begin_stage(child, "explore", fields, print_of, inputs)
-    if begin_stage(child, "prepare", fields, print_of, inputs) == "complete":
-        return
-    known = batches.so_far(one.number)
-    specs = [spec for name, spec in sorted(context.specs.items()) if name in known]
-    child.write_json(TOOLS_PATH, [spec.model_dump(mode="json") for spec in specs])
-    listed = [tool for tool in store.read_json(PREPARED_TOOLS_PATH) if tool["name"] in known]
-    child.write_json(PREPARED_TOOLS_PATH, listed)
-    rows = _write_rows(store, child, one, set(batches.tools[one.number]))
-    examples = [
-        example
-        for example in iter_records(store, EXAMPLES_PATH, Example)
-        if example.tool in known and example.split != "validation"
-    ]
-    tests = sum(example.split == "test" for example in examples)
-    if not tests:
-        raise StageInputError(
-            f"no tool of the rounds up to {one.number} has a test query; raise"
-            " prepare.test_fraction, in another run"
-        )
-    write_records(child, f"{EXAMPLES_PATH}/part-00000.parquet", examples, Example)
-    for stage, counts in (
-        ("explore", {"tools": len(specs)}),
-        ("prepare", {"rows": rows, "tests": tests, "tools": len(listed)}),
-    ):
-        write_manifest(
-            child,
-            StageManifest(
-                stage=stage,
-                config=fields,
-                config_fingerprint=print_of,
-                inputs=inputs,
-                code_version=__version__,
-                started_at=time.time(),
-                seconds=0.0,
-                counts=counts,
-                notes=(),
-                seed=context.config.seed,
-            ),
-        )
-
-
-def _write_rows(store: RunStore, child: RunStore, one: _Round, own: set[str]) -> int:
-    """Copy the rows of a round, without what it replays if that is the variant."""
-    total = 0
-    for part in parquet_parts(store, one.source):
-        rows = [
-            row
-            for row in iter_records(store, part, TrainRow)
-            if one.replays or not _is_replayed(row, own)
-        ]
-        total += len(rows)
-        write_records(child, f"{ROWS_PATH}/{part.rpartition('/')[2]}", rows, TrainRow)
-    return total
-
-
-def _is_replayed(row: TrainRow, own: set[str]) -> bool:
-    replayable = row.kind in ("tool_call", "final_answer") and row.split == "train"
-    return replayable and row.tool not in own
 
 
 def _held_out_rows(store: RunStore) -> list[TrainRow]:

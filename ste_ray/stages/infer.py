@@ -24,17 +24,17 @@ from ste_ray.core.inference import (
     Setting,
     parse_settings,
 )
-from ste_ray.core.records import Example, Prediction, Retrieved, TestDialog
+from ste_ray.core.records import Prediction
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.generation.model import position_limit
 from ste_ray.generation.predict import max_prompt_tokens
 from ste_ray.stages.asking import open_asking
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.infer_paths import DIALOGS_PATH, JOURNALS, MODEL_PATHS, folder_of
+from ste_ray.stages.infer_paths import JOURNALS, MODEL_PATHS, PREDICTIONS_PATH, folder_of
+from ste_ray.stages.infer_queries import load_queries
 from ste_ray.stages.infer_workers import EndpointWorker, LocalWorker, WorkerPlan
-from ste_ray.stages.retrieve import EXAMPLES_PATH, RETRIEVED_PATH
 from ste_ray.store.artifacts import RunStore
-from ste_ray.store.tables import iter_records, read_records
+from ste_ray.store.tables import iter_records
 from ste_ray.tools.kinds import CALLABLE_KINDS
 from ste_ray.tools.safety import is_free
 
@@ -59,7 +59,7 @@ def run(context: StageContext) -> dict[str, Any]:
     settings = parse_settings(config.settings, config.models)
     for setting in settings:
         _check_model(store, setting, config)
-    queries, material = _load(context, settings)
+    queries, material = load_queries(context, settings)
     todo = {}
     for setting in sorted(settings, key=lambda setting: setting.model):  # few changes of model
         if store.exists(_marker(setting)):
@@ -107,84 +107,6 @@ def _check_own_model(setting: Setting, config: InferConfig) -> None:
             f"infer.models: {setting.model}={given!r} holds neither config.json nor"
             " adapter_config.json; give the folder of a model, such as RUN/train/model"
         )
-
-
-def _load(context: StageContext, settings: Sequence[Setting]) -> tuple[list[Query], PromptMaterial]:
-    """Return the test queries with what belongs to them, and what prompts are made of."""
-    store = context.store
-    examples = {item.example_id: item for item in read_records(store, EXAMPLES_PATH, Example)}
-    tests = sorted(key for key, item in examples.items() if item.split == "test")
-    if not tests:
-        raise StageInputError(
-            f"there is no test example among the {len(examples)} in"
-            f" {store.address(EXAMPLES_PATH)!r}; set prepare.test_fraction, in another run, or"
-            " bring a test set with 'ste-ray import tests'"
-        )
-    retrieved = _retrieved(context, examples) if _any_retrieval(settings) else {}
-    dialogs = _dialogs(context, tests) if any(one.prompt == "dialog" for one in settings) else {}
-    queries = [
-        Query(
-            example=examples[key],
-            tools=tuple(hit.key for hit in retrieved[key].tools)
-            if key in retrieved
-            else dialogs[key].candidates
-            if key in dialogs
-            else (),
-            demonstrations=tuple(hit.key for hit in retrieved[key].demonstrations)
-            if key in retrieved
-            else (),
-            dialog=dialogs[key].messages if key in dialogs else (),
-        )
-        for key in tests
-    ]
-    shown = {key for query in queries for key in query.demonstrations}
-    material = PromptMaterial(
-        specs=context.specs,
-        demonstrations={key: examples[key] for key in shown},
-        prompts=context.prompts,
-        nearest_last=context.config.retrieve.order == "nearest_last",
-    )
-    return queries, material
-
-
-def _any_retrieval(settings: Sequence[Setting]) -> bool:
-    return any(setting.needs_retrieval for setting in settings)
-
-
-def _retrieved(context: StageContext, examples: Mapping[str, Example]) -> dict[str, Retrieved]:
-    """Return what was retrieved for each test query, all of it known."""
-    retrieved = read_records(context.store, RETRIEVED_PATH, Retrieved)
-    demonstrations = {hit.key for item in retrieved for hit in item.demonstrations}
-    tools = {hit.key for item in retrieved for hit in item.tools}
-    tests = {item.example_id for item in retrieved}
-    for what, known, keys in (
-        ("example", examples, demonstrations | tests),
-        ("tool", context.specs, tools),
-    ):
-        if missing := sorted(keys - known.keys()):
-            raise StageInputError(
-                f"{context.store.address(RETRIEVED_PATH)!r} names the unknown {what}"
-                f" {missing[0]!r}; it was made from other data: run everything from prepare on"
-                " in another run"
-            )
-    return {item.example_id: item for item in retrieved}
-
-
-def _dialogs(context: StageContext, tests: Sequence[str]) -> dict[str, TestDialog]:
-    store = context.store
-    found = (
-        {item.example_id: item for item in read_records(store, DIALOGS_PATH, TestDialog)}
-        if store.list(DIALOGS_PATH)
-        else {}
-    )
-    missing = [key for key in tests if key not in found]
-    if missing:
-        raise StageInputError(
-            f"{len(missing)} test queries have no dialog in {store.address(DIALOGS_PATH)!r}; bring"
-            " rows with 'dialog_history' by 'ste-ray import tests', or use another prompt than"
-            " 'dialog'"
-        )
-    return found
 
 
 def _infer(
@@ -338,3 +260,6 @@ def _mark_complete(store: RunStore, setting: Setting, seconds: float, num_timed:
             counts[name] += getattr(item, name)
     timing = {"seconds": round(seconds, 3), "queries": num_timed}
     store.write_json(_marker(setting), {**counts, "timing": timing})
+
+
+__all__ = ["PREDICTIONS_PATH", "run"]

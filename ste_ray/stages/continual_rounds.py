@@ -1,0 +1,163 @@
+"""The rounds of the continual stage: which there are, and the run that each of them is given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ste_ray import __version__
+from ste_ray.core.continual import Variant
+from ste_ray.core.records import Example, TrainRow, fingerprint
+from ste_ray.errors import StageInputError
+from ste_ray.stages.base import TOOLS_PATH, StageContext
+from ste_ray.store.artifacts import RunStore
+from ste_ray.store.manifest import (
+    StageManifest,
+    begin_stage,
+    manifest_fingerprint,
+    read_manifest,
+    write_manifest,
+)
+from ste_ray.store.tables import iter_records, parquet_parts, write_records
+
+INDEX_PATH = "prepare/rounds/index.json"
+ROWS_PATH = "prepare/rows"
+EXAMPLES_PATH = "prepare/examples"
+PREPARED_TOOLS_PATH = "prepare/tools.json"
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of tools, in the order in which they arrive."""
+
+    tools: tuple[tuple[str, ...], ...]
+
+    @property
+    def batch_of(self) -> dict[str, int]:
+        """Tool -> the number of its batch."""
+        return {tool: number for number, tools in enumerate(self.tools) for tool in tools}
+
+    def so_far(self, number: int) -> set[str]:
+        """The tools of the batches up to ``number``, and of it."""
+        return {tool for tools in self.tools[: number + 1] for tool in tools}
+
+
+@dataclass(frozen=True)
+class Round:
+    """A training, and on what: ``number`` is that of the last batch it knows."""
+
+    variant: Variant
+    number: int
+    folder: str
+    source: str  # where its rows lie in the run
+    before: str = ""  # folder of the round whose model it goes on from
+
+    @property
+    def replays(self) -> bool:
+        """Whether rows of earlier rounds stay in; in the first there are none."""
+        return self.variant != "no_replay" or not self.number
+
+
+def read_batches(store: RunStore) -> Batches:
+    """Return the batches that prepare has made rounds of.
+
+    Raises:
+        StageInputError: there are none, or one has no tool with examples.
+    """
+    if not store.exists(INDEX_PATH):
+        raise StageInputError(
+            f"there are no rounds in {store.address('prepare/rounds')!r}; prepare with"
+            " prepare.mix.rounds=[[tool, …], [tool, …]], in another run, or import training data"
+            " that come in batches"
+        )
+    tools = tuple(tuple(one["tools"]) for one in store.read_json(INDEX_PATH))
+    empty = [number for number, names in enumerate(tools) if not names]
+    if empty:
+        raise StageInputError(
+            f"round {empty[0]} has no tool with examples; put others into prepare.mix.rounds"
+        )
+    return Batches(tools)
+
+
+def plan_rounds(variant: Variant, num_rounds: int) -> Iterator[Round]:
+    """Yield the trainings of a variant, in order."""
+    if variant == "joint":
+        yield Round(variant, num_rounds - 1, "continual/joint", ROWS_PATH)
+        return
+    before = ""
+    for number in range(num_rounds):
+        # Nothing can be replayed in the first round, so that it is the same in both variants.
+        owner = f"{variant}/" if number else ""
+        folder = f"continual/{owner}round-{number:02d}"
+        yield Round(variant, number, folder, f"prepare/rounds/{number:02d}/rows", before)
+        before = folder
+
+
+def prepare_round(context: StageContext, child: RunStore, one: Round, batches: Batches) -> None:
+    """Write what the stages of a round read: rows, tests and tools; complete, or from anew."""
+    store = context.store
+    parent = read_manifest(store, "prepare")
+    assert parent is not None
+    fields = {"continual": {"replay": one.replays, "round": one.number, "rows": one.source}}
+    print_of = fingerprint(fields)
+    inputs = {"prepare": manifest_fingerprint(parent)}
+    begin_stage(child, "explore", fields, print_of, inputs)
+    if begin_stage(child, "prepare", fields, print_of, inputs) == "complete":
+        return
+    known = batches.so_far(one.number)
+    specs = [spec for name, spec in sorted(context.specs.items()) if name in known]
+    child.write_json(TOOLS_PATH, [spec.model_dump(mode="json") for spec in specs])
+    listed = [tool for tool in store.read_json(PREPARED_TOOLS_PATH) if tool["name"] in known]
+    child.write_json(PREPARED_TOOLS_PATH, listed)
+    rows = _write_rows(store, child, one, set(batches.tools[one.number]))
+    examples = [
+        example
+        for example in iter_records(store, EXAMPLES_PATH, Example)
+        if example.tool in known and example.split != "validation"
+    ]
+    tests = sum(example.split == "test" for example in examples)
+    if not tests:
+        raise StageInputError(
+            f"no tool of the rounds up to {one.number} has a test query; raise"
+            " prepare.test_fraction, in another run"
+        )
+    write_records(child, f"{EXAMPLES_PATH}/part-00000.parquet", examples, Example)
+    for stage, counts in (
+        ("explore", {"tools": len(specs)}),
+        ("prepare", {"rows": rows, "tests": tests, "tools": len(listed)}),
+    ):
+        write_manifest(
+            child,
+            StageManifest(
+                stage=stage,
+                config=fields,
+                config_fingerprint=print_of,
+                inputs=inputs,
+                code_version=__version__,
+                started_at=time.time(),
+                seconds=0.0,
+                counts=counts,
+                notes=(),
+                seed=context.config.seed,
+            ),
+        )
+
+
+def _write_rows(store: RunStore, child: RunStore, one: Round, own: set[str]) -> int:
+    """Copy the rows of a round, without what it replays if that is the variant."""
+    total = 0
+    for part in parquet_parts(store, one.source):
+        rows = [
+            row
+            for row in iter_records(store, part, TrainRow)
+            if one.replays or not _is_replayed(row, own)
+        ]
+        total += len(rows)
+        write_records(child, f"{ROWS_PATH}/{part.rpartition('/')[2]}", rows, TrainRow)
+    return total
+
+
+def _is_replayed(row: TrainRow, own: set[str]) -> bool:
+    replayable = row.kind in ("tool_call", "final_answer") and row.split == "train"
+    return replayable and row.tool not in own
