@@ -140,7 +140,9 @@ class Predictor:
             return [grammar] * len(prompts)
         return [
             self._constraints.grammar(
+                # The messages of a test set need not say which tools they describe.
                 {name: specs[name].parameters for name in prompt.tools if name in specs}
+                or {name: spec.parameters for name, spec in specs.items()}
             )
             for prompt in prompts
         ]

@@ -25,6 +25,7 @@ INDEX_PATH = "prepare/rounds/index.json"
 ROWS_PATH = "prepare/rows"
 EXAMPLES_PATH = "prepare/examples"
 PREPARED_TOOLS_PATH = "prepare/tools.json"
+_OF_TOOLS = ("tool_call", "final_answer")
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def prepare_round(context: StageContext, child: RunStore, one: Round, batches: B
     child.write_json(TOOLS_PATH, [spec.model_dump(mode="json") for spec in specs])
     listed = [tool for tool in store.read_json(PREPARED_TOOLS_PATH) if tool["name"] in known]
     child.write_json(PREPARED_TOOLS_PATH, listed)
-    rows = _write_rows(store, child, one, set(batches.tools[one.number]))
+    rows = _write_rows(store, child, one, batches)
     examples = [
         example
         for example in iter_records(store, EXAMPLES_PATH, Example)
@@ -144,14 +145,18 @@ def prepare_round(context: StageContext, child: RunStore, one: Round, batches: B
         )
 
 
-def _write_rows(store: RunStore, child: RunStore, one: Round, own: set[str]) -> int:
+def _write_rows(store: RunStore, child: RunStore, one: Round, batches: Batches) -> int:
     """Copy the rows of a round, without what it replays if that is the variant."""
+    own = set(batches.tools[one.number])
+    known = batches.so_far(one.number)
     total = 0
     for part in parquet_parts(store, one.source):
         rows = [
             row
             for row in iter_records(store, part, TrainRow)
-            if one.replays or not _is_replayed(row, own)
+            # All rows of the run are those of tools in no round, too.
+            if (row.kind not in _OF_TOOLS or row.tool in known)
+            and (one.replays or not _is_replayed(row, own))
         ]
         total += len(rows)
         write_records(child, f"{ROWS_PATH}/{part.rpartition('/')[2]}", rows, TrainRow)
@@ -159,5 +164,4 @@ def _write_rows(store: RunStore, child: RunStore, one: Round, own: set[str]) -> 
 
 
 def _is_replayed(row: TrainRow, own: set[str]) -> bool:
-    replayable = row.kind in ("tool_call", "final_answer") and row.split == "train"
-    return replayable and row.tool not in own
+    return row.kind in _OF_TOOLS and row.split == "train" and row.tool not in own
