@@ -185,3 +185,11 @@ def test_a_missing_library_is_named(random_folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(__import__("sys").modules, "bitsandbytes", None)
     with pytest.raises(ConfigError, match=r"needs bitsandbytes; .*ste-ray\[infer\]"):
         load_model(random_folder, Loading(int8=True))
+
+
+def test_layers_can_be_spread_over_what_there_is(
+    random_folder: Path, random_model: LocalModel
+) -> None:
+    spread = load_model(random_folder, Loading(spread=True))
+    prompts, decoding = [[1, 5, 6], [1, 7]], Decoding(max_new_tokens=6)
+    assert generate(spread, prompts, decoding) == generate(random_model, prompts, decoding)
