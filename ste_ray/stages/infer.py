@@ -101,6 +101,11 @@ def _check_own_model(setting: Setting, config: InferConfig) -> None:
     given = config.models[setting.model]
     folder = Path(given).expanduser()
     if not folder.is_dir():
+        if given.startswith(("/", ".", "~")):
+            raise ConfigError(
+                f"infer.models: {setting.model}={given!r} is no folder here; give the folder of a"
+                " model that all nodes see, a hub name, or the URI of a model in a run"
+            )
         return  # a hub name or a URI, which the actors fetch
     if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
         raise ConfigError(

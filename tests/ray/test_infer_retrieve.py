@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tokenizers import AddedToken
 
-from ste_ray.config import Config, ModelConfig
+from ste_ray.config import Config, InferConfig, ModelConfig
 from ste_ray.core.records import Example, Prediction, Retrieved, ToolSpec
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.stages import infer, retrieve
 from ste_ray.stages.base import TOOLS_PATH, StageContext, find_own_error
+from ste_ray.stages.infer_paths import model_folder
 from ste_ray.store.artifacts import RunStore, open_store
+from ste_ray.store.lock import RunLock
 from ste_ray.store.tables import read_records, write_records
 from ste_ray.training.model import build_model
 from ste_ray.training.tokenizer import train_tokenizer
@@ -97,12 +100,14 @@ class Run:
 
 
 @pytest.fixture
-def run(prepared: RunStore, tmp_path: Path) -> Run:
+def run(prepared: RunStore, tmp_path: Path) -> Iterator[Run]:
     store = open_store(str(tmp_path / "run"))
     for path in prepared.list():
         store.write_bytes(path, prepared.read_bytes(path))
     lines: list[str] = []
-    return Run(StageContext(Config.model_validate(CONFIG), store, lines.append), lines)
+    config = Config.model_validate(CONFIG)
+    with RunLock(store, "test") as lock:  # workers write nothing into a run that nobody owns
+        yield Run(StageContext(config, store, lines.append, epoch=lock.epoch), lines)
 
 
 def predictions(store: RunStore) -> list[Prediction]:
@@ -195,7 +200,7 @@ def test_a_missing_model_names_the_stage_to_run(run: Run) -> None:
 
 def test_wrong_settings_and_lengths_are_refused_before_any_work(run: Run) -> None:
     retrieve.run(run.context)
-    with pytest.raises(ConfigError, match=r"unknown setting 'base/toolken'.*allowed: base/ret"):
+    with pytest.raises(ConfigError, match=r"unknown setting 'base/toolken'.*allowed: MODEL/PROMPT"):
         infer.run(run.configured(infer={"settings": ("base/icl", "base/toolken")}))
     with pytest.raises(ConfigError, match=r"max_new_tokens=2048 leaves no room"):
         infer.run(run.configured(infer={"max_new_tokens": 2048}))
@@ -217,10 +222,12 @@ def test_an_unusable_model_is_reported_by_its_own_error(
 def test_a_model_is_read_from_any_storage(store: RunStore) -> None:
     store.write_bytes("train/base/config.json", b"{}")
     store.write_bytes("train/base/parts/one.json", b"[]")
-    with infer.local_folder(store, "train/base") as folder:
-        assert (folder / "config.json").read_bytes() == b"{}"
-        assert (folder / "parts" / "one.json").read_bytes() == b"[]"
-    assert folder.exists() == (str(folder) == store.path("train/base"))
+    elsewhere = InferConfig(models={"mine": store.address("train/base")})
+    for name in ("base", "mine") if "://" in store.uri else ("base",):
+        with model_folder(store, name, elsewhere) as folder:
+            assert (folder / "config.json").read_bytes() == b"{}"
+            assert (folder / "parts" / "one.json").read_bytes() == b"[]"
+        assert folder.exists() == (str(folder) == store.path("train/base"))
 
 
 def test_examples_of_other_data_are_refused(run: Run) -> None:
@@ -229,3 +236,24 @@ def test_examples_of_other_data_are_refused(run: Run) -> None:
     write_records(run.store, "prepare/examples/part-00000.parquet", data, Example)
     with pytest.raises(StageInputError, match="names the unknown example 't"):
         infer.run(run.context)
+
+
+def test_models_of_ones_own_are_checked_before_any_worker_starts(run: Run, tmp_path: Path) -> None:
+    for given, complaint in (
+        (str(tmp_path / "none"), "is no folder here"),
+        (str(tmp_path), r"holds neither config\.json nor adapter_config\.json"),
+    ):
+        context = run.configured(infer={"settings": ("mine/retrieved",), "models": {"mine": given}})
+        with pytest.raises(ConfigError, match=complaint):
+            infer.run(context)
+
+
+def test_a_model_of_ones_own_answers_like_that_of_the_run(run: Run) -> None:
+    retrieve.run(run.context)
+    folder = run.store.path("train/model")
+    settings = ("tuned/toolken", "mine/toolken")
+    infer.run(run.configured(infer={"settings": settings, "models": {"mine": folder}}))
+    found = predictions(run.store)
+    texts = {name: [one.output_text for one in found if one.setting == name] for name in settings}
+    assert len(texts["mine/toolken"]) == 37
+    assert texts["mine/toolken"] == texts["tuned/toolken"]
