@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -194,6 +195,20 @@ def _decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
     return str(text)
 
 
+@lru_cache(maxsize=8)
+def _may_end(tokenizer: Any, last_chars: str) -> frozenset[int]:
+    """Return the tokens that may complete a stop text: those that hold its last character.
+
+    Most steps of most rows need no decoding then. Tokens of single bytes are all among them.
+    """
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    return frozenset(
+        number
+        for number, token in enumerate(tokens)
+        if token is None or token.startswith("<0x") or any(char in token for char in last_chars)
+    )
+
+
 class StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
     """Ends a row once its answer holds a stop text; ``lengths`` then tells its tokens.
 
@@ -205,17 +220,20 @@ class StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not
         self._tokenizer = tokenizer
         self._prompt_width = prompt_width
         self._stop_texts = stop_texts
+        self._may_end = _may_end(tokenizer, "".join(sorted({text[-1] for text in stop_texts})))
         self._tail = max((len(text.encode()) for text in stop_texts), default=0)
         self.lengths: dict[int, int] = {}
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """Return which rows are finished, as booleans of shape [rows]."""
         length = input_ids.shape[1] - self._prompt_width
-        tails = input_ids[:, self._prompt_width :][:, -self._tail :].tolist()
-        for row, tail in enumerate(tails):
-            if row not in self.lengths and self._stops(tail):
+        newest = input_ids[:, -1].tolist()
+        for row, token in enumerate(newest):
+            if token not in self._may_end or row in self.lengths:
+                continue
+            if self._stops(input_ids[row, self._prompt_width :][-self._tail :].tolist()):
                 self.lengths[row] = length
-        finished = torch.zeros(len(tails), dtype=torch.bool, device=input_ids.device)
+        finished = torch.zeros(len(newest), dtype=torch.bool, device=input_ids.device)
         finished[list(self.lengths)] = True
         return finished
 

@@ -27,7 +27,7 @@ from ste_ray.training.model import build_model
 from ste_ray.training.tokenizer import train_tokenizer
 
 GOAL = 10.0
-BATCHES = (8, 32, 64)
+BATCHES = (8, 32, 64, 128)
 _QUERIES = 256
 _MAX_NEW_TOKENS = 48
 _PLACES = ("Lisbon", "Oslo", "Nairobi", "Quito", "Hanoi", "Perth", "Tunis", "Riga")
@@ -131,14 +131,14 @@ def _queries(tools: list[str]) -> list[Query]:
 
 
 def _model(folder: Path, specs: dict[str, ToolSpec], queries: list[Query]) -> LocalModel:
-    """A Llama of about a million parameters, taught for a little while to write calls."""
+    """The tiny Llama of the demo, taught for a little while to write calls."""
     texts = [query.example.query for query in queries]
     answers = [
         call_text(toolken(query.example.tool), query.example.arguments_json) for query in queries
     ]
     tokenizer = train_tokenizer([*texts, *answers], vocab_size=512, max_positions=1024)
     tokenizer.add_tokens([toolken(name) for name in sorted(specs)])
-    config = ModelConfig(hidden_size=128, num_layers=4, max_positions=1024)
+    config = ModelConfig(hidden_size=128, num_layers=2, max_positions=1024)
     model = build_model(config, tokenizer, seed=0)
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     _teach(model, tokenizer, texts, answers)

@@ -114,7 +114,7 @@ def write(store, table):
         (lambda t: t.set_column(6, "trials", t["tool"]), "column 'trials' is of type 'string'"),
         (
             lambda t: t.set_column(6, "trials", pa.array([[{"trial_id": "x"}]])),
-            "trials' holds no Trial records: it lacks column 'completion_tokens'",
+            "trials' holds no Trial records: it lacks column 'episode_id'",
         ),
     ],
 )
