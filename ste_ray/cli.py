@@ -25,8 +25,10 @@ from ste_ray.export_commands import add_export_commands
 from ste_ray.import_commands import add_import_commands
 from ste_ray.output import print_json, print_result, say
 from ste_ray.report_commands import add_report_commands
+from ste_ray.store_commands import add_store_commands
 from ste_ray.tool_commands import add_tools_commands
 
+_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the driver of a submitted job
 _STAGE_HELP = {
     "explore": "simulated trial and error: imagine queries, call tools, reflect",
     "prepare": "select, judge, paraphrase, split and format the trials",
@@ -113,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     add_export_commands(commands)
     add_import_commands(commands)
     add_report_commands(commands)
+    add_store_commands(commands)
     return parser
 
 
@@ -125,6 +128,11 @@ def _add_run_options(
     command.add_argument("--config", metavar="FILE.yaml", help="configuration; see jobs/*.yaml")
     if joins_cluster:
         command.add_argument("--address", help="Ray cluster to join (default: RAY_ADDRESS)")
+        command.add_argument(
+            "--again",
+            action="store_true",
+            help="in a Ray job: try although the same configuration has failed for good before",
+        )
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     command.add_argument(
         "overrides", nargs="*", metavar="section.key=value", help="e.g. explore.max_turns=3"
@@ -226,6 +234,8 @@ def _context(options: argparse.Namespace) -> Any:
         progress=say,
         show=options.show,
         live=not (options.json or options.show),
+        # Whoever starts a command by hand has seen why it failed; a job may be a resubmission.
+        again=options.again or _JOB_VARIABLE not in os.environ,
     )
 
 

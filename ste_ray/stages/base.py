@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from ste_ray.store.manifest import (
     begin_stage,
     clear_failure,
     manifest_fingerprint,
+    read_failure,
     read_manifest,
     write_failure,
     write_manifest,
@@ -54,6 +56,7 @@ class StageContext:
         progress: says a line to the person who waits.
         show: whether conversations are printed while they happen.
         live: whether a bar may be drawn in a terminal.
+        again: try although the same configuration has failed for good before.
         epoch: of the run lock; part of the names of journal segments.
         check_owner: raises when the run belongs to another process by now.
         notes: honest remarks for manifest and report, appended by the stage.
@@ -65,6 +68,7 @@ class StageContext:
     progress: Callable[[str], None]
     show: bool = False
     live: bool = False
+    again: bool = True
     epoch: int = 0
     check_owner: Callable[[], None] = lambda: None
     notes: list[str] = field(default_factory=list)
@@ -114,6 +118,7 @@ def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManife
         StageInputError: an earlier stage is not complete.
         RunConflictError: the run holds artifacts of another configuration.
         RunLockedError: another process owns the run.
+        SteRayError: what the same configuration failed with before, unless it is tried again.
     """
     store, config = context.store, context.config
     with RunLock(store, stage) as lock:
@@ -128,9 +133,11 @@ def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManife
             return manifest
         if state == "resume":
             context.progress(f"{stage}: going on with what an earlier run left in {store.uri}")
+        attempt = fingerprint(config.model_dump(mode="json"), inputs, __version__)
+        _raise_known_failure(stage, context, attempt)
         clear_failure(store, stage)
         started, begun = time.time(), time.monotonic()
-        counts = _run_body(stage, context, body, print_of)
+        counts = _run_body(stage, context, body, attempt)
         lock.check()
         manifest = StageManifest(
             stage=stage,
@@ -149,9 +156,20 @@ def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManife
         return manifest
 
 
-def _run_body(
-    stage: str, context: StageContext, body: StageBody, config_fingerprint: str
-) -> dict[str, Any]:
+def _raise_known_failure(stage: str, context: StageContext, attempt: str) -> None:
+    """End a resubmitted job at once whose failure is known, with the same error."""
+    failure = None if context.again else read_failure(context.store, stage, attempt)
+    if failure is None:
+        return
+    at = datetime.fromtimestamp(failure.at, UTC).isoformat(timespec="seconds")
+    context.progress(
+        f"{stage}: the same configuration failed for good at {at}, and nothing is tried; once the"
+        " cause is mended outside of the configuration, give --again"
+    )
+    raise failure.error()
+
+
+def _run_body(stage: str, context: StageContext, body: StageBody, attempt: str) -> dict[str, Any]:
     try:
         return body(context)
     except Exception as error:
@@ -160,7 +178,7 @@ def _run_body(
             raise
         if isinstance(known, UserError) or known.exit_code == 1:
             _forget_empty_start(stage, context.store)
-            write_failure(context.store, stage, config_fingerprint, known)
+            write_failure(context.store, stage, attempt, known)
         raise known from error
 
 

@@ -109,7 +109,9 @@ def _run_round(context: StageContext, one: Round, batches: Batches) -> RunStore:
     prepare_round(context, child, one, batches)
     for stage in _stages(config):
         context.progress(f"continual: {one.folder.removeprefix('continual/')}, {stage}")
-        inner = StageContext(config=config, store=child, progress=context.progress)
+        inner = StageContext(
+            config=config, store=child, progress=context.progress, again=context.again
+        )
         manifest = run_stage(stage, inner, _BODIES[stage])
         for note in manifest.notes:
             if note not in context.notes:

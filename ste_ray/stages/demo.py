@@ -55,7 +55,7 @@ def run_demo(
         client = _client(cluster)
         for stage in STAGES:
             script = resource_folder("jobs") / f"{stage}.py"
-            command = [sys.executable, str(script), "--run", store.uri, *arguments]
+            command = [sys.executable, str(script), "--run", store.uri, "--again", *arguments]
             started, skipped = time.monotonic(), read_manifest(store, stage) is not None
             with _peak_memory(cluster) as peak:
                 try:

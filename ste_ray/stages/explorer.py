@@ -40,6 +40,7 @@ from ste_ray.stages.spending import RoleCosts
 from ste_ray.stages.tools import open_tools
 from ste_ray.stages.work import Directive, Lease, Report
 from ste_ray.store.artifacts import RunStore
+from ste_ray.store.lock import require_epoch
 from ste_ray.tools.gate import Gate, GatedTool
 from ste_ray.tools.opening import Simulator
 from ste_ray.tools.secrets import Secrets
@@ -113,6 +114,8 @@ class Explorer:
         self._prompts = load_prompts()
         self._settings = trial_settings(config)
         self._fingerprint = config.stage_fingerprint("explore")
+        self._own_process = own_process
+        self._epoch = epoch
         self._journal = SegmentJournal(
             store,
             JOURNAL,
@@ -141,6 +144,8 @@ class Explorer:
         Raises:
             SteRayError: the endpoint refuses, the store fails, or the like; the run must stop.
         """
+        if self._own_process:  # perhaps on a node that does not see the run
+            await asyncio.to_thread(require_epoch, self._store, self._epoch)
         async with self._opened():
             try:
                 await self._work()

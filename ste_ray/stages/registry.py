@@ -27,6 +27,7 @@ def run_stages(names: tuple[str, ...], context: StageContext) -> list[StageManif
             progress=context.progress,
             show=context.show,
             live=context.live,
+            again=context.again,
         )
         manifests.append(run_stage(name, fresh, stage_body(name)))
         if manifests[-1].stopped_by and name != names[-1]:

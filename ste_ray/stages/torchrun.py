@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from threading import Event
 from typing import Any
 
 import torch
@@ -67,7 +69,7 @@ def _run(config: Config, run: str) -> int:
     if rank() != 0:
         job = from_rank_0(None)
         if isinstance(job, TrainJob):
-            train_rank(job)
+            train_rank(job, Hooks(stopping=_stop_asked().is_set))
         return 0
 
     context = StageContext(config=config, store=store, progress=say)
@@ -95,7 +97,14 @@ def _hooks(context: StageContext, every: int) -> Hooks:
         if record.step % every == 0 or record.step == record.num_steps:
             context.progress(progress_line(record))
 
-    return Hooks(on_step=on_step, warn=_noting(context))
+    return Hooks(on_step=on_step, warn=_noting(context), stopping=_stop_asked().is_set)
+
+
+def _stop_asked() -> Event:
+    """Return what is set by SIGTERM, which torchrun sends to every rank when it is ended."""
+    asked = Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    return asked
 
 
 def _noting(context: StageContext) -> Callable[[str], None]:

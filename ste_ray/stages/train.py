@@ -9,6 +9,9 @@ on from the last checkpoint.
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from contextlib import suppress
+from threading import Thread
 from typing import Any
 
 import ray
@@ -29,6 +32,7 @@ from ste_ray.training.checkpoints import latest_checkpoint
 from ste_ray.training.job import METRICS_PATH, MODEL_PATH, SUMMARY_PATH, TrainJob
 
 _RAY_TRAIN_PATH = "train/ray"  # Ray Train's own notes, of one start
+_STOP_SECONDS = 90.0  # for the step that is going on and its checkpoint
 
 
 def run(context: StageContext) -> dict[str, Any]:
@@ -54,7 +58,7 @@ def _fit_until_done(context: StageContext, job: TrainJob, progress: Progress) ->
     failures, reached = 0, -1
     while True:
         try:
-            _fit(job, progress)
+            _fit(context, job, progress)
             return
         except (TrainingFailedError, RayError) as error:
             own = _permanent(error)
@@ -74,11 +78,36 @@ def _fit_until_done(context: StageContext, job: TrainJob, progress: Progress) ->
             context.progress(f"train: {note}")
 
 
-def _fit(job: TrainJob, progress: Progress) -> None:
+def _fit(context: StageContext, job: TrainJob, progress: Progress) -> None:
+    """Run Ray Train once; what ends this process in order ends it after a checkpoint."""
+    trainer, ended = _trainer(job, progress), Future[None]()
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:
+            ended.set_exception(error)
+        else:
+            ended.set_result(None)
+
+    # In a thread of its own, so that a signal is raised here while the workers go on.
+    Thread(target=fit, daemon=True).start()
+    try:
+        ended.result()
+    except BaseException:
+        if not ended.done():
+            context.progress("train: stopping after this step; a checkpoint is written first")
+            progress.ask_to_stop()
+            with suppress(TimeoutError):
+                ended.exception(timeout=_STOP_SECONDS)
+        raise
+
+
+def _trainer(job: TrainJob, progress: Progress) -> TorchTrainer:
     config, files = job.config, job.files
     # Its notes of an earlier start name checkpoints that may be gone; ours tell where to go on.
     files.delete_folder(_RAY_TRAIN_PATH)
-    TorchTrainer(
+    return TorchTrainer(
         train_worker,
         train_loop_config=packed_job(job, progress),
         torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if config.use_gpu else "gloo"),
@@ -90,7 +119,7 @@ def _fit(job: TrainJob, progress: Progress) -> None:
             checkpoint_config=CheckpointConfig(num_to_keep=config.keep_checkpoints),
             failure_config=FailureConfig(max_failures=0),
         ),
-    ).fit()
+    )
 
 
 def _scaling(config: TrainConfig) -> ScalingConfig:

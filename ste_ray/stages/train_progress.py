@@ -6,7 +6,7 @@ import json
 import queue
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -38,8 +38,9 @@ _GAUGES = {
 class Progress:
     """Takes lines and step records from workers; can be sent to other processes."""
 
-    def __init__(self, lines: Queue) -> None:
+    def __init__(self, lines: Queue, stops: Queue) -> None:
         self._lines = lines
+        self._stops = stops
 
     def step(self, record: StepRecord) -> None:
         """Tell of a step."""
@@ -48,6 +49,22 @@ class Progress:
     def warn(self, line: str) -> None:
         """Tell of something that went wrong without ending the training."""
         self._lines.put_nowait((f"train: {line}", True))
+
+    def ask_to_stop(self) -> None:
+        """Have the training end after the step it is at, with a checkpoint."""
+        self._stops.put_nowait(True)
+
+    def stop_asked(self) -> threading.Event:
+        """Return what is set once the training is asked to stop; call it once."""
+        asked = threading.Event()
+
+        def wait() -> None:
+            with suppress(RayError):  # the driver is gone, and with it this worker soon
+                self._stops.get()
+                asked.set()
+
+        threading.Thread(target=wait, daemon=True).start()
+        return asked
 
 
 class TrainMetrics:
@@ -71,6 +88,7 @@ def ray_hooks(job: TrainJob, progress: Progress) -> Hooks:
     """Return the hooks of this rank under Ray Train: lines, Prometheus, and Ray Train's reports."""
     saved: queue.SimpleQueue[Checkpoint] = queue.SimpleQueue()
     metrics = TrainMetrics(job.files.address("")) if rank() == 0 else None
+    stop_asked = progress.stop_asked() if rank() == 0 else threading.Event()
 
     def on_step(record: StepRecord) -> None:
         if metrics is not None:
@@ -83,7 +101,7 @@ def ray_hooks(job: TrainJob, progress: Progress) -> Hooks:
         with _newest(job, saved) as checkpoint:
             ray.train.report(record.to_json(), checkpoint=checkpoint)
 
-    return Hooks(on_step, on_report, saved.put, progress.warn)
+    return Hooks(on_step, on_report, saved.put, progress.warn, stop_asked.is_set)
 
 
 @contextmanager
@@ -107,7 +125,7 @@ def _newest(job: TrainJob, saved: queue.SimpleQueue[Checkpoint]) -> Iterator[Ray
 @contextmanager
 def reported(context: StageContext) -> Iterator[Progress]:
     """Yield where workers tell of their steps; the lines are said as they come."""
-    lines = Queue(actor_options={"num_cpus": 0})
+    lines, stops = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
     done = threading.Event()
 
     def report() -> None:
@@ -126,8 +144,9 @@ def reported(context: StageContext) -> Iterator[Progress]:
     thread = threading.Thread(target=report, daemon=True)
     thread.start()
     try:
-        yield Progress(lines)
+        yield Progress(lines, stops)
     finally:
         done.set()
         thread.join()
         lines.shutdown(force=True)
+        stops.shutdown(force=True)

@@ -25,6 +25,7 @@ from ste_ray.store.gcs import GcsObjects
 from ste_ray.store.local import LocalObjects
 from ste_ray.store.objects import HIDDEN, Objects, checked_path
 from ste_ray.store.s3 import S3Objects, S3Settings
+from ste_ray.store.s3_bucket import S3Bucket
 
 _ALLOWED = "give a folder, file:///folder, s3://bucket/prefix or gs://bucket/prefix"
 _NUM_COPY_THREADS = 4
@@ -67,6 +68,11 @@ class RunStore:
     def __reduce__(self) -> tuple[type[RunStore], tuple[str, str, S3Settings | None]]:
         return RunStore, (self._scheme, self.root, self._s3_settings)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the run is a folder of this machine, or one that it mounts."""
+        return self._scheme == "file"
+
     @cached_property
     def filesystem(self) -> pafs.FileSystem:
         """The pyarrow file system that holds the run."""
@@ -80,6 +86,13 @@ class RunStore:
             bucket, _, prefix = self.root.partition("/")
             return S3Objects(bucket, prefix, self._s3_settings)
         return GcsObjects(self.root) if self._scheme == "gs" else LocalObjects(self.root)
+
+    @property
+    def s3_bucket(self) -> S3Bucket | None:
+        """The bucket that holds the run; None where it is no S3."""
+        if not isinstance(self._objects, S3Objects):
+            return None
+        return S3Bucket(self._objects, self.root.partition("/")[0])
 
     def path(self, relative: str = "") -> str:
         """Return the path of ``relative`` within ``filesystem``."""

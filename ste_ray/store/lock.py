@@ -23,7 +23,7 @@ from typing import Self
 from pydantic import ValidationError
 
 from ste_ray.core.records import Record
-from ste_ray.errors import RunLockedError, StageInputError, SteRayError
+from ste_ray.errors import ConfigError, RunLockedError, StageInputError, SteRayError
 from ste_ray.ports import Clock
 from ste_ray.store.artifacts import RunStore, encode_json
 
@@ -235,8 +235,14 @@ def require_epoch(store: RunStore, epoch: int) -> None:
 
     Raises:
         RunLockedError: it does not.
+        ConfigError: the run is a folder that only some nodes of the cluster see.
     """
     state, _ = _read_state(store)
+    if state is None and store.is_local:
+        raise ConfigError(
+            f"the run {store.uri!r} is a folder that node {socket.gethostname()!r} does not share"
+            " with the others; give s3://bucket/prefix, or a folder that all nodes mount"
+        )
     if state is None or state.epoch != epoch:
         raise RunLockedError(
             f"{store.uri!r} was taken over by another process (owner number "

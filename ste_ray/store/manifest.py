@@ -1,8 +1,8 @@
 """What a stage leaves beside its data: what it was asked, what it made, and why it failed.
 
 ``started.json`` is written first, ``manifest.json`` last, so a folder with a manifest is complete
-and one without is to be resumed. ``failure.json`` keeps a permanent error, so that a resubmission
-of the same configuration ends with the same line instead of failing slowly again.
+and one without is to be resumed. ``failure.json`` keeps a permanent error, so that a resubmitted
+job of the same configuration ends with the same line instead of failing slowly again.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class StageFailure(Record):
     """A permanent failure of a stage: the content of ``failure.json``."""
 
     stage: str
-    config_fingerprint: str
+    attempt: str  # what was tried: identity of the whole configuration, the inputs and the version
     error_type: str  # a class of ste_ray.errors
     message: str
     exit_code: int
@@ -126,11 +126,11 @@ def begin_stage(
     return "resume"
 
 
-def write_failure(store: RunStore, stage: str, config_fingerprint: str, error: SteRayError) -> None:
+def write_failure(store: RunStore, stage: str, attempt: str, error: SteRayError) -> None:
     """Record that a stage failed for good."""
     failure = StageFailure(
         stage=stage,
-        config_fingerprint=config_fingerprint,
+        attempt=attempt,
         error_type=type(error).__name__,
         message=str(error),
         exit_code=error.exit_code,
@@ -139,12 +139,10 @@ def write_failure(store: RunStore, stage: str, config_fingerprint: str, error: S
     store.write_json(f"{stage}/failure.json", failure.model_dump(mode="json"))
 
 
-def read_failure(store: RunStore, stage: str, config_fingerprint: str) -> StageFailure | None:
-    """Return the permanent failure recorded for this very configuration, or None."""
+def read_failure(store: RunStore, stage: str, attempt: str) -> StageFailure | None:
+    """Return the permanent failure recorded of this very attempt, or None."""
     failure = _read(store, f"{stage}/failure.json", StageFailure)
-    if failure is None or failure.config_fingerprint != config_fingerprint:
-        return None
-    return failure
+    return failure if failure is not None and failure.attempt == attempt else None
 
 
 def clear_failure(store: RunStore, stage: str) -> None:

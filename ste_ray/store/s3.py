@@ -73,7 +73,8 @@ class S3Objects:
         self._settings = settings
 
     @cached_property
-    def _client(self) -> Any:
+    def client(self) -> Any:
+        """The boto3 client of the place."""
         import boto3
         from botocore.config import Config
 
@@ -89,14 +90,14 @@ class S3Objects:
 
     def read(self, path: str) -> tuple[bytes, str]:
         """Return content and version. Raises FileNotFoundError when absent."""
-        with self._failures("read", path):
-            reply = self._client.get_object(Bucket=self._bucket, Key=self._key(path))
+        with self.failures("read", path):
+            reply = self.client.get_object(Bucket=self._bucket, Key=self._key(path))
             return reply["Body"].read(), reply["ETag"]
 
     def write(self, path: str, data: bytes) -> None:
         """Write in one request, so that readers see all of it or nothing."""
-        with self._failures("write", path):
-            self._client.put_object(Bucket=self._bucket, Key=self._key(path), Body=data)
+        with self.failures("write", path):
+            self.client.put_object(Bucket=self._bucket, Key=self._key(path), Body=data)
 
     def create(self, path: str, data: bytes) -> bool:
         """Write only if nothing is there; return whether this call wrote.
@@ -113,9 +114,9 @@ class S3Objects:
     def exists(self, path: str) -> bool:
         """Whether there is an object at the path."""
         key = self._key(path)
-        with self._failures("look for", path):
+        with self.failures("look for", path):
             # Not a HEAD request: its 404 has no body to tell a missing bucket from a missing key.
-            reply = self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
+            reply = self.client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
         return any(item["Key"] == key for item in reply.get("Contents", ()))
 
     def list(self, prefix: str) -> list[str]:
@@ -127,16 +128,16 @@ class S3Objects:
 
     def delete(self, path: str) -> None:
         """Delete the object, if there."""
-        with self._failures("delete", path):
-            self._client.delete_object(Bucket=self._bucket, Key=self._key(path))
+        with self.failures("delete", path):
+            self.client.delete_object(Bucket=self._bucket, Key=self._key(path))
 
     def delete_folder(self, prefix: str) -> None:
         """Delete all objects in the folder, if any."""
         keys = self._keys(prefix)
         for start in range(0, len(keys), 1000):  # the most that one request may name
             names = [{"Key": key} for key in keys[start : start + 1000]]
-            with self._failures("delete", prefix):
-                reply = self._client.delete_objects(
+            with self.failures("delete", prefix):
+                reply = self.client.delete_objects(
                     Bucket=self._bucket,
                     Delete={"Objects": names, "Quiet": True},
                 )
@@ -148,21 +149,21 @@ class S3Objects:
 
     def upload(self, local_file: str, path: str) -> None:
         """Copy a local file into the bucket, in parts if it is large."""
-        with self._failures("write", path), open(local_file, "rb") as file:
-            self._client.upload_fileobj(file, self._bucket, self._key(path))
+        with self.failures("write", path), open(local_file, "rb") as file:
+            self.client.upload_fileobj(file, self._bucket, self._key(path))
 
     def download(self, path: str, local_file: str) -> None:
         """Copy an object to ``local_file``."""
-        with self._failures("read", path), open(local_file, "wb") as file:
-            self._client.download_fileobj(self._bucket, self._key(path), file)
+        with self.failures("read", path), open(local_file, "wb") as file:
+            self.client.download_fileobj(self._bucket, self._key(path), file)
 
     def _key(self, path: str) -> str:
         return f"{self._prefix}/{path}".strip("/")
 
     def _keys(self, prefix: str) -> Sequence[str]:
         folder = self._key(prefix)
-        with self._failures("list", prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
+        with self.failures("list", prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=f"{folder}/" if folder else ""
             )
             return [item["Key"] for page in pages for item in page.get("Contents", ())]
@@ -170,10 +171,10 @@ class S3Objects:
     def _write_if(self, path: str, data: bytes, condition: dict[str, Any]) -> bool:
         from botocore.exceptions import ClientError
 
-        with self._failures("write", path):
+        with self.failures("write", path):
             for attempt in range(1, _MAX_CONDITIONAL_ATTEMPTS + 1):
                 try:
-                    self._client.put_object(
+                    self.client.put_object(
                         Bucket=self._bucket, Key=self._key(path), Body=data, **condition
                     )
                 except ClientError as error:
@@ -187,7 +188,8 @@ class S3Objects:
         raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
-    def _failures(self, action: str, path: str) -> Iterator[None]:
+    def failures(self, action: str, path: str) -> Iterator[None]:
+        """Turn what boto3 raises into our errors; a missing object into FileNotFoundError."""
         from botocore.exceptions import BotoCoreError, ClientError
         from s3transfer.exceptions import RetriesExceededError
 

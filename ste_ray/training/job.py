@@ -76,9 +76,12 @@ class Hooks:
             equally often.
         on_checkpoint: takes each complete checkpoint, on rank 0, from a thread of its own.
         warn: takes what went wrong without ending the training, on rank 0.
+        stopping: whether the training is to end after this step, with a checkpoint; one rank that
+            says so is enough.
     """
 
     on_step: Callable[[StepRecord], None] = lambda record: None
     on_report: Callable[[StepRecord], None] = lambda record: None
     on_checkpoint: Callable[[Checkpoint], None] = lambda checkpoint: None
     warn: Callable[[str], None] = lambda line: None
+    stopping: Callable[[], bool] = lambda: False

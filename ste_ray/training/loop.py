@@ -17,7 +17,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from ste_ray.config import TrainConfig
-from ste_ray.errors import TrainingError
+from ste_ray.errors import TemporaryError, TrainingError
 from ste_ray.training.batches import MicroBatch, StepBatch, StepLoader
 from ste_ray.training.distributed import (
     full_value,
@@ -88,6 +88,7 @@ class Trainer:
         on_step: Callable[[StepRecord], None],
         done: Sequence[StepRecord] = (),
         checkpoints: Checkpointing | None = None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> TrainSummary:
         """Train up to the last step; ``on_step`` is called on every rank.
 
@@ -95,9 +96,11 @@ class Trainer:
             on_step: takes the record of each step.
             done: records of the steps that the state the model is in has behind it.
             checkpoints: saves the state now and then, and at the end.
+            stopping: whether to end after the next step; one rank that says so is enough.
 
         Raises:
             TrainingError: a loss or gradient is not a number.
+            TemporaryError: the training was stopped; the state is saved.
         """
         num_steps = self.plan.num_steps
         validate_every = max(1, num_steps // NUM_VALIDATIONS)
@@ -106,11 +109,16 @@ class Trainer:
             last = step == num_steps - 1
             validate = last or (step + 1) % validate_every == 0
             due = checkpoints is not None and rank() == 0 and (last or checkpoints.due())
-            record, save = self._train_step(step, validate, due)
+            record, save, stop = self._train_step(step, validate, due, stopping())
             records.append(record)
             on_step(record)
-            if save and checkpoints is not None:
+            if (save or stop) and checkpoints is not None:
                 checkpoints.save(step + 1, records)
+            if stop and not last:
+                raise TemporaryError(
+                    f"training was stopped after step {step + 1} of {num_steps}, which is saved;"
+                    " run the same command again to go on"
+                )
         return summarise(records, self.plan.num_examples)
 
     def train_step(self, step: int, validate: bool = False) -> StepRecord:
@@ -119,9 +127,11 @@ class Trainer:
         Raises:
             TrainingError: the loss or the gradient is not a number.
         """
-        return self._train_step(step, validate, False)[0]
+        return self._train_step(step, validate, False, False)[0]
 
-    def _train_step(self, step: int, validate: bool, due: bool) -> tuple[StepRecord, bool]:
+    def _train_step(
+        self, step: int, validate: bool, due: bool, stop: bool
+    ) -> tuple[StepRecord, bool, bool]:
         started = time.perf_counter()
         batch = self._loader.step(step)
         rate = learning_rate(
@@ -132,8 +142,9 @@ class Trainer:
         self.optimizer.zero_grad()
         _seed_step(self._seed, step)
         sums = self._accumulate_gradients(batch)
-        # Rank 0's wish for a checkpoint travels with the loss: one exchange a step.
-        total, wishes = sum_over_ranks([sum(sums), float(due)], self._device)
+        # Wishes for a checkpoint and for an end travel with the loss: one exchange a step.
+        mine = [sum(sums), float(due), float(stop)]
+        total, saves, stops = sum_over_ranks(mine, self._device)
         loss = total / batch.label_tokens
         if not math.isfinite(loss):
             raise self._not_finite("loss", loss, step, self._offenders(batch, sums))
@@ -159,7 +170,7 @@ class Trainer:
             mfu=self._mfu(batch, seconds),
             validation_loss=self.validation_loss() if validate else None,
         )
-        return record, wishes > 0
+        return record, saves > 0, stops > 0
 
     def validation_loss(self) -> float | None:
         """Return the mean loss of a label token over the validation rows; None without rows."""

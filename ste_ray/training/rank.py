@@ -231,7 +231,7 @@ class _Rank:
             hooks.on_step(record)
 
         try:
-            summary = trainer.run(on_step, tuple(records), checkpoints)
+            summary = trainer.run(on_step, tuple(records), checkpoints, hooks.stopping)
         finally:
             checkpoints.wait()
             if tensorboard is not None:
