@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import functools
 import ipaddress
 import socket
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,6 @@ def _leaves_this_machine(sock: socket.socket, address: Any) -> bool:
     return not (parsed.is_loopback or parsed.is_unspecified or host in _own_addresses())
 
 
-@functools.cache
 def _own_addresses() -> frozenset[str]:
     # Ray binds to the machine's own address, which never leaves it either.
     interfaces = psutil.net_if_addrs().values()
@@ -90,8 +89,15 @@ def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """The address of an S3-compatible server on this machine; sets nothing in the environment."""
+    with s3_server("127.0.0.1") as address:
+        yield address
+
+
+@contextmanager
+def s3_server(ip_address: str) -> Iterator[str]:
+    """An S3-compatible server at an address of this machine."""
     server_module = pytest.importorskip("moto.server")
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = server_module.ThreadedMotoServer(ip_address=ip_address, port=0, verbose=False)
     server.start()
     # The server looks at a condition and writes in two steps; S3 does both in one.
     app, one_at_a_time = server._server.app, threading.Lock()

@@ -160,6 +160,6 @@ def test_a_failure_is_kept_for_its_configuration(store: RunStore) -> None:
 @pytest.mark.parametrize("name", ["Unheard", "annotations", "__doc__"])
 def test_failures_of_unknown_types(name: str) -> None:
     failure = StageFailure(
-        stage="explore", config_fingerprint="a", error_type=name, message="m", exit_code=1, at=0.0
+        stage="explore", attempt="a", error_type=name, message="m", exit_code=1, at=0.0
     )
     assert type(failure.error()) is SteRayError

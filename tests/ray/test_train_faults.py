@@ -13,6 +13,7 @@ import psutil
 import pytest
 import torch
 
+from ste_ray.errors import TemporaryError
 from ste_ray.stages import train
 from ste_ray.stages.train_layout import lay_out
 from ste_ray.stages.train_shards import write_shards_by_ray, write_shards_here
@@ -83,6 +84,36 @@ def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint(
     records = records_of(tmp_path)
     assert [record.step for record in records] == list(range(1, 13))
     assert torch.equal(losses(records), losses(undisturbed))
+
+
+def test_a_stopped_training_loses_nothing(ray_cluster, tmp_path, undisturbed):
+    # No checkpoint would be due for an hour: the one that is found was written by the stop.
+    context, said = prepared(tmp_path, **SLOWLY | {"checkpoint_seconds": 3600, "log_every": 1})
+
+    def stop(number, frame):
+        raise TemporaryError("stopped by a signal")
+
+    def send():
+        deadline = time.monotonic() + 120
+        while not any("step 2/12" in line for line in said) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        with pytest.raises(TemporaryError, match="stopped by a signal"):
+            train.run(context)
+    finally:
+        sender.join()
+        signal.signal(signal.SIGTERM, before)
+    (complete,) = tmp_path.glob("train/checkpoints/step-*/complete.json")
+    assert 2 <= int(complete.parent.name.removeprefix("step-")) < 12
+    said.clear()
+    train.run(context)
+    assert any("going on from the checkpoint" in line for line in said)
+    assert torch.equal(losses(records_of(tmp_path)), losses(undisturbed))
 
 
 @pytest.mark.slow

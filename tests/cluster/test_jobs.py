@@ -1,0 +1,184 @@
+"""Stages as they run on a cluster: submitted jobs, a token, a run in object storage."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ray.job_submission import JobSubmissionClient
+
+from ste_ray.config import STAGES
+from ste_ray.llm.teacher.server import TeacherSettings, running_teacher
+from ste_ray.stages.local_cluster import LocalCluster
+from ste_ray.store.artifacts import open_store
+from ste_ray.store.manifest import read_manifest
+from tests.cluster.manifests import ROOT
+from tests.e2e.test_pipeline import CONFIG, TOOLS, check_run
+
+pytestmark = pytest.mark.timeout(600)
+
+
+class Cluster:
+    """A head that asks for its token, and the commands of somebody who submits jobs to it."""
+
+    def __init__(self, head: LocalCluster, home: Path) -> None:
+        self.head = head
+        self._env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+        self._env |= {"HOME": str(home), "RAY_AUTH_MODE": "token"}
+        self._token = head.headers["Authorization"].removeprefix("Bearer ")
+
+    def submit(
+        self,
+        stage: str,
+        *arguments: str,
+        token: str | None = None,
+        job: str = "",
+        env: dict[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``ray job submit`` as the README says; the token None is the right one."""
+        given = self._token if token is None else token
+        variables = {**self._env, **({"RAY_AUTH_TOKEN": given} if given else {})}
+        command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit"]
+        command += ["--address", self.head.dashboard_url, "--working-dir", "."]
+        command += ["--submission-id", job] if job else []
+        command += ["--runtime-env-json", json.dumps({"env_vars": env or {}})]
+        entrypoint = [sys.executable, f"jobs/{stage}.py", *arguments]
+        return subprocess.run(
+            [*command, "--", shlex.join(entrypoint)],
+            cwd=ROOT,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+
+    @property
+    def client(self) -> JobSubmissionClient:
+        return JobSubmissionClient(self.head.dashboard_url, headers=self.head.headers)
+
+    def exit_code(self, job: str) -> int:
+        """The driver's own exit code, which ``ray job submit`` folds to 1."""
+        return int(self.client.get_job_info(job).driver_exit_code)
+
+
+@pytest.fixture(scope="module")
+def cluster(s3_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    home = tmp_path_factory.mktemp("home")
+    patch = pytest.MonkeyPatch()
+    settings = {
+        "HOME": str(home),
+        "AWS_ENDPOINT_URL": s3_endpoint,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "OMP_NUM_THREADS": "1",
+        "RAY_JOB_STOP_WAIT_TIME_S": "60",
+    }
+    for name, value in settings.items():
+        patch.setenv(name, value)
+    patch.delenv("RAY_ADDRESS", raising=False)
+    with LocalCluster() as head:
+        yield Cluster(head, home)
+    patch.undo()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG % TOOLS, encoding="utf-8")
+    return str(file)
+
+
+def test_all_stages_as_submitted_jobs_in_object_storage(
+    cluster: Cluster, s3_bucket: str, config: str
+) -> None:
+    place = f"s3://{s3_bucket}/runs/one"
+    for stage in STAGES:
+        done = cluster.submit(stage, "--run", place, "--config", config)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert read_manifest(open_store(place), stage) is not None
+    check_run(open_store(place))
+    again = cluster.submit("explore", "--run", place, "--config", config)
+    assert "explore: already complete" in again.stdout + again.stderr
+
+
+@pytest.mark.parametrize(("token", "status"), [("", "401|token"), ("0" * 64, "403|[Ii]nvalid")])
+def test_nobody_submits_without_the_token(cluster: Cluster, token: str, status: str) -> None:
+    before = len(cluster.client.list_jobs())
+    refused = cluster.submit("explore", "--run", "s3://nowhere/x", token=token)
+    assert refused.returncode != 0
+    assert re.search(status, refused.stdout + refused.stderr), refused.stdout + refused.stderr
+    assert len(cluster.client.list_jobs()) == before
+
+
+def test_a_permanent_failure_ends_a_resubmission_at_once(
+    cluster: Cluster, s3_bucket: str, config: str
+) -> None:
+    place = f"s3://{s3_bucket}/runs/one"
+    with running_teacher(TeacherSettings(seed=3, api_key="right")) as teacher:
+        wrong = {"STE_LLM_BASE_URL": teacher, "OPENAI_API_KEY": "wrong"}
+        arguments = ["--run", place, "--config", config]
+        first = cluster.submit("explore", *arguments, job="first", env=wrong)
+        assert first.returncode == 1  # whatever went wrong
+        assert cluster.exit_code("first") == 2
+        failure = open_store(place).read_json("explore/failure.json")
+        assert (failure["error_type"], failure["exit_code"]) == ("EndpointError", 2)
+        asked = requests(teacher)
+
+        second = cluster.submit("explore", *arguments, job="second", env=wrong)
+        assert cluster.exit_code("second") == 2
+        assert failure["message"] in second.stdout
+        assert "give --again" in second.stdout
+        assert requests(teacher) == asked  # nothing was tried
+
+        right = {**wrong, "OPENAI_API_KEY": "right"}
+        third = cluster.submit("explore", *arguments, "--again", job="third", env=right)
+        assert third.returncode == 0, third.stdout[-3000:]
+    assert not open_store(place).exists("explore/failure.json")
+
+
+def requests(teacher: str) -> int:
+    with urllib.request.urlopen(f"{teacher.removesuffix('/v1')}/stats") as reply:
+        stats: dict[str, int] = json.load(reply)
+    return sum(value for value in stats.values() if isinstance(value, int))
+
+
+def test_a_stopped_job_leaves_all_it_was_told(
+    cluster: Cluster, s3_bucket: str, config: str
+) -> None:
+    place = f"s3://{s3_bucket}/runs/one"
+    store = open_store(place)
+    # What is flushed at the end only was flushed by the stop.
+    slowly = ["explore.flush_seconds=60", "llm.teacher_latency_seconds=0.3"]
+    arguments = ["--run", place, "--config", config, *slowly]
+    entrypoint = shlex.join([sys.executable, str(ROOT / "jobs/explore.py"), *arguments])
+    client = cluster.client
+    job = client.submit_job(entrypoint=entrypoint)
+    deadline = time.monotonic() + 120
+    while "episode" not in client.get_job_logs(job):
+        assert time.monotonic() < deadline, client.get_job_logs(job)
+        time.sleep(0.2)
+    time.sleep(3)  # some answers
+    client.stop_job(job)
+    while client.get_job_status(job) not in ("STOPPED", "FAILED"):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert "stopped by SIGTERM" in client.get_job_logs(job)
+    assert store.list("explore/journal")
+    assert store.read_json("lock.json")["owner"] is None
+    done = cluster.submit("explore", *arguments, "--json")
+    assert done.returncode == 0, done.stdout[-3000:]
+    manifest = read_manifest(store, "explore")
+    assert manifest is not None
+    assert manifest.counts["answers_replayed"] > 0
