@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-all third-party bench-explore bench-tools bench-prepare bench-train bench-infer build clean
+.PHONY: help venv demo check test test-all third-party lock bench-explore bench-tools bench-prepare bench-train bench-infer build clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -48,6 +48,11 @@ $(THIRD_PARTY):
 	touch $@
 
 third-party: $(THIRD_PARTY)  ## MCP servers and an OpenAPI description to test against; needs npm
+
+LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate $(addprefix --find-links ,$(PIP_FIND_LINKS))
+lock: venv  ## the image's packages with their hashes, from constraints.txt
+	$(LOCK) pyproject.toml --extra tools --extra infer --extra serve -c constraints.txt --no-emit-package torch -o docker/requirements.txt
+	printf 'hatchling\nsetuptools\nwheel\n' | $(LOCK) - -o docker/requirements-build.txt
 
 bench-explore: venv  ## speed, rate limits, CPU and memory of exploration (PARTS="wall rates cost scale")
 	$(BIN)/python tests/bench/explore.py $(PARTS)
