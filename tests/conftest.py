@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import ipaddress
 import socket
 import threading
@@ -103,6 +104,9 @@ def s3_server(ip_address: str) -> Iterator[str]:
     app, one_at_a_time = server._server.app, threading.Lock()
 
     def serialised(environ: Any, start_response: Any) -> list[bytes]:
+        # Read before it is its turn: one that dies while it sends must not hold up the others.
+        if length := int(environ.get("CONTENT_LENGTH") or 0):
+            environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(length))
         with one_at_a_time:
             return list(app(environ, start_response))
 

@@ -54,7 +54,12 @@ def run(*command: str, timeout: float = 120, check: bool = True, **more: Any) ->
 
 
 def build_image(folder: Path) -> str:
-    """Build the target ``cpu`` on a base of Debian's own packages; return the image's name."""
+    """Build the target ``cpu`` on a base of Debian's own packages; return the image's name.
+
+    With ``STE_RAY_TEST_IMAGE=keep`` the image of an earlier call is used as it is.
+    """
+    if os.environ.get("STE_RAY_TEST_IMAGE") == "keep" and run("podman", "images", "-q", IMAGE):
+        return IMAGE
     if not run("podman", "images", "--quiet", BASE):
         root = folder / "root"
         run(
@@ -148,19 +153,23 @@ class Containers:
         self.podman(
             *("run", "--detach", "--name", f"{self._name}-{name}", "--network-alias", name),
             *("--hostname", name, "--read-only", "--cap-drop=ALL", *options, *variables),
+            "--no-healthcheck",  # its timers need systemd; see wait_healthy
             *(IMAGE, *given["command"], *arguments),
         )
 
     def wait_healthy(self, name: str, seconds: float = 120) -> None:
         """Run the image's own health check until it succeeds."""
+        (facts,) = json.loads(self.podman("image", "inspect", IMAGE))
+        command = ["podman", "exec", f"{self._name}-{name}", *facts["Healthcheck"]["Test"][1:]]
         deadline = time.monotonic() + seconds
-        while "unhealthy" in (state := self._health(name)) or "healthy" not in state:
+        while subprocess.run(command, env=self._env, capture_output=True, check=False).returncode:
             assert time.monotonic() < deadline, self.logs(name)
             time.sleep(1)
 
-    def _health(self, name: str) -> str:
-        done = self.podman("healthcheck", "run", f"{self._name}-{name}", check=False)
-        return "unhealthy" if done.strip() else "healthy"
+    def run_once(self, script: str) -> str:
+        """Run a shell script in a container of its own; return what it wrote."""
+        options = ["run", "--rm", "--no-healthcheck", "--network", "none", IMAGE]
+        return self.podman(*options, "bash", "-lc", script, check=False)
 
     def logs(self, name: str) -> str:
         return self.podman("logs", f"{self._name}-{name}")[-4000:]
