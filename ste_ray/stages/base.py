@@ -121,7 +121,7 @@ def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManife
         SteRayError: what the same configuration failed with before, unless it is tried again.
     """
     store, config = context.store, context.config
-    with RunLock(store, stage) as lock:
+    with RunLock(store, stage, say=context.progress) as lock:
         context.epoch, context.check_owner = lock.epoch, lock.check
         inputs = _input_fingerprints(stage, context)
         fields, print_of = config.stage_fields(stage), config.stage_fingerprint(stage)

@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,6 +80,7 @@ class RunLock:
         *,
         refresh_seconds: float = 10.0,
         stale_seconds: float = 60.0,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         """Prepare the lock.
 
@@ -88,12 +90,14 @@ class RunLock:
             clock: seconds since 1970.
             refresh_seconds: time between two signs of life.
             stale_seconds: without a sign of life for so long, an owner counts as dead.
+            say: is told that an owner may be dead, which is then waited for; None: it is not.
         """
         self.epoch = 0
         self.lost = False
         self._store = store
         self._name = owner
         self._clock = clock or WallClock()
+        self._say = say
         self._refresh_seconds = refresh_seconds
         self._stale_seconds = stale_seconds
         self._state: LockState | None = None  # as we wrote it last
@@ -116,14 +120,16 @@ class RunLock:
         self.release()
 
     def acquire(self) -> None:
-        """Become the owner, or fail at once.
+        """Become the owner, or fail: at once, or with ``say`` as soon as the owner lives.
 
         Raises:
             RunLockedError: a living process owns the run.
         """
         found, version = self._read()
-        if found is not None and found.owner is not None:
-            self._refuse_if_alive(found, found.owner)
+        if self._say is not None and found is not None and self._may_live(found):
+            found, version = self._outwait(found, version)
+        if found is not None and self._may_live(found):
+            raise RunLockedError(self._held_by(found))
         now = self._clock.now()
         mine = LockState(
             epoch=found.epoch + 1 if found else 1,
@@ -210,10 +216,26 @@ class RunLock:
     def _silence(self) -> float:
         return self._clock.now() - self._state.heartbeat_at if self._state else 0.0
 
-    def _refuse_if_alive(self, found: LockState, owner: Owner) -> None:
-        silence = self._clock.now() - found.heartbeat_at
-        if silence < self._stale_seconds and not owner.is_dead():
-            raise RunLockedError(self._held_by(found))
+    def _outwait(self, found: LockState, version: str) -> tuple[LockState | None, str]:
+        """Wait for a sign of life of another owner, or for the time after which it counts as dead.
+
+        A job that is submitted again at once finds the lock of the node that was lost.
+        """
+        state: LockState | None = found
+        assert self._say is not None
+        self._say(
+            f"{self._held_by(found).partition(';')[0]}; looking whether it lives, for up to"
+            f" {self._stale_seconds:g} s"
+        )
+        while state is not None and state == found and self._may_live(state):
+            self._released.wait(min(1.0, self._refresh_seconds))
+            state, version = self._read()
+        return state, version
+
+    def _may_live(self, state: LockState) -> bool:
+        if state.owner is None or state.owner.is_dead():
+            return False
+        return self._clock.now() - state.heartbeat_at < self._stale_seconds
 
     def _held_by(self, state: LockState | None) -> str:
         if state is None or state.owner is None:

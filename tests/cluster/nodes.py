@@ -99,24 +99,26 @@ class Nodes:
         return output
 
     def start_head(self, host: int = 0, **environment: str) -> None:
-        self.run(
-            host,
-            [*_ray("start", "--head"), f"--port={_PORT}", f"--dashboard-port={_DASHBOARD}",
-             "--dashboard-host=0.0.0.0", "--num-cpus=0", *self._of_node(host)],
-            **environment,
-        )  # fmt: skip
+        head = [f"--port={_PORT}", f"--dashboard-port={_DASHBOARD}", "--dashboard-host=0.0.0.0"]
+        self._start_node(host, ["--head", "--num-cpus=0", *head], environment)
 
     def start_worker(self, host: int) -> None:
-        address = f"--address={self.address(0)}:{_PORT}"
-        self.run(host, [*_ray("start"), address, "--num-cpus=2", *self._of_node(host)])
+        self._start_node(host, [f"--address={self.address(0)}:{_PORT}", "--num-cpus=2"], {})
 
-    def _of_node(self, host: int) -> list[str]:
-        return [
-            f"--node-ip-address={self.address(host)}",
-            "--object-store-memory=134217728",
-            "--disable-usage-stats",
-            *([f"--temp-dir={self._folder}/ray"] if host == 0 else []),
-        ]
+    def _start_node(self, host: int, options: list[str], environment: dict[str, str]) -> None:
+        # With processes of its own, as a host has: Ray looks for other nodes among those it sees.
+        alone = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        process = self.start(
+            host,
+            [*alone, *_ray("start", "--block"), *options,
+             f"--node-ip-address={self.address(host)}", "--object-store-memory=134217728",
+             "--disable-usage-stats", *([f"--temp-dir={self._folder}/ray"] if host == 0 else [])],
+            **environment,
+        )  # fmt: skip
+        url = f"http://{self.address(host)}:52365/api/healthz"
+        ask = f"import urllib.request as u; u.urlopen({url!r}, timeout=5)"
+        check = [sys.executable, "-c", ask]
+        wait_until(lambda: self.start(host, check).wait() == 0, process, 120)
 
     def submit(self, *command: str) -> subprocess.Popen[str]:
         """Submit a job on the head and follow its log."""

@@ -53,7 +53,7 @@ class Cluster:
         command += ["--runtime-env-json", json.dumps({"env_vars": env or {}})]
         entrypoint = [sys.executable, f"jobs/{stage}.py", *arguments]
         return subprocess.run(
-            [*command, "--", shlex.join(entrypoint)],
+            [*command, "--", *entrypoint],
             cwd=ROOT,
             env=variables,
             capture_output=True,
@@ -109,8 +109,14 @@ def test_all_stages_as_submitted_jobs_in_object_storage(
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         assert read_manifest(open_store(place), stage) is not None
     check_run(open_store(place))
-    again = cluster.submit("explore", "--run", place, "--config", config)
-    assert "explore: already complete" in again.stdout + again.stderr
+    again = cluster.submit("pipeline", "--run", place, "--config", config)
+    assert again.stdout.count("already complete") == len(STAGES)
+    other = cluster.submit(
+        "explore", "--run", place, "--config", config, "explore.max_turns=2", job="other"
+    )
+    assert cluster.exit_code("other") == 2
+    assert "max_turns was 4, now 2" in other.stdout
+    assert "Traceback" not in other.stdout
 
 
 @pytest.mark.parametrize(("token", "status"), [("", "401|token"), ("0" * 64, "403|[Ii]nvalid")])
@@ -149,7 +155,9 @@ def test_a_permanent_failure_ends_a_resubmission_at_once(
 
 
 def requests(teacher: str) -> int:
-    with urllib.request.urlopen(f"{teacher.removesuffix('/v1')}/stats") as reply:
+    url = f"{teacher.removesuffix('/v1')}/stats"
+    request = urllib.request.Request(url, headers={"Authorization": "Bearer right"})
+    with urllib.request.urlopen(request) as reply:
         stats: dict[str, int] = json.load(reply)
     return sum(value for value in stats.values() if isinstance(value, int))
 

@@ -83,6 +83,35 @@ def test_a_silent_owner_is_replaced_and_learns_it(store: RunStore) -> None:
         second.check()
 
 
+@pytest.mark.parametrize("alive", [False, True])
+def test_an_owner_that_may_be_dead_is_waited_for(store: RunStore, alive: bool) -> None:
+    clock, said = FakeClock(), []
+    first = lock(store, "explore", clock)
+    first.acquire()
+    # As if it ran on another host, where its end cannot be seen.
+    elsewhere = state(store)
+    elsewhere["owner"]["host"] = "elsewhere/1/2"
+    store.write_json(LOCK_PATH, elsewhere)
+
+    def later(text: str) -> None:
+        said.append(text)
+        if alive:
+            store.write_json(LOCK_PATH, elsewhere | {"heartbeat_at": clock.seconds + 1})
+        else:
+            clock.seconds += 61
+
+    second = lock(store, "explore", clock, say=later)
+    if alive:
+        with pytest.raises(RunLockedError, match="in use by 'explore'"):
+            second.acquire()
+    else:
+        with second:
+            assert second.epoch == 2
+    first.release()
+    assert len(said) == 1
+    assert "looking whether it lives, for up to 60 s" in said[0]
+
+
 def test_an_owner_that_was_stopped_but_not_replaced_goes_on(store: RunStore) -> None:
     clock = FakeClock()
     with lock(store, "explore", clock) as held:

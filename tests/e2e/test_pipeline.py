@@ -92,6 +92,7 @@ def check_run(store: RunStore) -> None:
     assert "scripted teacher" in html
 
 
+@pytest.mark.slow  # tests/cluster/test_jobs.py runs the same stages, as jobs
 def test_pipeline_runs_and_a_second_time_has_nothing_to_do(tmp_path: Path, config: str) -> None:
     place = str(tmp_path / "run")
     first = json.loads(run("pipeline", "--run", place, "--config", config, "--json").stdout)
@@ -110,13 +111,6 @@ def test_pipeline_runs_and_a_second_time_has_nothing_to_do(tmp_path: Path, confi
     assert other.returncode == 2
     assert "max_turns" in other.stderr
     assert "Traceback" not in other.stderr
-
-
-@pytest.mark.slow
-def test_pipeline_in_object_storage(s3_bucket: str, config: str) -> None:
-    place = f"s3://{s3_bucket}/runs/one"
-    run("pipeline", "--run", place, "--config", config)
-    check_run(open_store(place))
 
 
 def served(teacher: str) -> int:
