@@ -27,6 +27,9 @@ from tests.e2e.test_pipeline import CONFIG, TOOLS, check_run
 pytestmark = pytest.mark.timeout(600)
 
 
+BRIEFLY = ("tools.include=[roman_encode]", "explore.episodes_per_tool=2")
+
+
 class Cluster:
     """A head that asks for its token, and the commands of somebody who submits jobs to it."""
 
@@ -107,7 +110,9 @@ def test_all_stages_as_submitted_jobs_in_object_storage(
     for stage in STAGES:
         done = cluster.submit(stage, "--run", place, "--config", config)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        assert read_manifest(open_store(place), stage) is not None
+        manifest = read_manifest(open_store(place), stage)
+        assert manifest is not None
+        print(stage, manifest.seconds, time.time())
     check_run(open_store(place))
     again = cluster.submit("pipeline", "--run", place, "--config", config)
     assert again.stdout.count("already complete") == len(STAGES)
@@ -134,7 +139,7 @@ def test_a_permanent_failure_ends_a_resubmission_at_once(
     place = f"s3://{s3_bucket}/runs/one"
     with running_teacher(TeacherSettings(seed=3, api_key="right")) as teacher:
         wrong = {"STE_LLM_BASE_URL": teacher, "OPENAI_API_KEY": "wrong"}
-        arguments = ["--run", place, "--config", config]
+        arguments = ["--run", place, "--config", config, *BRIEFLY]
         first = cluster.submit("explore", *arguments, job="first", env=wrong)
         assert first.returncode == 1  # whatever went wrong
         assert cluster.exit_code("first") == 2
@@ -168,9 +173,9 @@ def test_a_stopped_job_leaves_all_it_was_told(
     place = f"s3://{s3_bucket}/runs/one"
     store = open_store(place)
     # What is flushed at the end only was flushed by the stop.
-    slowly = ["explore.flush_seconds=60", "llm.teacher_latency_seconds=0.3"]
-    arguments = ["--run", place, "--config", config, *slowly]
-    entrypoint = shlex.join([sys.executable, str(ROOT / "jobs/explore.py"), *arguments])
+    arguments = ["--run", place, "--config", config, *BRIEFLY, "explore.flush_seconds=60"]
+    script, slowly = str(ROOT / "jobs/explore.py"), "llm.teacher_latency_seconds=1"
+    entrypoint = shlex.join([sys.executable, script, *arguments, slowly])
     client = cluster.client
     job = client.submit_job(entrypoint=entrypoint)
     deadline = time.monotonic() + 120
