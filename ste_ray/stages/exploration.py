@@ -142,7 +142,9 @@ class Exploration:
         for reference in done:
             name = self._runs.pop(reference)
             try:
-                ray.get(reference)
+                if ray.get(reference):
+                    self._num_lost -= 1  # it ended in order
+                    self._replace(name, "left its node, which is about to be stopped")
             except _LOST as error:
                 self._replace(name, f"was lost ({str(error).strip().splitlines()[-1].strip()})")
 

@@ -35,6 +35,7 @@ from ste_ray.runtime.journal import Recorded, SegmentJournal, by_scope
 from ste_ray.runtime.meter import LeaseCall, Meter
 from ste_ray.stages.base import load_prompts
 from ste_ray.stages.coordinator import JOURNAL
+from ste_ray.stages.leaving import Leaving
 from ste_ray.stages.parts import EpisodeKey, PartWriter
 from ste_ray.stages.spending import RoleCosts
 from ste_ray.stages.tools import open_tools
@@ -132,14 +133,18 @@ class Explorer:
         self._flush: asyncio.Task[list[EpisodeKey]] | None = None
         self._wake = asyncio.Event()
         self._stopping = False
+        self._leaving = Leaving()
         self._store = store
         self._num_simulated = 0
         self._secrets = Secrets()
         self._chat: Chat
         self._toolbox: Toolbox
 
-    async def run(self) -> None:
+    async def run(self) -> bool:
         """Explore until the coordinator has no more work, or takes this explorer for lost.
+
+        Returns:
+            Whether it left before, because its node is about to be stopped.
 
         Raises:
             SteRayError: the endpoint refuses, the store fails, or the like; the run must stop.
@@ -158,6 +163,7 @@ class Explorer:
                 self._stored += await self._parts.flush()
                 await self._journal.close()
             await self._exchange()  # what was stored just now
+        return self._leaving.noticed
 
     async def stop(self) -> None:
         """Make what is recorded durable and end soon; unfinished episodes go on in a later run."""
@@ -165,7 +171,7 @@ class Explorer:
         self._wake.set()
 
     async def _work(self) -> None:
-        while not self._stopping:
+        while not self._stopping and not self._leaving.look():
             asked_at = time.monotonic()
             directive = await self._exchange()
             if directive.fenced or directive.finished:

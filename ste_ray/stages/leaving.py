@@ -1,33 +1,57 @@
-"""Ends the drivers of jobs on this node in order: what a pod runs before it is stopped.
+"""Ends what runs on this node in order: what a pod runs before it is stopped.
 
 ``python -m ste_ray.stages.leaving [SECONDS]``. A container's processes are killed with its first
-one, which on a Ray node is not the driver of a job. So the drivers are sent SIGTERM here, before,
-and waited for: they flush journals, have a checkpoint written, and give the run back.
+one, which on a Ray node is neither the driver of a job nor an explorer nor a training worker. So,
+before, drivers are sent SIGTERM: they flush journals, have a checkpoint written, and give the run
+back. Explorers and training workers, which Ray lets no signal reach, look for a file: explorers
+make their journals durable and hand their tools on, and a training saves its state on all nodes.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
 from ste_ray.config import STAGES
 
-_SCRIPTS = tuple(f"jobs/{stage}.py" for stage in (*STAGES, "continual", "pipeline"))
-_COMMANDS = (*STAGES, "continual", "pipeline")
 DEFAULT_SECONDS = 100.0
+_COMMANDS = (*STAGES, "continual", "pipeline")
+_SCRIPTS = tuple(f"jobs/{stage}.py" for stage in _COMMANDS)
+_WORKERS = ("ray::Explorer", "ray::RayTrainWorker", "ray::_RayTrainWorker")  # titles begin so
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 
-def drivers() -> list[psutil.Process]:
-    """Return the processes on this node that run a stage, by ``jobs/STAGE.py`` or ``ste-ray``."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if is_driver(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue  # it ended, or belongs to someone else
-    return found
+def sign() -> Path:
+    """Return the file whose presence says that this node is about to be stopped."""
+    return Path(tempfile.gettempdir()) / "ste-ray-leaving"
+
+
+class Leaving:
+    """Looks whether the node of this process is about to be stopped.
+
+    Attributes:
+        noticed: whether it was, at the last look.
+    """
+
+    def __init__(self) -> None:
+        self.noticed = False
+        self._began = time.time()
+        self._looked_at = 0.0
+
+    def look(self) -> bool:
+        """Look, but not more often than every half second; a sign from before does not count."""
+        now = time.monotonic()
+        if not self.noticed and now - self._looked_at >= _SECONDS_BETWEEN_LOOKS:
+            self._looked_at = now
+            with suppress(OSError):
+                self.noticed = sign().stat().st_mtime >= self._began
+        return self.noticed
 
 
 def is_driver(command: list[str]) -> bool:
@@ -41,16 +65,39 @@ def is_driver(command: list[str]) -> bool:
     return runs and stage[:1] != [] and stage[0] in _COMMANDS
 
 
+def is_worker(command: list[str]) -> bool:
+    """Whether a command line is the title of an explorer or a training worker of Ray's."""
+    return bool(command) and command[0].startswith(_WORKERS)
+
+
 def leave(seconds: float = DEFAULT_SECONDS) -> int:
-    """Stop the drivers and wait for them; return how many were still there after ``seconds``."""
-    asked = drivers()
-    for process in asked:
+    """Stop drivers and workers; return how many of them were still there after ``seconds``."""
+    drivers, workers = _found()
+    file = sign()
+    file.touch()
+    try:
+        for process in drivers:
+            with suppress(psutil.Error):
+                process.terminate()
+        _, left = psutil.wait_procs([*drivers, *workers], timeout=seconds)
+        return len(left)
+    finally:
+        with suppress(OSError):
+            os.unlink(file)
+
+
+def _found() -> tuple[list[psutil.Process], list[psutil.Process]]:
+    drivers, workers = [], []
+    for process in psutil.process_iter():
         try:
-            process.terminate()
+            command = process.cmdline()
         except psutil.Error:
-            continue
-    _, left = psutil.wait_procs(asked, timeout=seconds)
-    return len(left)
+            continue  # it ended, or belongs to someone else
+        if is_driver(command):
+            drivers.append(process)
+        elif is_worker(command):
+            workers.append(process)
+    return drivers, workers
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from ray.train import Checkpoint as RayCheckpoint
 from ray.util.queue import Queue
 
 from ste_ray.stages.base import StageContext
+from ste_ray.stages.leaving import Leaving
 from ste_ray.training.checkpoints import Checkpoint
 from ste_ray.training.distributed import rank
 from ste_ray.training.figures import StepRecord, progress_line
@@ -101,7 +102,14 @@ def ray_hooks(job: TrainJob, progress: Progress) -> Hooks:
         with _newest(job, saved) as checkpoint:
             ray.train.report(record.to_json(), checkpoint=checkpoint)
 
-    return Hooks(on_step, on_report, saved.put, progress.warn, stop_asked.is_set)
+    leaving = Leaving()
+    return Hooks(
+        on_step,
+        on_report,
+        saved.put,
+        progress.warn,
+        stopping=lambda: stop_asked.is_set() or leaving.look(),
+    )
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import time
@@ -32,6 +34,39 @@ def test_what_is_a_driver(command: str, expected: bool) -> None:
     assert leaving.is_driver(command.split()) is expected
 
 
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ("ray::Explorer.run", True),
+        ("ray::Explorer", True),
+        ("ray::RayTrainWorker", True),
+        ("ray::IDLE", False),
+        ("", False),
+    ],
+)
+def test_what_is_a_worker(title: str, expected: bool) -> None:
+    assert leaving.is_worker([title] if title else []) is expected
+
+
+def test_a_sign_counts_for_those_who_were_there_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ste-ray-leaving"
+    monkeypatch.setattr(leaving, "sign", lambda: file)
+    monkeypatch.setattr(leaving, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    before = leaving.Leaving()
+    assert not before.look()
+    file.touch()
+    os.utime(file, (time.time() + 1, time.time() + 1))  # the clock of files is a coarse one
+    assert before.look()
+    os.utime(file, (1, 1))
+    after = leaving.Leaving()
+    assert not after.look()
+    assert before.noticed
+    file.unlink()
+    assert before.look()  # it does not come back
+
+
 def test_drivers_are_stopped_and_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,7 +89,38 @@ def test_drivers_are_stopped_and_waited_for(
     driver.stdout.readline()
     # Not the other drivers on this machine.
     monkeypatch.setattr(psutil, "process_iter", lambda: [psutil.Process(driver.pid)])
+    monkeypatch.setattr(leaving, "sign", lambda: tmp_path / "sign")
     started = time.monotonic()
     assert leaving.leave(seconds=20) == 0
     assert time.monotonic() - started < 10
     assert (tmp_path / "mark").read_text() == "flushed"
+    assert not (tmp_path / "sign").exists()
+
+
+def test_explorers_that_leave_hand_their_tools_on(tmp_path: Path, private_home: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment = {**kept, "RAY_AUTH_MODE": "disabled", "TMPDIR": str(tmp_path / "tmp")}
+    command = [sys.executable, "-m", "ste_ray", "explore", "--run", str(tmp_path / "run")]
+    options = ["tools.include=[roman_encode,airport]", "explore.episodes_per_tool=3"]
+    options += ["explore.num_explorers=2", "explore.flush_seconds=60", "--json"]
+    exploring = subprocess.Popen(
+        [*command, *options, "llm.teacher_latency_seconds=0.3"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert exploring.stderr is not None
+    said = ""
+    while " replies" not in said or " 0 replies" in said:  # until some are under way
+        said = exploring.stderr.readline()
+        assert said, "it ended before"
+    assert not list(tmp_path.glob("run/explore/journal/*.gz"))
+    (tmp_path / "tmp" / "ste-ray-leaving").touch()
+    output, rest = exploring.communicate(timeout=200)
+    assert exploring.returncode == 0, rest
+    assert rest.count("left its node, which is about to be stopped; its tools are handed on") == 2
+    counts = json.loads(output)["counts"]
+    assert counts["episodes"] == 6
+    assert counts["answers_replayed"] > 0  # what those who left had made durable
