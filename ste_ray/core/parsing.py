@@ -91,18 +91,23 @@ def parse_action(
         suggest: whether the message on an unknown tool lists similar names, which takes a search.
         thoughts: whether the thought is wanted; without it, it is empty.
     """
-    plain = _parse_plain_call(text, allowed, suggest)
+    plain = _parse_plain_call(text, allowed, suggest, thoughts)
     return plain or _parse_marked(text, allowed, suggest, thoughts)
 
 
 def _parse_plain_call(
-    text: str, allowed: Collection[str], suggest: bool
+    text: str, allowed: Collection[str], suggest: bool, thoughts: bool
 ) -> ToolCall | ParseFailure | None:
-    """Read the form in which models are trained to write a call; None: it is another, or none.
+    """Read the forms in which models are asked to write a call; None: it is another, or none.
 
-    It is what ``_parse_marked`` would return: nothing but these two lines can hold a marker.
+    A line of thought may stand before the two lines of the call. It is what ``_parse_marked`` would
+    return: nothing but the starts of these lines can be a marker.
     """
     head, between, written = text.partition("\nAction Input: ")
+    thought = ""
+    if head.startswith("Thought: "):
+        line, _, head = head.partition("\n")
+        thought = line[9:].strip() if thoughts else ""
     if not between or not head.startswith("Action: ") or "\n" in head or "\n" in written:
         return None
     name = _tool_name(head[8:], allowed)
@@ -115,8 +120,8 @@ def _parse_plain_call(
     if end != len(written):
         return None
     if name not in allowed:
-        return ParseFailure("unknown_tool", _no_such_tool(name, allowed, suggest), "", name)
-    return ToolCall("", name, written, arguments_json, value)
+        return ParseFailure("unknown_tool", _no_such_tool(name, allowed, suggest), thought, name)
+    return ToolCall(thought, name, written, arguments_json, value)
 
 
 def _parse_marked(

@@ -35,6 +35,7 @@ _REFUSED = {
     "SignatureDoesNotMatch",
 }
 _MAX_CONDITIONAL_ATTEMPTS = 5
+_MAX_ATTEMPTS = 6  # with growing waits in between: about half a minute of trouble is sat out
 
 
 class S3Settings(NamedTuple):
@@ -61,7 +62,10 @@ class S3Settings(NamedTuple):
         if self.endpoint:
             scheme, _, host = self.endpoint.partition("://")
             options |= {"scheme": scheme, "endpoint_override": host.rstrip("/")}
-        return pafs.S3FileSystem(connect_timeout=10, request_timeout=60, **options)
+        retries = pafs.AwsStandardS3RetryStrategy(max_attempts=_MAX_ATTEMPTS)
+        return pafs.S3FileSystem(
+            connect_timeout=10, request_timeout=60, retry_strategy=retries, **options
+        )
 
 
 class S3Objects:
@@ -78,7 +82,8 @@ class S3Objects:
         import boto3
         from botocore.config import Config
 
-        options: dict[str, Any] = {"retries": {"mode": "standard"}, "max_pool_connections": 50}
+        retries = {"mode": "standard", "total_max_attempts": _MAX_ATTEMPTS}
+        options: dict[str, Any] = {"retries": retries, "max_pool_connections": 50}
         if self._settings.endpoint:
             # Own servers often know neither the newer checksums nor buckets as host names.
             options["s3"] = {"addressing_style": "path"}

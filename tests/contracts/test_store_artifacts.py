@@ -309,6 +309,7 @@ def test_every_failure_of_a_local_store_is_a_store_error(tmp_path: Path) -> None
 def test_every_failure_to_connect_is_a_store_error(
     tmp_path: Path, s3_environment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("ste_ray.store.s3._MAX_ATTEMPTS", 2)
     with socket.socket() as listener:  # bound but not listening: connections are refused
         listener.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -363,6 +364,7 @@ def test_refusals_of_the_server(
     status: int,
     kind: type[Exception],
 ) -> None:
+    monkeypatch.setattr("ste_ray.store.s3._MAX_ATTEMPTS", 2)
     from botocore.awsrequest import AWSResponse
     from botocore.httpsession import URLLib3Session
 

@@ -305,6 +305,8 @@ def test_it_never_raises(text: str) -> None:
 
 @settings(max_examples=400)
 @given(
+    before=st.sampled_from(["", "Thought: I see.\n", "Thought:  \n", "Thought: Action: x\n"])
+    | st.text(alphabet="Thoug: \n\r*`Acnser", max_size=20).map("Thought: {}\n".format),
     head=st.sampled_from(["Action: ", "Action:  ", "action: ", "Action: Action Input: "])
     | st.just("Action: "),
     name=st.sampled_from(
@@ -318,9 +320,10 @@ def test_it_never_raises(text: str) -> None:
     | st.text(max_size=12),
 )
 def test_the_plain_form_of_a_call_is_read_as_the_general_one(
-    head: str, name: str, between: str, written: str
+    before: str, head: str, name: str, between: str, written: str
 ) -> None:
-    text = f"{head}{name}{between}{written}"
-    plain = parsing._parse_plain_call(text, TOOLS, True)
-    if plain is not None:
-        assert plain == parsing._parse_marked(text, TOOLS, True, True)
+    text = f"{before}{head}{name}{between}{written}"
+    for thoughts in (True, False):
+        plain = parsing._parse_plain_call(text, TOOLS, True, thoughts)
+        if plain is not None:
+            assert plain == parsing._parse_marked(text, TOOLS, True, thoughts)
