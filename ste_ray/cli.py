@@ -313,6 +313,8 @@ def _run_demo(options: argparse.Namespace) -> None:
 
 
 def _on_sigterm(_: int, __: object) -> NoReturn:
+    # A pod is told twice, by KubeRay and before it stops; the second must not cut the end short.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise TemporaryError("stopped by SIGTERM; run the same command again to go on")
 
 

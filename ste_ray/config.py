@@ -139,6 +139,12 @@ class LLMConfig(Section):
     breaker_patience_seconds: float = operational(600.0, ge=0)  # how long to wait for a recovery
     teacher_latency_seconds: float = operational(0.0, ge=0)
 
+    @property
+    def key_variables(self) -> frozenset[str]:
+        """The environment variables that hold the keys of all roles."""
+        roles: list[RoleConfig] = [getattr(self, role) for role in get_args(Role)]
+        return frozenset({self.api_key_env, *(one.api_key_env for one in roles if one.api_key_env)})
+
 
 class BudgetLimits(Section):
     """Bounds on what is spent; None: none."""

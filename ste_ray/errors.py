@@ -39,6 +39,10 @@ class EndpointError(UserError):
     """The model endpoint cannot be reached or refuses the key or the request."""
 
 
+class EndpointUnreachableError(EndpointError):
+    """Nobody answers at the endpoint's address: a mistake, or a server that is down for now."""
+
+
 class TemporaryError(SteRayError):
     """Something outside failed that may work later: run the same command again."""
 

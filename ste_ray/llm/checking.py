@@ -6,13 +6,19 @@ The openai SDK serves here, where rate does not matter; the hot path is ``ste_ra
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
 import openai
 
 from ste_ray.config import LLMConfig
 from ste_ray.core.effects import Role
-from ste_ray.errors import ConfigError, EndpointError, ProviderUnavailableError
+from ste_ray.errors import (
+    ConfigError,
+    EndpointError,
+    EndpointUnreachableError,
+    ProviderUnavailableError,
+)
 from ste_ray.llm.endpoint import (
     Endpoints,
     RoleEndpoint,
@@ -23,6 +29,7 @@ from ste_ray.llm.endpoint import (
 from ste_ray.llm.sdk import open_sync_client
 
 _LISTING_SECONDS = 20.0
+_SECONDS_BETWEEN_ATTEMPTS = (0.5, 2.0)  # one lost connection is no reason to end a stage
 
 
 def check_endpoints(
@@ -105,13 +112,12 @@ def _offered_models(endpoint: RoleEndpoint, env: Mapping[str, str]) -> list[str]
     base_url = endpoint.base_url
     key = read_key(endpoint.api_key_env, env)
     try:
-        with open_sync_client(endpoint, key, _LISTING_SECONDS) as client:
-            listing = client.models.with_raw_response.list().http_response.text
+        listing = _listing(endpoint, key)
     except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
         raise EndpointError(refused_key(endpoint, error.status_code)) from None
     except openai.APIConnectionError as error:
         reason = error.__cause__ or error
-        raise EndpointError(
+        raise EndpointUnreachableError(
             f"cannot reach the endpoint {base_url!r} ({reason}); check llm.base_url, "
             "STE_LLM_BASE_URL and that the server runs"
         ) from None
@@ -127,6 +133,20 @@ def _offered_models(endpoint: RoleEndpoint, env: Mapping[str, str]) -> list[str]
             f"the endpoint {base_url!r} answers, but not as an OpenAI-compatible one; check "
             "llm.base_url or STE_LLM_BASE_URL, which usually ends in /v1"
         ) from None
+
+
+def _listing(endpoint: RoleEndpoint, key: str) -> str:
+    """Return what the endpoint answers when it is asked for its models."""
+    for seconds in (*_SECONDS_BETWEEN_ATTEMPTS, None):
+        try:
+            with open_sync_client(endpoint, key, _LISTING_SECONDS) as client:
+                text: str = client.models.with_raw_response.list().http_response.text
+                return text
+        except openai.APIConnectionError:
+            if seconds is None:
+                raise
+            time.sleep(seconds)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _without_listing(base_url: str, status: int) -> list[str]:

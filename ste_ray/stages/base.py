@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,13 @@ from ste_ray.config import Config
 from ste_ray.core.inference import RUN_MODELS, parse_settings
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
 from ste_ray.core.records import ToolSpec, fingerprint
-from ste_ray.errors import ConfigError, StageInputError, SteRayError, UserError
+from ste_ray.errors import (
+    ConfigError,
+    EndpointUnreachableError,
+    StageInputError,
+    SteRayError,
+    UserError,
+)
 from ste_ray.imports.general_data import GeneralData
 from ste_ray.resources import resource_folder
 from ste_ray.stages.tools import ConfiguredTools, configure_tools
@@ -133,7 +140,7 @@ def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManife
             return manifest
         if state == "resume":
             context.progress(f"{stage}: going on with what an earlier run left in {store.uri}")
-        attempt = fingerprint(config.model_dump(mode="json"), inputs, __version__)
+        attempt = _attempt(config, inputs)
         _raise_known_failure(stage, context, attempt)
         clear_failure(store, stage)
         started, begun = time.time(), time.monotonic()
@@ -156,6 +163,20 @@ def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManife
         return manifest
 
 
+def _attempt(config: Config, inputs: dict[str, str]) -> str:
+    """Identity of all that decides whether a stage fails; another key is another attempt."""
+    names = {"STE_LLM_BASE_URL", "STE_LLM_MODEL", *config.llm.key_variables}
+    environment = {name: os.environ.get(name, "") for name in sorted(names)}
+    return fingerprint(config.model_dump(mode="json"), inputs, __version__, environment)
+
+
+def _is_permanent(error: SteRayError) -> bool:
+    """Whether trying the same again is of no use."""
+    if isinstance(error, EndpointUnreachableError):
+        return False
+    return isinstance(error, UserError) or error.exit_code == 1
+
+
 def _raise_known_failure(stage: str, context: StageContext, attempt: str) -> None:
     """End a resubmitted job at once whose failure is known, with the same error."""
     failure = None if context.again else read_failure(context.store, stage, attempt)
@@ -176,7 +197,7 @@ def _run_body(stage: str, context: StageContext, body: StageBody, attempt: str) 
         known = find_own_error(error)
         if known is None:
             raise
-        if isinstance(known, UserError) or known.exit_code == 1:
+        if _is_permanent(known):
             _forget_empty_start(stage, context.store)
             write_failure(context.store, stage, attempt, known)
         raise known from error

@@ -9,6 +9,7 @@ on from the last checkpoint.
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import Thread
@@ -127,8 +128,7 @@ def _scaling(config: TrainConfig) -> ScalingConfig:
     resources = {"CPU": 1.0}
     if not elastic:
         # On a cluster with fewer CPUs than workers they share them, rather than wait for ever.
-        cpus = ray.cluster_resources().get("CPU", 0.0)
-        resources = {"CPU": min(1.0, cpus / config.num_workers)}
+        resources = {"CPU": min(1.0, _cpus() / config.num_workers)}
     if config.use_gpu:
         resources["GPU"] = 1.0
     return ScalingConfig(
@@ -136,6 +136,14 @@ def _scaling(config: TrainConfig) -> ScalingConfig:
         use_gpu=config.use_gpu,
         resources_per_worker=resources,
     )
+
+
+def _cpus() -> float:
+    """Return the CPUs of the cluster, with those that an autoscaler may add."""
+    most = ray._private.state.state.get_max_resources_from_cluster_config() or {}
+    cpus = float(max(ray.cluster_resources().get("CPU", 0.0), most.get("CPU", 0)))
+    # Where there are none yet, somebody must be waiting to be asked for some.
+    return cpus or math.inf
 
 
 def _last_step(job: TrainJob) -> int:

@@ -17,6 +17,7 @@ from ray.util.queue import Queue
 
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.leaving import Leaving
+from ste_ray.stages.limiting import beside_driver
 from ste_ray.training.checkpoints import Checkpoint
 from ste_ray.training.distributed import rank
 from ste_ray.training.figures import StepRecord, progress_line
@@ -133,7 +134,7 @@ def _newest(job: TrainJob, saved: queue.SimpleQueue[Checkpoint]) -> Iterator[Ray
 @contextmanager
 def reported(context: StageContext) -> Iterator[Progress]:
     """Yield where workers tell of their steps; the lines are said as they come."""
-    lines, stops = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
+    lines, stops = (Queue(actor_options=beside_driver()) for _ in range(2))
     done = threading.Event()
 
     def report() -> None:

@@ -50,9 +50,7 @@ class S3Bucket:
         rules = self._rules()
         if rules is None:
             return "not supported"
-        return (
-            "there" if any("AbortIncompleteMultipartUpload" in rule for rule in rules) else "none"
-        )
+        return "there" if any(map(_removes_all_uploads, rules)) else "none"
 
     def expire_unfinished_uploads(self) -> UploadRule:
         """Have unfinished uploads removed after a day, unless a rule does already."""
@@ -102,6 +100,13 @@ class S3Bucket:
                 raise
         rules: list[dict[str, Any]] = reply.get("Rules", [])
         return rules
+
+
+def _removes_all_uploads(rule: dict[str, Any]) -> bool:
+    everywhere = not rule.get("Prefix") and rule.get("Filter", {}) in ({}, {"Prefix": ""})
+    return (
+        rule.get("Status") == "Enabled" and everywhere and "AbortIncompleteMultipartUpload" in rule
+    )
 
 
 def _code(error: Any) -> str:

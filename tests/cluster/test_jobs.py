@@ -39,24 +39,30 @@ class Cluster:
         self._env |= {"HOME": str(home), "RAY_AUTH_MODE": "token"}
         self._token = head.headers["Authorization"].removeprefix("Bearer ")
 
+    def run(
+        self, stage: str, *arguments: str, env: dict[str, str] | None = None
+    ) -> tuple[int, str]:
+        """Submit a stage and wait for it; return the driver's own exit code and what it said."""
+        runtime_env = {"working_dir": str(ROOT), "env_vars": env or {}}
+        entrypoint = shlex.join([sys.executable, f"jobs/{stage}.py", *arguments])
+        client = self.client
+        name = client.submit_job(entrypoint=entrypoint, runtime_env=runtime_env)
+        deadline = time.monotonic() + 300
+        while client.get_job_status(name) not in ("SUCCEEDED", "FAILED", "STOPPED"):
+            assert time.monotonic() < deadline, client.get_job_logs(name)
+            time.sleep(0.2)
+        return int(client.get_job_info(name).driver_exit_code), client.get_job_logs(name)
+
     def submit(
-        self,
-        stage: str,
-        *arguments: str,
-        token: str | None = None,
-        job: str = "",
-        env: dict[str, str] | None = None,
+        self, stage: str, *arguments: str, token: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run ``ray job submit`` as the README says; the token None is the right one."""
         given = self._token if token is None else token
         variables = {**self._env, **({"RAY_AUTH_TOKEN": given} if given else {})}
         command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit"]
         command += ["--address", self.head.dashboard_url, "--working-dir", "."]
-        command += ["--submission-id", job] if job else []
-        command += ["--runtime-env-json", json.dumps({"env_vars": env or {}})]
-        entrypoint = [sys.executable, f"jobs/{stage}.py", *arguments]
         return subprocess.run(
-            [*command, "--", *entrypoint],
+            [*command, "--", sys.executable, f"jobs/{stage}.py", *arguments],
             cwd=ROOT,
             env=variables,
             capture_output=True,
@@ -68,10 +74,6 @@ class Cluster:
     @property
     def client(self) -> JobSubmissionClient:
         return JobSubmissionClient(self.head.dashboard_url, headers=self.head.headers)
-
-    def exit_code(self, job: str) -> int:
-        """The driver's own exit code, which ``ray job submit`` folds to 1."""
-        return int(self.client.get_job_info(job).driver_exit_code)
 
 
 @pytest.fixture(scope="module")
@@ -107,19 +109,19 @@ def test_all_stages_as_submitted_jobs_in_object_storage(
     cluster: Cluster, s3_bucket: str, config: str
 ) -> None:
     place = f"s3://{s3_bucket}/runs/one"
-    for stage in STAGES:
-        done = cluster.submit(stage, "--run", place, "--config", config)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        assert read_manifest(open_store(place), stage) is not None
+    first = cluster.submit("explore", "--run", place, "--config", config)
+    assert first.returncode == 0, first.stdout[-3000:] + first.stderr[-3000:]
+    for stage in STAGES[1:]:
+        code, said = cluster.run(stage, "--run", place, "--config", config)
+        assert code == 0, said[-3000:]
+    assert all(read_manifest(open_store(place), stage) for stage in STAGES)
     check_run(open_store(place))
-    again = cluster.submit("pipeline", "--run", place, "--config", config)
-    assert again.stdout.count("already complete") == len(STAGES)
-    other = cluster.submit(
-        "explore", "--run", place, "--config", config, "explore.max_turns=2", job="other"
-    )
-    assert cluster.exit_code("other") == 2
-    assert "max_turns was 4, now 2" in other.stdout
-    assert "Traceback" not in other.stdout
+    code, said = cluster.run("pipeline", "--run", place, "--config", config)
+    assert (code, said.count("already complete")) == (0, len(STAGES))
+    code, said = cluster.run("explore", "--run", place, "--config", config, "explore.max_turns=2")
+    assert code == 2
+    assert "max_turns was 4, now 2" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(("token", "status"), [("", "401|token"), ("0" * 64, "403|[Ii]nvalid")])
@@ -138,22 +140,22 @@ def test_a_permanent_failure_ends_a_resubmission_at_once(
     with running_teacher(TeacherSettings(seed=3, api_key="right")) as teacher:
         wrong = {"STE_LLM_BASE_URL": teacher, "OPENAI_API_KEY": "wrong"}
         arguments = ["--run", place, "--config", config, *BRIEFLY]
-        first = cluster.submit("explore", *arguments, job="first", env=wrong)
-        assert first.returncode == 1  # whatever went wrong
-        assert cluster.exit_code("first") == 2
+        code, said = cluster.run("explore", *arguments, env=wrong)
+        assert code == 2
         failure = open_store(place).read_json("explore/failure.json")
         assert (failure["error_type"], failure["exit_code"]) == ("EndpointError", 2)
+        assert failure["message"] in said
         asked = requests(teacher)
 
-        second = cluster.submit("explore", *arguments, job="second", env=wrong)
-        assert cluster.exit_code("second") == 2
-        assert failure["message"] in second.stdout
-        assert "give --again" in second.stdout
+        code, said = cluster.run("explore", *arguments, env=wrong)
+        assert code == 2
+        assert failure["message"] in said
+        assert "give --again" in said
         assert requests(teacher) == asked  # nothing was tried
 
         right = {**wrong, "OPENAI_API_KEY": "right"}
-        third = cluster.submit("explore", *arguments, "--again", job="third", env=right)
-        assert third.returncode == 0, third.stdout[-3000:]
+        code, said = cluster.run("explore", *arguments, env=right)  # another attempt
+        assert code == 0, said[-3000:]
     assert not open_store(place).exists("explore/failure.json")
 
 
@@ -187,8 +189,8 @@ def test_a_stopped_job_leaves_all_it_was_told(
     assert "stopped by SIGTERM" in client.get_job_logs(job)
     assert store.list("explore/journal")
     assert store.read_json("lock.json")["owner"] is None
-    done = cluster.submit("explore", *arguments, "--json")
-    assert done.returncode == 0, done.stdout[-3000:]
+    code, said = cluster.run("explore", *arguments)
+    assert code == 0, said[-3000:]
     manifest = read_manifest(store, "explore")
     assert manifest is not None
     assert manifest.counts["answers_replayed"] > 0

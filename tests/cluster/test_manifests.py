@@ -157,7 +157,13 @@ def check_entrypoint(entrypoint: str, stage: str) -> None:
     assert script.parent == Path("/opt/ste-ray/jobs")  # where the image has them
     assert (ROOT / "jobs" / script.name).is_file()
     assert script.stem == stage
-    assert words[2:] == ["--run", "$STE_RUN", "--config", "/etc/ste-ray/run.yaml"]
+    assert words[2:] == [
+        "--run",
+        "$STE_RUN",
+        "--config",
+        "/etc/ste-ray/run.yaml",
+        "$STE_JOB_OPTIONS",
+    ]
 
 
 @pytest.mark.parametrize("stage", JOBS)

@@ -1,9 +1,13 @@
 """The train stage on a local Ray with two workers."""
 
+import math
+
 import pytest
+import ray
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from ste_ray.config import Config
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError, TrainingError
 from ste_ray.stages import train
@@ -72,3 +76,16 @@ def test_a_missing_base_is_refused_before_workers_start(tmp_path):
     context, _ = prepared(tmp_path, model={"base": str(tmp_path / "none")})
     with pytest.raises(ConfigError, match=r"train\.model\.base"):
         train.run(context)
+
+
+@pytest.mark.parametrize(("cpus", "each"), [(8.0, 1.0), (2.0, 1.0), (1.0, 0.5), (math.inf, 1.0)])
+def test_workers_share_cpus_only_where_no_more_can_come(monkeypatch, cpus, each):
+    monkeypatch.setattr(train, "_cpus", lambda: cpus)
+    scaling = train._scaling(Config.model_validate({"train": {"num_workers": 2}}).train)
+    assert scaling.resources_per_worker == {"CPU": each}
+
+
+def test_a_cluster_without_cpus_yet_is_asked_for_some(ray_cluster, monkeypatch):
+    assert train._cpus() >= 4
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"memory": 1.0})
+    assert train._cpus() == math.inf
