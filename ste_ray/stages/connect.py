@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import tempfile
 import warnings
@@ -15,6 +16,7 @@ import ray
 
 from ste_ray.errors import ConfigError, TemporaryError
 
+_TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 # On a busy machine Ray's own processes can take longer than the 30 s Ray waits by default.
 START_WAIT = {"RAY_raylet_start_wait_time_s": "120"}
 
@@ -33,7 +35,10 @@ def ray_connection(address: str | None = None) -> Iterator[None]:
     sigterm = signal.getsignal(signal.SIGTERM)
     if address is None:
         # Unset, Ray may switch token authentication on by itself, depending on the user's home.
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        mode = os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        if mode == "token" and not any(os.environ.get(name) for name in _TOKEN_VARIABLES):
+            # As in the image, where no token is given: this Ray is nobody else's.
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         with tempfile.TemporaryDirectory(
             prefix="ste-", dir="/tmp", ignore_cleanup_errors=True
         ) as folder:

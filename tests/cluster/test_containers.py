@@ -74,6 +74,10 @@ def test_the_image_holds_what_runs_and_nothing_that_builds(image: str, tmp_path:
     with containers(tmp_path, {}) as running:
         tools = running.run_once("pip; gcc; make; node; npm; python -m pip")
         shown = running.run_once("ray --version; ste-ray --version")
+        alone = running.run_once(
+            "ste-ray explore --run /tmp/r tools.include=[roman_encode] explore.episodes_per_tool=1"
+        )
+    assert "explore: done after" in alone, alone
     assert tools.count("command not found") == 5, tools
     assert "No module named pip" in tools
     assert version("ray") in shown
