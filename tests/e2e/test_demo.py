@@ -13,6 +13,7 @@ import psutil
 from .test_pipeline import environment
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_a_job_leaves_no_process(tmp_path: Path, private_home: Path) -> None:
     run = tmp_path / "run"
     before = {process.pid for process in psutil.process_iter()}

@@ -136,7 +136,10 @@ def test_an_endpoint_that_dies_midway_costs_nothing_that_was_answered(
         run_stages(("infer",), context_of(imported, [], *options))
         assert server.stats()["requests"] <= len(ROWS) - 4
     assert len(predictions(imported)) == len(ROWS)
-    assert {one.error for one in predictions(imported)} == {""}
+    # What was under way in that moment had its one attempt.
+    failed = [one.error for one in predictions(imported) if one.error]
+    assert len(failed) <= 2
+    assert all("did not answer" in error for error in failed)
 
 
 def test_a_judge_decides_texts_if_labels_show_that_it_may(tmp_path: Path) -> None:

@@ -174,6 +174,7 @@ def check_rounds(store: RunStore, examples: list[Example], rows: list[TrainRow])
     assert sum(index[1]["replayed"].values()) == len(replayed_in_all)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_run_in_object_storage(s3_bucket: str, tmp_path: Path) -> None:
     place, rounds = f"s3://{s3_bucket}/runs/one", "prepare.mix.rounds=[[mul, add], [div, sub]]"

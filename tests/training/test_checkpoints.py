@@ -76,6 +76,7 @@ def test_it_goes_on_exactly_with_as_many_workers_and_closely_with_others(two_ran
     assert_same_model(tmp_path / "whole", tmp_path / "changing", exact=False)
 
 
+@pytest.mark.slow
 def test_checkpoints_in_object_storage_are_as_good(two_ranks, tmp_path, s3_bucket, s3_environment):
     # The ranks' processes began before there was a bucket.
     names = [name for name in os.environ if name.startswith("AWS_")]
