@@ -26,6 +26,7 @@ MAX_BYTES = 2.3e9  # uncompressed, with the 0.27 GB of the base
 OVERRIDES = [
     "explore.episodes_per_tool=6",
     "explore.num_explorers=4",
+    "explore.cpus_per_explorer=1",  # two on each worker
     "explore.flush_seconds=0.5",
     "explore.lease_seconds=20",
     "tools.include=[add_date,roman_encode,airport,isbn_convert,currency_info,moon_phase,us_state,language_tag]",
