@@ -50,7 +50,8 @@ def test_labels_and_tags_are_of_this_version() -> None:
     assert f"ARG VERSION={version('ste-ray')}\n" in dockerfile
     services = yaml.safe_load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))["services"]
     ours = [one["image"] for one in services.values() if one["image"].startswith("ste-ray")]
-    assert set(ours) == {f"ste-ray:{version('ste-ray')}-cpu"}
+    # The tag names Ray's version too, which must be that of clients and of other nodes.
+    assert set(ours) == {f"ste-ray:{version('ste-ray')}-ray{version('ray')}-cpu"}
     assert len(ours) == 4
 
 

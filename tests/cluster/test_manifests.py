@@ -95,15 +95,15 @@ def check_container(container: dict[str, Any], place: str) -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_versions_agree(folder: str) -> None:
-    package = version("ste-ray")
+    package, ray = version("ste-ray"), pinned("ray")
     for document in render(folder):
         if document["kind"] in ("RayCluster", "RayJob"):
             spec = document["spec"].get("rayClusterSpec", document["spec"])
-            assert spec["rayVersion"] == pinned("ray")
+            assert spec["rayVersion"] == ray
         for place, container in containers(document):
             name, _, tag = container["image"].rpartition(":")
             if name.rpartition("/")[2] == "ste-ray":
-                assert tag in (f"{package}-cpu", f"{package}-gpu"), place
+                assert tag in (f"{package}-ray{ray}-cpu", f"{package}-ray{ray}-gpu"), place
 
 
 def pinned(package: str) -> str:
