@@ -36,7 +36,7 @@ class StageInputError(UserError):
 
 
 class EndpointError(UserError):
-    """The model endpoint cannot be reached or refuses the key or the request."""
+    """The model endpoint cannot be used: it refuses the key or the request, for example."""
 
 
 class EndpointUnreachableError(EndpointError):

@@ -15,26 +15,23 @@ from typing import Any
 
 from ste_ray.errors import ConfigError
 from ste_ray.store.artifacts import RunStore
-from ste_ray.store.s3_bucket import S3Bucket
 
 _PART_BYTES = 9 * 2**20  # more than one part of a multipart upload
 
 
 @dataclass(frozen=True)
 class StorageCheck:
-    """What was found.
+    """What was found of a storage that is fit: one that is not is an error.
 
     Attributes:
         uri: the place that was written to and cleaned up again.
         bucket_created: whether the bucket was missing and made.
-        conditional_writes: whether a write of what is there, or of what has changed, is refused.
         unfinished_uploads: uploads below the bucket that nobody has finished.
         upload_rule: what removes them: ``"set"``, ``"there"``, ``"none"`` or ``"not supported"``.
     """
 
     uri: str
     bucket_created: bool
-    conditional_writes: bool
     unfinished_uploads: int
     upload_rule: str
 
@@ -70,8 +67,8 @@ def check_storage(store: RunStore, create: bool = False) -> StorageCheck:
             f"the storage of {store.uri!r} ignores the conditions of writes (If-None-Match,"
             " If-Match), so two processes could own one run; use a storage that enforces them"
         )
-    unfinished = _num_unfinished(bucket)
-    return StorageCheck(store.uri, created, enforced, unfinished, rule)
+    unfinished = 0 if bucket is None else bucket.num_unfinished_uploads()
+    return StorageCheck(store.uri, created, unfinished, rule)
 
 
 def _enforces_conditions(store: RunStore, path: str) -> bool:
@@ -93,7 +90,3 @@ def _moves_files(store: RunStore, folder: str) -> None:
         store.download_folder(f"{folder}/files", Path(place) / "back")
         if (Path(place) / "back" / file.name).stat().st_size != _PART_BYTES:
             raise ConfigError(f"the storage of {store.uri!r} does not give back what was written")
-
-
-def _num_unfinished(bucket: S3Bucket | None) -> int:
-    return 0 if bucket is None else bucket.num_unfinished_uploads()

@@ -117,6 +117,8 @@ def test_explorers_that_leave_hand_their_tools_on(tmp_path: Path, private_home: 
         said = exploring.stderr.readline()
         assert said, "it ended before"
     assert not list(tmp_path.glob("run/explore/journal/*.gz"))
+    below = psutil.Process(exploring.pid).children(recursive=True)
+    assert sum(leaving.is_worker(process.cmdline()) for process in below) == 2
     (tmp_path / "tmp" / "ste-ray-leaving").touch()
     output, rest = exploring.communicate(timeout=200)
     assert exploring.returncode == 0, rest

@@ -15,6 +15,7 @@ import torch
 
 from ste_ray.errors import TemporaryError
 from ste_ray.stages import train
+from ste_ray.stages.leaving import is_worker
 from ste_ray.stages.train_layout import lay_out
 from ste_ray.stages.train_shards import write_shards_by_ray, write_shards_here
 from ste_ray.training.figures import StepRecord
@@ -68,16 +69,18 @@ def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint(
     ray_cluster, quick_reports, tmp_path, undisturbed
 ):
     context, said = prepared(tmp_path, **SLOWLY)
-    victim = random.Random(11).randint(0, 1)
+    victim, titled = random.Random(11).randint(0, 1), []
 
     def kill():
         wait_for_checkpoint(tmp_path, 4)
+        titled.extend(is_worker(process.cmdline()) for process in workers())
         workers()[victim].kill()
 
     killer = threading.Thread(target=kill)
     killer.start()
     counts = train.run(context)
     killer.join()
+    assert titled == [True, True]  # so a node that is about to be stopped finds them
     assert counts["num_steps"] == 12
     assert any("training failed" in note for note in context.notes)
     assert any("went on from step" in line for line in said)
