@@ -127,7 +127,10 @@ class LocalObjects:
     @staticmethod
     def _new_temporary(target: str) -> str:
         folder, name = os.path.split(target)
-        os.makedirs(folder, exist_ok=True)
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except FileNotFoundError as error:  # elsewhere that means an object that is not there
+            raise OSError(errno.EINVAL, "no folder can be made there") from error
         return os.path.join(folder, f"{HIDDEN}{name}.{uuid.uuid4().hex}")
 
     @contextmanager

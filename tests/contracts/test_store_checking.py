@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from ste_ray.errors import ConfigError
+from ste_ray.errors import ConfigError, StoreError
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.checking import check_storage
 from ste_ray.store.lock import require_epoch
@@ -44,6 +44,11 @@ def test_a_missing_bucket_is_made_once_with_its_rule(s3_environment: str) -> Non
     first, second = check_storage(store, create=True), check_storage(store, create=True)
     assert (first.bucket_created, first.upload_rule) == (True, "set")
     assert (second.bucket_created, second.upload_rule) == (False, "there")
+
+
+def test_a_place_where_no_folder_can_be_made_is_named() -> None:
+    with pytest.raises(StoreError, match=r"'/proc/none/.*no folder can be made there"):
+        check_storage(open_store("/proc/none"))
 
 
 RULE: dict[str, Any] = {
