@@ -1,9 +1,11 @@
 """Comparing the arguments of a call with the right ones, strictly, by type and schema.
 
-What a schema says of a value decides how it is compared: ``format`` of dates and times,
-``uniqueItems`` of lists without an order, and three keywords of this project's own: ``x-unit`` (the
-unit of a quantity), ``x-unordered`` (a list whose order does not matter) and ``x-exact`` (a text of
-which every character counts).
+What a schema says of a value decides how it is compared: ``enum``, ``const`` and ``pattern`` of
+texts of which every character counts, ``format`` of dates and times, ``uniqueItems`` of lists
+without an order, and three keywords of this project's own: ``x-unit`` (the unit of a quantity),
+``x-unordered`` (a list whose order does not matter) and ``x-exact`` (as with ``enum``). It is found
+wherever the schema says it: behind references, in parts of ``allOf``, and in the alternatives that
+the right value fits (``schemas``).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ste_ray.core.quantities import same_quantity
+from ste_ray.core.schemas import Part, Place, described
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,10 @@ class ArgumentDifferences:
 
 
 _EQUAL = ArgumentDifferences()
-_FORMATS = ("date", "date-time", "time")
-# What narrows a text so much that another one is another value.
-_DECIDING = ("enum", "const", "pattern", "format", "x-exact", "x-unit")
+_TIMES = ("date", "date-time", "time")
+# Of these, letters in the other case are other data.
+_EXACT_FORMATS = ("byte", "binary", "password", "regex", "json-pointer", "uri-template")
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def compare_arguments(
@@ -55,10 +59,11 @@ def compare_arguments(
     """Compare two argument objects under the JSON Schema of the object.
 
     Numbers are equal by value (1 and 1.0), never to a boolean or a string: "1" is wrong for 1.
-    Strings are equal after Unicode NFC, case folding, and with white space collapsed. Lists are
-    equal in order, objects as here. Dates and times with a ``format`` are equal as points in time,
-    values with an ``x-unit`` as quantities. An optional argument that equals its schema's
-    ``default`` counts as absent, on both sides; any other argument beyond the right ones is extra.
+    Strings are equal after Unicode NFC, case folding, and with white space collapsed; enumerated,
+    constant and patterned ones only as they are written. Lists are equal in order, objects as here.
+    Dates and times with a ``format`` are equal as points in time, values with an ``x-unit`` as
+    quantities. An optional argument that equals its schema's ``default`` counts as absent, on both
+    sides; any other argument beyond the right ones is extra.
 
     Args:
         gold: the right arguments.
@@ -68,16 +73,26 @@ def compare_arguments(
     """
     if gold == predicted and _same_types(gold, predicted):
         return _EQUAL
-    properties = _part(schema, "properties")
-    required = schema.get("required", ()) if isinstance(schema, dict) else ()
-    accepted = accepted or {}
+    return _compare_objects(gold, predicted, described(schema), accepted or {})
+
+
+def _compare_objects(
+    gold: dict[str, Any],
+    predicted: dict[str, Any],
+    place: Place,
+    accepted: Mapping[str, Sequence[Any]],
+) -> ArgumentDifferences:
+    said = place.of(gold)
     missing, extra, wrong, undecided = [], [], [], []
     for name, right in gold.items():
         if name not in predicted:
-            if name in required or not _is_default(right, properties.get(name)):
+            if name in said.required or not _is_default(right, said.property(name)):
                 missing.append(name)
             continue
-        value, of_name = predicted[name], properties.get(name)
+        value = predicted[name]
+        if type(right) is type(value) and right == value and type(right) in _SCALARS:
+            continue
+        of_name = said.property(name)
         if _equal(right, value, of_name) or any(
             _equal(other, value, of_name) for other in accepted.get(name, ())
         ):
@@ -87,7 +102,7 @@ def compare_arguments(
             undecided.append(name)
     for name, value in predicted.items():
         if name not in gold and not _may_be_there(
-            value, properties.get(name), accepted.get(name, ()), name in required
+            value, said.property(name), accepted.get(name, ()), name in said.required
         ):
             extra.append(name)
     return ArgumentDifferences(*map(_sorted, (missing, extra, wrong, undecided)))
@@ -97,11 +112,11 @@ def _sorted(names: list[str]) -> tuple[str, ...]:
     return tuple(sorted(names)) if len(names) > 1 else tuple(names)
 
 
-def _may_be_there(value: Any, schema: Any, accepted: Sequence[Any], required: bool) -> bool:
+def _may_be_there(value: Any, place: Place, accepted: Sequence[Any], required: bool) -> bool:
     """Whether an argument that the right call does not have changes nothing."""
-    if any(_equal(right, value, schema) for right in accepted):
+    if any(_equal(right, value, place) for right in accepted):
         return True
-    return not required and _is_default(value, schema)
+    return not required and _is_default(value, place)
 
 
 def _same_types(gold: dict[str, Any], predicted: dict[str, Any]) -> bool:
@@ -113,8 +128,9 @@ def _same_types(gold: dict[str, Any], predicted: dict[str, Any]) -> bool:
     return True
 
 
-def _equal(gold: Any, predicted: Any, schema: Any) -> bool:
-    by_rule = _by_rule(gold, predicted, schema) if isinstance(schema, dict) else None
+def _equal(gold: Any, predicted: Any, place: Place) -> bool:
+    said = place.of(gold)
+    by_rule = _by_rule(gold, predicted, said)
     if by_rule is not None:
         return by_rule
     if isinstance(gold, str):
@@ -124,24 +140,30 @@ def _equal(gold: Any, predicted: Any, schema: Any) -> bool:
     if isinstance(gold, bool) or isinstance(predicted, bool):
         return gold is predicted
     if isinstance(gold, dict):
-        return isinstance(predicted, dict) and not compare_arguments(gold, predicted, schema)
+        return isinstance(predicted, dict) and not _compare_objects(gold, predicted, place, {})
     if isinstance(gold, list):
-        return isinstance(predicted, list) and _equal_lists(gold, predicted, schema)
+        return isinstance(predicted, list) and _equal_lists(gold, predicted, said)
     if isinstance(gold, float) or isinstance(predicted, float):
         return _equal_numbers(gold, predicted)
     return bool(gold == predicted)  # whole numbers and null
 
 
-def _by_rule(gold: Any, predicted: Any, schema: dict[str, Any]) -> bool | None:
+def _by_rule(gold: Any, predicted: Any, said: Part) -> bool | None:
     """Compare as the schema says; None where it says nothing, or a value cannot be read so."""
-    if "x-unit" in schema:
-        return same_quantity(gold, predicted, str(schema["x-unit"]))
-    if isinstance(gold, str) and isinstance(predicted, str):
-        if schema.get("x-exact") is True:
-            return gold == predicted
-        if schema.get("format") in _FORMATS:
-            return _same_time(gold, predicted, schema["format"])
-    return None
+    rules = said.rules
+    if not rules:
+        return None
+    if "x-unit" in rules:
+        return same_quantity(gold, predicted, str(rules["x-unit"]))
+    if not (isinstance(gold, str) and isinstance(predicted, str)):
+        return None
+    if rules.get("x-exact") is True or "enum" in rules or "const" in rules:
+        return gold == predicted
+    if rules.get("format") in _TIMES:
+        same = _same_time(gold, predicted, rules["format"])
+        return gold == predicted if same is None and "pattern" in rules else same
+    exact = "pattern" in rules or rules.get("format") in _EXACT_FORMATS
+    return gold == predicted if exact else None
 
 
 def _equal_numbers(gold: Any, predicted: Any) -> bool:
@@ -153,18 +175,16 @@ def _equal_numbers(gold: Any, predicted: Any) -> bool:
         return False
 
 
-def _equal_lists(gold: list[Any], predicted: list[Any], schema: Any) -> bool:
+def _equal_lists(gold: list[Any], predicted: list[Any], said: Part) -> bool:
     if len(gold) != len(predicted):
         return False
-    of_items = _part(schema, "items")
-    unordered = isinstance(schema, dict) and (
-        schema.get("uniqueItems") is True or schema.get("x-unordered") is True
-    )
-    if not unordered:
-        return all(_equal(one, other, of_items) for one, other in zip(gold, predicted, strict=True))
+    if not said.is_true("uniqueItems", "x-unordered"):
+        pairs = zip(gold, predicted, strict=True)
+        return all(_equal(one, other, said.item(at)) for at, (one, other) in enumerate(pairs))
     left = list(predicted)
-    for one in gold:
-        place = next((i for i, other in enumerate(left) if _equal(one, other, of_items)), None)
+    for at, one in enumerate(gold):
+        of_item = said.item(at)
+        place = next((i for i, other in enumerate(left) if _equal(one, other, of_item)), None)
         if place is None:
             return False
         del left[place]
@@ -192,24 +212,15 @@ def _time(text: str, kind: str) -> Any:
     return (moment.tzinfo is None, moment)
 
 
-def _is_open(gold: Any, predicted: Any, schema: Any) -> bool:
+def _is_open(gold: Any, predicted: Any, place: Place) -> bool:
     if not (isinstance(gold, str) and isinstance(predicted, str)):
         return False
-    return not isinstance(schema, dict) or not any(key in schema for key in _DECIDING)
+    return not place.of(gold).rules
 
 
-def _is_default(value: Any, schema: Any) -> bool:
-    return (
-        isinstance(schema, dict)
-        and "default" in schema
-        and _equal(schema["default"], value, schema)
-    )
-
-
-def _part(schema: Any, key: str) -> dict[str, Any]:
-    """A part of a schema that is an object; schemas may also be True, or leave it out."""
-    part = schema.get(key) if isinstance(schema, dict) else None
-    return part if isinstance(part, dict) else {}
+def _is_default(value: Any, place: Place) -> bool:
+    said = place.of(value)
+    return said.has("default") and _equal(said.first("default"), value, place)
 
 
 def _normalized(text: str) -> str:

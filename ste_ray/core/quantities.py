@@ -1,5 +1,9 @@
 """Quantities written as a number and a unit, for arguments whose schema names a unit.
 
+The case of a symbol carries meaning (mW and MW, kb and kB, t and T), so symbols count as they are
+written; only words, and the few symbols that can be taken for nothing else, are read whatever their
+case. A unit that is not known equals only itself.
+
 Factors are those of the SI brochure (BIPM, 9th edition) and of NIST Special Publication 811.
 """
 
@@ -9,73 +13,109 @@ import math
 import re
 from typing import Any
 
-# Unit as it is written -> dimension, factor to the dimension's base unit, zero point in that unit.
-_UNITS: dict[str, tuple[str, float, float]] = {}
+_Unit = tuple[str, float, float]  # dimension, factor to its base unit, zero point in that unit
+
+_SYMBOLS: dict[str, _Unit] = {}  # as they are written
+_WORDS: dict[str, _Unit] = {}  # in lower case
+_PREFIXES = {
+    "n": 1e-9,
+    "µ": 1e-6,
+    "μ": 1e-6,
+    "u": 1e-6,
+    "m": 1e-3,
+    "c": 1e-2,
+    "d": 1e-1,
+    "h": 1e2,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    "P": 1e15,
+}
+_PREFIX_WORDS = {"milli": 1e-3, "centi": 1e-2, "kilo": 1e3, "mega": 1e6, "giga": 1e9, "tera": 1e12}
 
 
-def _add(dimension: str, units: dict[str, float]) -> None:
+def _symbols(dimension: str, units: dict[str, float]) -> None:
     for names, factor in units.items():
         for name in names.split():
-            _UNITS[name] = (dimension, factor, 0.0)
+            _SYMBOLS[name] = (dimension, factor, 0.0)
 
 
-_add(
+def _words(dimension: str, units: dict[str, float]) -> None:
+    for names, factor in units.items():
+        for name in names.split():
+            _WORDS[name] = (dimension, factor, 0.0)
+
+
+def _prefixed(dimension: str, symbol: str, words: str, factor: float, prefixes: str) -> None:
+    """Add a unit with prefixes to its symbol and its words."""
+    _symbols(dimension, {symbol: factor})
+    _symbols(dimension, {f"{one}{symbol}": _PREFIXES[one] * factor for one in prefixes})
+    _words(dimension, {words: factor})
+    for prefix, times in _PREFIX_WORDS.items():
+        _words(dimension, {f"{prefix}{word}": times * factor for word in words.split()})
+
+
+_prefixed("length", "m", "meter meters metre metres", 1.0, "nµμumcdkM")
+_prefixed("mass", "g", "gram grams gramme grammes", 1e-3, "nµμumckM")
+_prefixed("time", "s", "second seconds", 1.0, "nµμum")
+_prefixed("volume", "l", "liter liters litre litres", 1.0, "µμumcdhk")
+_prefixed("volume", "L", "", 1.0, "µμumcdhkM")
+_prefixed("power", "W", "watt watts", 1.0, "nµμumkMGT")
+_prefixed("energy", "J", "joule joules", 1.0, "mkMGT")
+_prefixed("energy", "Wh", "", 3600.0, "mkMGT")
+_prefixed("energy", "cal", "", 4.184, "k")
+_prefixed("pressure", "Pa", "pascal pascals", 1.0, "mhkMG")
+_prefixed("pressure", "bar", "", 1e5, "mkM")
+_prefixed("frequency", "Hz", "hertz", 1.0, "mkMGT")
+_prefixed("voltage", "V", "volt volts", 1.0, "nµμumkM")
+_prefixed("current", "A", "ampere amperes amp amps", 1.0, "nµμumkM")
+_prefixed("data", "B", "byte bytes", 1.0, "kMGTP")
+_prefixed("data", "b", "", 1 / 8, "kMGTP")
+_prefixed("data", "bit", "bit bits", 1 / 8, "kMGTP")
+_symbols("data", {f"{one}iB": 2.0 ** (10 * n) for n, one in enumerate("KMGTP", 1)})
+_symbols("length", {"nmi": 1852.0})
+_symbols("mass", {"t": 1e3})
+_symbols("time", {"h": 3600.0, "d": 86400.0})
+_symbols("volume", {"m3 m³": 1e3})
+_symbols("energy", {"calorie calories": 4.184})  # with a capital, a thousand of them
+_symbols("speed", {"m/s": 1.0, "kn": 1852 / 3600})
+_symbols("share", {"%": 0.01})
+# Among these are symbols that can be taken for nothing else, whatever their case.
+_words(
     "length",
     {
-        "m meter meters metre metres": 1.0,
-        "km kilometer kilometers kilometre kilometres": 1e3,
-        "cm centimeter centimeters centimetre centimetres": 1e-2,
-        "mm millimeter millimeters millimetre millimetres": 1e-3,
+        "km": 1e3,
+        "cm": 1e-2,
         "mi mile miles": 1609.344,
-        "nmi": 1852.0,
         "yd yard yards": 0.9144,
         "ft foot feet": 0.3048,
         "in inch inches": 0.0254,
     },
 )
-_add(
+_words(
     "mass",
-    {
-        "kg kilogram kilograms": 1.0,
-        "g gram grams": 1e-3,
-        "mg milligram milligrams": 1e-6,
-        "t tonne tonnes": 1e3,
-        "lb lbs pound pounds": 0.45359237,
-        "oz ounce ounces": 0.028349523125,
-    },
+    {"kg": 1.0, "tonne tonnes": 1e3, "lb lbs pound pounds": 0.45359237}
+    | {"oz ounce ounces": 0.028349523125},
 )
-_add(
+_words(
     "time",
-    {
-        "s sec second seconds": 1.0,
-        "ms millisecond milliseconds": 1e-3,
-        "min minute minutes": 60.0,
-        "h hr hour hours": 3600.0,
-        "d day days": 86400.0,
-        "week weeks": 604800.0,
-    },
+    {"sec secs": 1.0, "min mins minute minutes": 60.0, "hr hrs hour hours": 3600.0}
+    | {"day days": 86400.0, "week weeks": 604800.0},
 )
-_add(
-    "volume",
-    {
-        "l liter liters litre litres": 1.0,
-        "ml milliliter milliliters millilitre millilitres": 1e-3,
-        "m3 m³": 1e3,
-        "gal gallon gallons": 3.785411784,
-    },
+_words("volume", {"gal gallon gallons": 3.785411784})
+_words(
+    "speed",
+    {"mps": 1.0, "km/h kmh kph": 1 / 3.6, "mph": 0.44704, "knot knots": 1852 / 3600},
 )
-_add(
-    "speed", {"m/s mps": 1.0, "km/h kmh kph": 1 / 3.6, "mph": 0.44704, "kn knot knots": 1852 / 3600}
-)
-_add("data", {"byte bytes B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20})
-_add("share", {"%": 0.01, "percent": 0.01})
-for _names, _factor, _zero in (
-    ("K kelvin", 1.0, 0.0),
-    ("°C C celsius", 1.0, 273.15),
-    ("°F F fahrenheit", 5 / 9, 459.67 * 5 / 9),
+_words("share", {"percent": 0.01})
+for _symbol, _names, _factor, _zero in (
+    ("K", "kelvin", 1.0, 0.0),
+    ("°C C", "celsius", 1.0, 273.15),
+    ("°F F", "fahrenheit", 5 / 9, 459.67 * 5 / 9),
 ):
-    for _name in _names.split():
-        _UNITS[_name] = ("temperature", _factor, _zero)
+    _SYMBOLS |= {name: ("temperature", _factor, _zero) for name in _symbol.split()}
+    _WORDS |= {name: ("temperature", _factor, _zero) for name in _names.split()}
 
 _QUANTITY = re.compile(r"\s*([+-]?\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([^\d\s].*?)?\s*\Z")
 
@@ -101,8 +141,9 @@ def _read(value: Any, unit: str) -> tuple[str, float] | None:
         number, written = float(match[1].replace(",", "")), match[2] or unit
     if isinstance(number, bool) or not isinstance(number, int | float):
         return None
-    known = _UNITS.get(written) or _UNITS.get(written.lower())
-    if known is None:
-        return (f"unit {written.lower()}", float(number))
+    known = _SYMBOLS.get(written) or _WORDS.get(written.lower()) or (f"unit {written}", 1.0, 0.0)
     dimension, factor, zero = known
-    return dimension, number * factor + zero
+    try:
+        return dimension, number * factor + zero
+    except OverflowError:  # a whole number that no float can hold
+        return None

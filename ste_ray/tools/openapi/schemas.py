@@ -15,9 +15,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from ste_ray.core.definitions import PREFIX, circle, used, used_at_once
 from ste_ray.tools.openapi.document import Part, UnusableError
 from ste_ray.tools.openapi.keywords import is_pattern, is_short, plain_keyword
-from ste_ray.tools.openapi.references import PREFIX, circle, used, used_at_once
 from ste_ray.tools.openapi.texts import unique
 
 _HIDDEN = {"request": "readOnly", "response": "writeOnly"}

@@ -1,37 +1,45 @@
-"""Which definitions a converted schema refers to, and whether checking it would never end."""
+"""Which definitions a schema refers to, and whether checking it would never end.
+
+Of schemas that stand on their own: every reference is ``#/$defs/NAME``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
+
+from ste_ray.core.schema_references import children
 
 PREFIX = "#/$defs/"
 _AT_ONCE = ("allOf", "anyOf", "oneOf")
 _ONE_AT_ONCE = ("not", "if", "then", "else")
-_OF_PARTS = ("items", "additionalProperties", "propertyNames", "contains")
-_NAMED = ("properties", "patternProperties")
 
 
 def used(schema: Any) -> set[str]:
     """Return the names of the definitions that a schema refers to, anywhere."""
-    return _names(schema, (*_AT_ONCE, "prefixItems"), (*_ONE_AT_ONCE, *_OF_PARTS), _NAMED)
+    return _names(schema, children)
 
 
 def used_at_once(schema: Any) -> set[str]:
     """Return those that the same value is checked against, not a part of it."""
-    return _names(schema, _AT_ONCE, _ONE_AT_ONCE, ())
+    return _names(schema, _at_once)
 
 
-def _names(
-    schema: Any, many: tuple[str, ...], single: tuple[str, ...], named: tuple[str, ...]
-) -> set[str]:
+def _at_once(schema: dict[str, Any]) -> Iterator[Any]:
+    for keyword in _AT_ONCE:
+        if isinstance(listed := schema.get(keyword), list):
+            yield from listed
+    for keyword in _ONE_AT_ONCE:
+        yield schema.get(keyword)
+    if isinstance(named := schema.get("dependentSchemas"), dict):
+        yield from named.values()
+
+
+def _names(schema: Any, inner: Callable[[dict[str, Any]], Iterator[Any]]) -> set[str]:
     """Look at the keywords that hold schemas only: examples may hold anything."""
     if not isinstance(schema, dict):
         return set()
-    inner = [one for keyword in many for one in schema.get(keyword, ())]
-    inner += [schema[keyword] for keyword in single if keyword in schema]
-    inner += [one for keyword in named for one in schema.get(keyword, {}).values()]
-    names = {name for one in inner for name in _names(one, many, single, named)}
+    names = {name for one in inner(schema) for name in _names(one, inner)}
     if isinstance(schema.get("$ref"), str):
         names.add(schema["$ref"].removeprefix(PREFIX))
     return names
