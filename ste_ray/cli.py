@@ -282,7 +282,7 @@ def _score_predictions(options: argparse.Namespace) -> None:
 def _check_before_ray(stages: Sequence[str], context: Any) -> None:
     """Find mistakes in tool files before a cluster is started."""
     if "explore" in stages:
-        _ = context.configured_tools  # kept for the stage
+        _ = context.configured_tools  # handed over to the stage
 
 
 def _run_demo(options: argparse.Namespace) -> None:

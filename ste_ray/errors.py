@@ -73,5 +73,9 @@ class BudgetExhaustedError(UserError):
     """The budget allows no further call; what is finished is kept and the run can go on later."""
 
 
+class DecodingError(SteRayError):
+    """A local model cannot be decoded with, for another reason than the memory of one batch."""
+
+
 class TrainingError(SteRayError):
     """Training cannot go on, for example because the loss is not a number."""

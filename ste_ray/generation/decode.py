@@ -21,11 +21,17 @@ from transformers import (
 )
 
 from ste_ray.core.answering import STOP_TEXTS, cut_at_stop
+from ste_ray.errors import DecodingError
 from ste_ray.generation.constraints import CallGrammar, GrammarMask
 from ste_ray.generation.model import LocalModel
 from ste_ray.generation.sampling import GumbelSampling
 
 _log = logging.getLogger(__name__)
+# What torch's allocator for the CPU says in a bare RuntimeError.
+_CPU_ALLOCATOR = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+)
 
 
 @dataclass(frozen=True)
@@ -80,8 +86,8 @@ def generate(
 ) -> list[Completion]:
     """Return the completion of each prompt (token ids), in the order of the prompts.
 
-    A prompt that the machine cannot decode even on its own, such as for lack of memory, gets a
-    completion with an error; the others are not affected.
+    A prompt for which there is not memory enough even on its own gets a completion with an error;
+    the others are not affected.
 
     Args:
         model: the model.
@@ -89,6 +95,9 @@ def generate(
         decoding: how to decode.
         seeds: identity of each prompt for sampling; by default its place.
         grammars: what each completion must be; None: anything.
+
+    Raises:
+        DecodingError: the device or the model fails for another reason than lack of memory.
     """
     rows = [
         _Row(
@@ -113,8 +122,14 @@ def _generate_or_halve(
 ) -> list[Completion]:
     try:
         return _generate_batch(model, rows, decoding)
-    except RuntimeError as error:  # torch raises it, or a subclass, when memory is short
+    except (RuntimeError, MemoryError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        if not _is_lack_of_memory(error):
+            raise DecodingError(
+                f"decoding a batch of {len(rows)} prompts failed: {reason}; memory is not what"
+                " lacks: look after the device and the model, then run the same command again;"
+                " what was answered before is kept"
+            ) from error
     # Outside the handler, so that the tensors of the failed attempt are free by now.
     if model.device.type == "cuda":
         torch.cuda.empty_cache()
@@ -126,6 +141,13 @@ def _generate_or_halve(
         *_generate_or_halve(model, rows[:middle], decoding),
         *_generate_or_halve(model, rows[middle:], decoding),
     ]
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    """Whether an allocator raised it; a device that is broken raises a RuntimeError too."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(text in str(error) for text in _CPU_ALLOCATOR)
 
 
 def _generate_batch(

@@ -85,17 +85,23 @@ def has_merged(store: ArtifactStore, folder: str, epoch: int) -> bool:
 
 
 def read_accepted(
-    store: ArtifactStore, folder: str, num_tries: int = 5
+    store: ArtifactStore, folder: str, num_tries: int = 5, seen: set[str] | None = None
 ) -> Iterator[tuple[Segment, bytes]]:
     """Yield the segments that count with their content; merging may go on meanwhile.
 
     A segment that was merged away between listing and reading is found again in its new place, so
     that content may come twice, never not at all.
 
+    Args:
+        store: the run's artifacts.
+        folder: where the segments lie.
+        num_tries: how often segments may vanish.
+        seen: paths of segments that are left out; those that are yielded are added.
+
     Raises:
         StoreError: segments vanish again and again.
     """
-    seen: set[str] = set()
+    seen = set() if seen is None else seen
     for _ in range(num_tries):
         left = [one for one in accepted(store, folder) if one.path not in seen]
         gone = False

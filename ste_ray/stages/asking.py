@@ -7,7 +7,7 @@ them drives flows with it (``answering``). What is recorded is not asked again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ from ste_ray.ports import ToolExecutor
 from ste_ray.runtime import journal, segments
 from ste_ray.runtime.drive import Ports, RunFlow, drive
 from ste_ray.runtime.events import NullEvents
-from ste_ray.runtime.journal import SegmentJournal
+from ste_ray.runtime.journal import Recorded, SegmentJournal
 from ste_ray.runtime.meter import LeaseCall, Meter
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.endpoints import open_endpoints
@@ -93,6 +93,7 @@ async def answering(
     seed: int,
     tools: ToolExecutor | None = None,
     repeatable: Callable[[CallTool], bool] | None = None,
+    recorded: Mapping[str, Recorded] | None = None,
 ) -> AsyncIterator[RunFlow]:
     """Yield what drives a flow, with answers recorded at ``place`` and replayed from there.
 
@@ -104,6 +105,7 @@ async def answering(
         seed: of the jitter of repeated requests.
         tools: what calls of tools go to.
         repeatable: whether a call whose answer was lost may be made again.
+        recorded: what is recorded of the flows; None: all that is at ``place`` is read.
     """
     answers = SegmentJournal(
         place.store,
@@ -111,7 +113,7 @@ async def answering(
         epoch=place.epoch,
         writer=f"{name}-{uuid4().hex[:8]}",
         flush_seconds=place.flush_seconds,
-        recorded=journal.load(place.store, place.folder),
+        recorded=journal.load(place.store, place.folder) if recorded is None else recorded,
     )
     async with AsyncExitStack() as stack:
         meter = Meter(name, asking.lease_call, seed)

@@ -19,6 +19,7 @@ from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
 from ste_ray.core.records import ToolSpec, fingerprint
 from ste_ray.errors import (
     ConfigError,
+    DecodingError,
     EndpointUnreachableError,
     StageInputError,
     SteRayError,
@@ -90,6 +91,25 @@ class StageContext:
     def configured_tools(self) -> ConfiguredTools:
         """The tools as the tool files describe them now; what explore starts from."""
         return configure_tools(self.config.tools)
+
+    def for_stage(self) -> StageContext:
+        """Return a context for one stage, without the notes of others.
+
+        Tools that have been read are handed over and not kept: they are read once, and what
+        the stage frees of them is free.
+        """
+        fresh = StageContext(
+            config=self.config,
+            store=self.store,
+            progress=self.progress,
+            show=self.show,
+            live=self.live,
+            again=self.again,
+        )
+        name = "configured_tools"  # as cached_property keeps it
+        if name in self.__dict__:
+            fresh.__dict__[name] = self.__dict__.pop(name)
+        return fresh
 
     @cached_property
     def prompts(self) -> PromptSet:
@@ -172,8 +192,8 @@ def _attempt(config: Config, inputs: dict[str, str]) -> str:
 
 def _is_permanent(error: SteRayError) -> bool:
     """Whether trying the same again is of no use."""
-    if isinstance(error, EndpointUnreachableError):
-        return False
+    if isinstance(error, (EndpointUnreachableError, DecodingError)):
+        return False  # the server may come back, and another node has another device
     return isinstance(error, UserError) or error.exit_code == 1
 
 

@@ -19,6 +19,9 @@ from ste_ray.errors import ConfigError, TemporaryError
 _TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 # On a busy machine Ray's own processes can take longer than the 30 s Ray waits by default.
 START_WAIT = {"RAY_raylet_start_wait_time_s": "120"}
+# Ray Data ends whatever hands on no block for half an hour. Slow work is not stuck work: a batch on
+# a busy machine, an endpoint that answers slowly or a worker that waits for a node may take longer.
+_NO_LIMIT = -1
 
 
 @contextmanager
@@ -83,6 +86,7 @@ def _connected(sigterm: Any) -> Iterator[None]:
     data.print_on_execution_start = False
     # Wrapped by Ray Data, an error loses its cause on the way back to this process.
     data.raise_original_map_exception = True
+    data.execution_no_progress_timeout_s = _NO_LIMIT
     # Ray Data and Ray Train tell their every step; what a stage says itself is what matters.
     for name in ("ray.data", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -28,6 +28,7 @@ from ste_ray.core.records import Prediction, ToolSpec, fingerprint
 from ste_ray.generation.decode import Decoding
 from ste_ray.generation.model import Loading, LocalModel, load_model
 from ste_ray.generation.predict import Answered, Predictor
+from ste_ray.runtime.journal_reader import JournalReader
 from ste_ray.stages.asking import Asking, JournalPlace, answering, bounded
 from ste_ray.stages.infer_paths import JOURNALS, folder_of, model_folder
 from ste_ray.stages.tools import open_tools
@@ -169,6 +170,7 @@ class EndpointWorker(_Worker):
         self._asking = asking
         self._name = f"infer-{uuid4().hex[:8]}"
         self._seed = zlib.crc32(self._name.encode()) ^ plan.config.seed
+        self._journal: JournalReader | None = None  # of the setting that is being answered
 
     def _answer(self, setting: Setting, queries: Sequence[Query]) -> list[Prediction]:
         return asyncio.run(self._ask(setting, queries))
@@ -178,6 +180,8 @@ class EndpointWorker(_Worker):
         place = JournalPlace(
             plan.store, f"{JOURNALS}/{setting.folder_name}", plan.epoch, section.flush_seconds
         )
+        scopes = [_scope(setting, query) for query in queries]
+        recorded = await asyncio.to_thread(self._journal_at(place.folder).recorded, scopes)
         how = EndpointAsking(section.temperature, section.max_new_tokens, plan.execute)
         async with (
             plan.tools(self._material) as toolbox,
@@ -189,18 +193,29 @@ class EndpointWorker(_Worker):
                 seed=self._seed,
                 tools=toolbox,
                 repeatable=self._repeatable,
+                recorded=recorded,
             ) as run_flow,
         ):
 
             def ask(query: Query) -> Coroutine[Any, Any, Prediction]:
                 flow = answer_flow(query, setting, self._material, how)
-                return run_flow(flow, f"{setting.name} {query.example.example_id}")  # type: ignore[return-value]
+                return run_flow(flow, _scope(setting, query))  # type: ignore[return-value]
 
             return await bounded(
                 [lambda query=query: ask(query) for query in queries],  # type: ignore[misc]
                 2 * plan.config.llm.max_concurrency,
             )
 
+    def _journal_at(self, folder: str) -> JournalReader:
+        if self._journal is None or self._journal.folder != folder:
+            self._journal = JournalReader(self._plan.store, folder)
+        return self._journal
+
     def _repeatable(self, call: CallTool) -> bool:
         spec: ToolSpec | None = self._material.specs.get(call.tool)
         return spec is not None and spec.repeatable
+
+
+def _scope(setting: Setting, query: Query) -> str:
+    """Return the identity of a query in the journal and among the episodes of tools."""
+    return f"{setting.name} {query.example.example_id}"

@@ -21,15 +21,7 @@ def run_stages(names: tuple[str, ...], context: StageContext) -> list[StageManif
     """
     manifests = []
     for name in names:
-        fresh = StageContext(
-            config=context.config,
-            store=context.store,
-            progress=context.progress,
-            show=context.show,
-            live=context.live,
-            again=context.again,
-        )
-        manifests.append(run_stage(name, fresh, stage_body(name)))
+        manifests.append(run_stage(name, context.for_stage(), stage_body(name)))
         if manifests[-1].stopped_by and name != names[-1]:
             context.progress(
                 f"{name}: the stages after it are not run; raise the limit and run the same "

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from ste_ray.errors import DecodingError
 from ste_ray.generation.decode import Completion, Decoding, StopOnText, generate
 from ste_ray.generation.model import LocalModel
 
@@ -132,6 +133,61 @@ def test_rows_too_big_for_the_memory_carry_their_error(random_model: LocalModel)
             assert got.text == ""
         else:
             assert got == wanted
+
+
+class Failing:
+    """A model that fails in its own way as soon as it has more than ``room`` rows."""
+
+    def __init__(self, model: Any, error: Exception, room: int = 0) -> None:
+        self._model, self._error, self._room = model, error, room
+        self.num_calls = 0
+
+    def generate(self, input_ids: torch.Tensor, **options: Any) -> torch.Tensor:
+        self.num_calls += 1
+        if len(input_ids) > self._room:
+            raise self._error
+        return self._model.generate(input_ids=input_ids, **options)
+
+
+def cpu_allocators_own_error() -> Exception:
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**58)
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), cpu_allocators_own_error()],
+    ids=["cuda", "python", "cpu"],
+)
+def test_a_batch_is_halved_where_an_allocator_says_so(
+    random_model: LocalModel, error: Exception
+) -> None:
+    prompts = random_prompts(6, len(random_model.tokenizer))
+    decoding = Decoding(max_new_tokens=4, batch_size=6)
+    short = dataclasses.replace(random_model, model=Failing(random_model.model, error, room=3))
+    assert generate(short, prompts, decoding) == generate(random_model, prompts, decoding)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: device-side assert triggered"),
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        NotImplementedError("no kernel for this device"),
+    ],
+    ids=str,
+)
+def test_a_broken_device_ends_the_work_and_makes_no_errors_of_rows(
+    random_model: LocalModel, error: Exception
+) -> None:
+    model = Failing(random_model.model, error)
+    broken = dataclasses.replace(random_model, model=model)
+    with pytest.raises(DecodingError, match=str(error)) as raised:
+        generate(broken, random_prompts(6, 60), Decoding(max_new_tokens=4))
+    assert raised.value.exit_code == 1
+    assert "run the same command again" in str(raised.value)
+    assert model.num_calls == 1
 
 
 @pytest.mark.parametrize("prompts", [[], [[5]]])
