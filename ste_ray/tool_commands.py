@@ -167,7 +167,7 @@ def _call(options: argparse.Namespace) -> None:
     async def call() -> Any:
         async with open_tools(config.tools, {spec.name: spec}) as toolbox:
             if options.dry_run:
-                return toolbox.preview(request)
+                return await toolbox.preview(request)
             await toolbox.verify()
             async with toolbox.episode("command") as tools:
                 return await tools.call(request)

@@ -9,7 +9,8 @@ filled in.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import regex
@@ -18,6 +19,9 @@ from jsonschema.protocols import Validator
 from referencing import Registry
 
 _SHOWN_CHARS = 80
+_EXPECTED_CHARS = 400
+_PROBLEMS_SHOWN = 10
+_NAMES_SHOWN = 50
 _PATTERN_SECONDS = 0.05
 _OPENING_KEYS = ("additionalProperties", "patternProperties", "unevaluatedProperties")
 
@@ -62,7 +66,10 @@ class ArgumentCheck:
         if isinstance(arguments, str):
             return arguments
         problems = self.problems(arguments)
-        return f"Invalid arguments: {'; '.join(problems)}" if problems else None
+        shown = problems[:_PROBLEMS_SHOWN]
+        if len(problems) > len(shown):
+            shown.append(f"and {len(problems) - len(shown)} more problems")
+        return f"Invalid arguments: {'; '.join(shown)}" if shown else None
 
     def problems(self, arguments: Mapping[str, Any]) -> list[str]:
         """Return what is wrong: unknown arguments, then missing ones, then wrong values."""
@@ -88,14 +95,16 @@ class ArgumentCheck:
             return [ValidationError(f"the arguments cannot be checked: {error}")]
 
     def _unknown(self, arguments: Mapping[str, Any]) -> list[str]:
-        known = ", ".join(repr(name) for name in self._properties) or "no arguments"
-        unknown = [_shown(repr(name)) for name in sorted(arguments) if name not in self._properties]
+        known = _listed(self._properties) or "no arguments"
+        unknown = [name for name in sorted(arguments) if name not in self._properties]
         noun = "argument" if len(unknown) == 1 else "arguments"
-        return [f"unknown {noun} {', '.join(unknown)}; the tool takes {known}"]
+        return [f"unknown {noun} {_listed(unknown)}; the tool takes {known}"]
 
     def _missing(self, arguments: Mapping[str, Any]) -> list[str]:
+        properties = self._properties
         return [
-            f"argument {name!r} is missing; expected {_expected(self._properties.get(name, {}))}"
+            f"argument {_shown(repr(name))} is missing; "
+            f"expected {_expected(properties.get(name, {}))}"
             for name in self._schema["required"]
             if name not in arguments
         ]
@@ -118,7 +127,13 @@ def _refuse_constant(name: str) -> None:
 
 def _path(error: ValidationError) -> str:
     parts = [f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path]
-    return "".join(parts).removeprefix(".")
+    return _shown("".join(parts).removeprefix("."))
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Return names in quotes; of very many, the first."""
+    shown = [_shown(repr(name)) for name in islice(names, _NAMES_SHOWN + 1)]
+    return ", ".join([*shown[:_NAMES_SHOWN], "…"] if len(shown) > _NAMES_SHOWN else shown)
 
 
 def _wrong_value(path: str, error: ValidationError) -> str:
@@ -136,7 +151,8 @@ def _expected(schema: Any) -> str:
         return "another value"
     description = schema.get("description")
     suffix = f" ({description})" if description else ""
-    return f"{_kind(schema)}{suffix}"
+    text = f"{_kind(schema)}{suffix}"
+    return text if len(text) <= _EXPECTED_CHARS else f"{text[:_EXPECTED_CHARS]}…"
 
 
 def _kind(schema: Mapping[str, Any]) -> str:

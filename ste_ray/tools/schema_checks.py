@@ -2,7 +2,7 @@
 
 The full check against the metaschema costs milliseconds a tool, too much for thousands of tools.
 Schemas made of everyday keywords only are therefore recognised as valid by a quick look first;
-whatever that does not know, right or wrong, gets the full check.
+whatever that does not know, right or wrong, gets the full check, in a process that can be ended.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+from ste_ray.tools.check_pool import UncheckedError, shared_pool
+
+_CHECK_SECONDS = 10.0
+_MESSAGE_CHARS = 300
+_MAX_CLOSE_NAMES = 1_000  # looking for what resembles a name takes its time
 _TYPES = frozenset({"string", "number", "integer", "boolean", "array", "object", "null"})
 
 
@@ -26,8 +31,14 @@ def check_parameters(parameters: dict[str, Any]) -> None:
     Raises:
         ValueError: with field and remedy in one line.
     """
-    plain = plainly_valid(parameters)
-    if not plain:
+    try:
+        _check(parameters)
+    except RecursionError:
+        raise ValueError("parameters are nested too deeply; make them flatter") from None
+
+
+def _check(parameters: dict[str, Any]) -> None:
+    if not plainly_valid(parameters):
         _check_against_metaschema(parameters)
     if parameters.get("type") != "object":
         raise ValueError(
@@ -41,7 +52,7 @@ def check_parameters(parameters: dict[str, Any]) -> None:
                 f"parameters.required names {name!r}, which parameters.properties lacks; "
                 f"describe it there{_hint(name, properties)}"
             )
-    references = list(_references(parameters))
+    references = list(dict.fromkeys(_references(parameters)))
     if references:
         _check_references(parameters, references)
 
@@ -60,15 +71,31 @@ def plainly_valid(schema: Any) -> bool:
     return True
 
 
-def _check_against_metaschema(parameters: dict[str, Any]) -> None:
+def metaschema_problem(parameters: dict[str, Any]) -> str | None:
+    """Return what makes ``parameters`` no JSON Schema; for how long it looks is not bounded."""
     try:
         Draft202012Validator.check_schema(parameters)
     except SchemaError as error:
         field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
-        raise ValueError(
-            f"parameters{field} is no valid JSON Schema: {' '.join(error.message.split())}; "
+        return (
+            f"parameters{_cut(field)} is no valid JSON Schema: "
+            f"{_cut(' '.join(error.message.split()))}; "
             "see https://json-schema.org/understanding-json-schema"
-        ) from None
+        )
+    return None
+
+
+def _check_against_metaschema(parameters: dict[str, Any]) -> None:
+    try:
+        problem = shared_pool().ask("", parameters, _CHECK_SECONDS)
+    except UncheckedError as error:
+        raise ValueError(f"parameters cannot be checked: {error}; simplify them") from None
+    if problem is not None:
+        raise ValueError(problem)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MESSAGE_CHARS else f"{text[:_MESSAGE_CHARS]}…"
 
 
 def _check_references(parameters: dict[str, Any], references: list[str]) -> None:
@@ -102,7 +129,7 @@ def _references(schema: Any) -> Iterator[str]:
 
 
 def _hint(given: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(given, list(known), n=1)
+    close = difflib.get_close_matches(given, list(known)[:_MAX_CLOSE_NAMES], n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.arguments import ArgumentCheck
+from ste_ray.tools.bounded_checks import BoundedCheck
 from ste_ray.tools.http.templates import check_request
 from ste_ray.tools.kinds import (
     FORBIDDEN_HEADERS,
@@ -161,14 +162,15 @@ def _check_target(target: str) -> None:
 def _check_examples(spec: ToolSpec) -> None:
     if not spec.examples:
         return
-    check = ArgumentCheck(spec.parameters)
+    check = BoundedCheck(spec.name, spec.parameters)
     for index, example in enumerate(spec.examples):
         if example.expect_error:
             continue
-        refusal = check.problems(example.arguments)
+        refusal = check.refusal_now(json.dumps(example.arguments, ensure_ascii=False))
         if refusal:
+            problems = refusal.removeprefix("Invalid arguments: ")
             raise ValueError(
-                f"examples[{index}].arguments do not fit parameters: {refusal[0]}; "
+                f"examples[{index}].arguments do not fit parameters: {problems}; "
                 "correct one of them, or mark the example with expect_error: true"
             )
 

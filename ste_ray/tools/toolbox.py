@@ -13,7 +13,9 @@ from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.ports import ToolExecutor
-from ste_ray.tools.arguments import ArgumentCheck, parse_object
+from ste_ray.tools.arguments import parse_object
+from ste_ray.tools.bounded_checks import BoundedCheck
+from ste_ray.tools.check_pool import shared_pool
 from ste_ray.tools.executor import Executor, ToolCall
 from ste_ray.tools.gate import Gate
 from ste_ray.tools.kinds import CALLABLE_KINDS
@@ -55,7 +57,7 @@ class Toolbox:
         self._specs = dict(specs)
         self._open_executor = open_executor
         self._executors: dict[str, Executor] = {}
-        self._checks: dict[str, ArgumentCheck] = {}  # made when a tool is first called
+        self._checks: dict[str, BoundedCheck] = {}  # made when a tool is first called
 
     async def __aenter__(self) -> Toolbox:
         return self
@@ -91,9 +93,9 @@ class Toolbox:
         finally:
             await _all([one.end_episode(episode) for one in self._executors.values()])
 
-    def preview(self, request: CallTool) -> str:
+    async def preview(self, request: CallTool) -> str:
         """Say what a call would do, or why it would be refused."""
-        found = self._checked(request)
+        found = await self._checked(request)
         if isinstance(found, ToolResult):
             return found.text
         spec, arguments = found
@@ -120,10 +122,11 @@ class Toolbox:
 
     async def aclose(self) -> None:
         """End what the executors have opened."""
+        shared_pool().close_idle()
         await _all([executor.aclose() for executor in self._executors.values()])
 
     async def _call(self, request: CallTool, episode: str, gate: Gate | None) -> ToolResult:
-        found = self._checked(request)
+        found = await self._checked(request)
         if isinstance(found, ToolResult):
             return found
         spec, arguments = found
@@ -134,7 +137,7 @@ class Toolbox:
         async with gate.turn():
             return await executor.call(call)
 
-    def _checked(self, request: CallTool) -> tuple[ToolSpec, dict[str, object]] | ToolResult:
+    async def _checked(self, request: CallTool) -> tuple[ToolSpec, dict[str, object]] | ToolResult:
         """Return the tool and its arguments, or the refusal of a call that cannot be right."""
         spec = self._specs.get(request.tool)
         if spec is None:
@@ -144,7 +147,7 @@ class Toolbox:
         if isinstance(arguments, str):
             return ToolResult(status="rejected", text=arguments)
         if not spec.lenient:
-            refusal = self._check(spec).refusal(request.arguments_json)
+            refusal = await self._check(spec).refusal(request.arguments_json)
             if refusal is not None:
                 return ToolResult(status="rejected", text=refusal)
         return spec, arguments
@@ -155,9 +158,9 @@ class Toolbox:
             self._executors[kind] = self._open_executor(kind)
         return self._executors[kind]
 
-    def _check(self, spec: ToolSpec) -> ArgumentCheck:
+    def _check(self, spec: ToolSpec) -> BoundedCheck:
         if spec.name not in self._checks:
-            self._checks[spec.name] = ArgumentCheck(spec.parameters)
+            self._checks[spec.name] = BoundedCheck(spec.name, spec.parameters)
         return self._checks[spec.name]
 
     def _unknown_tool(self, name: str) -> str:

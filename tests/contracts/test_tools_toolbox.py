@@ -141,7 +141,7 @@ def test_an_episode_is_told_to_the_executor_and_ends_even_when_it_fails():
                 pass
             assert not opened
             request = CallTool(tool="echo", arguments_json='{"a": 1}')
-            assert tools.preview(request) == "would call echo"
+            assert await tools.preview(request) == "would call echo"
             with contextlib.suppress(ZeroDivisionError):
                 async with tools.episode("one") as one, tools.episode("two") as two:
                     await one.call(request)

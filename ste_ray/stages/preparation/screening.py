@@ -19,7 +19,7 @@ from ste_ray.stages.preparation.outputs import Outputs, ledger_entry
 from ste_ray.stages.preparation.spool import Candidate
 from ste_ray.stages.preparation.workshop import Workshop
 from ste_ray.store.tables import RefusedRow, iter_results
-from ste_ray.tools.arguments import ArgumentCheck
+from ste_ray.tools.bounded_checks import BoundedCheck
 
 
 async def screened(
@@ -46,7 +46,7 @@ def _selected(
 ) -> Iterator[tuple[Trial, Turn]]:
     """Yield the trials that hold an example, with its call; the others go into the ledger."""
     section = workshop.config.prepare
-    checks: dict[str, ArgumentCheck] = {}
+    checks: dict[str, BoundedCheck] = {}
     ids: set[int] = set()
     for table in tables:
         for tool, found in _trials(table):
@@ -60,7 +60,7 @@ def _selected(
             )
             if not isinstance(call, str) and section.invalid_arguments == "drop":
                 if tool not in checks:
-                    checks = {tool: ArgumentCheck(workshop.specs[tool].parameters)}
+                    checks = {tool: BoundedCheck(tool, workshop.specs[tool].parameters)}
                 call = _if_valid(call, checks[tool])
             key = hash(found.trial_id)
             if not isinstance(call, str) and key in ids:
@@ -84,8 +84,8 @@ def _trials(table: pa.Table) -> Iterator[tuple[str, Trial | RefusedRow]]:
         yield tool, found
 
 
-def _if_valid(call: Turn, check: ArgumentCheck) -> Turn | str:
-    refusal = check.refusal(call.arguments_json)
+def _if_valid(call: Turn, check: BoundedCheck) -> Turn | str:
+    refusal = check.refusal_now(call.arguments_json)
     return f"the arguments do not fit the schema: {refusal}" if refusal else call
 
 

@@ -1,0 +1,135 @@
+"""How much work the check of a call's arguments can be, seen from its JSON Schema alone.
+
+A schema costs little for certain if nothing in it makes a validator search, repeat itself or go
+round in circles. Whatever is not known to be so counts as costly; nothing is checked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_MAX_NODES = 500
+_MAX_CHOICES = 2  # alternatives within alternatives double the work with each level
+_MAX_STEPS = 4_000  # a step is some microseconds
+_MAX_CHARS = 20_000
+_ENUM_VALUES_A_NODE = 4
+_NAMES_A_NODE = 16
+_PREFIX = "#/$defs/"
+_CHOICES = ("anyOf", "oneOf", "allOf")
+_PARTS = ("items", "additionalProperties")
+_NOTES = frozenset(
+    {
+        "$comment",
+        "$schema",
+        "default",
+        "deprecated",
+        "description",
+        "example",
+        "examples",
+        "format",
+        "nullable",
+        "readOnly",
+        "title",
+        "writeOnly",
+    }
+)
+_RULES = frozenset(
+    {
+        "type",
+        "const",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+        "minProperties",
+        "maxProperties",
+    }
+)
+
+
+class _CostlyError(Exception):
+    """The schema is not known to cost little."""
+
+
+class CheckCost:
+    """What checks against one schema cost at most.
+
+    Args:
+        schema: a JSON Schema.
+    """
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._num_nodes: int | None
+        definitions = schema.get("$defs")
+        counter = _Counter(definitions if isinstance(definitions, dict) else {})
+        try:
+            counter.count(schema, 0, ())
+            self._num_nodes = counter.num_nodes
+        except _CostlyError:
+            self._num_nodes = None
+
+    def is_small(self, arguments_json: str) -> bool:
+        """Whether a check of these arguments takes milliseconds at most, whatever they hold."""
+        if self._num_nodes is None or len(arguments_json) > _MAX_CHARS:
+            return False
+        num_values = 1 + sum(map(arguments_json.count, ",{["))
+        return self._num_nodes * num_values <= _MAX_STEPS
+
+
+class _Counter:
+    def __init__(self, definitions: Mapping[str, Any]) -> None:
+        self._definitions = definitions
+        self.num_nodes = 0
+
+    def count(self, schema: Any, choices: int, path: tuple[str, ...]) -> None:
+        """Count a schema as often as it is applied.
+
+        Args:
+            schema: any part of the whole.
+            choices: how many alternatives it lies within.
+            path: the definitions it was reached through.
+        """
+        self._add(1)
+        if isinstance(schema, bool):
+            return
+        if not isinstance(schema, dict):
+            raise _CostlyError
+        for keyword, value in schema.items():
+            if keyword in _NOTES or keyword in _RULES or (keyword == "$defs" and not path):
+                continue
+            self._count_keyword(keyword, value, choices, path)
+
+    def _count_keyword(self, keyword: str, value: Any, choices: int, path: tuple[str, ...]) -> None:
+        if keyword == "properties" and isinstance(value, dict):
+            for child in value.values():
+                self.count(child, choices, path)
+        elif keyword in _PARTS:
+            self.count(value, choices, path)
+        elif keyword in _CHOICES and isinstance(value, list) and choices < _MAX_CHOICES:
+            for child in value:
+                self.count(child, choices + 1, path)
+        elif keyword == "$ref" and isinstance(value, str):
+            self._follow(value, choices, path)
+        elif keyword == "enum" and isinstance(value, list):
+            self._add(len(value) // _ENUM_VALUES_A_NODE)
+        elif keyword == "required" and isinstance(value, list):
+            self._add(len(value) // _NAMES_A_NODE)
+        else:
+            raise _CostlyError
+
+    def _follow(self, reference: str, choices: int, path: tuple[str, ...]) -> None:
+        name = reference.removeprefix(_PREFIX)
+        if name == reference or name in path or name not in self._definitions:
+            raise _CostlyError
+        self.count(self._definitions[name], choices, (*path, name))
+
+    def _add(self, number: int) -> None:
+        self.num_nodes += number
+        if self.num_nodes > _MAX_NODES:
+            raise _CostlyError
