@@ -26,6 +26,7 @@ from ste_ray.llm.endpoint import (
     refused_key,
     role_endpoint,
 )
+from ste_ray.llm.reply_limits import UnusableReplyError
 from ste_ray.llm.sdk import open_sync_client
 
 _LISTING_SECONDS = 20.0
@@ -117,6 +118,11 @@ def _offered_models(endpoint: RoleEndpoint, env: Mapping[str, str]) -> list[str]
         raise EndpointError(refused_key(endpoint, error.status_code)) from None
     except openai.APIConnectionError as error:
         reason = error.__cause__ or error
+        if isinstance(reason, UnusableReplyError):
+            raise EndpointError(
+                f"the endpoint {base_url!r} answers the question for its models with {reason}; "
+                "check llm.base_url or STE_LLM_BASE_URL"
+            ) from None
         raise EndpointUnreachableError(
             f"cannot reach the endpoint {base_url!r} ({reason}); check llm.base_url, "
             "STE_LLM_BASE_URL and that the server runs"
@@ -128,7 +134,7 @@ def _offered_models(endpoint: RoleEndpoint, env: Mapping[str, str]) -> list[str]
     try:
         # Ollama says null where it has no models.
         return sorted(str(model["id"]) for model in json.loads(listing)["data"] or [])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise EndpointError(
             f"the endpoint {base_url!r} answers, but not as an OpenAI-compatible one; check "
             "llm.base_url or STE_LLM_BASE_URL, which usually ends in /v1"
@@ -142,8 +148,8 @@ def _listing(endpoint: RoleEndpoint, key: str) -> str:
             with open_sync_client(endpoint, key, _LISTING_SECONDS) as client:
                 text: str = client.models.with_raw_response.list().http_response.text
                 return text
-        except openai.APIConnectionError:
-            if seconds is None:
+        except openai.APIConnectionError as error:
+            if seconds is None or isinstance(error.__cause__, UnusableReplyError):
                 raise
             time.sleep(seconds)
     raise AssertionError("the last attempt returns or raises")

@@ -15,6 +15,7 @@ from ste_ray.config import LLMConfig
 from ste_ray.llm.attempts import EndpointChat
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.replies import Failure
+from ste_ray.llm.reply_limits import ASKED, UnusableReplyError, read_body
 from ste_ray.llm.transport import Answer
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
@@ -34,7 +35,7 @@ class AiohttpTransport:
         """Read the key and make the session; see ``transport.Transport``."""
         key = self._endpoint.api_key()
         # No compression: replies are small, and unpacking them costs more than it saves.
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        headers = {"Content-Type": "application/json", **ASKED}
         if key:
             headers["Authorization"] = f"Bearer {key}"
             self.secrets = (key,)
@@ -43,6 +44,7 @@ class AiohttpTransport:
             headers=headers,
             proxy=self._endpoint.proxy(),
             connector=aiohttp.TCPConnector(limit=0),
+            auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self._timeout_seconds),
         )
@@ -63,7 +65,9 @@ class AiohttpTransport:
             raise RuntimeError("OpenAIChat must be entered with 'async with' before it is asked")
         try:
             async with self._session.post(self._url, data=payload) as response:
-                return Answer(response.status, response.headers, await response.read())
+                return Answer(response.status, response.headers, await read_body(response))
+        except UnusableReplyError as error:
+            return Failure("bad_reply", str(error), "bad_reply", used=True)
         except TimeoutError:
             detail = f"no reply within {self._timeout_seconds:g} s"
             return Failure("timeout", detail, "timeout", used=True)

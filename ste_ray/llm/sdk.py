@@ -21,6 +21,12 @@ from ste_ray.errors import ConfigError, EndpointError
 from ste_ray.llm.attempts import EndpointChat
 from ste_ray.llm.endpoint import RoleEndpoint, read_proxy
 from ste_ray.llm.replies import Failure
+from ste_ray.llm.reply_limits import (
+    ASKED,
+    UnusableReplyError,
+    bound_response,
+    bound_response_within,
+)
 from ste_ray.llm.transport import Answer
 
 _AZURE_TOKEN = "AZURE_OPENAI_AD_TOKEN"
@@ -34,7 +40,8 @@ def open_sync_client(endpoint: RoleEndpoint, key: str, timeout_seconds: float) -
     """
     classes: dict[str, Any] = {"azure": openai.AzureOpenAI, "bedrock": openai.BedrockOpenAI}
     # Proxy and trusted certificates are those of the hot path, not what httpx makes of both.
-    http_client = openai.DefaultHttpxClient(**_http_arguments(endpoint))
+    hooks = {"response": [bound_response_within(timeout_seconds)]}
+    http_client = openai.DefaultHttpxClient(**_http_arguments(endpoint), event_hooks=hooks)
     client: openai.OpenAI = _make(
         classes.get(endpoint.provider, openai.OpenAI), endpoint, key, timeout_seconds, http_client
     )
@@ -46,7 +53,8 @@ def _open_client(endpoint: RoleEndpoint, key: str, timeout_seconds: float) -> op
         "azure": openai.AsyncAzureOpenAI,
         "bedrock": openai.AsyncBedrockOpenAI,
     }
-    http_client = openai.DefaultAsyncHttpxClient(**_http_arguments(endpoint))
+    hooks = {"response": [bound_response]}
+    http_client = openai.DefaultAsyncHttpxClient(**_http_arguments(endpoint), event_hooks=hooks)
     chosen = classes.get(endpoint.provider, openai.AsyncOpenAI)
     client: openai.AsyncOpenAI = _make(chosen, endpoint, key, timeout_seconds, http_client)
     return client
@@ -54,7 +62,8 @@ def _open_client(endpoint: RoleEndpoint, key: str, timeout_seconds: float) -> op
 
 def _http_arguments(endpoint: RoleEndpoint) -> dict[str, Any]:
     proxy = read_proxy(endpoint.base_url) if endpoint.use_proxy else None
-    return {"proxy": proxy, "trust_env": False, "verify": ssl.create_default_context()}
+    verify = ssl.create_default_context()
+    return {"proxy": proxy, "trust_env": False, "verify": verify, "headers": ASKED}
 
 
 def _make(
@@ -132,6 +141,8 @@ class SdkTransport:
 
 
 def _lost(error: BaseException) -> Failure:
+    if isinstance(error, UnusableReplyError):
+        return Failure("bad_reply", str(error), "bad_reply", used=True)
     return Failure(
         "connection",
         f"{type(error).__name__}: {error}",
