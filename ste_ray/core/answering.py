@@ -11,10 +11,8 @@ from ste_ray.core.inference import Menu, PromptMaterial, Query, Setting, menu_of
 from ste_ray.core.parsing import FinalAnswer, ToolCall, parse_action
 from ste_ray.core.records import Message, Prediction
 from ste_ray.core.replies import assistant_message, failure_of
-
-# The model would go on by inventing what the tool returns. Both forms leave alone an argument whose
-# text holds the word: JSON strings have no line breaks.
-STOP_TEXTS = ("\nObservation", "Observation:")
+from ste_ray.core.stopping import OBSERVATION_STOP, cut_at_stop
+from ste_ray.core.toolkens import escape_toolkens, unescape_toolkens
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def answer_flow(
     """
     menu = menu_of(setting, query, material)
     sampling = Sampling(
-        temperature=asking.temperature, max_tokens=asking.max_tokens, stop=STOP_TEXTS[-1:]
+        temperature=asking.temperature, max_tokens=asking.max_tokens, stop=OBSERVATION_STOP
     )
     left_out = 0
     while True:
@@ -71,12 +69,6 @@ def dialog_of(
     return retrieved_dialog(query.example.query, menu.tools, ordered, material.prompts)
 
 
-def cut_at_stop(text: str, stop_texts: Sequence[str] = STOP_TEXTS) -> str:
-    """Return the text before the first stop text: some endpoints return it, or know none."""
-    cuts = [position for stop in stop_texts if (position := text.find(stop)) >= 0]
-    return text[: min(cuts)] if cuts else text
-
-
 def call_to_execute(prediction: Prediction, tools: Collection[str]) -> CallTool | None:
     """Return the call that a prediction makes of one of ``tools``, if it makes one."""
     found = parse_action(prediction.output_text, tools, suggest=False)
@@ -88,15 +80,21 @@ def call_to_execute(prediction: Prediction, tools: Collection[str]) -> CallTool 
 def observed_dialog(
     messages: Sequence[Message], output_text: str, observation: str
 ) -> tuple[Message, ...]:
-    """Return a dialog gone on by the model's call and what the tool returned."""
-    told = Message(role="user", content=f"Observation: {observation}")
+    """Return a dialog gone on by the model's call and what the tool returned.
+
+    It looks as in training: toolkens in what the tool returned are escaped.
+    """
+    told = Message(role="user", content=f"Observation: {escape_toolkens(observation)}")
     return (*messages, assistant_message(output_text), told)
 
 
 def final_answer_of(text: str) -> str:
-    """Return the final answer in a reply; a reply without the marker is one as a whole."""
+    """Return the final answer in a reply; a reply without the marker is one as a whole.
+
+    Models are trained to write what looks like a toolken escaped; here it is read back.
+    """
     found = parse_action(text, (), suggest=False)
-    return found.text if isinstance(found, FinalAnswer) else text.strip()
+    return unescape_toolkens(found.text if isinstance(found, FinalAnswer) else text.strip())
 
 
 def _execute(
@@ -150,7 +148,7 @@ def _prediction(
         candidates=query.tools
         if setting.prompt == "dialog"
         else tuple(tool.name for tool in shown.tools),
-        output_text=cut_at_stop(reply.text),
+        output_text=cut_at_stop(reply.text, OBSERVATION_STOP),
         error=f"{problem}: {details}" if problem and details else problem,
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,

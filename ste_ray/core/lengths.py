@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from ste_ray.core.effects import Answer, ModelReply
-from ste_ray.core.trial import ANSWER_STOP, cut_at_stop, cut_observation
+from ste_ray.core.stopping import OBSERVATION_STOP, cut_at_stop
+from ste_ray.core.trial import cut_observation
 
 CHARS_PER_TOKEN = 4
 _REFLECTION = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
@@ -91,7 +92,7 @@ def measure(answers: Iterable[Answer], observation_chars: int) -> Recorded:
         completion += answer.completion_tokens
         visible += len(answer.text)
         if answer.text:
-            kept = cut_at_stop(answer.text, ANSWER_STOP)
+            kept = cut_at_stop(answer.text, OBSERVATION_STOP)
             chars.setdefault(_kind(kept), []).append(len(kept))
     expected = replace(TEACHER_LENGTHS, **{kind: fmean(some) for kind, some in chars.items()})
     short = {kind: min(_tenth_percentile(some), fmean(some)) for kind, some in chars.items()}

@@ -15,9 +15,10 @@ from ste_ray.core.parsing import ToolCall as ParsedCall
 from ste_ray.core.prompts import PromptSet, describe_tool
 from ste_ray.core.records import Fault, Message, Record, ToolSpec, Trial, Turn, fingerprint
 from ste_ray.core.replies import assistant_message
+from ste_ray.core.stopping import OBSERVATION_STOP, THOUGHT_STOP, cut_at_stop
 
-QUERY_STOP = ("Thought:",)
-ANSWER_STOP = ("Observation:",)
+QUERY_STOP = THOUGHT_STOP
+ANSWER_STOP = OBSERVATION_STOP
 
 
 class TrialSettings(Record):
@@ -82,12 +83,6 @@ class Conversation:
             fault.kind == reply.finish_reason for fault in reply.faults
         ):
             self.faults.append(Fault(kind=reply.finish_reason, reply_index=place))
-
-
-def cut_at_stop(text: str, stops: tuple[str, ...]) -> str:
-    """Return ``text`` up to the first of ``stops``, as an obedient endpoint would have."""
-    ends = [index for index in (text.find(stop) for stop in stops) if index >= 0]
-    return text[: min(ends)] if ends else text
 
 
 def cut_observation(text: str, limit: int) -> str:

@@ -20,7 +20,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from ste_ray.core.answering import STOP_TEXTS, cut_at_stop
+from ste_ray.core.stopping import OBSERVATION_STOP, cut_at_stop
 from ste_ray.errors import DecodingError
 from ste_ray.generation.constraints import CallGrammar, GrammarMask
 from ste_ray.generation.model import LocalModel
@@ -61,7 +61,7 @@ class Decoding:
 
     max_new_tokens: int
     batch_size: int = 32
-    stop_texts: tuple[str, ...] = STOP_TEXTS
+    stop_texts: tuple[str, ...] = OBSERVATION_STOP
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
@@ -234,8 +234,9 @@ def _may_end(tokenizer: Any, last_chars: str) -> frozenset[int]:
 class StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
     """Ends a row once its answer holds a stop text; ``lengths`` then tells its tokens.
 
-    Only the tail is decoded: every token gives at least one byte of a stop text that the last one
-    completes, so it lies within as many tokens as it has bytes.
+    Mostly only the tail is decoded: every token gives at least one byte of a stop text that the
+    last one completes, so it lies within as many tokens as it has bytes. Whether its words are a
+    marker there, or part of an argument, the whole answer tells.
     """
 
     def __init__(self, tokenizer: Any, prompt_width: int, stop_texts: Sequence[str]) -> None:
@@ -253,12 +254,15 @@ class StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not
         for row, token in enumerate(newest):
             if token not in self._may_end or row in self.lengths:
                 continue
-            if self._stops(input_ids[row, self._prompt_width :][-self._tail :].tolist()):
+            if self._stops(input_ids[row, self._prompt_width :].tolist()):
                 self.lengths[row] = length
         finished = torch.zeros(len(newest), dtype=torch.bool, device=input_ids.device)
         finished[list(self.lengths)] = True
         return finished
 
-    def _stops(self, tail: Sequence[int]) -> bool:
-        text = _decode(self._tokenizer, tail)
-        return any(stop in text for stop in self._stop_texts)
+    def _stops(self, answer: Sequence[int]) -> bool:
+        tail = _decode(self._tokenizer, answer[-self._tail :])
+        if not any(stop.strip() in tail for stop in self._stop_texts):
+            return False
+        text = _decode(self._tokenizer, answer)
+        return cut_at_stop(text, self._stop_texts) != text

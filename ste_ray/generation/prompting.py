@@ -5,10 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from ste_ray.chat_tokens import ChatEncoder
 from ste_ray.core.answering import dialog_of
 from ste_ray.core.formatting import INST_TEMPLATE, toolken_dialog, without_system
 from ste_ray.core.inference import PromptMaterial, Query, Setting, menu_of
@@ -41,16 +43,24 @@ class Prompt:
 def encode_dialog(dialog: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Return the dialog in the model's chat format, up to where its answer begins.
 
+    Contents are text, whatever they hold; see ``ste_ray.chat_tokens``.
+
     Raises:
         TemplateError: the chat template refuses the dialog.
     """
-    template = tokenizer.chat_template or INST_TEMPLATE
-    try:
-        text = _render(dialog, template, tokenizer)
-    except TemplateError:
-        text = _render(without_system(dialog), template, tokenizer)
-    # The template writes the special tokens itself.
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    encoder = _encoder(tokenizer, tokenizer.chat_template or INST_TEMPLATE)
+    return encoder.dialogs([dialog])[0]
+
+
+@lru_cache(maxsize=8)
+def _encoder(tokenizer: PreTrainedTokenizerBase, template: str) -> ChatEncoder:
+    def render(dialog: Sequence[Message]) -> str:
+        try:
+            return _render(dialog, template, tokenizer)
+        except TemplateError:
+            return _render(without_system(dialog), template, tokenizer)
+
+    return ChatEncoder(tokenizer, render)
 
 
 def fitted_prompt(

@@ -12,6 +12,7 @@ from typing import Literal
 import pyarrow as pa
 from transformers import PreTrainedTokenizerFast
 
+from ste_ray.chat_tokens import ChatEncoder
 from ste_ray.core.records import Message, TrainRow
 from ste_ray.training.chat_format import ChatFormat
 
@@ -64,6 +65,7 @@ class RowTokenizer:
     ) -> None:
         self._tokenizer = tokenizer
         self._format = ChatFormat(tokenizer)
+        self._encoder = ChatEncoder(tokenizer, self._format.prompt)
         self._max_tokens = max_tokens
         self._too_long = too_long
 
@@ -99,10 +101,8 @@ class RowTokenizer:
     def _encode(
         self, dialogs: Sequence[Sequence[Message]], responses: Sequence[str]
     ) -> tuple[list[list[int]], list[list[int]]]:
-        # The template writes the special tokens itself.
-        texts = [self._format.prompt(dialog) for dialog in dialogs]
-        prompts = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
-        answers = self._tokenizer(list(responses), add_special_tokens=False)["input_ids"]
+        prompts = self._encoder.dialogs(dialogs)
+        answers = self._encoder.answers(responses)
         return prompts, [[*answer, self._format.end_id] for answer in answers]
 
     def _fit(self, prompt: list[int], response: list[int]) -> tuple[list[int], int, bool]:

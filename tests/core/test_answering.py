@@ -53,7 +53,7 @@ def test_the_call_is_kept_as_it_was_written_up_to_the_stop_text():
     assert found.accepted_json == '{"a":[2]}'
     assert asked[0].role == "assistant"
     assert asked[0].sampling.temperature == 0
-    assert asked[0].sampling.stop == ("Observation:",)
+    assert asked[0].sampling.stop == ("\nObservation:",)
     assert "shown" not in str(asked[0].messages)
 
 

@@ -13,6 +13,7 @@ from ste_ray.core.estimate import Usage, affordable_tools, estimate, minimum_sec
 from ste_ray.core.lengths import TEACHER_LENGTHS, Lengths, measure
 from ste_ray.core.memory import remember
 from ste_ray.core.records import ToolSpec
+from ste_ray.core.stopping import THOUGHT_STOP
 from ste_ray.core.trial import TrialSettings
 from ste_ray.stages.base import StageContext, load_prompts
 from ste_ray.stages.estimate import as_lines, estimate_explore
@@ -31,7 +32,7 @@ def answer(request, place):
     """The reply that ``EXACT`` describes: a query, two calls, a final answer, a reflection."""
     if isinstance(request, CallTool):
         return ToolResult(status="ok", text=OBSERVATION)
-    if "Thought:" in request.sampling.stop:
+    if request.sampling.stop == THOUGHT_STOP:
         place[0] = 0
         text = QUERY
     elif request.sampling.stop:
@@ -153,7 +154,7 @@ def test_measures_recorded_answers():
     found = measure(answers, observation_chars=100)
     assert (found.replies, found.prompt_tokens, found.completion_tokens) == (5, 50, 150)
     assert found.expected.query == len(QUERY)
-    assert found.expected.action == (2 * len(ACTION) + 1) / 2  # what was made up is not kept
+    assert found.expected.action == len(ACTION)  # what was made up is not kept
     assert found.expected.final == len(FINAL)
     assert found.expected.reflection == len(REFLECTION)
     assert 55 < found.expected.observation < 100  # the longer one is shown cut, with a mark

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ste_ray.core.effects import AskModel, CallTool, ModelReply, ToolResult
-from ste_ray.core.trial import cut_at_stop, cut_observation
+from ste_ray.core.trial import cut_observation
 from ste_ray.runtime.fakes import play
 
 
@@ -35,8 +35,8 @@ def test_the_transcript_of_a_trial_message_by_message():
         transcript[:end] for end in (1, 3, 5, 7, 9)
     ]
     assert [(one.sampling.stop, one.sampling.max_tokens) for one in asked] == [
-        (("Thought:",), 360),
-        *[(("Observation:",), 360)] * 3,
+        (("\nThought:",), 360),
+        *[(("\nObservation:",), 360)] * 3,
         ((), 360),
     ]
     assert {(one.role, one.sampling.temperature) for one in asked} == {("explorer", 1.0)}
@@ -107,9 +107,9 @@ def test_what_was_wrong_with_a_reply_is_its_observation(reply, kind, told):
 
 @pytest.mark.parametrize("space", ["\n", " "])
 def test_what_stands_behind_a_stop_sequence_is_kept_beside_but_never_enters(space):
-    query = f"What is 1?{space}Thought: easy"
+    query = "What is 1?\nThought: easy"
     invented = f"{call(1)}{space}Observation: 42\nThought: done\nFinal Answer: 42"
-    final = f"{FINAL}{space}Observation: 42"
+    final = f"{FINAL}\nObservation: 42"
     trial, record, _ = play_trial([query, invented, "1", final, "Yes"])
     assert (trial.query, trial.query_text) == ("What is 1?", query)
     assert [turn.reply_text for turn in trial.turns] == [invented, final]
@@ -208,13 +208,11 @@ def test_an_interrupted_call_ends_trial_and_episode_without_reflection():
     assert trial.turns[-1].observation_status == "interrupted"
 
 
-@given(st.text(), st.text())
-def test_cutting_at_a_stop_leaves_the_part_before_the_first(before, after):
-    cut = cut_at_stop(f"{before}Observation:{after}", ("Observation:", "Thought:"))
-    assert before.startswith(cut)
-    assert "Observation:" not in cut
-    assert "Thought:" not in cut
-    assert cut_at_stop(before, ()) == before
+def test_a_request_that_mentions_a_marker_stays_whole():
+    query = "Send Ann the note 'Thought: we meet at 5' and log Observation: sunny"
+    trial, record, _ = play_trial([query, FINAL, "Yes"])
+    assert trial.query == query
+    assert lines(record.messages)[1] == f"a: {query}"
 
 
 @given(st.text(max_size=40), st.integers(1, 50))

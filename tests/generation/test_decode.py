@@ -69,7 +69,8 @@ def test_answer_ends_before_an_observation(
         'Action: <tool_add>\nAction Input: {"a": 1}',
         # The word within an argument ends nothing.
         'Action: <tool_say>\nAction Input: {"text": "Observation of it"}',
-        "Final Answer: é is done. ",
+        # Nor does it within a sentence.
+        "Final Answer: é is done. Observation: none at all",
         "no",
     ]
     # Nothing beyond the stop text is generated or counted, though other rows went on.
@@ -77,7 +78,7 @@ def test_answer_ends_before_an_observation(
     needed = next(
         length
         for length in range(len(answer))
-        if "\nObservation" in taught_model.tokenizer.decode(answer[:length])
+        if "\nObservation:" in taught_model.tokenizer.decode(answer[:length])
     )
     assert stopped[0].num_tokens == needed < completions[0].num_tokens
     assert stopped[1].num_tokens == completions[1].num_tokens
