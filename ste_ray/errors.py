@@ -43,6 +43,10 @@ class EndpointUnreachableError(EndpointError):
     """Nobody answers at the endpoint's address: a mistake, or a server that is down for now."""
 
 
+class EndpointRefusalError(EndpointError):
+    """It refused a minimal request too: whatever it minds now, it may take another day."""
+
+
 class TemporaryError(SteRayError):
     """Something outside failed that may work later: run the same command again."""
 

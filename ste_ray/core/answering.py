@@ -133,7 +133,7 @@ def _prediction(
 ) -> Prediction:
     example = query.example
     # A reply that was cut at its limit is scored as it stands; one that is none is an error.
-    failed = reply.finish_reason in ("failed", "context_overflow") or (
+    failed = reply.finish_reason in ("failed", "refused", "context_overflow") or (
         reply.finish_reason == "content_filter" and not reply.text
     )
     problem = failure_of(reply, sampling.max_tokens) if failed else ""

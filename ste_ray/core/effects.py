@@ -48,14 +48,15 @@ class AskModel(Record):
 class ModelReply(Record):
     """The model's reply, with what went wrong before it came.
 
-    ``context_overflow`` and ``failed`` (given up, while the endpoint answers other requests) come
-    with empty text, ``content_filter`` may.
+    ``context_overflow``, ``refused`` (for what the request holds, by an endpoint that does not say
+    what it minds) and ``failed`` (given up, while the endpoint answers other requests) come with
+    empty text, ``content_filter`` may.
     """
 
     text: str
-    finish_reason: Literal["stop", "length", "content_filter", "context_overflow", "failed"] = (
-        "stop"
-    )
+    finish_reason: Literal[
+        "stop", "length", "content_filter", "context_overflow", "refused", "failed"
+    ] = "stop"
     model: str = ""
     prompt_tokens: int = 0
     cached_tokens: int = 0  # those of the prompt that the provider had in its cache

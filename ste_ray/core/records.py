@@ -146,6 +146,7 @@ class Fault(Record):
         "length",  # the reply was cut at max_tokens
         "content_filter",
         "context_overflow",
+        "refused",  # for what the request holds, without a word that names what
         "failed",  # given up after all attempts
     ]
     detail: str = ""

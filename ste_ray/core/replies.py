@@ -23,5 +23,6 @@ def failure_of(reply: ModelReply, max_tokens: int) -> str:
         "length": f"the reply was cut at {max_tokens} tokens",
         "content_filter": "the reply was withheld by a content filter",
         "context_overflow": "the request was too long for the model",
+        "refused": "the endpoint refused this request while it served others",
         "failed": "the endpoint did not answer",
     }[reply.finish_reason]

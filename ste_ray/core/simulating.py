@@ -23,6 +23,7 @@ _CUT_OFF_ERROR = re.compile(r'\{\s*"error"\s*:\s*["{]')
 _WITHOUT_ANSWER = {
     "failed": "the model gave no reply",
     "content_filter": "the endpoint's content filter held the reply back",
+    "refused": "the endpoint refused this request while it served others",
     "context_overflow": "the documentation and the arguments are too long for the model",
 }
 

@@ -71,7 +71,7 @@ class Conversation:
         if reply.model and reply.model not in self.models:
             self.models.append(reply.model)
         self._note_faults(reply)
-        if reply.finish_reason in ("content_filter", "context_overflow", "failed"):
+        if reply.finish_reason in ("content_filter", "context_overflow", "refused", "failed"):
             self.cut_off = reply.finish_reason
         self.messages.append(assistant_message(cut_at_stop(reply.text, sampling.stop)))
         return reply

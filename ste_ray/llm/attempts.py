@@ -1,9 +1,10 @@
 """Asks a model until it answers: permits, repetitions, deadlines, and what is recorded of them.
 
 Repeats what may pass (429, 5xx, lost connections, broken replies) with full jitter and
-``Retry-After``; stops at once on what cannot (refused key, unknown model, bad request). A context
-overflow and a content filter are answers, not errors: they end an episode as data. How a request
-travels is left to a ``Transport``: ``llm.client`` on aiohttp, ``llm.sdk`` on the openai SDK.
+``Retry-After``; stops at once on what every request would meet (refused key, unknown model). A
+request refused for what it holds (too long, a content filter) is answered, not an error: it ends
+its episode as data; ``llm.evidence`` tells the two apart. How a request travels is left to a
+``Transport``: ``llm.client`` on aiohttp, ``llm.sdk`` on the openai SDK.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from ste_ray.config import LLMConfig
 from ste_ray.core.breaker import Breaker
@@ -20,9 +21,12 @@ from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.records import Fault
 from ste_ray.errors import EndpointError
 from ste_ray.llm.claims import NOT_SENT, Claims, Cost, num_characters
-from ste_ray.llm.endpoint import RoleEndpoint, refused_key
+from ste_ray.llm.endpoint import RoleEndpoint
+from ste_ray.llm.evidence import Evidences, minimal
 from ste_ray.llm.health import EndpointHealth, OnEvent, unavailable
-from ste_ray.llm.replies import Failure, Served, Stop, read_answer
+from ste_ray.llm.refusals import OwnCause, Refused, likely_cause
+from ste_ray.llm.replies import Failure, Served, read_answer
+from ste_ray.llm.stops import stop_error
 from ste_ray.llm.transport import Transport, build_body
 from ste_ray.ports import Claim, Limiter
 
@@ -31,12 +35,15 @@ _BACKOFF_MAX_SECONDS = 30.0
 # A request refused so often for its rate, while others are served, is one that can never pass.
 _MAX_REFUSALS = 20
 _MAX_DETAIL_CHARS = 200
+_MAX_STOP_CHARS = 300
 
 
 @dataclass(slots=True)
 class _Call:
     """One question with all its attempts."""
 
+    request: AskModel
+    body: dict[str, Any]
     payload: Any
     claim: Claim
     num_characters: int  # of the prompt
@@ -94,6 +101,7 @@ class EndpointChat:
         self._random = random.Random(seed)
         self._health = health or open_health(endpoint, config, on_event)
         self._slots = slots or asyncio.Semaphore(config.max_concurrency)
+        self._evidences = Evidences()
 
     async def __aenter__(self) -> Self:
         await self._transport.open()
@@ -114,9 +122,7 @@ class EndpointChat:
             ProviderUnavailableError: it does not come back.
             BudgetExhaustedError: the budget allows no further request.
         """
-        body = build_body(request, self._endpoint)
-        claim = self._claims.claim(body, account)
-        call = _Call(self._transport.encode(body), claim, num_characters(body))
+        call = self._call(request, account)
         while True:
             async with self._slots:
                 result = await self._attempt(call)
@@ -124,6 +130,11 @@ class EndpointChat:
                 return result
             # This waiting holds no slot: others go on meanwhile.
             await asyncio.sleep(result)
+
+    def _call(self, request: AskModel, account: str) -> _Call:
+        body = build_body(request, self._endpoint)
+        claim = self._claims.claim(body, account)
+        return _Call(request, body, self._transport.encode(body), claim, num_characters(body))
 
     async def _attempt(self, call: _Call) -> ModelReply | float:
         """Return the reply, or the seconds to wait before the next attempt."""
@@ -134,19 +145,62 @@ class EndpointChat:
             answer = await self._send(call, probe)
             if isinstance(answer, Served):
                 health.succeed()
+                self._evidences.of(call.request).served()
                 self._claims.learn(call.num_characters, answer.reply)
                 return _with_faults(self._claims.with_usage(call.claim, answer), call)
-            if answer is None:
+            if isinstance(answer, Refused):
+                judged = await self._judged(call, answer, probe)
+            else:
+                judged = answer
+            if isinstance(judged, ModelReply):
+                health.succeed()
+                return judged
+            if judged is None:
                 return 0.0
-            if isinstance(answer, Stop):
-                raise self._stop(answer)
             probe_failed = True
-            return self._after(call, answer)
+            return self._after(call, judged)
         finally:
             if probe:
                 health.end_probe(probe_failed)
 
-    async def _send(self, call: _Call, probe: bool) -> Served | Failure | Stop | None:
+    async def _judged(
+        self, call: _Call, refused: Refused, probe: bool
+    ) -> ModelReply | Failure | None:
+        """Return what a refusal is for its request, if it is for this one alone.
+
+        A failure, or None, is that of the minimal request that was to tell: nothing is known yet.
+
+        Raises:
+            EndpointError: every request meets it.
+        """
+        if refused.ends_run:
+            raise self._stop(call, refused)
+        evidence = self._evidences.of(call.request)
+        evidence.refused()
+        async with evidence.probing:
+            # Whoever waited here while another asked finds what that one was told.
+            if evidence.verdict is not None:
+                raise evidence.verdict
+            if not evidence.clears(refused):
+                small = self._call(minimal(call.request), call.claim.account)
+                answer = await self._send(small, probe)
+                if isinstance(answer, Refused):
+                    evidence.verdict = self._stop(small, answer)
+                    raise evidence.verdict
+                if not isinstance(answer, Served):
+                    return answer
+                evidence.served()
+        return self._own(call, refused)
+
+    def _own(self, call: _Call, refused: Refused) -> ModelReply:
+        """The answer of a request that is refused for what it holds: data, as a failed one is."""
+        tokens = call.claim.prompt_tokens, call.claim.max_tokens
+        cause = likely_cause(refused, call.num_characters, *tokens)
+        detail = f"{refused.status} {self._redacted(refused.message)}".strip()
+        call.faults.append(Fault(kind=cause, detail=detail[:_MAX_DETAIL_CHARS]))
+        return _given_up(call, cause)
+
+    async def _send(self, call: _Call, probe: bool) -> Served | Failure | Refused | None:
         """Send once; return None when the breaker opened before that."""
         limiter, claims = self._limiter, self._claims
         if limiter is None:
@@ -227,19 +281,9 @@ class EndpointChat:
         doubled = _BACKOFF_BASE_SECONDS * 2.0 ** min(num_failures - 1, 16)
         return self._random.uniform(0, min(_BACKOFF_MAX_SECONDS, doubled))
 
-    def _stop(self, stop: Stop) -> EndpointError:
-        base_url, message = self._endpoint.base_url, self._redacted(stop.message)[:300]
-        if stop.kind == "key":
-            return EndpointError(refused_key(self._endpoint, stop.status))
-        if stop.kind == "quota":
-            return EndpointError(
-                f"the quota at the endpoint {base_url!r} is used up ({stop.status}): "
-                f"{message!r}; raise it there, or use another key or endpoint"
-            )
-        return EndpointError(
-            f"the endpoint {base_url!r} refuses the request ({stop.status}): "
-            f"{message!r}; check llm.model and the endpoint"
-        )
+    def _stop(self, call: _Call, refused: Refused) -> EndpointError:
+        message = self._redacted(refused.message)[:_MAX_STOP_CHARS]
+        return stop_error(self._endpoint, refused, message, call.body)
 
     def _redacted(self, text: str) -> str:
         """Return ``text`` without the key, which some proxies echo in their errors."""
@@ -252,6 +296,6 @@ def _with_faults(reply: ModelReply, call: _Call) -> ModelReply:
     return reply.model_copy(update={"faults": tuple(call.faults)}) if call.faults else reply
 
 
-def _given_up(call: _Call) -> ModelReply:
-    """The answer of a request that alone keeps failing: data, which ends its episode."""
-    return ModelReply(text="", finish_reason="failed", faults=tuple(call.faults))
+def _given_up(call: _Call, reason: OwnCause | Literal["failed"] = "failed") -> ModelReply:
+    """The answer of a request that alone is not served: data, which ends its episode."""
+    return ModelReply(text="", finish_reason=reason, faults=tuple(call.faults))

@@ -9,7 +9,8 @@ from typing import Any
 from ste_ray.core.effects import ModelReply
 from ste_ray.core.limits import LimitHeaders, Refusal
 from ste_ray.llm.endpoint import RoleEndpoint
-from ste_ray.llm.replies import Failure, Served, Stop, read_limit_headers
+from ste_ray.llm.refusals import Refused
+from ste_ray.llm.replies import Failure, Served, read_limit_headers
 from ste_ray.ports import Claim, Outcome
 
 # Dollars for (model, prompt tokens, cached ones among them, completion tokens).
@@ -77,12 +78,12 @@ class Claims:
         return answer.reply.model_copy(update=tokens)
 
     def outcome(
-        self, claim: Claim, answer: Served | Failure | Stop, headers: LimitHeaders | None = None
+        self, claim: Claim, answer: Served | Failure | Refused, headers: LimitHeaders | None = None
     ) -> Outcome:
         """Return what a request used, as far as can be known."""
         if isinstance(answer, Served):
             return self._of_reply(claim, answer, headers)
-        if isinstance(answer, Stop):
+        if isinstance(answer, Refused):
             return _NOTHING_USED
         if answer.kind == "rate_limited":
             refusal = Refusal(answer.retry_after_seconds, answer.resource)

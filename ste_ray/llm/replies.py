@@ -15,24 +15,18 @@ from typing import Literal
 
 from ste_ray.core.effects import ModelReply
 from ste_ray.core.limits import LimitHeaders, Resource
+from ste_ray.llm.error_bodies import read_error
+from ste_ray.llm.refusals import Refused, is_transient, read_quota, read_refused
 
 FailureKind = Literal["rate_limited", "server_error", "timeout", "connection", "bad_reply"]
 _FINISH_REASONS: dict[str, Literal["length", "content_filter"]] = {
     "length": "length",
     "content_filter": "content_filter",
 }
-# Every server says it in its own words (OpenAI and vLLM, llama.cpp, Anthropic, Google).
-_OVERFLOW_SIGNS = (
-    "context_length",
-    "context length",
-    "context size",
-    "context window",
-    "prompt is too long",
-    "maximum number of tokens",
-)
 # Comes as 429: the request alone is above the limit of a minute, so it can never pass.
 _TOO_LARGE_SIGN = "request too large"
-_FILTER_SIGNS = ("content_filter", "content_policy")
+# Statuses that say the same request may pass later.
+_PASSING_STATUSES = (408, 409, 424, 425, 429)
 _TOKEN_SIGNS = re.compile(r"\btokens? (?:per|rate|limit)|\btp[md]\b|\btoo many tokens|^tokens\b")
 _REQUEST_SIGNS = re.compile(r"\brequests? (?:per|rate|limit)|\brp[mds]\b|^requests\b")
 _RESET_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
@@ -72,28 +66,9 @@ class Failure:
     sent: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """A refusal that no repetition mends: it stops the run.
-
-    Attributes:
-        kind: the key is refused, its quota is used up, or the request is refused.
-        status: the HTTP status.
-        message: what the endpoint said; may still hold the key.
-    """
-
-    kind: Literal["key", "quota", "request"]
-    status: int
-    message: str
-
-
-_OVERFLOW = Served(ModelReply(text="", finish_reason="context_overflow"), has_usage=True)
-_FILTERED = Served(ModelReply(text="", finish_reason="content_filter"), has_usage=True)
-
-
 def read_answer(
     status: int, headers: Mapping[str, str], body: bytes, now: float
-) -> Served | Failure | Stop:
+) -> Served | Failure | Refused:
     """Say what an answer means.
 
     Args:
@@ -103,9 +78,12 @@ def read_answer(
         now: seconds since 1970, for a ``Retry-After`` that is a date.
     """
     text = body.decode("utf-8", "replace")
-    if status == 200:
-        return _read_completion(text)
-    return _read_refusal(status, headers, text, now)
+    if status != 200:
+        return _read_refusal(status, headers, text, now)
+    completion = _read_completion(text)
+    if isinstance(completion, Failure):
+        return _read_hidden_refusal(headers, text, now) or completion
+    return completion
 
 
 def _read_completion(text: str) -> Served | Failure:
@@ -132,41 +110,43 @@ def _read_completion(text: str) -> Served | Failure:
 
 def _read_refusal(
     status: int, headers: Mapping[str, str], text: str, now: float
-) -> Served | Failure | Stop:
-    code, message = _error_of(text)
-    if status in (401, 403):
-        return Stop("key", status, message)
-    if "insufficient_quota" in code:
-        return Stop("quota", status, message)
-    words = f"{code} {message}".lower()
-    if status == 413 or (status == 429 and _TOO_LARGE_SIGN in words):
-        return _OVERFLOW
-    if status in (408, 409, 425, 429) or status >= 500:
+) -> Failure | Refused:
+    body = read_error(text)
+    if status == 429 and _TOO_LARGE_SIGN in f"{body.code_text} {body.message}".lower():
+        return Refused(status, body.message, own_cause="context_overflow", certain=True)
+    if status == 429 and read_quota(body):
+        return Refused(status, body.message, "quota", ends_run=True)
+    refused = read_refused(status, body)
+    # Some servers say with 500 that a prompt is too long for them.
+    told = refused.certain and status == 500
+    passing = status in _PASSING_STATUSES or status >= 500
+    if (passing and not told) or (status not in (401, 402, 413) and is_transient(body)):
+        detail = body.message or text.strip()
         return Failure(
             "rate_limited" if status == 429 else "server_error",
-            f"{status} {message[:200]}".strip(),
+            f"{status} {detail[:200]}".strip(),
             str(status),
             retry_after(headers, now),
-            limited_resource(code, message) if status == 429 else "unknown",
+            limited_resource(body.code_text, body.message) if status == 429 else "unknown",
         )
-    if any(sign in words for sign in _OVERFLOW_SIGNS):
-        return _OVERFLOW
-    if any(sign in code for sign in _FILTER_SIGNS):
-        return _FILTERED
-    return Stop("request", status, message)
+    return refused
 
 
-def _error_of(text: str) -> tuple[str, str]:
-    """Return codes and message of an OpenAI-shaped error body, or what can be had of another."""
+def _read_hidden_refusal(
+    headers: Mapping[str, str], text: str, now: float
+) -> Failure | Refused | None:
+    """Return the refusal that gateways send with status 200; None: it is none."""
     try:
-        error = json.loads(text)["error"]
-        if isinstance(error, dict):
-            # Some repeat the status as code and say in the type what it means.
-            codes = f"{error.get('type') or ''} {error.get('code') or ''}"
-            return codes.strip(), str(error.get("message", ""))
-        return "", str(error)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return "", text.strip()
+        if json.loads(text).get("choices"):
+            return None
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    body = read_error(text)
+    statuses = [int(code) for code in body.codes if code.isdigit() and 400 <= int(code) < 600]
+    if statuses:
+        return _read_refusal(statuses[0], headers, text, now)
+    refused = read_refused(400, body)
+    return refused if body.codes and (refused.certain or refused.ends_run) else None
 
 
 def limited_resource(code: str, message: str) -> Resource:

@@ -20,6 +20,7 @@ from ste_ray.core.records import ToolSpec, fingerprint
 from ste_ray.errors import (
     ConfigError,
     DecodingError,
+    EndpointRefusalError,
     EndpointUnreachableError,
     StageInputError,
     SteRayError,
@@ -192,8 +193,8 @@ def _attempt(config: Config, inputs: dict[str, str]) -> str:
 
 def _is_permanent(error: SteRayError) -> bool:
     """Whether trying the same again is of no use."""
-    if isinstance(error, (EndpointUnreachableError, DecodingError)):
-        return False  # the server may come back, and another node has another device
+    if isinstance(error, EndpointUnreachableError | EndpointRefusalError | DecodingError):
+        return False  # the server may come back or think better, another node has another device
     return isinstance(error, UserError) or error.exit_code == 1
 
 

@@ -181,13 +181,15 @@ def test_each_attempt_is_settled_with_what_it_may_have_used(fault, outcome):
 
 
 @pytest.mark.parametrize(
-    "step", [refusal(401), refusal(400, "bad"), refusal(429, code="insufficient_quota")]
+    ("step", "num_requests"),
+    [(refusal(401), 1), (refusal(400, "bad"), 2), (refusal(429, code="insufficient_quota"), 1)],
 )
-def test_a_stop_is_settled_too(step):
+def test_a_stop_is_settled_too(step, num_requests):
     ledger = Ledger()
     error, _ = ask_script(step, ledger=ledger)
     assert isinstance(error, EndpointError)
-    assert ledger.outcomes == [Outcome()]
+    assert ledger.outcomes == [Outcome()] * num_requests
+    ledger.check()
 
 
 def test_an_address_without_a_server_is_not_charged():

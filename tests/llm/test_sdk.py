@@ -153,7 +153,7 @@ def test_a_refused_key_stops_and_is_not_shown(status):
     assert isinstance(error, EndpointError)
     assert "STE_TEST_KEY is set but refused" in str(error)
     assert KEY not in str(error)
-    assert len(server.requests) == 1
+    assert len(server.requests) == (1 if status == 401 else 2)  # 403 may concern one request
 
 
 def test_an_address_without_a_server_is_unavailable():
