@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,46 @@ def teacher(*options: str) -> Iterator[Teacher]:
             yield Teacher(process.stdout.readline().split()[-1], process)
         finally:
             process.kill()
+
+
+@contextmanager
+def refusing_proxy(upstream: str, word: str, status: int, body: str) -> Iterator[str]:
+    """Stand before an endpoint and refuse, in its place, the requests that hold a word."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._pass_on(None)
+
+        def do_POST(self) -> None:
+            asked = self.rfile.read(int(self.headers["Content-Length"]))
+            if word in json.dumps(json.loads(asked)["messages"]):
+                self._answer(status, body.encode())
+            else:
+                self._pass_on(asked)
+
+        def _pass_on(self, asked: bytes | None) -> None:
+            address = upstream + self.path.removeprefix("/v1")
+            headers = {"Content-Type": "application/json"}
+            with urllib.request.urlopen(urllib.request.Request(address, asked, headers)) as reply:
+                self._answer(reply.status, reply.read())
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def num_files(folder: Path, pattern: str) -> int:

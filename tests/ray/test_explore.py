@@ -14,6 +14,7 @@ from exploring import (
     explore,
     explorers,
     num_files,
+    refusing_proxy,
     replay,
     teacher,
     until,
@@ -155,6 +156,37 @@ def test_a_refused_key_stops_the_run_with_one_line(
         pytest.raises(EndpointError, match=r"refuses access \(401\): OPENAI_API_KEY is set"),
     ):
         explore(store, [], *SHAPE, f"llm.base_url={counting.url}")
+
+
+def test_a_request_refused_for_what_it_holds_ends_its_episode_and_no_other(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "run"))
+    body = '{"verdict": {"note": "we would rather not"}}'
+    with (
+        teacher() as behind,
+        refusing_proxy(behind.url, "roman_encode", 406, body) as url,
+    ):
+        options = [*SHAPE, f"llm.base_url={url}"]
+        explore(store, [], *options)
+    for episode in episodes_of(store):
+        refused = episode.tool == "roman_encode"
+        trials = episode.trials
+        assert {trial.outcome == "cut_off" for trial in trials} == {refused}
+        assert len(trials) == (1 if refused else 2)
+        if refused:
+            assert trials[0].outcome_detail == "refused"
+            (fault,) = trials[0].faults
+            assert fault.kind == "refused"
+            assert "we would rather not" in fault.detail
+    assert replay(store, *options)["equal"]
+
+
+def test_a_refusal_of_all_requests_ends_the_run_and_is_looked_into_again(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "run"))
+    with teacher() as behind, refusing_proxy(behind.url, "", 406, "not today") as url:
+        options = [*SHAPE, f"llm.base_url={url}"]
+        with pytest.raises(EndpointError, match="'not today'; it refuses a minimal request too"):
+            explore(store, [], *options)
+    assert not store.exists("explore/failure.json")
 
 
 def test_a_store_that_fails_stops_the_run_which_then_goes_on(tmp_path: Path) -> None:
