@@ -85,7 +85,7 @@ _OVERFLOW_HINTS = re.compile(
     r"|capacity|characters|truncat\w*|shorten|shorter|reduce|positions|budget)\b|长|超"
 )
 _FILTER_HINTS = re.compile(
-    r"\b(content|safety|moderat\w*|polic\w*|inappropriate|risk\w*|sensitiv\w*|block\w*|flagged"
+    r"\b(content|safety|moderat\w*|polic\w*|inappropriate|risk\w*|sensitive|sensitivity|block\w*|flagged"
     r"|guardrails?|prohibit\w*|violat\w*|unsafe|harm\w*|abus\w*|offensive|toxic\w*|illegal|hate"
     r"|sexual|violen\w*|disallowed|forbidden topic|guidelines?|compliance|filter\w*|terms)\b|险|禁"
 )
