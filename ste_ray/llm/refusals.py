@@ -82,10 +82,10 @@ _FILTER_WORDS = re.compile(
 )
 _OVERFLOW_HINTS = re.compile(
     r"\b(tokens?|lengths?|long(er)?|context|exceed\w*|maximum|max|limit\w*|size|large\w*|window"
-    r"|capacity|characters|truncat\w*|shorten|shorter|reduce|positions|budget)\b|长|超"
+    r"|capacity|characters|truncated?|shorten|shorter|reduce|positions|budget)\b|长|超"
 )
 _FILTER_HINTS = re.compile(
-    r"\b(content|safety|moderat\w*|polic\w*|inappropriate|risk\w*|sensitive|sensitivity|block\w*|flagged"
+    r"\b(content|safety|moderat\w*|polic\w*|inappropriate|risk\w*|sensitive|block\w*|flagged"
     r"|guardrails?|prohibit\w*|violat\w*|unsafe|harm\w*|abus\w*|offensive|toxic\w*|illegal|hate"
     r"|sexual|violen\w*|disallowed|forbidden topic|guidelines?|compliance|filter\w*|terms)\b|险|禁"
 )
@@ -177,8 +177,8 @@ def likely_cause(
     words = refused.message.lower()
     if _tells_the_length(words, num_characters, num_tokens, max_tokens):
         return "context_overflow"
-    num_overflow = len(set(_OVERFLOW_HINTS.findall(words)))
-    num_filter = len(set(_FILTER_HINTS.findall(words)))
+    num_overflow = len({found[0] for found in _OVERFLOW_HINTS.finditer(words)})
+    num_filter = len({found[0] for found in _FILTER_HINTS.finditer(words)})
     if num_overflow == num_filter:
         return "refused"
     return "context_overflow" if num_overflow > num_filter else "content_filter"
