@@ -69,6 +69,15 @@ class OpenApiParameter(ExecutorFields):
     style: str = ""  # OpenAPI's; empty: the default of the place
     explode: bool | None = None  # None: the default of the style
     as_json: bool = False  # the parameter has content application/json instead of a schema
+    as_text: bool = False  # it has content of another type, and is one text whatever it is
+
+
+class OpenApiField(ExecutorFields):
+    """How a field of a form is written, where the document says so; see OpenAPI's ``encoding``."""
+
+    style: str = ""  # empty: by the content type
+    explode: bool | None = None
+    content_type: str = ""  # empty: the default of the value's type
 
 
 class OpenApiBody(ExecutorFields):
@@ -81,6 +90,7 @@ class OpenApiBody(ExecutorFields):
     content_type: str
     argument: str = ""
     fields: dict[str, str] = Field(default_factory=dict)
+    encoding: dict[str, OpenApiField] = Field(default_factory=dict)  # name in the body -> how
 
 
 class OpenApiOperation(ExecutorFields):

@@ -127,7 +127,7 @@ def test_styles_in_paths(style, explode, value, expected):
             "deepObject",
             None,
             {"a": {"b": [1, 2]}, "c": None},
-            [("it[a][b]", "1"), ("it[a][b]", "2")],
+            [("it[a][b][0]", "1"), ("it[a][b][1]", "2")],
         ),
     ],
 )

@@ -8,6 +8,7 @@ from openapi_documents import SERVER, body_of, document, imported, operation, to
 
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.arguments import ArgumentCheck
+from ste_ray.tools.kinds import OpenApiField, OpenApiOperation
 from ste_ray.tools.openapi.operations import import_openapi
 from ste_ray.tools.spec import load_tool_specs
 from ste_ray.tools.spec_writing import write_tool_specs
@@ -526,3 +527,33 @@ def test_the_tools_can_be_written_and_loaded(tmp_path):
     file = tmp_path / "tools.yaml"
     write_tool_specs([spec], file)
     assert load_tool_specs([str(file)], shipped=tmp_path) == {spec.name: spec}
+
+
+def test_parameters_with_content_and_fields_with_an_encoding_say_how_they_are_written():
+    content = [("where", "application/json"), ("csv", "text/plain")]
+    schema = {"type": "object", "properties": {name: {} for name in ("a", "b", "c")}}
+    encoding = {
+        "a": {"style": "deepObject", "explode": True},
+        "b": {"contentType": "application/json, text/plain"},
+        "c": {"style": "matrix", "explode": "yes", "contentType": "x\r\ny"},
+        "other": {"style": "form"},
+    }
+    media = {"schema": schema, "encoding": encoding}
+    spec = tool(
+        "post",
+        parameters=[
+            {"name": name, "in": "query", "content": {kind: {"schema": {}}}}
+            for name, kind in content
+        ],
+        requestBody={"content": {"application/x-www-form-urlencoded": media}},
+    )
+    fields = OpenApiOperation.model_validate(spec.executor)
+    assert [(one.as_json, one.as_text) for one in fields.parameters] == [
+        (True, False),
+        (False, True),
+    ]
+    assert fields.body.encoding == {
+        "a": OpenApiField(style="deepObject", explode=True),
+        "b": OpenApiField(content_type="application/json"),
+        "c": OpenApiField(),  # nonsense is left out
+    }

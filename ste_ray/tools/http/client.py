@@ -44,6 +44,8 @@ class HttpCall:
         method: upper case.
         url: absolute, http or https; it may hold a query already.
         query: names and values to add, not yet percent-encoded.
+        written_query: what to add besides, percent-encoded already: what delimits values stands in
+            it as it is, which encoding it as a whole would make equal to what values hold.
         headers: to be sent to this origin only.
         body: as it goes over the wire.
     """
@@ -53,6 +55,7 @@ class HttpCall:
     query: Sequence[tuple[str, str]] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    written_query: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,12 @@ class HttpClient:
         url = _parsed(call.url)
         if call.query:
             url = url.extend_query(list(call.query))
+        if call.written_query:
+            before = f"{url.raw_query_string}&" if url.raw_query_string else ""
+            query = before + call.written_query
+            # Not by yarl's methods, which would write %2C as a comma.
+            place = str(url.with_query(None).with_fragment(None))
+            url = URL(f"{place}?{query}", encoded=True)
         method, headers, body = call.method, dict(call.headers), call.body
         for _ in range(_MAX_REDIRECTS + 1):
             self._check_literal(url)

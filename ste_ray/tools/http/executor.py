@@ -106,7 +106,8 @@ class RequestExecutor:
             request = self.request(call, _Shown())
         except ArgumentError as error:
             return f"refused: {error}"
-        query = "&".join(f"{name}={value}" for name, value in request.query)
+        pairs = [f"{name}={value}" for name, value in request.query]
+        query = "&".join([*pairs, *filter(None, [request.written_query])])
         url = request.url + ("&" if "?" in request.url else "?") * bool(query) + query
         headers = ", ".join(f"{name}: {value}" for name, value in request.headers.items())
         body = "" if request.body is None else f" {request.body.decode(errors='replace')}"

@@ -270,11 +270,10 @@ def _quoted(value: Any) -> str:
 def _query_values(value: Any) -> Iterator[str]:
     if value is _LEFT_OUT or value is None:
         return
-    if isinstance(value, list):
-        for one in value:
-            yield from _query_values(one)
-    else:
-        yield as_text(value)
+    # A list within a list is one text, as it could not be told apart otherwise.
+    for one in value if isinstance(value, list) else [value]:
+        if one is not None:
+            yield as_text(one)
 
 
 def _texts(value: Any) -> Iterator[str]:

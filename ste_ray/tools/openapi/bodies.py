@@ -7,13 +7,14 @@ Files are not sent: a form that requires one makes its operation unusable, other
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from ste_ray.tools.kinds import OpenApiBody
+from ste_ray.tools.kinds import OpenApiBody, OpenApiField
 from ste_ray.tools.openapi.document import Part, UnusableError
 from ste_ray.tools.openapi.merging import MergedObject, merged_object
-from ste_ray.tools.openapi.parameters import Arguments
+from ste_ray.tools.openapi.parameters import QUERY_STYLES, Arguments
 from ste_ray.tools.openapi.schemas import SchemaConverter
 from ste_ray.tools.openapi.texts import shortened
 
@@ -21,6 +22,7 @@ FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 _DESCRIPTION_CHARS = 500
 _WHOLE = "body"
+_CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:; ?[\w.+-]+=[\w.+-]+)*", re.ASCII)
 
 
 def is_json(content_type: str) -> bool:
@@ -55,7 +57,8 @@ class BodyReader:
         schema = media_part.sibling(raw)
         merged = merged_object(schema) if isinstance(raw, Mapping) else None
         if content_type in (FORM, MULTIPART):
-            return self._form(content_type, merged, body, arguments)
+            form = self._form(content_type, merged, body, arguments)
+            return _with_encoding(form, media_part)
         if not is_json(content_type):
             return self._text(content_type, body, arguments)
         # A body that may be left out, but not in part, must stay in one piece.
@@ -116,6 +119,30 @@ class BodyReader:
             schema = {**schema, "description": shortened(text, _DESCRIPTION_CHARS)}
         argument = arguments.add(_WHOLE, "request", schema, body.get("required") is True)
         return OpenApiBody(content_type=content_type, argument=argument)
+
+
+def _with_encoding(body: OpenApiBody | None, media: Part) -> OpenApiBody | None:
+    """Add what the document says of how single fields are written, as far as it can be read."""
+    listed = media.value.get("encoding") if isinstance(media.value, Mapping) else None
+    if body is None or not isinstance(listed, Mapping):
+        return body
+    encoding = {}
+    for name in body.fields.values():
+        field = listed.get(name)
+        if isinstance(field, Mapping):
+            encoding[name] = _encoded_field(field)
+    return body.model_copy(update={"encoding": encoding})
+
+
+def _encoded_field(field: Mapping[str, Any]) -> OpenApiField:
+    style, explode, content_type = map(field.get, ("style", "explode", "contentType"))
+    # Of several content types the first counts.
+    first = content_type.partition(",")[0].strip() if isinstance(content_type, str) else ""
+    return OpenApiField(
+        style=style if style in QUERY_STYLES else "",
+        explode=explode if isinstance(explode, bool) else None,
+        content_type=first if _CONTENT_TYPE.fullmatch(first) else "",
+    )
 
 
 def _chosen(content: Mapping[str, Any]) -> tuple[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +9,17 @@ from typing import Any
 from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.http.client import HttpCall
 from ste_ray.tools.http.executor import RequestExecutor
-from ste_ray.tools.http.templates import ArgumentError, as_text, encode_body
+from ste_ray.tools.http.templates import ArgumentError, encode_body
 from ste_ray.tools.kinds import OpenApiBody, OpenApiOperation
 from ste_ray.tools.openapi.bodies import FORM, MULTIPART, is_json
-from ste_ray.tools.openapi.styles import cookie_pairs, header_text, path_text, query_pairs
+from ste_ray.tools.openapi.forms import form_body, multipart_body
+from ste_ray.tools.openapi.styles import (
+    cookie_pairs,
+    header_text,
+    path_text,
+    query_pairs,
+    query_text,
+)
 from ste_ray.tools.secrets import Secrets
 
 _SELDOM_WITH_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
@@ -39,7 +45,8 @@ class OpenApiExecutor(RequestExecutor):
             content_type, body = _body(operation.method, operation.body, call.arguments)
             if body is not None:
                 headers["Content-Type"] = content_type
-        return HttpCall(operation.method, url, query, headers, body)
+        written = _written_query(operation, call.arguments)
+        return HttpCall(operation.method, url, query, headers, body, written)
 
 
 def _url(operation: OpenApiOperation, arguments: Mapping[str, Any]) -> str:
@@ -71,6 +78,15 @@ def _query(operation: OpenApiOperation, arguments: Mapping[str, Any]) -> list[tu
         if name in operation.query:
             raise ArgumentError(f"{name!r} is set by the tool itself and cannot be given")
     return pairs
+
+
+def _written_query(operation: OpenApiOperation, arguments: Mapping[str, Any]) -> str:
+    texts = [
+        query_text(parameter, arguments[parameter.argument])
+        for parameter in operation.parameters
+        if parameter.place == "query" and parameter.argument in arguments
+    ]
+    return "&".join(filter(None, texts))
 
 
 def _headers(operation: OpenApiOperation, arguments: Mapping[str, Any]) -> dict[str, str]:
@@ -110,33 +126,8 @@ def _body(method: str, body: OpenApiBody, arguments: Mapping[str, Any]) -> tuple
     if is_json(content_type):
         return content_type, encode_body(value, "json")
     if content_type == FORM:
-        return content_type, encode_body(value, "form")
+        return content_type, form_body(value, body.encoding)
     if content_type == MULTIPART:
-        return _multipart(value)
+        return multipart_body(value, body.encoding)
     charset = "; charset=utf-8" if content_type.startswith("text/") else ""
     return content_type + charset, encode_body(value, "text")
-
-
-def _multipart(value: Any) -> tuple[str, bytes]:
-    """Return a form of parts; objects are parts of JSON, lists one part an item."""
-    if not isinstance(value, Mapping):
-        raise ArgumentError("the body of a form must be an object")
-    parts = []
-    for name, one in value.items():
-        for item in one if isinstance(one, list) else [one]:
-            if item is not None:
-                parts.append(_part(name, item))
-    # Made of the content, the boundary cannot stand in it, and equal calls stay equal.
-    boundary = hashlib.sha256(b"".join(parts)).hexdigest()
-    mark = f"--{boundary}".encode()
-    data = b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts) + mark + b"--\r\n"
-    return f"{MULTIPART}; boundary={boundary}", data
-
-
-def _part(name: str, value: Any) -> bytes:
-    quoted = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-    head = f'Content-Disposition: form-data; name="{quoted}"'
-    if isinstance(value, Mapping | list):
-        head += "\r\nContent-Type: application/json"
-    text = as_text(value)
-    return f"{head}\r\n\r\n".encode() + text.encode("utf-8", errors="replace")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from openapi_pydantic.v3 import v3_1
 from pydantic import ValidationError
@@ -16,9 +16,10 @@ from ste_ray.tools.openapi.schemas import SchemaConverter
 from ste_ray.tools.openapi.texts import shortened, unique
 
 _DESCRIPTION_CHARS = 500
+QUERY_STYLES = ("form", "spaceDelimited", "pipeDelimited", "deepObject")
 _STYLES = {
     "path": ("simple", "label", "matrix"),
-    "query": ("form", "spaceDelimited", "pipeDelimited", "deepObject"),
+    "query": QUERY_STYLES,
     "header": ("simple",),
     "cookie": ("form",),
 }
@@ -96,7 +97,7 @@ class ParameterReader:
     def _add(self, parameter: v3_1.Parameter, part: Part, arguments: Arguments) -> OpenApiParameter:
         name, place = parameter.name, parameter.param_in.value
         _check(parameter)
-        raw, as_json = _schema(part)
+        raw, form = _schema(part)
         schema = self._converter.inlined(part.sibling(raw))
         text = shortened(parameter.description or schema.get("description", ""), _DESCRIPTION_CHARS)
         if parameter.deprecated and not text.startswith("(deprecated)"):
@@ -112,7 +113,8 @@ class ParameterReader:
                 "place": place,
                 "style": parameter.style or "",
                 "explode": parameter.explode,
-                "as_json": as_json,
+                "as_json": form == "json",
+                "as_text": form == "text",
             }
         )
 
@@ -141,15 +143,15 @@ def _check(parameter: v3_1.Parameter) -> None:
         )
 
 
-def _schema(part: Part) -> tuple[Any, bool]:
-    """Return the schema of a parameter, and whether its value is written as JSON."""
+def _schema(part: Part) -> tuple[Any, Literal["style", "json", "text"]]:
+    """Return the schema of a parameter, and how its value is written."""
     content = part.value.get("content")
     if isinstance(content, Mapping) and content:
         kind, media = next(iter(content.items()))
         schema = media.get("schema", {}) if isinstance(media, Mapping) else {}
-        return schema, "json" in kind
+        return schema, "json" if "json" in kind else "text"
     schema = part.value.get("schema", {"type": "string"})
     without = isinstance(schema, Mapping) and not {"example", "$ref"} & schema.keys()
     if without and "example" in part.value:
-        return {**schema, "example": part.value["example"]}, False
-    return schema, False
+        return {**schema, "example": part.value["example"]}, "style"
+    return schema, "style"

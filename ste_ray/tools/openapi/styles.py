@@ -1,7 +1,10 @@
 """Writes arguments as OpenAPI's styles want them in paths, queries, headers and cookies.
 
 What an argument holds can never become more than a value of its parameter: in paths and cookies it
-is percent-encoded, in queries the client does so, and headers refuse line breaks.
+is percent-encoded, in queries the client does so, and headers refuse line breaks. A list can be
+read back whatever its texts hold: what stands between them is written as it is, and the same
+characters within them are percent-encoded. The exception are headers, where OpenAPI encodes
+nothing, and readers that decode a query before they split it.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Any
 from ste_ray.tools.http.templates import ArgumentError, as_text, header_value
 from ste_ray.tools.kinds import OpenApiParameter
 
-_DELIMITERS = {"form": ",", "spaceDelimited": " ", "pipeDelimited": "|"}
+_DELIMITERS = {"spaceDelimited": "%20", "pipeDelimited": "|"}
 _COOKIE_SAFE = "!#$&'()*+-./:<=>?@[]^_`{|}~"  # what a value may hold as it is
 
 
@@ -25,7 +28,7 @@ def path_text(parameter: OpenApiParameter, value: Any) -> str:
     Raises:
         ArgumentError: nothing would stand there, which would make it another path.
     """
-    value = _as_json(parameter, value)
+    value = _written_whole(parameter, value)
     parts = _parts(value, _quoted)
     if not parts or (len(parts) == 1 and parts[0] in ("", ("", ""))):
         raise ArgumentError(
@@ -39,18 +42,40 @@ def path_text(parameter: OpenApiParameter, value: Any) -> str:
 
 
 def query_pairs(parameter: OpenApiParameter, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield what an argument adds to the query, not encoded; null and empty lists add nothing."""
-    value = _as_json(parameter, value)
-    name, style = parameter.name, parameter.style or "form"
-    if style == "deepObject" and isinstance(value, Mapping):
+    """Yield what an argument adds to the query, not encoded; null and empty lists add nothing.
+
+    Lists whose items stand in one text add nothing here: see ``query_text``.
+    """
+    value = _written_whole(parameter, value)
+    name = parameter.name
+    if parameter.style == "deepObject" and isinstance(value, list | Mapping):
         yield from _deep(name, value)
-        return
-    parts = _parts(value, str)
+    elif not _in_one(parameter, value):
+        for part in _parts(value, str):
+            yield (name, part) if isinstance(part, str) else part
+
+
+def query_text(parameter: OpenApiParameter, value: Any) -> str:
+    """Return ``name=values`` for a list or object that stands in one text, percent-encoded.
+
+    The delimiter ``|`` is no character of URLs, so it is encoded too, unless an item holds one.
+    Between items stands ``%20`` for ``spaceDelimited``, and ``+`` within them.
+    """
+    value = _written_whole(parameter, value)
+    parts = _parts(value, _query_quoted) if _in_one(parameter, value) else []
+    if not parts:
+        return ""
+    delimiter = _DELIMITERS.get(parameter.style, ",")
+    text = "".join(part if isinstance(part, str) else "".join(part) for part in parts)
+    if delimiter == "|" and "%7C" not in text:
+        delimiter = "%7C"
+    return f"{_query_quoted(parameter.name)}={_flat(parts, delimiter)}"
+
+
+def _in_one(parameter: OpenApiParameter, value: Any) -> bool:
+    style = parameter.style or "form"
     explode = style in ("form", "deepObject") if parameter.explode is None else parameter.explode
-    if not isinstance(value, list | Mapping) or explode:
-        yield from ((name, part) if isinstance(part, str) else part for part in parts)
-    elif parts:
-        yield name, _joined(parts, _DELIMITERS.get(style, ","), False)
+    return isinstance(value, list | Mapping) and not explode and style != "deepObject"
 
 
 def header_text(parameter: OpenApiParameter, value: Any) -> str | None:
@@ -59,7 +84,7 @@ def header_text(parameter: OpenApiParameter, value: Any) -> str | None:
     Raises:
         ArgumentError: it holds a line break.
     """
-    value = _as_json(parameter, value)
+    value = _written_whole(parameter, value)
     if value is None:
         return None
     text = _joined(_parts(value, str), ",", bool(parameter.explode))
@@ -68,7 +93,7 @@ def header_text(parameter: OpenApiParameter, value: Any) -> str | None:
 
 def cookie_pairs(parameter: OpenApiParameter, value: Any) -> Iterator[str]:
     """Yield cookies, as ``name=value``."""
-    value = _as_json(parameter, value)
+    value = _written_whole(parameter, value)
     parts = _parts(value, _cookie_quoted)
     explode = parameter.explode is not False
     if isinstance(value, list | Mapping) and not explode:
@@ -81,8 +106,11 @@ def cookie_pairs(parameter: OpenApiParameter, value: Any) -> Iterator[str]:
         yield f"{name if isinstance(part, str) else re.sub('=', '%3D', name)}={text}"
 
 
-def _as_json(parameter: OpenApiParameter, value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if parameter.as_json else value
+def _written_whole(parameter: OpenApiParameter, value: Any) -> Any:
+    """Return the one text of a parameter that has a content type, or the value."""
+    if parameter.as_json:
+        return json.dumps(value, ensure_ascii=False)
+    return as_text(value) if parameter.as_text and value is not None else value
 
 
 def _parts(value: Any, write: Any) -> list[Any]:
@@ -98,6 +126,10 @@ def _parts(value: Any, write: Any) -> list[Any]:
     return [write(as_text(value))]
 
 
+def _flat(parts: list[Any], delimiter: str) -> str:
+    return delimiter.join(part if isinstance(part, str) else delimiter.join(part) for part in parts)
+
+
 def _joined(parts: list[Any], between: str, explode: bool) -> str:
     inside = "=" if explode else ","
     return between.join(part if isinstance(part, str) else inside.join(part) for part in parts)
@@ -111,18 +143,27 @@ def _matrix(name: str, parts: list[Any], explode: bool) -> str:
 
 
 def _deep(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield ``name[key]`` for each text within; items of lists are numbered.
+
+    OpenAPI leaves lists open. Numbers keep a list of one item, and lists of objects, what they are
+    for readers of brackets.
+    """
     if isinstance(value, Mapping):
         for key, one in value.items():
             yield from _deep(f"{name}[{key}]", one)
     elif isinstance(value, list):
-        for one in value:
-            yield from _deep(name, one)
+        for place, one in enumerate(value):
+            yield from _deep(f"{name}[{place}]", one)
     elif value is not None:
         yield name, as_text(value)
 
 
 def _quoted(text: str) -> str:
     return urllib.parse.quote(text, safe="", errors="replace")
+
+
+def _query_quoted(text: str) -> str:
+    return urllib.parse.quote_plus(text, errors="replace")
 
 
 def _cookie_quoted(text: str) -> str:
