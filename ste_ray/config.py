@@ -26,7 +26,7 @@ from pydantic import (
 from ste_ray.core.effects import Role
 from ste_ray.core.records import fingerprint
 from ste_ray.errors import ConfigError
-from ste_ray.yaml_loader import load_yaml
+from ste_ray.yaml_loader import DuplicateKeyError, load_yaml
 
 # The roles a stage may ask; the models of other roles are none of its business.
 STAGE_ROLES: dict[str, tuple[Role, ...]] = {
@@ -432,7 +432,7 @@ def load_config(file: str | None = None, overrides: Sequence[str] = ()) -> Confi
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(
             f"no configuration file {str(path)!r}; give --config an existing YAML file"
@@ -441,7 +441,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read configuration file {str(path)!r}: {error}") from None
     try:
         values = load_yaml(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         detail = " ".join(str(error).split())
         raise ConfigError(f"{str(path)!r} is no valid YAML: {detail}") from None
     if values is None:
@@ -459,8 +459,9 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         )
     try:
         value = load_yaml(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"the value of override {override!r} is no valid YAML") from None
+    except (yaml.YAMLError, ValueError) as error:
+        detail = f": {error}" if isinstance(error, DuplicateKeyError) else ""
+        raise ConfigError(f"the value of override {override!r} is no valid YAML{detail}") from None
     *sections, last = key.split(".")
     for section in sections:
         if values.get(section) is None:

@@ -204,6 +204,8 @@ def _import(options: argparse.Namespace) -> None:
     from ste_ray.tools.spec_writing import write_tool_specs
 
     imported: Imported = _IMPORTERS[options.source_kind](options)
+    for name, reason in imported.skipped:
+        say(f"skipped {name}: {reason}")
     specs = imported.specs
     allow = [s.name for s in specs if options.allow_unknown and s.effect == "unknown"]
     write_tool_specs(specs, options.out, allow=allow, allow_hosts=options.allow_host)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.records import ToolSpec, canonical_json
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.client import (
     BlockedAddressError,
@@ -19,6 +19,7 @@ from ste_ray.tools.http.client import (
 from ste_ray.tools.imported import Imported
 from ste_ray.tools.safety import is_free
 from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.spec_checks import build_spec
 
 _ROWS_SHOWN = 40
 _DOWNLOAD_SECONDS = 60.0
@@ -33,7 +34,6 @@ def as_lines(result: dict[str, Any]) -> str:
     lines += [f"  {name:<{width}}  {effect}\n" for name, effect in rows[:_ROWS_SHOWN]]
     if len(rows) > _ROWS_SHOWN:
         lines.append(f"  … and {len(rows) - _ROWS_SHOWN} more\n")
-    lines += [f"  skipped {row['name']}: {row['reason']}\n" for row in result["skipped"]]
     lines += [f"{note}\n" for note in result["notes"]]
     if result["secrets"]:
         lines.append(f"set in the environment before a call: {', '.join(result['secrets'])}\n")
@@ -52,6 +52,7 @@ async def from_mcp(source: str, allow_hosts: Collection[str] = ()) -> Imported:
     found = read_servers(source)
     listed = await list_servers(found.servers, Secrets(), allow_hosts)
     notes = [f"not taken along, because it looks secret: {one}" for one in found.replaced]
+    notes += found.notes
     return _noted(Imported(listed.specs, [*found.skipped, *listed.skipped], notes))
 
 
@@ -125,7 +126,8 @@ def from_python(source: str) -> Imported:
     """
     from ste_ray.tools.python.describe import import_python
 
-    return _noted(Imported(import_python(source)))
+    skipped: list[tuple[str, str]] = []
+    return _noted(Imported(import_python(source, skipped=skipped), skipped))
 
 
 def from_toolbench(
@@ -138,11 +140,39 @@ def from_toolbench(
     """
     from ste_ray.tools.toolbench.tool_files import import_toolbench
 
-    return _noted(Imported(import_toolbench(source, as_kind)))
+    skipped: list[tuple[str, str]] = []
+    return _noted(Imported(import_toolbench(source, as_kind, skipped), skipped))
+
+
+def _usable(imported: Imported) -> Imported:
+    """Leave out, by name, what a tool file could not hold: one tool must not spoil the file."""
+    specs: list[ToolSpec] = []
+    skipped = list(imported.skipped)
+    names: set[str] = set()
+    for spec in imported.specs:
+        fields = spec.model_dump(mode="json", exclude_defaults=True)
+        try:
+            build_spec("import", "tool", {}, fields)
+            canonical_json(fields).encode()
+            if spec.name in names:
+                raise ToolSpecError(f"another tool is called {spec.name!r} too; rename one of them")
+        except UnicodeEncodeError:
+            skipped.append((spec.name, "it holds half of a surrogate pair, which is no character"))
+        except (ToolSpecError, ValueError, RecursionError) as error:
+            reason = " ".join(str(error).split())
+            skipped.append((spec.name, reason.removeprefix(f"'import': tool ({spec.name!r}): ")))
+        else:
+            names.add(spec.name)
+            specs.append(spec)
+    if not specs and skipped:
+        name, reason = skipped[0]
+        raise ToolSpecError(f"no tool is left to import; {name}: {reason}")
+    return replace(imported, specs=specs, skipped=skipped)
 
 
 def _noted(imported: Imported) -> Imported:
     """Add what a person should look at: where requests go, and which tools may change something."""
+    imported = _usable(imported)
     origins = sorted({_origin(spec) for spec in imported.specs} - {""})
     if origins:
         note = f"requests, with the secrets that are named, go to: {_listed(origins)}"

@@ -11,7 +11,6 @@ see ``Toolbox.verify``.
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,9 @@ import yaml
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.python.completing import complete_entries
+from ste_ray.tools.schema_texts import load_schemas
 from ste_ray.tools.spec_checks import build_spec
-from ste_ray.yaml_loader import load_yaml
+from ste_ray.yaml_loader import load_json
 
 SUFFIXES = (".yaml", ".yml", ".json")
 _FILE_FIELDS = ("tools", "defaults", "mcpServers", "allow", "allow_hosts")
@@ -188,13 +188,12 @@ def _texts(path: Path, content: Mapping[str, Any], field: str) -> list[str]:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ToolSpecError(f"cannot read tool file {str(path)!r}: {error}; give UTF-8") from None
     kind = "JSON" if path.suffix == ".json" else "YAML"
     try:
-        # _Loader is a SafeLoader: it builds plain values only.
-        content = json.loads(text) if kind == "JSON" else load_yaml(text)
+        content = load_json(text) if kind == "JSON" else load_schemas(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         detail = " ".join(str(error).split())
         raise ToolSpecError(f"{str(path)!r} is no valid {kind}: {detail}; correct it") from None

@@ -23,13 +23,12 @@ from ste_ray.tools.kinds import (
     McpTool,
     PythonFunction,
 )
+from ste_ray.tools.names import name_problem
 from ste_ray.tools.schema_checks import check_parameters
 from ste_ray.tools.secrets import references
 
 _MAY_HOLD_SECRETS = ("headers", "query", "cookies", "body", "key", "server")
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
-_FORBIDDEN_IN_NAMES = re.compile(r"[<>\x00-\x08\x0a-\x1f\x7f]")
-_SPACE_TO_AVOID = re.compile(r"^\s|\s$|\t")
 
 
 def build_spec(file: str, path: str, defaults: Mapping[str, Any], fields: Any) -> ToolSpec:
@@ -46,7 +45,8 @@ def build_spec(file: str, path: str, defaults: Mapping[str, Any], fields: Any) -
         spec = ToolSpec.model_validate({**defaults, **fields})
         executor = _check_executor(spec.executor)
         spec = _completed(spec, executor)
-        _check_name(spec.name, spec.executor["kind"])
+        if problem := name_problem(spec.name, spec.executor["kind"]):
+            raise ValueError(problem)
         check_parameters(spec.parameters)
         if isinstance(executor, HttpRequest):
             _check_headers(executor.headers)
@@ -70,15 +70,6 @@ def _check_json(value: Any, path: str) -> None:
             _check_json(child, f"{path}[{index}]")
     elif value is not None and not isinstance(value, str | int | float | bool):
         raise ValueError(f"{path}={value!r} is no JSON value; put it in quotes")
-
-
-def _check_name(name: str, kind: str) -> None:
-    # Names that others published are kept as they are: one ends in a space, another has a tab.
-    odd_space = kind == "python" and _SPACE_TO_AVOID.search(name)
-    if odd_space or _FORBIDDEN_IN_NAMES.search(name) or not name.strip():
-        raise ValueError(
-            f"name={name!r} must have no '<', '>', line break, tab or outer space; rename the tool"
-        )
 
 
 def _completed(spec: ToolSpec, executor: ExecutorFields) -> ToolSpec:

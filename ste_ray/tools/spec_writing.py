@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,18 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.safety import is_free
 from ste_ray.tools.spec import SUFFIXES
+from ste_ray.yaml_loader import RESOLVERS
 
 # libyaml's writer, where PyYAML was built with it, writes the same three times as fast.
-_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_SafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Dumper(_SafeDumper):  # type: ignore[misc]  # chosen at run time
+    """Puts in quotes what a reader of YAML 1.1 or of 1.2 would take for something but a text."""
+
+
+for _tag, _pattern, _first in RESOLVERS:
+    _Dumper.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern})\Z"), list(_first))
 _ALLOW_HEAD = (
     "# Tools that may change something when they are called are left out of an exploration until\n"
     "# they stand under allow: remove the # before those that may be called with invented\n"
@@ -91,7 +101,7 @@ def _encode(
     if suffix == ".json":
         content = {"allow": allowed, **content} if guarded else content
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    return _allow_section(guarded, set(allowed)) + _yaml(content)
+    return _allow_section(guarded, set(allowed)) + as_yaml(content)
 
 
 def _allow_section(guarded: Sequence[ToolSpec], allowed: set[str]) -> str:
@@ -104,6 +114,7 @@ def _allow_section(guarded: Sequence[ToolSpec], allowed: set[str]) -> str:
     return f"{_ALLOW_HEAD}{''.join(lines)}\n"
 
 
-def _yaml(value: Any) -> str:
+def as_yaml(value: Any) -> str:
+    """Return ``value`` as YAML that readers of version 1.1 and of 1.2 read alike."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text

@@ -150,6 +150,62 @@ def test_import_of_mcp_servers_lists_effects_and_keeps_no_secret(capsys, monkeyp
     assert "12 tools: 1 passed, 0 failed, 11 skipped" in out
 
 
+def test_what_cannot_be_used_is_skipped_by_name_on_standard_error(capsys):
+    Path("odd.py").write_text(
+        'def good(a: int) -> int:\n    """Doubles."""\n    return a\n\n'
+        "def silent(a: int) -> int:\n    return a\n\n"
+        'def untyped(a) -> int:\n    """Does."""\n    return a\n'
+    )
+    out, err = run(capsys, "import", "python", "odd", "--out", "p.yaml")
+    assert "1 tools" in out
+    assert "skipped silent: 'odd:silent' has no docstring" in err
+    assert "skipped untyped: the parameter 'a'" in err
+    out, _ = run(capsys, "import", "python", "odd", "--out", "p.yaml", "--json")
+    assert [row["name"] for row in json.loads(out)["skipped"]] == ["silent", "untyped"]
+    _, err = run(capsys, "import", "python", "odd:silent", "--out", "p.yaml", code=2)
+    assert "has no docstring" in err
+
+
+def test_one_rule_for_names_where_tools_are_imported_and_where_they_are_listed(capsys):
+    Path("m.json").write_text(
+        json.dumps({"mcpServers": {"s": {"command": sys.executable, "args": [RAW, "odd_list"]}}})
+    )
+    out, err = run(capsys, "import", "mcp", "m.json", "--out", "m.yaml")
+    assert "skipped a<b: name='a<b' must have no '<'" in err
+    assert "skipped s: text_schema:" in err
+    listed, _ = run(capsys, "list", "m.yaml")
+    assert "4 tools" in out
+    assert "4 tools" in listed
+
+
+def test_yaml_of_a_document_is_read_by_version_1_2(capsys):
+    Path("d.yaml").write_text(
+        "openapi: 3.0.3\ninfo: {title: T, version: 1}\nservers: [{url: 'https://x.test'}]\n"
+        "paths:\n  /a:\n    get:\n      operationId: a\n      parameters:\n"
+        "      - {name: c, in: query, schema: {type: string, enum: [NO, yes, 12:30, 007, 1e3]}}\n"
+        "      responses: {200: {description: ok}}\n"
+    )
+    run(capsys, "import", "openapi", "d.yaml", "--out", "t.yaml")
+    specs = read_tool_files(["t.yaml"], shipped=HERE).specs
+    expected = ["NO", "yes", "12:30", "007", "1e3"]
+    assert specs["a"].parameters["properties"]["c"]["enum"] == expected
+    assert (
+        yaml.safe_load(Path("t.yaml").read_text())["tools"][0]["parameters"]["properties"]["c"][
+            "enum"
+        ]
+        == expected
+    )
+    text = Path("d.yaml").read_text()
+    Path("d.yaml").write_text(
+        text.replace("operationId: a", "operationId: a\n      operationId: b")
+    )
+    _, err = run(capsys, "import", "openapi", "d.yaml", "--out", "t.yaml", code=2)
+    assert "'operationId' is given twice, in line 7 and in line 8" in err
+    Path("d.json").write_text('{"openapi": "3.0.3", "openapi": "3.0.3"}')
+    _, err = run(capsys, "import", "openapi", "d.json", "--out", "t.yaml", code=2)
+    assert "'openapi' is given twice" in err
+
+
 def test_allow_unknown_allows_what_nothing_is_known_of(capsys):
     servers()
     out, _ = run(

@@ -96,6 +96,117 @@ def test_files_beside_the_caller_are_found_from_anywhere(tmp_path, monkeypatch):
     assert (with_folder.command, with_folder.args) == ("./bin/x", ("server.py",))
 
 
+def read(tmp_path, text, name="mcp.json"):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_servers(str(path))
+
+
+SERVER = '"s": {"command": "server", "args": ["-v"]}'
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", '// mine\n{/* all */ "mcpServers": {%s,},}'),
+        ("a.json", '\ufeff{"mcpServers": {%s}}'),
+        (".vscode/mcp.json", '{"servers": {%s}, "inputs": []}'),
+        ("settings.json", '{"editor.x": 1, "mcp": {"servers": {%s}}}'),
+        ("settings.json", '{"mcp.servers": {%s}}'),
+        ("settings.json", '{"context_servers": {%s}}'),
+        ("settings.json", '{"amp.mcpServers": {%s}}'),
+        ("c.yaml", "mcpServers:\n- {name: s, command: server, args: [-v]}"),
+        ("c.toml", '[mcp_servers.s]\ncommand = "server"\nargs = ["-v"]'),
+    ],
+)
+def test_files_are_read_as_the_programs_that_write_them_do(tmp_path, name, text):
+    found = read(tmp_path, text % SERVER if "%s" in text else text, name)
+    ((server),) = found.servers
+    assert (server.name, server.command, server.args) == ("s", "server", ("-v",))
+
+
+def test_files_in_utf_16_are_read(tmp_path):
+    text = json.dumps({"mcpServers": {"s": {"command": "server"}}})
+    assert read(tmp_path, text.encode("utf-16")).servers[0].name == "s"
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"serverUrl": "https://x.test/mcp"}, {"url": "https://x.test/mcp"}),
+        ({"httpUrl": "https://x.test", "type": "streamable-http"}, {"url": "https://x.test"}),
+        ({"type": "local", "command": ["srv", "-a"]}, {"command": "srv", "args": ("-a",)}),
+        (
+            {"command": {"path": "srv", "args": ["-a"], "env": {"N": 1}}},
+            {"command": "srv", "args": ("-a",), "env": {"N": "1"}},
+        ),
+        (
+            {"command": "srv", "env": {"A": 5, "B": True, "C": None}},
+            {"env": {"A": "5", "B": "true"}},
+        ),
+        ({"command": "srv", "env_vars": ["LEVEL"]}, {"env": {"LEVEL": "${LEVEL}"}}),
+        (
+            {"url": "https://x.test", "bearer_token_env_var": "MINE"},
+            {"headers": {"Authorization": "Bearer ${MINE}"}},
+        ),
+        ({"command": "srv", "args": ["$LEVEL", "{env:LEVEL}"]}, {"args": ("${LEVEL}",) * 2}),
+        ({"command": "srv", "args": ["${NO_SUCH_LEVEL:-low}"]}, {"args": ("low",)}),
+        ({"type": "http", "command": "srv", "url": "https://x.test"}, {"command": ""}),
+    ],
+)
+def test_fields_of_other_programs_are_ours(tmp_path, entry, expected):
+    server, _ = one(tmp_path, **entry)
+    assert {key: getattr(server, key) for key in expected} == expected
+
+
+def test_references_to_the_workspace_and_files_of_variables(tmp_path):
+    (tmp_path / ".env").write_text("export TOKEN=abc\nLEVEL=1\n# NOT=1\n")
+    entry = {
+        "command": "${workspaceFolder}/srv",
+        "envFile": "${workspaceFolder}/.env",
+        "env": {"LEVEL": "2", "KEY": "${input:my-key}"},
+        "sandbox": True,
+    }
+    found = read(tmp_path, json.dumps({"servers": {"s": entry}}), ".vscode/mcp.json")
+    assert found.servers[0].command == f"{tmp_path}/srv"
+    assert found.servers[0].env == {"TOKEN": "${TOKEN}", "LEVEL": "2", "KEY": "${MY_KEY}"}
+    notes = " ".join(found.notes)
+    for part in ("unknown field 'sandbox'", "'my-key'; set MY_KEY", "envFile="):
+        assert part in notes
+    assert "abc" not in repr(found)
+
+
+def test_a_server_that_cannot_be_used_is_left_out_by_name(tmp_path):
+    servers = {
+        "old": {"type": "sse", "url": "https://x"},
+        "off": {"command": "x", "enabled": False},
+        "text": "x",
+        "good": {"command": "server"},
+    }
+    found = read_servers(write(tmp_path, servers))
+    assert [server.name for server in found.servers] == ["good"]
+    reasons = dict(found.skipped)
+    assert set(reasons) == {"old", "off", "text"}
+    assert "'sse' is not supported" in reasons["old"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{" * 100_000,
+        '{"mcpServers": {"a": {}, "a": {}}}',
+        "// x\n{'a': 1, 'a': 2,}",
+        "a: [",
+        "\xff",
+    ],
+)
+def test_files_that_cannot_be_read_are_refused_in_a_line(tmp_path, text):
+    for name in ("m.json", "m.yaml"):
+        (tmp_path / name).write_text(text, encoding="latin-1")
+        assert refusal(str(tmp_path / name))
+
+
 def test_wrong_files_are_refused(tmp_path):
     assert "there is no file 'nowhere.json'" in refusal("nowhere.json")
     (tmp_path / "t.json").write_text("{")
@@ -108,8 +219,9 @@ def test_wrong_files_are_refused(tmp_path):
         ({"comand": "x"}, "unknown field 'comand'"),
         ({"args": []}, "either a command"),
         ({"command": "x", "url": "https://x"}, "either a command"),
-        ({"command": ["x"]}, "command: Input should be a valid string"),
+        ({"command": 5}, "command: Input should be a valid string"),
         ("x", "write a mapping"),
+        ({"command": "${command:ask}"}, "known to the program that wrote it only"),
     ]:
         message = refusal(write(tmp_path, {"s": entry}))
         assert "server 's'" in message

@@ -214,6 +214,19 @@ def test_a_broken_file_is_named(tmp_path, content, part):
     assert "\n" not in str(caught.value)
 
 
+def test_a_broken_file_or_endpoint_is_skipped_where_that_is_collected(tmp_path):
+    write(tmp_path, "Sea/good.json", tool(endpoint("a"), endpoint("b", required=[{}]), "c"))
+    write(tmp_path, "Sea/wrong.json", "{")
+    skipped = []
+    assert [spec.name for spec in import_toolbench(tmp_path, skipped=skipped)] == ["Tides%%a"]
+    names = [name for name, _ in skipped]
+    assert names[0] == "Tides%%b"
+    assert [name.rpartition("/")[2] for name in names[1:]] == ["good.json", "wrong.json"]
+    (tmp_path / "Sea/good.json").unlink()
+    with pytest.raises(ToolSpecError, match=r"nothing in it can be used; .*wrong\.json"):
+        import_toolbench(tmp_path, skipped=[])
+
+
 @pytest.mark.parametrize(
     ("fields", "part"),
     [

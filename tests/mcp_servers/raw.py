@@ -2,7 +2,8 @@
 
 Arguments: ``stubborn`` ignores the end of its input and SIGTERM; ``pages=N`` lists its tools on N
 pages; ``loop`` gives the same cursor for ever; ``silent`` never answers; ``dies`` ends at once;
-``odd_list`` lists something that is no tool; ``no_list`` never lists its tools.
+``odd_list`` lists things that are no tools among some that are; ``no_list`` never lists its tools.
+The tool ``raw`` answers with the bytes it is told, ``deep`` with as many brackets.
 """
 
 import json
@@ -108,13 +109,40 @@ def answer(message):
         info = {"name": "raw", "version": "1"}
         return {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info}
     if method == "tools/list":
-        return {"tools": [{"no": "tool"}]} if "odd_list" in OPTIONS else list_tools(parameters)
+        return {"tools": ODD_TOOLS} if "odd_list" in OPTIONS else list_tools(parameters)
     if method == "tools/call":
         return call(parameters["name"], parameters.get("arguments") or {})
     return None
 
 
+ODD_TOOLS = [
+    {"no": "tool"},
+    None,
+    {"name": None, "inputSchema": {"type": "object"}},
+    {"name": "odd\ud800", "inputSchema": {"type": "object"}},
+    {"name": "a<b", "inputSchema": {"type": "object"}},
+    {"name": "text_schema", "inputSchema": "none"},
+    {"name": "odd_type", "inputSchema": {"type": 5}},
+    {"name": "no_schema", "description": None, "title": None, "annotations": None},
+    {"name": "odd_rest", "inputSchema": {"properties": None}, "icons": 5, "outputSchema": []},
+    {"name": "halves", "description": "a\ud800b", "inputSchema": {"type": "object"}},
+]
+
+
+def write_raw(message):
+    text = message["params"]["arguments"]["text"]
+    if message["params"]["name"] == "deep":
+        text = '{"jsonrpc": "2.0", "id": @, "result": {"structuredContent": '
+        text += "[" * 100_000 + "]" * 100_000 + "}}"
+    line = text.replace("@", str(message["id"])).encode("latin-1")
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
 def handle(message):
+    if message.get("params", {}).get("name") in ("raw", "deep"):
+        write_raw(message)
+        return
     if message.get("params", {}).get("name") == "hang":
         return
     if message.get("method") == "notifications/cancelled":

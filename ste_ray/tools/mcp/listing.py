@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mcp_types import Tool, ToolAnnotations
@@ -14,12 +14,14 @@ from pydantic import ValidationError
 from ste_ray.core.records import Effect, ToolSpec, fingerprint
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.kinds import McpServer
+from ste_ray.tools.mcp.messages import RAW_SCHEMA
 from ste_ray.tools.mcp.pool import SessionPool
 from ste_ray.tools.mcp.session import SessionStartError
 from ste_ray.tools.schema_checks import check_parameters
 from ste_ray.tools.secrets import Secrets, references
 
 _PATIENCE_SECONDS = 10.0
+_MAY_BE_NULL = ("default", "const", "example")
 _CALL_SECONDS = 30.0  # servers do not say how long their tools take
 
 
@@ -36,24 +38,39 @@ class Listed:
     skipped: list[tuple[str, str]]
 
 
+@dataclass(frozen=True)
+class _Found:
+    tools: list[Tool] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
 async def list_servers(
     servers: Sequence[McpServer], secrets: Secrets, allow_hosts: Collection[str] = ()
 ) -> Listed:
     """Ask servers for their tools, side by side.
 
-    A tool is called as its server calls it, or ``server__tool`` where two servers use a name.
+    A tool is called as its server calls it, or ``server__tool`` where two servers use a name. A
+    server that cannot be started or reached is left out by name, as is a tool that cannot be used.
 
     Raises:
-        ToolSpecError: a server cannot be started or reached, naming it.
+        ToolSpecError: no server can be started or reached.
     """
     pool = SessionPool(secrets, allow_hosts, max_servers=max(1, len(servers)))
     try:
         found = await asyncio.gather(*(_list(pool, secrets, server) for server in servers))
     finally:
         await pool.aclose()
-    counts = Counter(tool.name for tools in found for tool in tools)
+    problems = [one.problem for one in found if one.problem]
+    if len(problems) == len(servers):
+        raise ToolSpecError(problems[0])
+    counts = Counter(tool.name for one in found for tool in one.tools)
     specs, skipped = [], []
-    for server, tools in zip(servers, found, strict=True):
+    for server, listed in zip(servers, found, strict=True):
+        tools = listed.tools
+        if listed.problem:
+            skipped.append((server.name, listed.problem))
+        skipped += [(f"{server.name}: {name}", why) for name, why in listed.skipped.items()]
         effects = {tool.name: effect_of(tool.annotations) for tool in tools}
         # What one tool leaves behind would reach other episodes.
         stateful = server.stateful or any(e != "read_only" for e in effects.values())
@@ -62,7 +79,7 @@ async def list_servers(
             name = tool.name if counts[tool.name] == 1 else f"{server.name}__{tool.name}"
             try:
                 specs.append(_spec(name, tool, kept, effects[tool.name]))
-            except (ValueError, ValidationError) as error:
+            except (ValueError, ValidationError, RecursionError) as error:
                 skipped.append((name, " ".join(str(error).split())))
     return Listed(specs, skipped)
 
@@ -85,23 +102,24 @@ def effect_of(annotations: ToolAnnotations | None) -> Effect:
     return "idempotent" if annotations.idempotent_hint else "writes"
 
 
-async def _list(pool: SessionPool, secrets: Secrets, server: McpServer) -> list[Tool]:
+async def _list(pool: SessionPool, secrets: Secrets, server: McpServer) -> _Found:
     definition = server.model_dump()
     place = pool.enter(server, fingerprint(definition), "import")
     try:
-        return (await pool.ready(place, _PATIENCE_SECONDS)).tools
+        session = await pool.ready(place, _PATIENCE_SECONDS)
+        return _Found(session.tools, dict(session.skipped))
     except (SessionStartError, ToolSpecError) as error:
         text = secrets.mask(str(error), references(definition))
-        raise ToolSpecError(
-            f"the MCP server {server.name!r} cannot be used: {text}; correct its entry in "
+        return _Found(
+            problem=f"the MCP server {server.name!r} cannot be used: {text}; correct its entry in "
             "mcpServers, or start it by hand to see why"
-        ) from None
+        )
     finally:
         pool.leave(place)
 
 
 def _spec(name: str, tool: Tool, server: McpServer, effect: Effect) -> ToolSpec:
-    parameters = _schema(tool.input_schema)
+    parameters = _schema(_written_schema(tool))
     check_parameters(parameters)
     executor = {
         "kind": "mcp",
@@ -127,9 +145,19 @@ def _description(tool: Tool) -> str:
     return text or title.strip() or tool.name
 
 
+def _written_schema(tool: Tool) -> dict[str, Any]:
+    """Return the schema as the server wrote it; the library was given a tamer one."""
+    written: dict[str, Any] = (tool.meta or {}).get(RAW_SCHEMA, tool.input_schema)
+    return written
+
+
 def _schema(schema: dict[str, Any]) -> dict[str, Any]:
     """Return a server's schema as one of type object, without its dialect."""
-    kept = {key: value for key, value in schema.items() if key not in ("$schema", "$id")}
+    kept = {
+        key: value
+        for key, value in schema.items()
+        if key not in ("$schema", "$id") and (value is not None or key in _MAY_BE_NULL)
+    }
     kept.setdefault("type", "object")
     kept.setdefault("properties", {})
     known = kept["properties"]

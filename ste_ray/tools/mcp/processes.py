@@ -18,7 +18,8 @@ from typing import Any
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
-from mcp_types import jsonrpc_message_adapter
+
+from ste_ray.tools.mcp.messages import read_message
 
 _CHUNK_BYTES = 262_144
 MAX_MESSAGE_BYTES = 64 * 2**20
@@ -39,9 +40,11 @@ class ServerOutput:
         gone: whether its process, if it is one that was started, has closed its output.
         num_refusals: how many requests it has refused over HTTP.
         refusal: the status of the last of them.
+        skipped: name and reason of the tools that it lists and nobody could use.
     """
 
     def __init__(self) -> None:
+        self.skipped: dict[str, str] = {}
         self._tail = ""
         self.gone = False
         self.num_refusals = 0
@@ -51,6 +54,10 @@ class ServerOutput:
     def tail(self) -> str:
         """The last characters, in one line."""
         return " ".join(self._tail.split())
+
+    def skip(self, name: str, reason: str) -> None:
+        """Take note of a listed tool that is left out."""
+        self.skipped[name] = reason
 
     def feed(self, data: bytes) -> None:
         """Take in what was read."""
@@ -139,9 +146,7 @@ async def _hand_on(line: bytes, received: Received, output: ServerOutput) -> Non
     if not line.strip():
         return
     try:
-        message = jsonrpc_message_adapter.validate_json(
-            line.decode(errors="replace"), by_name=False
-        )
+        message = read_message(line.decode(errors="replace"), output.skip)
     except ValueError:
         output.feed(b" " + line + b"\n")
         return

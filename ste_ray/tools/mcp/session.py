@@ -91,6 +91,11 @@ class Session:
         self.tools: list[Tool] = []
 
     @property
+    def skipped(self) -> dict[str, str]:
+        """Name and reason of the tools that are listed in a form that nobody could use."""
+        return self._output.skipped
+
+    @property
     def alive(self) -> bool:
         """Whether calls can be made, as far as is known."""
         return (

@@ -8,7 +8,6 @@ the references of schemas mean is left to ``schemas``.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from referencing.exceptions import Unresolvable
 
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.openapi.texts import shortened
-from ste_ray.yaml_loader import load_yaml
+from ste_ray.tools.schema_texts import load_schemas
+from ste_ray.yaml_loader import DuplicateKeyError, load_json
 
 _MAX_NODES = 2_000_000  # GitHub's description has about 260,000
 _MAX_DEPTH = 200
@@ -156,17 +156,12 @@ def _parsed(source: str, text: str) -> dict[str, Any]:
 def _json_or_yaml(text: str) -> Any:
     if text.lstrip().startswith("{"):
         try:
-            return json.loads(text)
+            return load_json(text)
+        except DuplicateKeyError:
+            raise
         except ValueError:
             pass  # YAML, too, may begin with a brace
-    depth = 0
-    # The parser in C would crash where the nesting is deep enough; its events are safe.
-    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
-    return load_yaml(text)
+    return load_schemas(text, text_keys=True)
 
 
 def _plain(source: str, value: Any) -> dict[str, Any]:

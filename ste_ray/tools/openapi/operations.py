@@ -46,6 +46,8 @@ _METHODS = (*_EFFECTS, "trace")
 _OWN_FIELDS = ("summary", "description", "operationId", "deprecated", "tags", "security")
 _DESCRIPTION_CHARS = 1000
 _OUTPUT_CHARS = 20_000
+_ERROR_CHARS = 300
+_UNEXPECTED = (ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError)
 
 
 def import_openapi(
@@ -110,6 +112,9 @@ class _Import:
                 specs.append(self._tool(entry))
             except UnusableError as error:
                 skipped.append((label, str(error)))
+            except _UNEXPECTED as error:  # one operation must not keep the others out
+                detail = " ".join(str(error).split())[:_ERROR_CHARS]
+                skipped.append((label, f"it is not of the expected form: {detail}"))
         self._refuse_nothing(specs, skipped, seen_tags, num_found)
         notes = [f"{name} holds {meaning}" for name, meaning in sorted(self._meanings.items())]
         return Imported(specs, skipped, notes)

@@ -63,26 +63,52 @@ def describe_targets(
     """
     found: list[Described] = []
     for answer in _asked(targets, timeout_seconds):
-        if "error" in answer:
-            raise ToolSpecError(" ".join(str(answer["error"]).split()))
-        for fields in answer["functions"]:
-            one = Described(**fields)
-            try:
-                check_parameters(one.parameters)
-            except ValueError as error:
-                raise ToolSpecError(f"{one.target!r}: {error}") from None
-            found.append(one)
+        described, skipped = _read(answer)
+        for _, reason in skipped:
+            raise ToolSpecError(reason)
+        found += described
     return found
 
 
-def import_python(source: str, effect: Effect = "unknown") -> list[ToolSpec]:
+def _read(answer: dict[str, Any]) -> tuple[list[Described], list[tuple[str, str]]]:
+    """Return what was found for one target, and name and reason of what cannot be used of it."""
+    if "error" in answer:
+        raise ToolSpecError(" ".join(str(answer["error"]).split()))
+    skipped = [(name, " ".join(str(reason).split())) for name, reason in answer["skipped"]]
+    found = []
+    for fields in answer["functions"]:
+        one = Described(**fields)
+        try:
+            check_parameters(one.parameters)
+        except (ValueError, RecursionError) as error:
+            skipped.append((one.name, f"{one.target!r}: {error}"))
+        else:
+            found.append(one)
+    return found, skipped
+
+
+def import_python(
+    source: str, effect: Effect = "unknown", skipped: list[tuple[str, str]] | None = None
+) -> list[ToolSpec]:
     """Return specifications of one function, or of all public functions of a module.
+
+    Args:
+        source: ``module:function`` or ``module``.
+        effect: of all of them.
+        skipped: gets name and reason of each function that cannot be used, which is otherwise an
+            error; it is one, too, where nothing is left.
 
     Raises:
         ToolSpecError: see ``describe_targets``.
     """
     specs = []
-    for one in describe_targets([source]):
+    (answer,) = _asked([source], _LOAD_SECONDS)
+    described, refused = _read(answer)
+    if refused and (skipped is None or not described):
+        raise ToolSpecError(refused[0][1])
+    if skipped is not None:
+        skipped += refused
+    for one in described:
         executor: dict[str, Any] = {"kind": "python", "target": one.target}
         if one.convert:
             executor["convert"] = True

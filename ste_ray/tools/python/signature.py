@@ -51,16 +51,26 @@ def main() -> None:
 
 
 def _described(target: str) -> dict[str, Any]:
+    found, skipped = [], []
     try:
-        found = [
-            describe_function(f"{module}:{name}", function)
-            for module, name, function in _functions(target)
-        ]
-        return {"functions": found}
+        for module, name, function in _functions(target):
+            try:
+                found.append(_as_json(describe_function(f"{module}:{name}", function)))
+            except UndescribedError as error:
+                skipped.append([name, str(error)])
+            except Exception as error:  # whatever odd hints and defaults lead to
+                skipped.append([name, f"{type(error).__name__}: {error}"])
+        return {"functions": found, "skipped": skipped}
     except UndescribedError as error:
         return {"error": str(error)}
     except BaseException as error:  # also SystemExit: a module may try to end the process
         return {"error": f"{target!r} cannot be imported: {type(error).__name__}: {error}"}
+
+
+def _as_json(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what was found, if it can be sent."""
+    value: dict[str, Any] = json.loads(json.dumps(found, allow_nan=False))
+    return value
 
 
 def _functions(target: str) -> Iterator[tuple[str, str, Callable[..., Any]]]:

@@ -42,12 +42,16 @@ _EXPORTED = re.compile(r"(?P<description>.*)\nParameters: (?P<parameters>\{.*\})
 _PROSE_ARGUMENT = re.compile(r"[\"']([^\"']+)[\"']\s*:\s*([^,{}]*)")
 
 
-def import_descriptions(path: str | Path) -> list[ToolSpec]:
+def import_descriptions(
+    path: str | Path, skipped: list[tuple[str, str]] | None = None
+) -> list[ToolSpec]:
     """Read the study's descriptions.
 
     Args:
         path: The file of descriptions, or the folder it is in; from a folder, the categories of
             RapidAPI tools and the families of BMTools functions are read too, where they are there.
+        skipped: gets name and reason of each description that cannot be used, which is otherwise
+            an error.
 
     Returns:
         The specifications in the order of the file, names exactly as published.
@@ -66,7 +70,11 @@ def import_descriptions(path: str | Path) -> list[ToolSpec]:
         try:
             specs.append(described_tool(name, text, categories, functions.get(name)))
         except ToolSpecError as error:
-            raise ToolSpecError(f"{str(file)!r}: {error}") from None
+            if skipped is None:
+                raise ToolSpecError(f"{str(file)!r}: {error}") from None
+            skipped.append((name, str(error)))
+    if not specs and skipped:
+        raise ToolSpecError(f"{str(file)!r}: nothing in it can be used; {skipped[0][1]}")
     return specs
 
 
@@ -95,7 +103,7 @@ def described_tool(
         else:
             spec = _function(name, text, published)
         check_parameters(spec.parameters)
-    except (ValidationError, ValueError) as error:
+    except (ValidationError, ValueError, RecursionError) as error:
         detail = " ".join(str(error).split())
         raise ToolSpecError(
             f"description of {name!r}: {detail}; correct it or remove the entry"

@@ -16,8 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from ste_ray.core.records import Effect, ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.templates import placeholders
@@ -46,7 +44,11 @@ _EFFECTS: Mapping[str, Effect] = {
 _NOT_IN_NAMES = re.compile(r"[<>\x00-\x08\x0a-\x1f\x7f]+")  # what no tool file may hold in a name
 
 
-def import_toolbench(path: str | Path, as_kind: ImportKind = "toolbench") -> list[ToolSpec]:
+def import_toolbench(
+    path: str | Path,
+    as_kind: ImportKind = "toolbench",
+    skipped: list[tuple[str, str]] | None = None,
+) -> list[ToolSpec]:
     """Read descriptions of endpoints.
 
     Args:
@@ -54,6 +56,8 @@ def import_toolbench(path: str | Path, as_kind: ImportKind = "toolbench") -> lis
             or of folders of them, one for each category.
         as_kind: how the tools shall be called: behind a ToolBench server, at RapidAPI, or not at
             all, because a model plays them.
+        skipped: gets name and reason of each file and endpoint that cannot be used, which is
+            otherwise an error.
 
     Returns:
         The specifications, named ``Tool%%Endpoint``: in the order of the file, or of the names of
@@ -65,18 +69,20 @@ def import_toolbench(path: str | Path, as_kind: ImportKind = "toolbench") -> lis
     """
     place = Path(path)
     if (place / DESCRIPTIONS_FILE).is_file() or _is_of_the_study(place):
-        return _of_the_study(place, as_kind)
+        return _of_the_study(place, as_kind, skipped)
     files = _tool_files(place)
     specs: dict[str, ToolSpec] = {}
     for file in files:
-        for spec in _read_file(file, as_kind):
+        for spec in _read_file(file, as_kind, skipped):
             named = spec if spec.name not in specs else _with_category(spec, file)
             if named.name in specs:
-                raise ToolSpecError(
-                    f"{str(file)!r}: another file of the category defines {spec.name!r} too; "
-                    "remove one of them"
-                )
+                reason = f"another file of the category defines {spec.name!r} too"
+                _refuse(f"{str(file)!r}: {reason}; remove one of them", spec.name, reason, skipped)
+                continue
             specs[named.name] = named
+    if not specs and skipped:
+        name, reason = skipped[0]
+        raise ToolSpecError(f"{str(place)!r}: nothing in it can be used; {name}: {reason}")
     if not specs:
         raise ToolSpecError(f"{str(place)!r}: there are no endpoints in it; give other tool files")
     return list(specs.values())
@@ -99,13 +105,22 @@ def _is_of_the_study(place: Path) -> bool:
     )
 
 
-def _of_the_study(place: Path, as_kind: ImportKind) -> list[ToolSpec]:
+def _refuse(message: str, name: str, reason: str, skipped: list[tuple[str, str]] | None) -> None:
+    """Take note of what cannot be used; where nobody collects that, it is an error."""
+    if skipped is None:
+        raise ToolSpecError(message)
+    skipped.append((name, reason))
+
+
+def _of_the_study(
+    place: Path, as_kind: ImportKind, skipped: list[tuple[str, str]] | None
+) -> list[ToolSpec]:
     if as_kind == "rapidapi":
         raise ToolSpecError(
             f"{str(place)!r}: the study's descriptions do not say where endpoints are at RapidAPI; "
             "import them as 'toolbench' or 'simulated', or give ToolBench's tool files"
         )
-    specs = import_descriptions(place)
+    specs = import_descriptions(place, skipped)
     return specs if as_kind == "toolbench" else [_simulated(spec) for spec in specs]
 
 
@@ -143,23 +158,30 @@ def _tool_files(place: Path) -> list[Path]:
     return [file for _, _, file in found]
 
 
-def _read_file(file: Path, as_kind: ImportKind) -> list[ToolSpec]:
+def _read_file(
+    file: Path, as_kind: ImportKind, skipped: list[tuple[str, str]] | None
+) -> list[ToolSpec]:
     """Return the endpoints of one tool, each name once."""
     specs: dict[str, ToolSpec] = {}
-    name = ""
+    remedy = "correct the file or remove it"
     try:
         tool = _load(file)
-        for endpoint in tool[_ENDPOINTS]:
+    except (OSError, ValueError, RecursionError) as error:
+        detail = " ".join(str(error).split())
+        _refuse(f"{str(file)!r}: {detail}; {remedy}", str(file), detail, skipped)
+        return []
+    for endpoint in tool[_ENDPOINTS]:
+        name = ""
+        try:
             name = _endpoint_name(endpoint)
             spec = _spec(tool, endpoint, _category(file), as_kind)
             check_parameters(spec.parameters)
             specs.setdefault(spec.name, spec)
-    except (OSError, ValidationError, ValueError, RecursionError) as error:
-        detail = " ".join(str(error).split())
-        where = f"endpoint {name!r}: " if name else ""
-        raise ToolSpecError(
-            f"{str(file)!r}: {where}{detail}; correct the file or remove it"
-        ) from None
+        except (ValueError, RecursionError) as error:
+            detail = " ".join(str(error).split())
+            where = f"endpoint {name!r}: " if name else ""
+            label = f"{tool['tool_name']}{SEPARATOR}{name}" if name else str(file)
+            _refuse(f"{str(file)!r}: {where}{detail}; {remedy}", label, detail, skipped)
     return list(specs.values())
 
 
