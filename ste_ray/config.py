@@ -179,6 +179,9 @@ class ExploreConfig(Section):
     tools_per_explorer: int = operational(256, ge=1)  # tools an explorer works on at once
     flush_seconds: float = operational(5.0, gt=0)  # bound on what a crash can lose
     lease_seconds: float = operational(30.0, gt=0)  # an explorer silent for so long counts as lost
+    # end the run once this share of its trials came to nothing for one cause that lies in the
+    # replies, such as a limit of tokens; 0: never
+    stop_when_alike: float = operational(0.9, ge=0, le=1)
 
 
 class NoCallConfig(Section):

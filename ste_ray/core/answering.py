@@ -10,7 +10,7 @@ from ste_ray.core.formatting import retrieved_dialog
 from ste_ray.core.inference import Menu, PromptMaterial, Query, Setting, menu_of
 from ste_ray.core.parsing import FinalAnswer, ToolCall, parse_action
 from ste_ray.core.records import Message, Prediction
-from ste_ray.core.replies import assistant_message, failure_of
+from ste_ray.core.replies import assistant_message, explained, no_answer
 from ste_ray.core.stopping import OBSERVATION_STOP, cut_at_stop
 from ste_ray.core.toolkens import escape_toolkens, unescape_toolkens
 
@@ -117,8 +117,10 @@ def _execute(
             "observation": result.text,
             "observation_status": result.status,
             "final_answer": final_answer_of(reply.text),
+            "final_reasoning": reply.reasoning,
             "prompt_tokens": prediction.prompt_tokens + reply.prompt_tokens,
             "completion_tokens": prediction.completion_tokens + reply.completion_tokens,
+            "reasoning_tokens": prediction.reasoning_tokens + reply.reasoning_tokens,
         }
     )
 
@@ -133,10 +135,9 @@ def _prediction(
 ) -> Prediction:
     example = query.example
     # A reply that was cut at its limit is scored as it stands; one that is none is an error.
-    failed = reply.finish_reason in ("failed", "refused", "context_overflow") or (
-        reply.finish_reason == "content_filter" and not reply.text
-    )
-    problem = failure_of(reply, sampling.max_tokens) if failed else ""
+    failed = reply.finish_reason in ("failed", "refused", "context_overflow") or no_answer(reply)
+    failed = failed or (reply.finish_reason == "content_filter" and not reply.text)
+    problem = explained(reply, sampling.max_tokens, "assistant") if failed else ""
     details = "; ".join(fault.detail for fault in reply.faults[-1:] if fault.detail)
     return Prediction(
         example_id=example.example_id,
@@ -152,6 +153,8 @@ def _prediction(
         error=f"{problem}: {details}" if problem and details else problem,
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
+        reasoning=reply.reasoning,
+        reasoning_tokens=reply.reasoning_tokens,
         tools_left_out=len(menu.tools) - len(shown.tools),
         demonstrations_left_out=len(menu.demonstrations) - len(shown.demonstrations),
     )

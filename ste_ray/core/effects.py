@@ -48,9 +48,12 @@ class AskModel(Record):
 class ModelReply(Record):
     """The model's reply, with what went wrong before it came.
 
-    ``context_overflow``, ``refused`` (for what the request holds, by an endpoint that does not say
-    what it minds) and ``failed`` (given up, while the endpoint answers other requests) come with
-    empty text, ``content_filter`` may.
+    ``text`` is the answer alone: what the model reasoned before it stands in ``reasoning``, which
+    no conversation gets back. ``reasoning_tokens`` are those of ``completion_tokens`` that went
+    into it, as the endpoint counts them or else by its share of the characters; they may be there
+    without a text. ``context_overflow``, ``refused`` (for what the request holds, by an endpoint
+    that does not say what it minds) and ``failed`` (given up, while the endpoint answers other
+    requests) come with empty text, ``content_filter`` may.
     """
 
     text: str
@@ -61,7 +64,14 @@ class ModelReply(Record):
     prompt_tokens: int = 0
     cached_tokens: int = 0  # those of the prompt that the provider had in its cache
     completion_tokens: int = 0
+    reasoning: str = ""
+    reasoning_tokens: int = 0
     faults: tuple[Fault, ...] = ()
+
+    @property
+    def reasoned(self) -> bool:
+        """Whether the model reasoned before it answered."""
+        return bool(self.reasoning or self.reasoning_tokens)
 
 
 class CallTool(Record):

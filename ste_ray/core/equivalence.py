@@ -15,7 +15,7 @@ from typing import Literal, cast
 from ste_ray.core.effects import AskModel, Flow, ModelReply, Sampling
 from ste_ray.core.prompts import PromptSet, describe_tool
 from ste_ray.core.records import Message, ToolSpec
-from ste_ray.core.replies import assistant_message, failure_of
+from ste_ray.core.replies import assistant_message, explained, failure_of
 from ste_ray.core.strict_json import clip
 
 Equivalence = Literal["same", "different", "unsure"]
@@ -50,7 +50,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the scorer says of a pair; ``reply_text`` is its last reply as it was written."""
+    """What the scorer says of a pair; ``reply_text`` is its last reply, without its reasoning."""
 
     verdict: Equivalence
     reason: str
@@ -81,6 +81,7 @@ def scoring_flow(prompt: str, prompts: PromptSet) -> Flow[Verdict]:
             return Verdict(*found, reply.text)
         problem = failure_of(reply, _MAX_TOKENS) or f"no verdict in {clip(reply.text)}"
         if attempt == _ATTEMPTS or reply.finish_reason not in ("stop", "length"):
+            problem = explained(reply, _MAX_TOKENS, "scorer") or problem
             break
         again = prompts.render("score_again", problem=problem)
         messages += [assistant_message(reply.text), Message(role="user", content=again)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ste_ray.core.effects import AskModel, Flow, ModelReply, Sampling
 from ste_ray.core.prompts import PromptSet, describe_tool
 from ste_ray.core.records import Judgment, Message, ToolSpec, Trial, Turn
-from ste_ray.core.replies import assistant_message, failure_of
+from ste_ray.core.replies import advice_on, assistant_message, explained, failure_of
 from ste_ray.core.verdicts import LABELS, Answer, parse_judgment
 
 _MAX_TOKENS = 240
@@ -31,14 +31,18 @@ def judge_flow(
     )
     messages = [Message(role="user", content=prompt)]
     sampling = Sampling(temperature=temperature, max_tokens=_MAX_TOKENS)
+    reasoning_tokens = 0
     for attempt in range(1, _ATTEMPTS + 1):
         reply = yield AskModel(role="judge", messages=tuple(messages), sampling=sampling)
         assert isinstance(reply, ModelReply)
         answers = _answers(reply)
-        judgment = _judgment(trial, reply, answers, attempt)
+        reasoning_tokens += reply.reasoning_tokens
+        judgment = _judgment(trial, reply, answers, attempt, reasoning_tokens)
         problem = unparsable_questions(judgment)
         if not problem or attempt == _ATTEMPTS or reply.finish_reason not in ("stop", "length"):
             break
+        if advice_on(reply, "judge"):
+            problem = failure_of(reply, _MAX_TOKENS)  # the advice is not for the model
         again = prompts.render("judge_again", problem=problem)
         messages += [assistant_message(reply.text), Message(role="user", content=again)]
     return judgment
@@ -63,7 +67,7 @@ def unparsable_questions(judgment: Judgment) -> str:
 def _answers(reply: ModelReply) -> dict[str, Answer]:
     """Read a reply; where it failed, that is the reason why a verdict is not there."""
     answers = parse_judgment(reply.text)
-    failure = failure_of(reply, _MAX_TOKENS)
+    failure = explained(reply, _MAX_TOKENS, "judge")
     if failure:
         return {
             label: Answer("unparsable", failure) if answer.verdict == "unparsable" else answer
@@ -73,7 +77,11 @@ def _answers(reply: ModelReply) -> dict[str, Answer]:
 
 
 def _judgment(
-    trial: Trial, reply: ModelReply, answers: dict[str, Answer], num_replies: int
+    trial: Trial,
+    reply: ModelReply,
+    answers: dict[str, Answer],
+    num_replies: int,
+    reasoning_tokens: int,
 ) -> Judgment:
     informative, faithful, appropriate = (answers[label] for label in LABELS)
     return Judgment(
@@ -87,4 +95,6 @@ def _judgment(
         num_replies=num_replies,
         reply_text=reply.text,
         model=reply.model,
+        reasoning=reply.reasoning,
+        reasoning_tokens=reasoning_tokens,
     )

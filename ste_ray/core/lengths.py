@@ -30,8 +30,8 @@ class Lengths:
         reflection: the reply that says whether it was solved.
         observation: what a call returns, as far as it is shown.
         actions_per_trial: replies of kind ``action`` in a trial, not in characters.
-        hidden: completion tokens that the provider counts for each token of visible text; more
-            than 1 where a model reasons out of sight.
+        hidden: completion tokens that the provider counts for each token of an answer's text; more
+            than 1 where a model reasons before it.
     """
 
     query: float

@@ -8,7 +8,7 @@ from ste_ray.core.effects import AskModel, Flow, ModelReply, Sampling
 from ste_ray.core.parsing import clean_query
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Message, Record
-from ste_ray.core.replies import assistant_message, failure_of
+from ste_ray.core.replies import assistant_message, explained, failure_of
 from ste_ray.core.selecting import normalise
 from ste_ray.core.values import RequiredValue, find_value, required_values
 
@@ -55,12 +55,13 @@ def paraphrase_flow(
             reply = yield request
             assert isinstance(reply, ModelReply)
             text = clean_query(reply.text)
-            reason = failure_of(reply, _MAX_TOKENS) or _fault(text, seen, values)
+            reason = explained(reply, _MAX_TOKENS, "paraphraser") or _fault(text, seen, values)
             ended = reply.finish_reason not in ("stop", "length")
             if not reason or ended or attempt == _ATTEMPTS:
                 results.append(Paraphrase(text=text, kept=not reason, reason=reason))
                 break
-            again = prompts.render("paraphrase_again", problem=reason)
+            problem = failure_of(reply, _MAX_TOKENS) or reason  # advice is not for the model
+            again = prompts.render("paraphrase_again", problem=problem)
             messages += [assistant_message(reply.text), _user(again)]
         if ended:
             break

@@ -157,7 +157,7 @@ class Turn(Record):
     """One reply of the explorer within a trial, what was parsed from it, and what came back."""
 
     reply_index: int  # index of the reply in the episode's messages
-    reply_text: str
+    reply_text: str  # without what the model reasoned before it
     kind: Literal["tool_call", "final_answer", "parse_failure", "cut_off"]
     thought: str = ""
     tool: str = ""
@@ -171,6 +171,7 @@ class Turn(Record):
     observation_source: ObservationSource = "called"
     observation_chars: int = 0  # length before the cut
     seconds: float = 0.0  # time of the tool call
+    reasoning: str = ""  # what the model wrote before its reply; no conversation gets it back
 
 
 class Trial(Record):
@@ -183,7 +184,7 @@ class Trial(Record):
     episode_number: int
     trial_number: int
     query: str
-    query_text: str  # the raw reply the query was taken from
+    query_text: str  # the raw reply the query was taken from, without its reasoning
     memory_shown: int  # how many earlier queries the long-term memory showed
     memory_episodes: int = 0  # they are those of the tool's first so many episodes, and its own
     turns: tuple[Turn, ...]
@@ -195,6 +196,11 @@ class Trial(Record):
     faults: tuple[Fault, ...] = ()
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    query_reasoning: str = ""
+    reflection_reasoning: str = ""
+    replies: int = 0
+    replies_reasoned: int = 0  # before them the model reasoned, in sight or not
+    reasoning_tokens: int = 0  # of the completion tokens; see ``ModelReply``
 
 
 class Episode(Record):
@@ -222,8 +228,10 @@ class Judgment(Record):
     faithful_reason: str = ""
     appropriate_reason: str = ""
     num_replies: int = 1  # 2: the first one was unparsable and asked again
-    reply_text: str = ""  # of the last reply
+    reply_text: str = ""  # of the last reply, without its reasoning
     model: str = ""
+    reasoning: str = ""  # of the last reply
+    reasoning_tokens: int = 0  # of all replies
 
     @property
     def passed(self) -> bool:
@@ -326,6 +334,9 @@ class Prediction(Record):
     observation: str = ""  # of the call, where it was executed
     observation_status: ObservationStatus = "none"
     final_answer: str = ""  # after the observation
+    reasoning: str = ""  # what the model wrote before the output
+    final_reasoning: str = ""  # and before the final answer
+    reasoning_tokens: int = 0  # of the completion tokens; see ``ModelReply``
 
 
 class Score(Record):

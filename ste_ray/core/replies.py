@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from ste_ray.core.effects import ModelReply
+from ste_ray.core.effects import ModelReply, Role
 from ste_ray.core.records import Message
 
 EMPTY_REPLY = "(no reply)"
+# What bounds the tokens of a reply. Fields of ``sampling`` stand in for limits that flows have.
+LIMIT_SETTINGS: dict[Role, str] = {
+    "explorer": "explore.max_tokens",
+    "judge": "llm.judge.sampling.max_tokens",
+    "paraphraser": "llm.paraphraser.sampling.max_tokens",
+    "assistant": "infer.max_new_tokens",
+    "scorer": "llm.scorer.sampling.max_tokens",
+    "tool_simulator": "llm.tool_simulator.sampling.max_tokens",
+}
 
 
 def assistant_message(text: str) -> Message:
@@ -17,12 +26,47 @@ def assistant_message(text: str) -> Message:
 
 
 def failure_of(reply: ModelReply, max_tokens: int) -> str:
-    """Return why a reply did not come to its own end; empty: it did."""
+    """Return why a reply did not come to its own end, or holds no answer; empty: neither.
+
+    Args:
+        reply: of the model.
+        max_tokens: the most tokens that were asked for.
+    """
+    if reply.finish_reason == "length":
+        # The endpoint's own field of the body may have allowed another number.
+        cut = f"the reply was cut at {max(max_tokens, reply.completion_tokens)} tokens"
+        if reply.text.strip():
+            return cut
+        return f"{cut} {'within its reasoning, ' if reply.reasoned else ''}before any answer"
+    if reply.finish_reason == "stop":
+        return "the reply ended within its reasoning, before any answer" if no_answer(reply) else ""
     return {
-        "stop": "",
-        "length": f"the reply was cut at {max_tokens} tokens",
         "content_filter": "the reply was withheld by a content filter",
         "context_overflow": "the request was too long for the model",
         "refused": "the endpoint refused this request while it served others",
         "failed": "the endpoint did not answer",
     }[reply.finish_reason]
+
+
+def advice_on(reply: ModelReply, role: Role) -> str:
+    """Return what to do about a reply that was cut, or ended, before any answer; empty: nothing."""
+    if reply.finish_reason == "length" and not reply.text.strip():
+        more = " (models that reason need thousands)" if reply.reasoned else ""
+        return f"raise {LIMIT_SETTINGS[role]}{more}"
+    if no_answer(reply):
+        return (
+            "see that the endpoint does not look for stop sequences in the reasoning, or turn the "
+            f"reasoning off in llm.{role}.sampling"
+        )
+    return ""
+
+
+def explained(reply: ModelReply, max_tokens: int, role: Role) -> str:
+    """Return ``failure_of`` with ``advice_on``, for those who read records."""
+    return "; ".join(filter(None, (failure_of(reply, max_tokens), advice_on(reply, role))))
+
+
+def no_answer(reply: ModelReply) -> bool:
+    """Whether a reply that was not cut from outside holds reasoning and no answer."""
+    ended = reply.finish_reason in ("stop", "length")
+    return ended and reply.reasoned and not reply.text.strip()

@@ -15,9 +15,9 @@ from typing import Any
 from ste_ray.core.effects import AskModel, ModelReply, Sampling, ToolResult
 from ste_ray.core.prompts import PromptSet, describe_tool
 from ste_ray.core.records import Message, ObservationStatus, ToolSpec, canonical_json
+from ste_ray.core.replies import explained
 
 MAX_TOKENS = 1024
-_REASONING = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 _FENCED = re.compile(r"```[\w-]*[ \t]*\n(?P<inside>.*?)\n?```", re.DOTALL)
 _CUT_OFF_ERROR = re.compile(r'\{\s*"error"\s*:\s*["{]')
 _WITHOUT_ANSWER = {
@@ -60,7 +60,8 @@ def read_simulation(reply: ModelReply) -> ToolResult:
         return _crashed(_WITHOUT_ANSWER[reply.finish_reason])
     text = _bare(reply.text)
     if not text:
-        return _crashed("the model's reply is empty")
+        reason = explained(reply, MAX_TOKENS, "tool_simulator")
+        return _crashed(reason or "the model's reply is empty")
     cut = reply.finish_reason == "length"
     status: ObservationStatus = "error" if _is_error(text, cut) else "ok"
     return ToolResult(status=status, text=f"{text}… [cut]" if cut else text, source="simulated")
@@ -72,8 +73,7 @@ def _crashed(reason: str) -> ToolResult:
 
 
 def _bare(text: str) -> str:
-    """Take off what models write although they were told not to: reasoning, and a code fence."""
-    text = _REASONING.sub("", text, count=1) if text.lstrip().startswith("<think>") else text
+    """Take off the code fence that models write although they were told not to."""
     text = text.strip()
     fenced = _FENCED.fullmatch(text)
     return fenced["inside"].strip() if fenced else text

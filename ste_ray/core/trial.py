@@ -14,11 +14,12 @@ from ste_ray.core.parsing import FinalAnswer, ParseFailure, clean_query, parse_a
 from ste_ray.core.parsing import ToolCall as ParsedCall
 from ste_ray.core.prompts import PromptSet, describe_tool
 from ste_ray.core.records import Fault, Message, Record, ToolSpec, Trial, Turn, fingerprint
-from ste_ray.core.replies import assistant_message
+from ste_ray.core.replies import advice_on, assistant_message, explained, failure_of
 from ste_ray.core.stopping import OBSERVATION_STOP, THOUGHT_STOP, cut_at_stop
 
 QUERY_STOP = THOUGHT_STOP
 ANSWER_STOP = OBSERVATION_STOP
+NO_ANSWER = "no_answer"  # kind of failure: the reply was cut, or ended, before any answer
 
 
 class TrialSettings(Record):
@@ -47,6 +48,9 @@ class Conversation:
     models: list[str] = field(default_factory=list)
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    replies: int = 0
+    replies_reasoned: int = 0
+    reasoning_tokens: int = 0
     faults: list[Fault] = field(default_factory=list)
     cut_off: str = ""
 
@@ -68,6 +72,9 @@ class Conversation:
         assert isinstance(reply, ModelReply)
         self.prompt_tokens += reply.prompt_tokens
         self.completion_tokens += reply.completion_tokens
+        self.replies += 1
+        self.replies_reasoned += reply.reasoned
+        self.reasoning_tokens += reply.reasoning_tokens
         if reply.model and reply.model not in self.models:
             self.models.append(reply.model)
         self._note_faults(reply)
@@ -118,21 +125,24 @@ class TrialContext:
 
 def trial_flow(context: TrialContext, talk: Conversation) -> Flow[Trial]:
     """Run one trial in the conversation ``talk`` and return its record."""
-    before = (talk.prompt_tokens, talk.completion_tokens, len(talk.faults))
+    before, num_faults = _counted(talk), len(talk.faults)
     query_reply = yield from _imagine_query(context, talk)
     query = clean_query(cut_at_stop(query_reply.text, QUERY_STOP))
     turns: list[Turn] = []
-    outcome, detail = _query_outcome(talk, query)
+    outcome, detail = _query_outcome(context, talk, query, query_reply)
     if outcome == "finished":
         talk.say(_answer_prompt(context))
         outcome, detail = yield from _answer_query(context, talk, turns)
-    solved, reflection = "not_asked", ""
+    solved, reflection = "not_asked", ModelReply(text="")
     if context.settings.reflection and outcome in ("finished", "out_of_turns"):
         talk.say(context.prompts.render("explore_reflect"))
-        reply = yield from talk.ask(context.sampling(()))
-        solved, reflection = parse_yes_no(reply.text), reply.text
+        reflection = yield from talk.ask(context.sampling(()))
+        solved = parse_yes_no(reflection.text)
         if talk.cut_off:
             detail = f"the reflection was cut off: {talk.cut_off}"
+        elif advice_on(reflection, "explorer"):
+            why = explained(reflection, context.settings.max_tokens, "explorer")
+            detail = "; ".join(filter(None, (detail, f"the reflection holds no verdict: {why}")))
     return Trial.model_validate(
         {
             "trial_id": context.trial_id,
@@ -149,12 +159,24 @@ def trial_flow(context: TrialContext, talk: Conversation) -> Flow[Trial]:
             "outcome": outcome,
             "outcome_detail": detail,
             "solved": solved,
-            "reflection_text": reflection,
-            "faults": tuple(talk.faults[before[2] :]),
-            "prompt_tokens": talk.prompt_tokens - before[0],
-            "completion_tokens": talk.completion_tokens - before[1],
+            "reflection_text": reflection.text,
+            "query_reasoning": query_reply.reasoning,
+            "reflection_reasoning": reflection.reasoning,
+            "faults": tuple(talk.faults[num_faults:]),
+            **{name: count - before[name] for name, count in _counted(talk).items()},
         }
     )
+
+
+def _counted(talk: Conversation) -> dict[str, int]:
+    """Return what has been used so far, under the names of the trial's fields."""
+    return {
+        "prompt_tokens": talk.prompt_tokens,
+        "completion_tokens": talk.completion_tokens,
+        "replies": talk.replies,
+        "replies_reasoned": talk.replies_reasoned,
+        "reasoning_tokens": talk.reasoning_tokens,
+    }
 
 
 def _imagine_query(context: TrialContext, talk: Conversation) -> Flow[ModelReply]:
@@ -170,10 +192,15 @@ def _imagine_query(context: TrialContext, talk: Conversation) -> Flow[ModelReply
     return (yield from talk.ask(context.sampling(QUERY_STOP), shown=shown))
 
 
-def _query_outcome(talk: Conversation, query: str) -> tuple[str, str]:
+def _query_outcome(
+    context: TrialContext, talk: Conversation, query: str, reply: ModelReply
+) -> tuple[str, str]:
     if talk.cut_off:
         return "cut_off", talk.cut_off
-    return ("finished", "") if query else ("no_query", "the reply held no query")
+    if query:
+        return "finished", ""
+    why = explained(reply, context.settings.max_tokens, "explorer")
+    return "no_query", why or "the reply held no query"
 
 
 def _answer_prompt(context: TrialContext) -> str:
@@ -201,14 +228,18 @@ def _answer_query(
         if turn.observation_status == "interrupted":
             return "interrupted", "a call with side effects was begun but its answer was lost"
         if last:
-            return "out_of_turns", f"no final answer after {limit} observations"
+            return "out_of_turns", _out_of_turns(limit, turns)
         talk.say(f"Observation: {turn.observation}")
 
 
 def _take_turn(
     context: TrialContext, talk: Conversation, reply: ModelReply, last: bool
 ) -> Flow[Turn]:
-    head = {"reply_index": len(talk.messages) - 1, "reply_text": reply.text}
+    head: dict[str, object] = {
+        "reply_index": len(talk.messages) - 1,
+        "reply_text": reply.text,
+        "reasoning": reply.reasoning,
+    }
     if talk.cut_off:
         return Turn(kind="cut_off", failure_kind=talk.cut_off, **head)  # type: ignore[arg-type]
     parsed = parse_action(cut_at_stop(reply.text, ANSWER_STOP), (context.spec.name,))
@@ -216,7 +247,7 @@ def _take_turn(
         fields = {"thought": parsed.thought, "final_answer": parsed.text}
         return Turn(kind="final_answer", **head, **fields)  # type: ignore[arg-type]
     if isinstance(parsed, ParseFailure):
-        return _failed_turn(context, parsed, head, last)
+        return _failed_turn(context, reply, parsed, head, last)
     result = ToolResult(status="none", text="")
     if not last:
         result = yield from _execute(context, parsed)
@@ -235,15 +266,32 @@ def _take_turn(
     )
 
 
+def _out_of_turns(limit: int, turns: list[Turn]) -> str:
+    detail = f"no final answer after {limit} observations"
+    if all(turn.failure_kind == NO_ANSWER for turn in turns):
+        return f"{detail}; {turns[-1].failure_message}"
+    return detail
+
+
 def _failed_turn(
-    context: TrialContext, failure: ParseFailure, head: dict[str, object], last: bool
+    context: TrialContext,
+    reply: ModelReply,
+    failure: ParseFailure,
+    head: dict[str, object],
+    last: bool,
 ) -> Turn:
-    text = context.prompts.render("observation_parse_failure", message=failure.message)
+    kind: str = failure.kind
+    message = told = failure.message
+    if advice_on(reply, "explorer"):
+        max_tokens = context.settings.max_tokens
+        kind, told = NO_ANSWER, failure_of(reply, max_tokens)  # the advice is not for the model
+        message = explained(reply, max_tokens, "explorer")
+    text = context.prompts.render("observation_parse_failure", message=told)
     return Turn(
         kind="parse_failure",
         thought=failure.thought,
-        failure_kind=failure.kind,
-        failure_message=failure.message,
+        failure_kind=kind,
+        failure_message=message,
         observation="" if last else text,
         observation_status="none" if last else "unparsed",
         observation_chars=0 if last else len(text),

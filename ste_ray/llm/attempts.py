@@ -102,6 +102,7 @@ class EndpointChat:
         self._health = health or open_health(endpoint, config, on_event)
         self._slots = slots or asyncio.Semaphore(config.max_concurrency)
         self._evidences = Evidences()
+        self._reasons = False  # whether a reply has shown that this model reasons first
 
     async def __aenter__(self) -> Self:
         await self._transport.open()
@@ -133,6 +134,9 @@ class EndpointChat:
 
     def _call(self, request: AskModel, account: str) -> _Call:
         body = build_body(request, self._endpoint)
+        if self._reasons and "stop" not in self._endpoint.sampling:
+            # Servers look for them in the reasoning too, and end there; who asks cuts the answer.
+            body.pop("stop", None)
         claim = self._claims.claim(body, account)
         return _Call(request, body, self._transport.encode(body), claim, num_characters(body))
 
@@ -146,6 +150,7 @@ class EndpointChat:
             if isinstance(answer, Served):
                 health.succeed()
                 self._evidences.of(call.request).served()
+                self._reasons = self._reasons or answer.reply.reasoned
                 self._claims.learn(call.num_characters, answer.reply)
                 return _with_faults(self._claims.with_usage(call.claim, answer), call)
             if isinstance(answer, Refused):

@@ -8,6 +8,7 @@ from typing import Any
 
 from ste_ray.core.effects import ModelReply
 from ste_ray.core.limits import LimitHeaders, Refusal
+from ste_ray.core.reasoning import estimated_tokens
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.refusals import Refused
 from ste_ray.llm.replies import Failure, Served, read_limit_headers
@@ -71,11 +72,13 @@ class Claims:
         """Return the reply; its tokens are estimated where the endpoint does not count them."""
         if answer.has_usage:
             return answer.reply
+        reply, completion = answer.reply, self._tokens_of(_num_written(answer.reply))
         tokens = {
             "prompt_tokens": claim.prompt_tokens,
-            "completion_tokens": self._tokens_of(len(answer.reply.text)),
+            "completion_tokens": completion,
+            "reasoning_tokens": estimated_tokens(completion, reply.reasoning, reply.text),
         }
-        return answer.reply.model_copy(update=tokens)
+        return reply.model_copy(update=tokens)
 
     def outcome(
         self, claim: Claim, answer: Served | Failure | Refused, headers: LimitHeaders | None = None
@@ -120,7 +123,7 @@ class Claims:
         reply = answer.reply
         prompt, completion = reply.prompt_tokens, reply.completion_tokens
         if not answer.has_usage:
-            prompt, completion = claim.prompt_tokens, self._tokens_of(len(reply.text))
+            prompt, completion = claim.prompt_tokens, self._tokens_of(_num_written(reply))
         usd = self._usd(prompt, reply.cached_tokens, completion)
         return Outcome(prompt, completion, usd, headers=headers)
 
@@ -136,6 +139,10 @@ class Claims:
 
 def _is_low(remaining: float | None, limit: float | None) -> bool:
     return remaining is not None and limit is not None and remaining < _LOW_FRACTION * limit
+
+
+def _num_written(reply: ModelReply) -> int:
+    return len(reply.text) + len(reply.reasoning)
 
 
 def num_characters(body: Mapping[str, Any]) -> int:

@@ -15,6 +15,7 @@ from typing import Literal
 
 from ste_ray.core.effects import ModelReply
 from ste_ray.core.limits import LimitHeaders, Resource
+from ste_ray.core.reply_messages import read_message, read_usage
 from ste_ray.llm.error_bodies import read_error
 from ste_ray.llm.refusals import Refused, is_transient, read_quota, read_refused
 
@@ -90,17 +91,18 @@ def _read_completion(text: str) -> Served | Failure:
     try:
         answer = json.loads(text)
         choice = answer["choices"][0]
-        # Half of a surrogate pair, cut by a token limit, can be written nowhere as UTF-8.
-        content = (choice["message"].get("content") or "").encode("utf-8", "replace").decode()
+        message = read_message(choice["message"])
         usage = answer.get("usage") or {}
-        details = usage.get("prompt_tokens_details") or {}
+        tokens = read_usage(usage, message)
         reply = ModelReply(
-            text=content,
+            text=message.content,
+            reasoning=message.reasoning,
             finish_reason=_FINISH_REASONS.get(choice.get("finish_reason") or "", "stop"),
             model=str(answer.get("model") or ""),
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            cached_tokens=int(details.get("cached_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or 0),
+            prompt_tokens=tokens.prompt,
+            cached_tokens=tokens.cached,
+            completion_tokens=tokens.completion,
+            reasoning_tokens=tokens.reasoning,
         )
         return Served(reply, bool(usage))
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):

@@ -26,7 +26,8 @@ class EventBuffer:
     """Counts events, and keeps them for display if asked to; drained by whoever shows them.
 
     Counted are: ``model``, ``tool`` and other events by name; ``replayed`` ones; ``prompt_tokens``,
-    ``completion_tokens`` and ``usd`` of new replies; ``tool_failures``; and ``fault KIND``.
+    ``completion_tokens``, ``reasoning_tokens`` among them and ``usd`` of new replies; ``reasoned``,
+    those before which the model reasoned; ``tool_failures``; and ``fault KIND``.
     """
 
     def __init__(self, keep: bool = False, cost: Cost = _free) -> None:
@@ -49,6 +50,9 @@ class EventBuffer:
             prompt, cached, completion = tokens
             counts["prompt_tokens"] += prompt
             counts["completion_tokens"] += completion
+            if fields.get("reasoned"):
+                counts["reasoned"] += 1
+                counts["reasoning_tokens"] += fields["reasoning_tokens"]
             counts["usd"] += self._cost(fields["role"], prompt, cached, completion)  # type: ignore[assignment]
         for fault in fields.get("faults", ()):
             counts[f"fault {fault.kind}"] += 1

@@ -14,16 +14,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ste_ray.core.alike import Cause, Endings, cause_of
+from ste_ray.core.records import Episode
 from ste_ray.ports import Clock
 from ste_ray.runtime import journal, segments
 from ste_ray.stages.parts import PARTS, EpisodeKey, stored_episodes
 from ste_ray.stages.work import Directive, Lease, Report, Status
 from ste_ray.store.artifacts import RunStore
+from ste_ray.store.tables import iter_records
 
 JOURNAL = "explore/journal"
 # So long after the start the tools are shared among the explorers that were asked for, afterwards
 # among those that have come.
 _GATHERING_SECONDS = 30.0
+# How earlier episodes ended is read again up to so many; with more of them, the run is well on.
+_MAX_READ_AGAIN = 2000
 
 
 @dataclass
@@ -32,6 +37,7 @@ class _Tool:
 
     spec: bytes
     stored: set[int] = field(default_factory=set)
+    ended: set[int] = field(default_factory=set)  # episodes whose ends have been counted
     entries: list[bytes] = field(default_factory=list)
 
 
@@ -51,6 +57,7 @@ class Coordinator:
         epoch: of the run lock.
         specs: tool name -> its specification as compressed JSON, see ``packed``.
         episodes_per_tool: so many are stored when a tool is done.
+        trials_per_episode: of one that is not cut off.
         num_explorers: how many were asked for.
         lease_seconds: an explorer that is silent for so long is taken for lost.
         clock: seconds that only grow.
@@ -64,6 +71,7 @@ class Coordinator:
         specs: Mapping[str, bytes],
         *,
         episodes_per_tool: int,
+        trials_per_episode: int = 1,
         num_explorers: int,
         lease_seconds: float,
         clock: Clock,
@@ -88,6 +96,7 @@ class Coordinator:
         self._shown: list[tuple[str, dict[str, Any]]] = []
         self._said: list[str] = []
         self._fencing = asyncio.Lock()
+        self._endings = Endings(len(specs), len(specs) * episodes_per_tool * trials_per_episode)
 
     async def recover(self) -> None:
         """Find what earlier attempts have finished or begun; must be called first.
@@ -96,7 +105,10 @@ class Coordinator:
             StoreError: the journal cannot be read.
         """
         paths = [segment.path for segment in segments.accepted(self._store, PARTS)]
-        self._note_stored(await asyncio.to_thread(stored_episodes, self._store, paths))
+        stored = await asyncio.to_thread(stored_episodes, self._store, paths)
+        self._note_stored(stored)
+        if len(stored) <= _MAX_READ_AGAIN:
+            await asyncio.to_thread(self._read_endings, paths)
         await asyncio.to_thread(self._read_journal)
         begun = [name for name, tool in self._tools.items() if tool.entries or tool.stored]
         fresh = [name for name in self._tools if name not in set(begun)]
@@ -113,6 +125,8 @@ class Coordinator:
         self._shown += report.shown
         self._said += report.said
         self._note_stored(report.stored)
+        for key, causes in report.ended:
+            self._note_ended(key, causes)
         self._stopped.update(report.stopped)
         ended = {tool for tool in held.tools if tool in self._done or tool in self._stopped}
         held.tools -= ended
@@ -155,6 +169,7 @@ class Coordinator:
             lost=tuple(self._lost),
             shown=tuple(self._shown),
             said=tuple(self._said),
+            alike=self._endings.alike(),
         )
         self._lost, self._shown, self._said = [], [], []
         self._observe(status)
@@ -192,6 +207,20 @@ class Coordinator:
             tool.stored.add(number)
             if len(tool.stored) >= self._episodes_per_tool:
                 self._done.add(name)
+
+    def _note_ended(self, key: EpisodeKey, causes: Sequence[Cause | None]) -> None:
+        """Count how an episode's trials ended; once, however often it is replayed."""
+        name, number = key
+        tool = self._tools.get(name)
+        if tool is not None and number not in tool.ended:
+            tool.ended.add(number)
+            self._endings.add(name, causes)
+
+    def _read_endings(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            for episode in iter_records(self._store, path, Episode):
+                key = (episode.tool, episode.episode_number)
+                self._note_ended(key, [cause_of(trial) for trial in episode.trials])
 
     def _fence(self, explorer: str, tools: set[str]) -> None:
         """Shut the explorer out, and take over what it left of its tools."""

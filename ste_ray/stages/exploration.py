@@ -16,7 +16,8 @@ from ray.exceptions import (
     RayError,
 )
 
-from ste_ray.errors import TemporaryError
+from ste_ray.core.alike import Alike
+from ste_ray.errors import EndpointError, TemporaryError
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.runtime import journal
 from ste_ray.runtime.clock import MonotonicClock
@@ -51,6 +52,7 @@ class Exploration:
         self._num_started = 0
         self._num_lost = 0  # since something was finished last
         self._stored_before = 0
+        self._alike_said = ""
         self._merged_at = self._alone_since = time.monotonic()
         self._progress = Progress(context.progress, live=context.live)
         self._coordinator: Any = None
@@ -61,6 +63,7 @@ class Exploration:
         Raises:
             SteRayError: what an explorer met that must stop the run.
             TemporaryError: explorers are lost again and again, or the coordinator was.
+            EndpointError: nearly all trials come to nothing for one cause.
         """
         try:
             return self._run(tools)
@@ -94,6 +97,7 @@ class Exploration:
             for name, fields in status.shown:
                 print_conversation(name, fields)
             self._progress.show(status, self._limiting.snapshot(), finished)
+            self._look_at(status.alike, finished)
             if finished:
                 return status
             self._merge_segments()
@@ -107,6 +111,7 @@ class Exploration:
                 self._context.epoch,
                 tools,
                 episodes_per_tool=self._config.explore.episodes_per_tool,
+                trials_per_episode=self._config.explore.trials_per_episode,
                 num_explorers=num_explorers,
                 lease_seconds=self._config.explore.lease_seconds,
                 clock=MonotonicClock(),
@@ -176,6 +181,24 @@ class Exploration:
                 f"explore: no explorer has begun; each needs {cpus:g} CPUs of the cluster "
                 "(explore.cpus_per_explorer), see 'ray status'"
             )
+
+    def _look_at(self, alike: Alike | None, finished: bool) -> None:
+        """Say that most trials end alike, once a cause; end the run where nearly all do.
+
+        Also at its very end: a run that made nothing shall not look like one that did.
+        """
+        if alike is None:
+            return
+        limit = self._config.explore.stop_when_alike
+        if limit and alike.share >= limit:
+            raise EndpointError(
+                f"{alike}. The run is stopped, for nothing that is of use came of it; what is "
+                "finished is kept. With a changed configuration use a new --run, or set "
+                "explore.stop_when_alike=0 to go on all the same"
+            )
+        if alike.cause != self._alike_said and not finished:
+            self._alike_said = alike.cause
+            self._progress.say(f"explore: WARNING: {alike}")
 
     def _merge_segments(self) -> None:
         if time.monotonic() - self._merged_at < _SECONDS_BETWEEN_MERGES:

@@ -24,6 +24,8 @@ from ste_ray.stages.endpoints import open_endpoints
 from ste_ray.stages.exploration import Exploration
 from ste_ray.stages.limiting import limited
 from ste_ray.stages.parts import PARTS, sort_episodes
+from ste_ray.stages.reasoning import reasoning_counts, reasoning_line
+from ste_ray.stages.spending import RoleCosts
 from ste_ray.stages.tools import ConfiguredTools, open_tools
 from ste_ray.stages.work import Status
 from ste_ray.tools.safety import named
@@ -91,6 +93,9 @@ def _explore(
         status = Exploration(context, endpoints, limiting).run(tools)
         spent = limiting.spent()
     seconds = time.monotonic() - started
+    if status.alike:
+        context.notes.append(f"{status.alike}")
+        context.progress(f"explore: WARNING: {status.alike}")
     if status.tools_stopped:
         context.stopped_by = _stopped(status)
         context.notes.append(context.stopped_by)
@@ -100,7 +105,17 @@ def _explore(
     journal.compact(store, JOURNAL, context.epoch, store.delete, still_owner=context.check_owner)
     if not status.tools_stopped:
         store.delete_folder(PARTS)  # what is in them is in the episodes now
-    return _counts(counts, status, spent, seconds)
+    usd = RoleCosts(endpoints, config.llm)("explorer", 0, 0, counts["reasoning_tokens"])
+    reasoning = reasoning_counts(
+        counts["replies"],
+        counts["replies_reasoned"],
+        counts["completion_tokens"],
+        counts["reasoning_tokens"],
+        usd,
+    )
+    if reasoning:
+        context.progress(f"explore: {reasoning_line(reasoning)}")
+    return {**_counts(counts, status, spent, seconds), **reasoning}
 
 
 def _stopped(status: Status) -> str:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ste_ray.config import Config
+from ste_ray.core.alike import Cause, cause_of
 from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.episode import episode_flow, episode_id
 from ste_ray.core.memory import MemoryEntry, remember
@@ -129,6 +130,7 @@ class Explorer:
         self._stored: list[EpisodeKey] = []
         self._stopped: dict[str, str] = {}
         self._said: list[str] = []
+        self._ended: list[tuple[EpisodeKey, tuple[Cause | None, ...]]] = []
         self._active: dict[str, asyncio.Task[None]] = {}
         self._flush: asyncio.Task[list[EpisodeKey]] | None = None
         self._wake = asyncio.Event()
@@ -213,6 +215,7 @@ class Explorer:
         counts, shown = self._events.drain()
         stored, self._stored = self._stored, []
         said, self._said = self._said, []
+        ended, self._ended = self._ended, []
         report = Report(
             room=self._config.explore.tools_per_explorer - len(self._active),
             stored=tuple(stored),
@@ -220,6 +223,7 @@ class Explorer:
             counts=counts,
             shown=tuple(shown),
             said=tuple(said),
+            ended=tuple(ended),
         )
         return await self._exchange_with(self._name, report)
 
@@ -292,6 +296,7 @@ class Explorer:
         async with self._tools_for(spec, scope, gate) as executor:
             episode = await drive(flow, scope, replace(ports, tools=executor))
         self._journal.forget([scope])
+        self._ended.append(((spec.name, number), tuple(map(cause_of, episode.trials))))
         if not stored:
             self._events.emit("episode", {})
             self._parts.add(episode)

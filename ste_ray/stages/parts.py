@@ -31,6 +31,13 @@ _MAX_BUFFERED = 256
 _FIRST_SECONDS = 30.0  # until what has come together is written; longer the more parts there are
 _PARTS_PER_STEP = 16
 _ANSWERED = ("ok", "error")
+_SUMS = (
+    "prompt_tokens",
+    "completion_tokens",
+    "replies",
+    "replies_reasoned",
+    "reasoning_tokens",
+)
 _ERRORS = ("error", "rejected", "unparsed")
 _EXAMPLE = Episode(
     episode_id="", tool="", tool_fingerprint="", episode_number=0, messages=(), trials=()
@@ -133,8 +140,10 @@ def count_episodes(table: pa.Table, counts: Counter[str]) -> None:
         counts.update(f"model {name}" for name in models)
     trials = _flattened(table.column("trials"))
     counts["trials"] += len(trials)
-    for name in ("prompt_tokens", "completion_tokens"):
-        counts[name] += sum(trials.field(name).to_pylist())
+    for name in _SUMS:
+        # Parts of a version before this one lack some.
+        if trials.type.get_field_index(name) >= 0:
+            counts[name] += sum(number or 0 for number in trials.field(name).to_pylist())
     counts.update(f"outcome {value}" for value in trials.field("outcome").to_pylist())
     faults = _flattened(trials.field("faults"))
     counts.update(f"fault {value}" for value in faults.field("kind").to_pylist())

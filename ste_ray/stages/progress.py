@@ -115,7 +115,7 @@ def _figures(status: Status, calls_per_second: float) -> str:
     parts = [
         f"${counts['usd']:.2f}",
         f"{counts['model']} replies ({calls_per_second:.1f}/s)",
-        f"{_short(tokens)} tokens",
+        f"{_short(tokens)} tokens{_reasoning(counts)}",
         f"{counts['tool']} tool calls",
     ]
     parts += [f"{counts['replayed']} replayed"] if counts["replayed"] else []
@@ -124,6 +124,14 @@ def _figures(status: Status, calls_per_second: float) -> str:
     if status.tools_stopped:
         parts.append(f"{len(status.tools_stopped)} tools stopped by the budget")
     return ", ".join(parts)
+
+
+def _reasoning(counts: Mapping[str, float]) -> str:
+    """Say how much of the replies is reasoning, where any is."""
+    if not counts.get("reasoned"):
+        return ""
+    share = counts["reasoning_tokens"] / max(1, counts["completion_tokens"])
+    return f" ({share:.0%} of the completions reasoning)"
 
 
 def _short(number: float) -> str:

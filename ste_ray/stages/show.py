@@ -18,6 +18,8 @@ def print_conversation(name: str, fields: Mapping[str, object]) -> None:
         _write(who, str(fields["scope"]), f"tool answered: {fields['status']}", "")
     elif name == "model":
         _write("user", str(fields["scope"]), "user", str(fields["prompt"]))
+        if fields.get("reasoning"):
+            _write("explorer", str(fields["scope"]), "reasoning", str(fields["reasoning"]))
         _write("explorer", str(fields["scope"]), str(fields["role"]), str(fields["text"]))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ste_ray.core.alike import Alike, Cause
 from ste_ray.stages.parts import EpisodeKey
 
 
@@ -38,6 +39,7 @@ class Report:
         counts: events since its start, by name; see ``EventBuffer``.
         shown: events kept for display.
         said: lines for the person who waits.
+        ended: episodes that came to their end, with why each trial is of no use, if it is not.
     """
 
     room: int = 0
@@ -46,6 +48,7 @@ class Report:
     counts: Mapping[str, float] = field(default_factory=dict)
     shown: tuple[tuple[str, dict[str, Any]], ...] = ()
     said: tuple[str, ...] = ()
+    ended: tuple[tuple[EpisodeKey, tuple[Cause | None, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Status:
         lost: explorers that fell silent; they must be ended and may be replaced.
         shown: events for display since the last status.
         said: lines for the person who waits since the last status.
+        alike: why most trials are of no use; None: they are, or for several causes.
     """
 
     tools: int
@@ -90,3 +94,4 @@ class Status:
     lost: tuple[str, ...] = ()
     shown: tuple[tuple[str, dict[str, Any]], ...] = ()
     said: tuple[str, ...] = ()
+    alike: Alike | None = None

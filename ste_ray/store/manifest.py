@@ -24,6 +24,7 @@ _OF_THE_MAKING = (
     "answers_replayed",
     "exploring_seconds",
     "model_replies_asked",
+    "reasoning",
     "replies_per_second",
     "spent",
 )

@@ -1,0 +1,119 @@
+"""The message of a chat completion as a text and its reasoning, whatever its shape.
+
+Endpoints put reasoning into a field of its own (``reasoning_content``, ``reasoning``, …), into a
+list of parts beside the text, or leave it in the text (see ``ste_ray.core.reasoning``). Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ste_ray.core.reasoning import Separated, estimated_tokens, separate
+
+# Several may be there with the same text: the first that says anything counts.
+_FIELDS = ("reasoning_content", "reasoning", "thinking", "thinking_blocks", "reasoning_details")
+_TEXT_TYPES = ("", "text", "output_text", "refusal")
+_TEXT_KEYS = ("text", "content", "thinking", "reasoning", "reasoning_content", "summary", "refusal")
+_SIGNS = ("think", "reason", "thought", "redacted")
+_MAX_DEPTH = 8
+
+
+def read_message(message: Mapping[str, Any]) -> Separated:
+    """Return what a message says, and the reasoning before it.
+
+    Raises:
+        TypeError: its content is neither text nor a list of parts.
+    """
+    thoughts: list[str] = []
+    content = _content_of(message.get("content"), thoughts)
+    found = separate(content)
+    field = next((text for name in _FIELDS if (text := text_of(message.get(name)))), "")
+    # Some endpoints tell the same twice: in a field, and in the text or its parts.
+    own = "\n\n".join(filter(None, [*thoughts, found.reasoning]))
+    reasoning = field if not own or own in field else f"{field}\n\n{own}" if field else own
+    if field and field in own:
+        reasoning = own
+    unclosed = found.unclosed or (not found.content.strip() and bool(reasoning))
+    return Separated(_plain(found.content), _plain(reasoning.strip()), unclosed)
+
+
+def text_of(value: Any, depth: int = 0) -> str:
+    """Return the text in a value of unknown shape: a text, a list of parts, or a part."""
+    if isinstance(value, str):
+        return value
+    if depth > _MAX_DEPTH:
+        return ""
+    if isinstance(value, list):
+        return "".join(text_of(part, depth + 1) for part in value)
+    if isinstance(value, Mapping):
+        texts = (text_of(value.get(key), depth + 1) for key in _TEXT_KEYS)
+        return next(filter(None, texts), "")
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUse:
+    """Tokens of a completion as the endpoint counts them; reasoning's are among the completion's.
+
+    ``reasoning`` is estimated by its share of the characters where the endpoint does not tell it.
+    """
+
+    prompt: int
+    cached: int
+    completion: int
+    reasoning: int
+
+
+def read_usage(usage: Mapping[str, Any], message: Separated) -> TokenUse:
+    """Return the tokens of a completion.
+
+    Some providers leave the reasoning out of ``completion_tokens`` and have it in the total alone;
+    it is paid for, so it is counted.
+    """
+    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    cached = _count(usage.get("prompt_tokens_details") or {}, "cached_tokens")
+    told = _count(usage.get("completion_tokens_details") or {}, "reasoning_tokens")
+    hidden = _count(usage, "total_tokens") - prompt - completion
+    if hidden > 0 and (told == hidden or (not told and hidden != cached)):
+        return TokenUse(prompt, cached, completion + hidden, hidden)
+    if told > 0:
+        return TokenUse(prompt, cached, max(completion, told), told)
+    estimated = estimated_tokens(completion, message.reasoning, message.content)
+    return TokenUse(prompt, cached, completion, estimated)
+
+
+def _count(counts: Mapping[str, Any], name: str) -> int:
+    return max(0, int(counts.get(name) or 0))
+
+
+def _content_of(content: Any, thoughts: list[str]) -> str:
+    """Return the text of a content; what its parts hold of reasoning goes to ``thoughts``."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Mapping):
+        content = [content]
+    if not isinstance(content, list):
+        raise TypeError(f"a content of type {type(content).__name__}")
+    texts = []
+    for part in content:
+        kind = str(part.get("type") or "").lower() if isinstance(part, Mapping) else ""
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, Mapping) and (_is_reasoning(kind) or part.get("thought") is True):
+            thoughts.append(text_of(part).strip())
+        elif isinstance(part, Mapping) and kind in _TEXT_TYPES:
+            texts.append(text_of(part))
+    return "".join(texts)
+
+
+def _is_reasoning(kind: str) -> bool:
+    return any(sign in kind for sign in _SIGNS)
+
+
+def _plain(text: str) -> str:
+    # Half of a surrogate pair, cut by a token limit, can be written nowhere as UTF-8.
+    return text.encode("utf-8", "replace").decode()
