@@ -1,4 +1,4 @@
-"""Processes that check arguments and schemas, whose work can be ended at any moment.
+"""Processes that check arguments and schemas and shorten answers, and can be ended any time.
 
 A validator cannot be interrupted: a pattern alone can take years, and holds all other work up. So
 what is not known to be little work is done in a process that the kernel ends when it has used its
@@ -17,16 +17,17 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 from ste_ray.errors import TemporaryError
 
 _MEMORY_MB = 2_048
-_AT_ONCE = 2
+_AT_ONCE = 4
 _START_SECONDS = 60.0
 _MAX_KEYS = 256
-_MAX_ANSWER_BYTES = 2**20
+_MAX_ANSWER_BYTES = 16 * 2**20
 _READ_BYTES = 65_536
 _WAITS = 20.0  # times the processor time, on a busy machine
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME")
@@ -60,9 +61,25 @@ class CheckPool:
             UncheckedError: it takes longer, or more memory, or cannot be done at all.
             TemporaryError: no process can be started.
         """
+        answer = self._served(lambda worker: worker.ask(key, schema, seconds, arguments_json))
+        refusal: str | None = answer["refusal"]
+        return refusal
+
+    def condense(self, message: bytes, seconds: float) -> bytes | None:
+        """Return the answer to a call in short (``mcp.condensing``); None: it answers no call.
+
+        Raises:
+            UncheckedError: it takes longer than ``seconds`` of processor time, or is no JSON.
+            TemporaryError: no process can be started.
+        """
+        answer = self._served(lambda worker: worker.condense(message, seconds))
+        short: str | None = answer["short"]
+        return None if short is None else short.encode(errors="replace")
+
+    def _served(self, ask: Callable[[_Worker], dict[str, Any]]) -> dict[str, Any]:
         worker = self._take()
         try:
-            answer = worker.ask(key, schema, seconds, arguments_json)
+            answer = ask(worker)
         except BaseException:
             worker.end()
             raise
@@ -70,8 +87,7 @@ class CheckPool:
             self._idle.append(worker)
         if "unchecked" in answer:
             raise UncheckedError(answer["unchecked"])
-        refusal: str | None = answer["refusal"]
-        return refusal
+        return answer
 
     def close_idle(self) -> None:
         """End the processes that have nothing to do; others start when they are needed."""
@@ -139,9 +155,17 @@ class _Worker:
             data = "".join(f"{json.dumps(line)}\n" for line in [*lines, request]).encode()
         except (RecursionError, ValueError, TypeError) as error:
             raise UncheckedError(f"it cannot be handed on: {error}") from None
+        return self._answer(data, seconds)
+
+    def condense(self, message: bytes, seconds: float) -> dict[str, Any]:
+        head = {"message_bytes": len(message), "seconds": seconds}
+        return self._answer(json.dumps(head).encode() + b"\n", seconds, message)
+
+    def _answer(self, data: bytes, seconds: float, message: bytes = b"") -> dict[str, Any]:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(data)
+            self._process.stdin.write(message)
             self._process.stdin.flush()
         except OSError:
             raise UncheckedError("the process that checks has ended") from None
@@ -150,17 +174,18 @@ class _Worker:
     def read(self, end: float, seconds: float) -> dict[str, Any]:
         """Read one line by ``end``, on the monotonic clock."""
         assert self._process.stdout is not None
-        descriptor, data = self._process.stdout.fileno(), b""
+        descriptor, chunks, num_bytes = self._process.stdout.fileno(), [b""], 0
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        while not data.endswith(b"\n"):
+        while not chunks[-1].endswith(b"\n"):
             if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
                 raise UncheckedError(f"it takes longer than {_WAITS * seconds:g} s")
             chunk = os.read(descriptor, _READ_BYTES)
-            if not chunk or len(data) > _MAX_ANSWER_BYTES:
+            if not chunk or num_bytes > _MAX_ANSWER_BYTES:
                 raise UncheckedError(f"it takes more than {seconds:g} s of processor time")
-            data += chunk
-        answer: dict[str, Any] = json.loads(data)
+            chunks.append(chunk)
+            num_bytes += len(chunk)
+        answer: dict[str, Any] = json.loads(b"".join(chunks))
         return answer
 
     def end(self) -> None:

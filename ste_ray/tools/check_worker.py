@@ -1,10 +1,12 @@
-"""A worker process: checks arguments and schemas on request until its standard input ends.
+"""A worker process: checks arguments and schemas, and shortens answers, until its input ends.
 
 Run as ``python -m ste_ray.tools.check_worker MEMORY_MB`` by ``check_pool``. A request is one line
 of JSON: ``{"key", "seconds"}`` with ``"schema"`` where the key is new, and ``"arguments"`` (JSON
 text) unless the schema itself is to be checked; ``{"forget": true}`` drops all keys. A reply is one
-line, ``{"refusal"}`` (null: nothing is wrong) or ``{"unchecked"}`` with a reason. ``seconds`` limit
-the processor time of a request: the kernel then ends this process, whatever code it is in.
+line, ``{"refusal"}`` (null: nothing is wrong) or ``{"unchecked"}`` with a reason. With
+``"message_bytes"`` so many bytes of an MCP server's answer follow, and the reply is ``{"short"}``
+(null: it answers no call) or ``{"unchecked"}``. ``seconds`` limit the processor time of a request:
+the kernel then ends this process, whatever code it is in.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import sys
 from typing import Any
 
 from ste_ray.tools.arguments import ArgumentCheck
+from ste_ray.tools.mcp.condensing import NoCallError, condensed
 from ste_ray.tools.schema_checks import metaschema_problem
 
 
@@ -29,14 +32,16 @@ def main() -> None:
     schemas: dict[str, Any] = {}
     checks: dict[str, ArgumentCheck] = {}
     _write({"ready": True})
-    for line in sys.stdin.buffer:
+    requests = sys.stdin.buffer
+    for line in requests:
         request = json.loads(line)
         if request.get("forget"):
             schemas.clear()
             checks.clear()
             continue
+        message = requests.read(request.get("message_bytes", 0))
         signal.setitimer(signal.ITIMER_PROF, request["seconds"])
-        answer = _answer(request, schemas, checks)
+        answer = _condensed(message) if message else _answer(request, schemas, checks)
         signal.setitimer(signal.ITIMER_PROF, 0)
         _write(answer)
     os._exit(0)
@@ -58,6 +63,19 @@ def _answer(
         return {"unchecked": "it takes too much memory"}
     except Exception as error:
         return {"unchecked": f"{type(error).__name__}: {str(error)[:200]}"}
+
+
+def _condensed(message: bytes) -> dict[str, Any]:
+    try:
+        return {"short": condensed(message.decode(errors="replace"))}
+    except NoCallError:
+        return {"short": None}
+    except RecursionError:
+        return {"unchecked": "it is nested too deeply"}
+    except MemoryError:
+        return {"unchecked": "it takes too much memory"}
+    except ValueError as error:
+        return {"unchecked": f"it is no JSON: {str(error)[:200]}"}
 
 
 def _write(answer: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from mcp_calls import RAW, ROOT, alive, calls, opened, raw, server_processes, sp
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.kinds import McpServer
-from ste_ray.tools.mcp import processes, session, transports
+from ste_ray.tools.mcp import bodies, processes, session
 from ste_ray.tools.mcp.listing import list_servers
 from ste_ray.tools.secrets import Secrets
 
@@ -315,7 +315,7 @@ def test_answers_over_http_that_cannot_be_used(head, part):
 
 
 def test_an_answer_over_http_is_read_up_to_a_size(monkeypatch):
-    monkeypatch.setattr(transports, "MAX_MESSAGE_BYTES", 100_000)
+    monkeypatch.setattr(bodies, "MAX_MESSAGE_BYTES", 100_000)
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json"
     result = http_answer(head, b"x" * 5_000_000)
     assert result.status == "crashed"

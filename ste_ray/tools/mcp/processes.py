@@ -19,10 +19,10 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 
+from ste_ray.tools.mcp.bulk import MAX_MESSAGE_BYTES, without_bulk
 from ste_ray.tools.mcp.messages import read_message
 
 _CHUNK_BYTES = 262_144
-MAX_MESSAGE_BYTES = 64 * 2**20
 _QUEUED_MESSAGES = 64
 _STDERR_CHARS = 2_000
 _GRACE_SECONDS = 1.0
@@ -146,6 +146,7 @@ async def _hand_on(line: bytes, received: Received, output: ServerOutput) -> Non
     if not line.strip():
         return
     try:
+        line = await without_bulk(line)
         message = read_message(line.decode(errors="replace"), output.skip)
     except ValueError:
         output.feed(b" " + line + b"\n")

@@ -16,9 +16,10 @@ from mcp.client.streamable_http import streamable_http_client
 
 from ste_ray.tools.http.addresses import check_literal, resolve_checked
 from ste_ray.tools.kinds import McpServer
+from ste_ray.tools.mcp.bodies import TamedBody
+from ste_ray.tools.mcp.bulk import MAX_MESSAGE_BYTES
 from ste_ray.tools.mcp.launcher import launch_command
-from ste_ray.tools.mcp.messages import mended
-from ste_ray.tools.mcp.processes import MAX_MESSAGE_BYTES, ServerOutput, process_streams
+from ste_ray.tools.mcp.processes import ServerOutput, process_streams
 from ste_ray.tools.secrets import WORKDIR, Secrets, references
 
 OpenTransport = Callable[[], AbstractAsyncContextManager[Any]]
@@ -55,15 +56,13 @@ async def http_transport(
     """Connect to a running server over streamable HTTP, at addresses that may be reached only."""
 
     async def look(response: httpx2.Response) -> None:
-        if response.request.method != "POST":
-            return
-        if response.status_code >= _FIRST_REFUSAL:
+        if response.request.method == "POST" and response.status_code >= _FIRST_REFUSAL:
             output.num_refusals += 1
             output.refusal = response.status_code
         if response.headers.get("content-encoding", "identity") != "identity":
             raise httpx2.ReadError("the answer is compressed, which was not asked for")
         kind = response.headers.get("content-type", "").lower()
-        response.stream = _BoundedStream(response.stream, kind, output)
+        response.stream = TamedBody(response.stream, kind, output.skip)
 
     headers = {name: secrets.fill(value) for name, value in server.headers.items()}
     headers["Accept-Encoding"] = "identity"  # what is compressed can become any size
@@ -97,57 +96,6 @@ def _filled_url(url: str, secrets: Secrets) -> str:
         value = urllib.parse.quote(secrets.get(name), safe="")
         query = query.replace(f"${{{name}}}", value)
     return f"{secrets.fill(place)}{mark}{query}"
-
-
-class _BoundedStream(httpx2.AsyncByteStream):
-    """The body of an answer, up to a size that no sensible answer has, its messages mended."""
-
-    def __init__(self, inner: Any, kind: str, output: ServerOutput) -> None:
-        self._inner = inner
-        self._kind = kind
-        self._output = output
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._kind.startswith("text/event-stream"):
-            async for line in self._lines():
-                yield self._event(line)
-        elif self._kind.startswith("application/json"):
-            body = b"".join([chunk async for chunk in self._chunks()])
-            yield mended(body.decode("utf-8-sig", errors="replace"), self._output.skip).encode()
-        else:
-            async for chunk in self._chunks():
-                yield chunk
-
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        num_bytes = 0
-        async for chunk in self._inner:
-            num_bytes += len(chunk)
-            if num_bytes > MAX_MESSAGE_BYTES:
-                raise httpx2.ReadError(f"the answer has more than {MAX_MESSAGE_BYTES} bytes")
-            yield chunk
-
-    async def _lines(self) -> AsyncIterator[bytes]:
-        """Yield whole lines with their ends, the last one perhaps without."""
-        parts: list[bytes] = []
-        async for chunk in self._chunks():
-            *lines, rest = chunk.split(b"\n")
-            for line in lines:
-                yield b"".join([*parts, line, b"\n"])
-                parts = []
-            if rest:
-                parts.append(rest)
-        yield b"".join(parts)
-
-    def _event(self, line: bytes) -> bytes:
-        """Return a line of an event; a message that stands on one is mended."""
-        if not line.startswith(b"data:"):
-            return line
-        text = line[len(b"data:") :].decode(errors="replace").strip()
-        # A line break that was written out would be half a message: JSON escapes it.
-        return f"data: {mended(text, self._output.skip)}\n".encode() if text else line
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
 
 
 class _GuardedBackend(httpcore2.AsyncNetworkBackend):
