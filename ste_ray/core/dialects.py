@@ -47,7 +47,9 @@ _MAX_PARTS = 50_000  # of the result: dynamic references can multiply what stand
 _COMPOSING = frozenset({"$ref", "allOf", "anyOf", "oneOf", "not", "if", "properties", "items"})
 
 
-def standalone(schema: dict[str, Any], *, strict: bool = True) -> dict[str, Any]:
+def standalone(
+    schema: dict[str, Any], *, strict: bool = True, keep_unused: bool = False
+) -> dict[str, Any]:
     """Return a schema that says the same and stands on its own; see the module.
 
     Args:
@@ -55,11 +57,16 @@ def standalone(schema: dict[str, Any], *, strict: bool = True) -> dict[str, Any]
             counts, which it does from 2019-09 on.
         strict: refuse what cannot be followed; otherwise it is left out, so that anything fits it.
 
+        keep_unused: keep definitions that nothing refers to.
+
     Raises:
         UnusableSchemaError: the schema is too large or, with ``strict``, a reference leads out of
             it or to nothing, or a schema is defined by itself.
     """
-    return _Converter(schema, strict).result()
+    converter = _Converter(schema, strict)
+    if keep_unused:
+        converter.define_all()
+    return converter.result()
 
 
 def for_arguments(schema: dict[str, Any]) -> dict[str, Any]:
@@ -91,6 +98,14 @@ class _Converter:
         self._definitions: dict[str, Any] = {}
         self._waiting: list[tuple[str, Place]] = []
         self._left = _MAX_PARTS
+        self._kept: list[str] = []
+
+    def define_all(self) -> None:
+        """Have all definitions of the root in the result."""
+        root = self._references.root
+        for keyword in ("$defs", "definitions"):
+            for one in _mapping(root.schema.get(keyword)).values():
+                self._kept.append(self._name(self._references.enter(root, one)))
 
     def result(self) -> dict[str, Any]:
         root: dict[str, Any] = self._convert(self._references.root)
@@ -110,7 +125,7 @@ class _Converter:
 
     def _used(self, root: dict[str, Any]) -> set[str]:
         found: set[str] = set()
-        names = list(used(root))
+        names = [*self._kept, *used(root)]
         while names:
             name = names.pop()
             if name not in found:

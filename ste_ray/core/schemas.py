@@ -40,6 +40,10 @@ class Part:
         """Return the outermost value of a keyword; None: nobody says it."""
         return next((one[keyword] for one in self._schemas if keyword in one), None)
 
+    def all_of(self, keyword: str) -> list[Any]:
+        """Return all values of a keyword."""
+        return [one[keyword] for one in self._schemas if keyword in one]
+
     def has(self, *keywords: str) -> bool:
         """Whether any of the keywords is said."""
         return any(keyword in one for one in self._schemas for keyword in keywords)
@@ -129,6 +133,11 @@ class Place:
             self._fixed = Part(tree, (schema,))
         elif not tree.is_conditional(schema):
             self._fixed = tree.part(schema, None)
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The schema itself; it stands on its own where this is the place of the whole value."""
+        return self._schema
 
     def of(self, value: Any) -> Part:
         """Return what is said of a value."""
@@ -298,5 +307,5 @@ def _place(schema: Any) -> Place:
     try:
         found = standalone(schema, strict=False)
     except (UnusableSchemaError, RecursionError):
-        found = {}
+        found = {"properties": dict.fromkeys(_named(schema, "properties"), True)}
     return Place(_Tree(_named(found, "$defs")), found)

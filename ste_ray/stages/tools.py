@@ -7,6 +7,7 @@ from typing import Any
 
 from ste_ray.config import Config, ToolsConfig
 from ste_ray.core.records import ToolSpec
+from ste_ray.core.schemas import described
 from ste_ray.resources import resource_folder
 from ste_ray.store.artifacts import open_store
 from ste_ray.tools.opening import Simulator, Surroundings, open_toolbox
@@ -103,4 +104,4 @@ def _example(spec: ToolSpec) -> dict[str, Any]:
     for example in spec.examples:
         if not example.expect_error:
             return example.arguments
-    return {name: name for name in spec.parameters.get("required", ())}
+    return {name: name for name in described(spec.parameters).always.required_in_order}

@@ -1,14 +1,15 @@
 """Strict check of a call's arguments against the tool's JSON Schema, with refusals that teach.
 
-A refusal names each wrong argument, what was given and what is expected. Properties that the
-schema does not list are refused unless it says otherwise, although plain JSON Schema would let them
-pass: a misspelt optional argument must not vanish silently. Nothing is fetched, coerced or
-filled in.
+A refusal names each wrong argument, what was given and what is expected. Properties that no part of
+the schema lists (references, alternatives and conditions included) are refused unless it says
+otherwise, although plain JSON Schema would let them pass: a misspelt optional argument must not
+vanish silently. Nothing is fetched, coerced or filled in.
 """
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -18,26 +19,31 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 from jsonschema.protocols import Validator
 from referencing import Registry
 
+from ste_ray.core.schemas import Part, described
+
 _SHOWN_CHARS = 80
 _EXPECTED_CHARS = 400
 _PROBLEMS_SHOWN = 10
 _NAMES_SHOWN = 50
+_ALTERNATIVES_SHOWN = 4
 _PATTERN_SECONDS = 0.05
-_OPENING_KEYS = ("additionalProperties", "patternProperties", "unevaluatedProperties")
+_KINDS = ("type", "enum", "const")
+_CLOSING = ("additionalProperties", "unevaluatedProperties")
 
 
 def _pattern(
     _: Validator, pattern: str, instance: Any, __: Mapping[str, Any]
 ) -> Iterator[ValidationError]:
     """Check a pattern for a limited time: both it and the text may come from anywhere."""
-    if not isinstance(instance, str):
-        return
-    try:
-        fits = regex.search(pattern, instance, timeout=_PATTERN_SECONDS)
-    except (TimeoutError, regex.error):
-        return  # the tool itself will judge
-    if not fits:
+    if isinstance(instance, str) and not _may_fit(pattern, instance):
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def _may_fit(pattern: str, text: str) -> bool:
+    try:
+        return regex.search(pattern, text, timeout=_PATTERN_SECONDS) is not None
+    except (TimeoutError, regex.error):
+        return True  # the tool itself will judge
 
 
 _Validator: Any = validators.extend(  # type: ignore[no-untyped-call]
@@ -49,16 +55,15 @@ class ArgumentCheck:
     """Checks calls of one tool.
 
     Args:
-        parameters: A valid JSON Schema of type object, whose references stay inside it.
+        parameters: A JSON Schema of type object, of any draft. What it refers to outside of itself,
+            or to nothing, is not checked.
     """
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
-        self._schema = dict(parameters)
-        self._properties: Mapping[str, Any] = self._schema.get("properties", {})
-        if not any(key in self._schema for key in _OPENING_KEYS):
-            self._schema["additionalProperties"] = False
+        place = described(parameters)
+        self._known = place.whatever
         # An empty registry keeps the validator from looking up references over the network.
-        self._validator = _Validator(self._schema, registry=Registry())
+        self._validator = _Validator(place.schema, registry=Registry())
 
     def refusal(self, arguments_json: str) -> str | None:
         """Return why a call is refused, or None when its arguments fit."""
@@ -73,41 +78,112 @@ class ArgumentCheck:
 
     def problems(self, arguments: Mapping[str, Any]) -> list[str]:
         """Return what is wrong: unknown arguments, then missing ones, then wrong values."""
-        unknown: list[str] = []
-        missing: list[str] = []
-        wrong: list[tuple[str, str]] = []
+        unlisted = {name for name in arguments if name not in self._known.names}
+        unknown = set() if self._known.is_open else set(unlisted)
+        missing: dict[str, None] = {}
+        wrong: set[tuple[str, str]] = set()
         for error in self._errors(arguments):
             at_top = not error.absolute_path
-            if at_top and error.validator == "additionalProperties":
-                unknown = self._unknown(arguments)
+            if at_top and error.validator in _CLOSING and unlisted:
+                unknown |= {name for name in unlisted if not _is_provided_for(name, error)}
             elif at_top and error.validator == "required":
-                missing = self._missing(arguments)
+                missing |= dict.fromkeys(_lacking(error))
             else:
                 path = _path(error)
-                wrong.append((path, _wrong_value(path, error)))
-        return unknown + missing + [message for _, message in sorted(wrong)]
+                wrong.add((path, self._wrong_value(path, error)))
+        return [
+            *self._unknown(sorted(unknown)),
+            *map(self._missing, missing),
+            *(message for _, message in sorted(wrong)),
+        ]
 
     def _errors(self, arguments: Mapping[str, Any]) -> list[ValidationError]:
         try:
-            return list(self._validator.iter_errors(arguments))
+            found = list(self._validator.iter_errors(arguments))
+            return [told for error in found for told in _told(error)]
         except (ArithmeticError, RecursionError, ValueError) as error:
             # Numbers of hundreds of digits and the like, which no validator can reckon with.
             return [ValidationError(f"the arguments cannot be checked: {error}")]
 
-    def _unknown(self, arguments: Mapping[str, Any]) -> list[str]:
-        known = _listed(self._properties) or "no arguments"
-        unknown = [name for name in sorted(arguments) if name not in self._properties]
-        noun = "argument" if len(unknown) == 1 else "arguments"
-        return [f"unknown {noun} {_listed(unknown)}; the tool takes {known}"]
+    def _unknown(self, names: list[str]) -> list[str]:
+        if not names:
+            return []
+        known = _listed(self._known.names) or "no arguments"
+        noun = "argument" if len(names) == 1 else "arguments"
+        return [f"unknown {noun} {_listed(names)}; the tool takes {known}"]
 
-    def _missing(self, arguments: Mapping[str, Any]) -> list[str]:
-        properties = self._properties
-        return [
-            f"argument {_shown(repr(name))} is missing; "
-            f"expected {_expected(properties.get(name, {}))}"
-            for name in self._schema["required"]
-            if name not in arguments
-        ]
+    def _missing(self, name: str) -> str:
+        expected = _expected_of(self._known.property(name).whatever)
+        return f"argument {_shown(repr(name))} is missing; expected {expected}"
+
+    def _wrong_value(self, path: str, error: ValidationError) -> str:
+        subject = f"argument {path!r} is {_shown(_written(error.instance))}" if path else ""
+        if error.validator in _KINDS and subject:
+            return f"{subject}; expected {_expected(error.schema)}"
+        if error.validator in ("anyOf", "oneOf"):
+            problem = self._of_alternatives(error)
+            return f"{subject}: it {problem}" if subject else f"the call {problem}"
+        problem = _shorten(error.message)
+        return f"{subject}: {problem}" if subject else problem
+
+    def _of_alternatives(self, error: ValidationError) -> str:
+        """Say why a value fits none of its alternatives, or several of which it may fit one."""
+        if not error.context:
+            return "fits several alternatives, of which it must fit only one"
+        groups = _groups(error)
+        if all(one.validator in _KINDS and not one.relative_path for one, *_ in groups):
+            expected = " or ".join(dict.fromkeys(_expected(one.schema) for one, *_ in groups))
+            return f"must be {_shorten(expected)}"
+        told = list(dict.fromkeys(self._in_short(group[0]) for group in groups))
+        shown = [*told[:_ALTERNATIVES_SHOWN], "…"] if len(told) > _ALTERNATIVES_SHOWN else told
+        return f"fits none of its alternatives: {', or '.join(shown)}"
+
+    def _in_short(self, error: ValidationError) -> str:
+        if error.validator == "required":
+            return f"{_shorten(_listed(_lacking(error)))} is missing"
+        if error.validator in ("anyOf", "oneOf"):
+            return "one of several others"
+        return self._wrong_value(_path(error), error)
+
+
+def _lacking(error: ValidationError) -> list[str]:
+    needed: Any = error.validator_value
+    given: Any = error.instance
+    return [name for name in needed if name not in given]
+
+
+def _is_provided_for(name: str, error: ValidationError) -> bool:
+    """Whether a name that is not listed may be given all the same, for its pattern."""
+    patterns = error.schema.get("patternProperties") if isinstance(error.schema, Mapping) else None
+    return any(_may_fit(pattern, name) for pattern in patterns or ())
+
+
+def _told(error: ValidationError) -> list[ValidationError]:
+    """Return the problems of the one alternative that is plainly meant, or else the error itself.
+
+    Meant is the only one whose type and constants fit.
+    """
+    if error.validator not in ("anyOf", "oneOf") or not error.context:
+        return [error]
+    meant = [group for group in _groups(error) if not any(map(_is_of_another_kind, group))]
+    if len(meant) != 1:
+        return [error]
+    return [told for one in meant[0] for told in _told(one)]
+
+
+def _groups(error: ValidationError) -> list[list[ValidationError]]:
+    """Return what is wrong with each alternative."""
+    groups: dict[Any, list[ValidationError]] = defaultdict(list)
+    for one in error.context or ():
+        groups[one.schema_path[0]].append(one)
+    return list(groups.values())
+
+
+def _is_of_another_kind(error: ValidationError) -> bool:
+    depth = len(error.relative_path)
+    return (error.validator in _KINDS and depth == 0) or (
+        error.validator in ("enum", "const") and depth == 1
+    )
 
 
 def parse_object(arguments_json: str) -> dict[str, Any] | str:
@@ -136,32 +212,30 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join([*shown[:_NAMES_SHOWN], "…"] if len(shown) > _NAMES_SHOWN else shown)
 
 
-def _wrong_value(path: str, error: ValidationError) -> str:
-    if not path:
-        return _shorten(error.message)
-    given = _shown(json.dumps(error.instance, ensure_ascii=False))
-    schema = error.schema if isinstance(error.schema, Mapping) else {}
-    if error.validator in ("type", "enum", "const"):
-        return f"argument {path!r} is {given}; expected {_expected(schema)}"
-    return f"argument {path!r} is {given}: {_shorten(error.message)}"
-
-
 def _expected(schema: Any) -> str:
-    if not isinstance(schema, Mapping):
-        return "another value"
-    description = schema.get("description")
-    suffix = f" ({description})" if description else ""
-    text = f"{_kind(schema)}{suffix}"
+    return _expected_of(described(schema).whatever) if isinstance(schema, Mapping) else "no value"
+
+
+def _expected_of(said: Part) -> str:
+    description = said.first("description")
+    text = f"{_kind(said)} ({description})" if description else _kind(said)
     return text if len(text) <= _EXPECTED_CHARS else f"{text[:_EXPECTED_CHARS]}…"
 
 
-def _kind(schema: Mapping[str, Any]) -> str:
-    if "enum" in schema:
-        return "one of " + ", ".join(json.dumps(v, ensure_ascii=False) for v in schema["enum"])
-    if "const" in schema:
-        return json.dumps(schema["const"], ensure_ascii=False)
-    kinds = schema.get("type", "a value")
-    return kinds if isinstance(kinds, str) else " or ".join(kinds)
+def _kind(said: Part) -> str:
+    values = said.all_of("enum") or [[value] for value in said.all_of("const")]
+    texts = dict.fromkeys(_written(value) for listed in values for value in listed)
+    if texts:
+        listed = ", ".join(texts)
+        return f"one of {listed}" if said.has("enum") or len(texts) > 1 else listed
+    kinds: dict[str, None] = {}
+    for kind in said.all_of("type"):
+        kinds |= dict.fromkeys([kind] if isinstance(kind, str) else kind)
+    return " or ".join(kinds) or "a value"
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _shown(text: str) -> str:

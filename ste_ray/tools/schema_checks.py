@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator, SchemaError
-from referencing import Registry
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
 
+from ste_ray.core.definitions import used
+from ste_ray.core.dialects import for_arguments, standalone
+from ste_ray.core.schema_references import UnusableSchemaError
+from ste_ray.core.schemas import described
 from ste_ray.tools.check_pool import UncheckedError, shared_pool
 
 _CHECK_SECONDS = 10.0
@@ -25,36 +26,51 @@ _MAX_CLOSE_NAMES = 1_000  # looking for what resembles a name takes its time
 _TYPES = frozenset({"string", "number", "integer", "boolean", "array", "object", "null"})
 
 
-def check_parameters(parameters: dict[str, Any]) -> None:
-    """Refuse what is no JSON Schema of type object, or needs another document.
+def check_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a tool's arguments as it is to be kept, or refuse it.
+
+    One of everyday keywords is kept as it is. What else is written, in older drafts, with ids and
+    anchors, without a type, or with null for "nothing", becomes the same in the words of 2020-12,
+    with references into its own ``$defs`` only.
 
     Raises:
-        ValueError: with field and remedy in one line.
+        ValueError: it is no JSON Schema, takes no object, or needs another document; with field and
+            remedy in one line.
     """
     try:
-        _check(parameters)
+        plain = plainly_valid(parameters)
+        kept = parameters
+        if not plain or parameters.get("type") != "object" or used(parameters):
+            kept = _followed(parameters, plain)
+        _check_required(kept)
     except RecursionError:
         raise ValueError("parameters are nested too deeply; make them flatter") from None
+    return kept
 
 
-def _check(parameters: dict[str, Any]) -> None:
-    if not plainly_valid(parameters):
-        _check_against_metaschema(parameters)
-    if parameters.get("type") != "object":
-        raise ValueError(
-            f"parameters.type={parameters.get('type')!r} must be 'object'; "
-            "list the arguments under parameters.properties"
-        )
-    properties = parameters.get("properties", {})
-    for name in parameters.get("required", ()):
+def _followed(parameters: dict[str, Any], plain: bool) -> dict[str, Any]:
+    """Check that all references can be followed; return the schema as it is to be kept."""
+    try:
+        if not plain:
+            _check_against_metaschema(standalone(parameters, keep_unused=True))
+        narrowed = for_arguments(parameters)
+    except UnusableSchemaError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith("parameters") else f"parameters: {text}") from None
+    return parameters if plain and parameters.get("type") == "object" else narrowed
+
+
+def _check_required(parameters: dict[str, Any]) -> None:
+    place = described(parameters)
+    if place.whatever.is_open:
+        return
+    properties = place.whatever.names
+    for name in place.always.required_in_order:
         if name not in properties:
             raise ValueError(
                 f"parameters.required names {name!r}, which parameters.properties lacks; "
                 f"describe it there{_hint(name, properties)}"
             )
-    references = list(dict.fromkeys(_references(parameters)))
-    if references:
-        _check_references(parameters, references)
 
 
 def plainly_valid(schema: Any) -> bool:
@@ -96,36 +112,6 @@ def _check_against_metaschema(parameters: dict[str, Any]) -> None:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _MESSAGE_CHARS else f"{text[:_MESSAGE_CHARS]}…"
-
-
-def _check_references(parameters: dict[str, Any], references: list[str]) -> None:
-    """Refuse references that need another document: a check must never go to the network."""
-    resource = DRAFT202012.create_resource(parameters)
-    registry: Registry[Any] = Registry().with_resource("urn:parameters", resource)
-    resolver = registry.resolver("urn:parameters")
-    for reference in references:
-        if not reference.startswith("#"):
-            raise ValueError(
-                f"parameters: $ref {reference!r} points outside; copy the schema into $defs"
-            )
-        try:
-            resolver.lookup(reference)
-        except Unresolvable:
-            raise ValueError(
-                f"parameters: $ref {reference!r} points at nothing; define it in $defs"
-            ) from None
-
-
-def _references(schema: Any) -> Iterator[str]:
-    if isinstance(schema, dict):
-        reference = schema.get("$ref")
-        if isinstance(reference, str):
-            yield reference
-        for child in schema.values():
-            yield from _references(child)
-    elif isinstance(schema, list):
-        for child in schema:
-            yield from _references(child)
 
 
 def _hint(given: str, known: Collection[str]) -> str:

@@ -47,7 +47,7 @@ def build_spec(file: str, path: str, defaults: Mapping[str, Any], fields: Any) -
         spec = _completed(spec, executor)
         if problem := name_problem(spec.name, spec.executor["kind"]):
             raise ValueError(problem)
-        check_parameters(spec.parameters)
+        spec = _with_parameters(spec, check_parameters(spec.parameters))
         if isinstance(executor, HttpRequest):
             _check_headers(executor.headers)
             check_request(executor, spec.parameters)
@@ -57,6 +57,12 @@ def build_spec(file: str, path: str, defaults: Mapping[str, Any], fields: Any) -
     except ValueError as error:
         raise ToolSpecError(f"{file!r}: {where}: {error}") from None
     return spec
+
+
+def _with_parameters(spec: ToolSpec, parameters: dict[str, Any]) -> ToolSpec:
+    if parameters is spec.parameters:
+        return spec
+    return ToolSpec.model_validate(spec.model_dump() | {"parameters": parameters})
 
 
 def _check_json(value: Any, path: str) -> None:

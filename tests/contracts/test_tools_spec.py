@@ -206,7 +206,6 @@ PROPERTY = {"city": {"type": "string"}}
             "parameters.properties.city.pattern is no valid JSON Schema",
         ),
         ({"parameters": {"type": "array"}}, "parameters.type='array' must be 'object'"),
-        ({"parameters": {}}, "parameters.type=None must be 'object'"),
         (
             {"parameters": {"type": "object", "properties": PROPERTY, "required": ["citty"]}},
             "parameters.required names 'citty', which parameters.properties lacks; describe it "

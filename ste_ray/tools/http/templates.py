@@ -18,6 +18,7 @@ from typing import Any
 import jmespath
 from jmespath.exceptions import JMESPathError
 
+from ste_ray.core.schemas import described
 from ste_ray.tools.http.client import HttpCall
 from ste_ray.tools.kinds import HttpRequest
 from ste_ray.tools.secrets import Secrets
@@ -96,7 +97,8 @@ def check_request(request: HttpRequest, parameters: Mapping[str, Any]) -> None:
             f"executor.body={request.body!r} must be a mapping of the form's fields, or else set "
             "executor.body_format: json or text"
         )
-    known = parameters.get("properties", {})
+    place = described(parameters)
+    known = place.whatever.names
     fields = {
         "url": request.url,
         "query": request.query,
@@ -111,7 +113,7 @@ def check_request(request: HttpRequest, parameters: Mapping[str, Any]) -> None:
                     f"describe it there, or write {{{{{name}}}}} for braces"
                 )
     for name in sorted(placeholders(request.url)):
-        if name not in parameters.get("required", ()):
+        if name not in place.always.required:
             raise ValueError(
                 f"executor.url holds {{{name}}}, which may be left out; list it in "
                 "parameters.required, or put it into executor.query"

@@ -12,6 +12,7 @@ from mcp_types import Tool, ToolAnnotations
 from pydantic import ValidationError
 
 from ste_ray.core.records import Effect, ToolSpec, fingerprint
+from ste_ray.core.schemas import described
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.kinds import McpServer
 from ste_ray.tools.mcp.messages import RAW_SCHEMA
@@ -21,7 +22,6 @@ from ste_ray.tools.schema_checks import check_parameters
 from ste_ray.tools.secrets import Secrets, references
 
 _PATIENCE_SECONDS = 10.0
-_MAY_BE_NULL = ("default", "const", "example")
 _CALL_SECONDS = 30.0  # servers do not say how long their tools take
 
 
@@ -120,7 +120,6 @@ async def _list(pool: SessionPool, secrets: Secrets, server: McpServer) -> _Foun
 
 def _spec(name: str, tool: Tool, server: McpServer, effect: Effect) -> ToolSpec:
     parameters = _schema(_written_schema(tool))
-    check_parameters(parameters)
     executor = {
         "kind": "mcp",
         "tool": tool.name,
@@ -152,17 +151,16 @@ def _written_schema(tool: Tool) -> dict[str, Any]:
 
 
 def _schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a server's schema as one of type object, without its dialect."""
-    kept = {
-        key: value
-        for key, value in schema.items()
-        if key not in ("$schema", "$id") and (value is not None or key in _MAY_BE_NULL)
-    }
-    kept.setdefault("type", "object")
-    kept.setdefault("properties", {})
-    known = kept["properties"]
-    if isinstance(known, dict) and isinstance(kept.get("required"), list):
+    """Return a server's schema as one that stands on its own.
+
+    Raises:
+        ValueError: it cannot be used.
+    """
+    kept = dict(schema)
+    if isinstance(kept.get("required"), list):
+        known = described(schema).whatever.names
         kept["required"] = [name for name in kept["required"] if name in known]
         if not kept["required"]:
             del kept["required"]
-    return kept
+    found = check_parameters(kept)
+    return found if "properties" in found else {**found, "properties": {}}

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -79,11 +79,9 @@ def _read(answer: dict[str, Any]) -> tuple[list[Described], list[tuple[str, str]
     for fields in answer["functions"]:
         one = Described(**fields)
         try:
-            check_parameters(one.parameters)
+            found.append(replace(one, parameters=check_parameters(one.parameters)))
         except (ValueError, RecursionError) as error:
             skipped.append((one.name, f"{one.target!r}: {error}"))
-        else:
-            found.append(one)
     return found, skipped
 
 
