@@ -32,6 +32,7 @@ _MAX_UNESCAPED = 8  # times; JSON within JSON is two, and takes two more for its
 _MAX_DEPTH = 2  # of encodings within encodings
 _MIN_PART = 8  # characters of a part that is found anywhere
 _TEXT_RUN = 20
+_MAX_PLACEHOLDER = 20
 _CUT_MARK = re.compile(
     rb"['\"]?\s*(?:\.\.\.|\xe2\x80\xa6|[\[(<]\s*(?:cut|trunc|snip|\.\.|more)|\*\*\*)"
 )
@@ -70,6 +71,15 @@ class _Form:
 def least_part(num_chars: int) -> int:
     """Return how many characters at a cut are taken for a part of a secret of ``num_chars``."""
     return min(num_chars, max(MIN_CHARS, min(_MIN_PART, num_chars // 3)))
+
+
+def is_placeholder(key: str) -> bool:
+    """Whether a key is a word such as ``none`` or ``not-needed``, which texts hold by chance.
+
+    Keys that prove anything are longer, or have digits.
+    """
+    key = key.strip()
+    return len(key) < _MIN_PART or (len(key) < _MAX_PLACEHOLDER and not re.search("[0-9]", key))
 
 
 class Masker:

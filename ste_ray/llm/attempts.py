@@ -18,6 +18,7 @@ from typing import Any, Literal, Self
 from ste_ray.config import LLMConfig
 from ste_ray.core.breaker import Breaker
 from ste_ray.core.effects import AskModel, ModelReply
+from ste_ray.core.masking import Masker, is_placeholder
 from ste_ray.core.records import Fault
 from ste_ray.errors import EndpointError
 from ste_ray.llm.claims import NOT_SENT, Claims, Cost, num_characters
@@ -27,7 +28,7 @@ from ste_ray.llm.health import EndpointHealth, OnEvent, unavailable
 from ste_ray.llm.refusals import OwnCause, Refused, likely_cause
 from ste_ray.llm.replies import Failure, Served, read_answer
 from ste_ray.llm.stops import stop_error
-from ste_ray.llm.transport import Transport, build_body
+from ste_ray.llm.transport import MASK, Answer, Transport, build_body
 from ste_ray.ports import Claim, Limiter
 
 _BACKOFF_BASE_SECONDS = 0.5
@@ -103,9 +104,14 @@ class EndpointChat:
         self._slots = slots or asyncio.Semaphore(config.max_concurrency)
         self._evidences = Evidences()
         self._reasons = False  # whether a reply has shown that this model reasons first
+        self._masker = self._reply_masker = Masker({})
 
     async def __aenter__(self) -> Self:
         await self._transport.open()
+        secrets = self._transport.secrets
+        self._masker = Masker(dict.fromkeys(secrets, MASK))
+        # A word that stands for "no key" must not be cut out of what a model says.
+        self._reply_masker = Masker({one: MASK for one in secrets if not is_placeholder(one)})
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -152,7 +158,8 @@ class EndpointChat:
                 self._evidences.of(call.request).served()
                 self._reasons = self._reasons or answer.reply.reasoned
                 self._claims.learn(call.num_characters, answer.reply)
-                return _with_faults(self._claims.with_usage(call.claim, answer), call)
+                reply = self._masked(self._claims.with_usage(call.claim, answer))
+                return _with_faults(reply, call)
             if isinstance(answer, Refused):
                 judged = await self._judged(call, answer, probe)
             else:
@@ -201,7 +208,7 @@ class EndpointChat:
         """The answer of a request that is refused for what it holds: data, as a failed one is."""
         tokens = call.claim.prompt_tokens, call.claim.max_tokens
         cause = likely_cause(refused, call.num_characters, *tokens)
-        detail = f"{refused.status} {self._redacted(refused.message)}".strip()
+        detail = f"{refused.status} {self._masker.mask(refused.message)}".strip()
         call.faults.append(Fault(kind=cause, detail=detail[:_MAX_DETAIL_CHARS]))
         return _given_up(call, cause)
 
@@ -211,7 +218,7 @@ class EndpointChat:
         if limiter is None:
             self._note_departure(call)
             raw = await self._transport.post(call.payload)
-            return raw if isinstance(raw, Failure) else read_answer(*raw, now=time.time())
+            return raw if isinstance(raw, Failure) else self._read(raw)
         permit = await limiter.acquire(call.claim)
         # Cancelled while it is under way, it may have used all it was allowed to.
         outcome = None
@@ -224,11 +231,25 @@ class EndpointChat:
             if isinstance(raw, Failure):
                 outcome = claims.outcome(call.claim, raw)
                 return raw
-            answer = read_answer(*raw, now=time.time())
+            answer = self._read(raw)
             outcome = claims.outcome(call.claim, answer, claims.limit_headers(raw.headers))
             return answer
         finally:
             limiter.settle(permit, outcome or claims.worst(call.claim))
+
+    def _read(self, raw: Answer) -> Served | Failure | Refused:
+        return read_answer(*raw, now=time.time(), mask=self._masker.mask)
+
+    def _masked(self, reply: ModelReply) -> ModelReply:
+        """Return a reply without the key, should the endpoint have shown it to its model."""
+        cut = reply.finish_reason == "length"
+        changed = {}
+        for name, value in reply.__dict__.items():
+            if isinstance(value, str) and name != "finish_reason":
+                masked = self._reply_masker.mask(value, cut)
+                if masked is not value:
+                    changed[name] = masked
+        return reply.model_copy(update=changed) if changed else reply
 
     def _note_departure(self, call: _Call) -> None:
         call.sent_at = time.monotonic()
@@ -237,7 +258,7 @@ class EndpointChat:
 
     def _after(self, call: _Call, failure: Failure) -> ModelReply | float:
         """Take note of a failure; return as ``_attempt`` does."""
-        detail = self._redacted(failure.detail)[:_MAX_DETAIL_CHARS]
+        detail = self._masker.mask(failure.detail)[:_MAX_DETAIL_CHARS]
         call.faults.append(Fault(kind=failure.kind, detail=detail))
         if failure.kind == "rate_limited":
             return self._after_refusal(call, failure)
@@ -287,14 +308,8 @@ class EndpointChat:
         return self._random.uniform(0, min(_BACKOFF_MAX_SECONDS, doubled))
 
     def _stop(self, call: _Call, refused: Refused) -> EndpointError:
-        message = self._redacted(refused.message)[:_MAX_STOP_CHARS]
+        message = self._masker.mask(refused.message)[:_MAX_STOP_CHARS]
         return stop_error(self._endpoint, refused, message, call.body)
-
-    def _redacted(self, text: str) -> str:
-        """Return ``text`` without the key, which some proxies echo in their errors."""
-        for secret in self._transport.secrets:
-            text = text.replace(secret, "***")
-        return text
 
 
 def _with_faults(reply: ModelReply, call: _Call) -> ModelReply:

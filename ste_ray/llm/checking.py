@@ -13,6 +13,7 @@ import openai
 
 from ste_ray.config import LLMConfig
 from ste_ray.core.effects import Role
+from ste_ray.core.masking import Masker, is_placeholder
 from ste_ray.errors import (
     ConfigError,
     EndpointError,
@@ -27,7 +28,8 @@ from ste_ray.llm.endpoint import (
     role_endpoint,
 )
 from ste_ray.llm.reply_limits import UnusableReplyError
-from ste_ray.llm.sdk import open_sync_client
+from ste_ray.llm.sdk import open_sync_client, sdk_secrets
+from ste_ray.llm.transport import MASK
 
 _LISTING_SECONDS = 20.0
 _SECONDS_BETWEEN_ATTEMPTS = (0.5, 2.0)  # one lost connection is no reason to end a stage
@@ -112,13 +114,16 @@ def _with_shared_limits(checked: dict[Role, RoleEndpoint]) -> dict[Role, RoleEnd
 def _offered_models(endpoint: RoleEndpoint, env: Mapping[str, str]) -> list[str]:
     base_url = endpoint.base_url
     key = read_key(endpoint.api_key_env, env)
+    secrets = sdk_secrets(endpoint, key)
+    masker = Masker({one: MASK for one in secrets if not is_placeholder(one)})
     try:
-        listing = _listing(endpoint, key)
+        listing = masker.mask(_listing(endpoint, key))
     except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
         raise EndpointError(refused_key(endpoint, error.status_code)) from None
     except openai.APIConnectionError as error:
-        reason = error.__cause__ or error
-        if isinstance(reason, UnusableReplyError):
+        cause = error.__cause__ or error
+        reason = masker.mask(str(cause))
+        if isinstance(cause, UnusableReplyError):
             raise EndpointError(
                 f"the endpoint {base_url!r} answers the question for its models with {reason}; "
                 "check llm.base_url or STE_LLM_BASE_URL"

@@ -13,7 +13,7 @@ from yarl import URL
 
 from ste_ray.config import LLMConfig
 from ste_ray.llm.attempts import EndpointChat
-from ste_ray.llm.endpoint import RoleEndpoint
+from ste_ray.llm.endpoint import RoleEndpoint, proxy_secrets
 from ste_ray.llm.replies import Failure
 from ste_ray.llm.reply_limits import ASKED, UnusableReplyError, read_body
 from ste_ray.llm.transport import Answer
@@ -38,11 +38,12 @@ class AiohttpTransport:
         headers = {"Content-Type": "application/json", **ASKED}
         if key:
             headers["Authorization"] = f"Bearer {key}"
-            self.secrets = (key,)
+        proxy = self._endpoint.proxy()
+        self.secrets = (*([key] if key else ()), *proxy_secrets(proxy))
         # Not trust_env: it would also put what ~/.netrc holds in the place of the key.
         self._session = aiohttp.ClientSession(
             headers=headers,
-            proxy=self._endpoint.proxy(),
+            proxy=proxy,
             connector=aiohttp.TCPConnector(limit=0),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from pydantic import BaseModel, ConfigDict
@@ -137,6 +137,12 @@ def read_proxy(url: str) -> str | None:
             f"used; set {address.scheme.upper()}_PROXY to one, or name the host in NO_PROXY"
         )
     return proxy
+
+
+def proxy_secrets(proxy: str | None) -> tuple[str, ...]:
+    """Return the password in a proxy's address, as it is written there and as it is meant."""
+    password = (urlsplit(proxy).password or "") if proxy else ""
+    return tuple(dict.fromkeys(one for one in (password, unquote(password)) if one))
 
 
 def configured_base_url(config: LLMConfig, env: Mapping[str, str]) -> str:

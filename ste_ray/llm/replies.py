@@ -1,13 +1,13 @@
 """What an OpenAI-compatible endpoint answered, read from status, headers and body.
 
-Pure functions; the key is taken out of whatever is shown by whoever calls them.
+Pure functions. What is quoted of an answer is masked by the caller's ``mask`` before it is cut.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -68,7 +68,11 @@ class Failure:
 
 
 def read_answer(
-    status: int, headers: Mapping[str, str], body: bytes, now: float
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    now: float,
+    mask: Callable[[str], str] = str,
 ) -> Served | Failure | Refused:
     """Say what an answer means.
 
@@ -77,17 +81,18 @@ def read_answer(
         headers: looked up by lower-case names; must ignore case.
         body: as it came.
         now: seconds since 1970, for a ``Retry-After`` that is a date.
+        mask: takes secrets out of a text; applied to the whole of what is quoted in part.
     """
     text = body.decode("utf-8", "replace")
     if status != 200:
-        return _read_refusal(status, headers, text, now)
-    completion = _read_completion(text)
+        return _read_refusal(status, headers, mask(text), now)
+    completion = _read_completion(text, mask)
     if isinstance(completion, Failure):
-        return _read_hidden_refusal(headers, text, now) or completion
+        return _read_hidden_refusal(headers, mask(text), now) or completion
     return completion
 
 
-def _read_completion(text: str) -> Served | Failure:
+def _read_completion(text: str, mask: Callable[[str], str]) -> Served | Failure:
     try:
         answer = json.loads(text)
         choice = answer["choices"][0]
@@ -106,7 +111,7 @@ def _read_completion(text: str) -> Served | Failure:
         )
         return Served(reply, bool(usage))
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
-        detail = f"a reply that is no chat completion: {text[:120]!r}"
+        detail = f"a reply that is no chat completion: {mask(text)[:120]!r}"
         return Failure("bad_reply", detail, "bad_reply", used=True)
 
 

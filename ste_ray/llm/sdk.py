@@ -17,9 +17,10 @@ import httpx2
 import openai
 
 from ste_ray.config import LLMConfig
+from ste_ray.core.masking import Masker
 from ste_ray.errors import ConfigError, EndpointError
 from ste_ray.llm.attempts import EndpointChat
-from ste_ray.llm.endpoint import RoleEndpoint, read_proxy
+from ste_ray.llm.endpoint import RoleEndpoint, proxy_secrets, read_proxy
 from ste_ray.llm.replies import Failure
 from ste_ray.llm.reply_limits import (
     ASKED,
@@ -27,9 +28,14 @@ from ste_ray.llm.reply_limits import (
     bound_response,
     bound_response_within,
 )
-from ste_ray.llm.transport import Answer
+from ste_ray.llm.transport import MASK, Answer
 
-_AZURE_TOKEN = "AZURE_OPENAI_AD_TOKEN"
+# Those that the SDK looks for where it is given no key.
+_CREDENTIALS = (
+    "AZURE_OPENAI_AD_TOKEN",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
 
 
 def open_sync_client(endpoint: RoleEndpoint, key: str, timeout_seconds: float) -> openai.OpenAI:
@@ -46,6 +52,12 @@ def open_sync_client(endpoint: RoleEndpoint, key: str, timeout_seconds: float) -
         classes.get(endpoint.provider, openai.OpenAI), endpoint, key, timeout_seconds, http_client
     )
     return client
+
+
+def sdk_secrets(endpoint: RoleEndpoint, key: str) -> tuple[str, ...]:
+    """Return what proves who asks: the key, what the SDK finds itself, a proxy's password."""
+    found = (key, *(os.environ.get(name, "") for name in _CREDENTIALS))
+    return (*(one for one in found if one), *proxy_secrets(endpoint.proxy()))
 
 
 def _open_client(endpoint: RoleEndpoint, key: str, timeout_seconds: float) -> openai.AsyncOpenAI:
@@ -83,10 +95,15 @@ def _make(
     try:
         return chosen(**arguments)
     except (openai.OpenAIError, ValueError) as error:
-        detail = " ".join(str(error).split())
+        detail = " ".join(_masked(str(error), endpoint, key).split())
         raise ConfigError(
             f"the openai SDK cannot be set up for the provider {endpoint.provider!r}: {detail}"
         ) from None
+
+
+def _masked(text: str, endpoint: RoleEndpoint, *secrets: str) -> str:
+    known = (*secrets, *sdk_secrets(endpoint, ""))
+    return Masker(dict.fromkeys(known, MASK)).mask(text)
 
 
 class SdkTransport:
@@ -102,8 +119,7 @@ class SdkTransport:
         """Read the key and make the client; see ``transport.Transport``."""
         key = self._endpoint.api_key()
         self._client = _open_client(self._endpoint, key, self._timeout_seconds)
-        known = (key, os.environ.get(_AZURE_TOKEN, ""))
-        self.secrets = tuple(secret for secret in known if secret)
+        self.secrets = sdk_secrets(self._endpoint, key)
 
     async def close(self) -> None:
         """Close the client."""
@@ -133,7 +149,7 @@ class SdkTransport:
         except openai.APIConnectionError as error:
             return _lost(error.__cause__ or error)
         except openai.OpenAIError as error:
-            detail = " ".join(str(error).split())
+            detail = " ".join(_masked(str(error), self._endpoint, *self.secrets).split())
             raise EndpointError(
                 f"the openai SDK cannot ask the endpoint {self._endpoint.base_url!r}: {detail}"
             ) from None

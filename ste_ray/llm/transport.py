@@ -9,6 +9,8 @@ from ste_ray.core.effects import AskModel
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.replies import Failure
 
+MASK = "***"  # stands where a key was
+
 
 class Answer(NamedTuple):
     """What came back: status, headers that ignore case, and body."""
