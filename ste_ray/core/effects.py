@@ -87,12 +87,28 @@ class CallTool(Record):
 
 
 class ToolResult(Record):
-    """What came back from a tool call; ``text`` is shown to the model as the observation."""
+    """What came back from a tool call; ``text`` is shown to the model as the observation.
+
+    Of an answer that was cut, ``text`` holds the first ``shown_chars`` of ``total_chars`` (None:
+    nobody knows how many) and a mark that says so; ``core.cutting`` makes them.
+    """
 
     status: ObservationStatus
     text: str
     seconds: float = 0.0
     source: ObservationSource = "called"
+    shown_chars: int | None = None  # None: all of the answer
+    total_chars: int | None = None
+
+    @property
+    def answer(self) -> str:
+        """What is there of the tool's answer, without the mark of a cut."""
+        return self.text if self.shown_chars is None else self.text[: self.shown_chars]
+
+    @property
+    def num_chars(self) -> int:
+        """The length of the whole answer; where it is not known, of what there is."""
+        return len(self.answer) if self.total_chars is None else self.total_chars
 
 
 Request = AskModel | CallTool

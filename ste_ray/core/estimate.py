@@ -14,6 +14,7 @@ from math import floor
 from statistics import fmean
 
 from ste_ray.core.budget import Bounds
+from ste_ray.core.cutting import cut_text
 from ste_ray.core.lengths import (
     CHARS_PER_TOKEN,
     TEACHER_LENGTHS,
@@ -24,7 +25,7 @@ from ste_ray.core.lengths import (
 from ste_ray.core.memory import MemoryEntry, render_memory
 from ste_ray.core.prompts import PromptSet, describe_tool
 from ste_ray.core.records import ToolSpec
-from ste_ray.core.trial import TrialSettings, cut_observation
+from ste_ray.core.trial import TrialSettings
 
 _OBSERVATION = "Observation: "
 
@@ -120,7 +121,7 @@ def minimum_seconds(
 
 def _longest(settings: TrialSettings) -> Lengths:
     reply = settings.max_tokens * CHARS_PER_TOKEN
-    mark = len(cut_observation("x" * (10 * settings.observation_chars), settings.observation_chars))
+    mark = len(cut_text("x" * (10 * settings.observation_chars), settings.observation_chars))
     return Lengths(reply, reply, reply, reply, mark, settings.max_turns)
 
 

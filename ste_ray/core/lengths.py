@@ -84,7 +84,7 @@ def measure(answers: Iterable[Answer], observation_chars: int) -> Recorded:
     visible = prompt = completion = replies = 0
     for answer in answers:
         if not isinstance(answer, ModelReply):
-            shown = cut_observation(answer.text, observation_chars)
+            shown = cut_observation(answer, observation_chars)
             chars.setdefault("observation", []).append(len(shown))
             continue
         replies += 1

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import AskModel, ModelReply, Sampling, ToolResult
 from ste_ray.core.prompts import PromptSet, describe_tool
 from ste_ray.core.records import Message, ObservationStatus, ToolSpec, canonical_json
@@ -64,7 +65,8 @@ def read_simulation(reply: ModelReply) -> ToolResult:
         return _crashed(reason or "the model's reply is empty")
     cut = reply.finish_reason == "length"
     status: ObservationStatus = "error" if _is_error(text, cut) else "ok"
-    return ToolResult(status=status, text=f"{text}… [cut]" if cut else text, source="simulated")
+    result = ToolResult(status=status, text=text, source="simulated")
+    return cut_result(result, len(text), is_part=cut)
 
 
 def _crashed(reason: str) -> ToolResult:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import AskModel, CallTool, Flow, ModelReply, Sampling, ToolResult
 from ste_ray.core.memory import MemoryEntry, render_memory
 from ste_ray.core.parsing import FinalAnswer, ParseFailure, clean_query, parse_action, parse_yes_no
@@ -92,11 +93,9 @@ class Conversation:
             self.faults.append(Fault(kind=reply.finish_reason, reply_index=place))
 
 
-def cut_observation(text: str, limit: int) -> str:
-    """Return at most ``limit`` characters of ``text``, with a mark where it was cut."""
-    if len(text) <= limit:
-        return text
-    return f"{text[:limit]} ... [cut: {len(text)} characters in all]"
+def cut_observation(result: ToolResult, limit: int) -> str:
+    """Return at most ``limit`` characters of an answer, with a mark where it was cut."""
+    return cut_result(result, limit).text
 
 
 @dataclass(frozen=True)
@@ -257,10 +256,10 @@ def _take_turn(
         tool=parsed.tool,
         arguments_text=parsed.arguments_text,
         arguments_json=parsed.arguments_json,
-        observation=cut_observation(result.text, context.settings.observation_chars),
+        observation=cut_observation(result, context.settings.observation_chars),
         observation_status=result.status,
         observation_source=result.source,
-        observation_chars=len(result.text),
+        observation_chars=result.num_chars,
         seconds=result.seconds,
         **head,  # type: ignore[arg-type]
     )

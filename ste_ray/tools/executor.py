@@ -40,7 +40,7 @@ class Executor(Protocol):
     async def call(self, call: ToolCall) -> ToolResult:
         """Call the tool within ``spec.timeout_seconds``; whatever goes wrong is the result.
 
-        The text is cut to ``spec.max_output_chars`` with ``cut_text``.
+        The text is cut to ``spec.max_output_chars`` with ``core.cutting.cut_result``.
         """
         ...
 
@@ -63,18 +63,3 @@ class Executor(Protocol):
     async def aclose(self) -> None:
         """Give up everything; calls under way end as ``crashed``."""
         ...
-
-
-def cut_text(text: str, max_chars: int, num_chars: int | None = None) -> str:
-    """Return ``text`` cut to ``max_chars``, saying so at its end.
-
-    Args:
-        text: what the tool answered, possibly cut already.
-        max_chars: how much of it may be kept.
-        num_chars: the length before any cut, where it is known; None: that of ``text``.
-    """
-    total = len(text) if num_chars is None else num_chars
-    kept = text[:max_chars]
-    if len(kept) >= total:
-        return kept
-    return f"{kept}… [cut: {len(kept)} of {total} characters]"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
+from ste_ray.core.masking import Masker
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.executor import Executor, ToolCall, cut_text
+from ste_ray.tools.executor import Executor, ToolCall
 from ste_ray.tools.secrets import Secrets
 
-_CUT = re.compile(r"… \[cut(?:: \d+ of (\d+) characters)?\]\Z")
+# Each character of a secret can take several of a text: ``\u0061``, escaped once more.
+_CHARS_PER_CHAR = 7
+_MAX_MARGIN = 4_096
 
 
 class MaskingExecutor:
@@ -28,30 +31,19 @@ class MaskingExecutor:
 
     async def call(self, call: ToolCall) -> ToolResult:
         """Call the tool; a secret that has gone since the start ends the call as ``crashed``."""
-        spec, names = call.spec, call.spec.secrets
-        margin = 2 * self._secrets.longest(names)
+        spec = call.spec
+        masker = self._secrets.masker(spec.secrets)
+        margin = min(_MAX_MARGIN, _CHARS_PER_CHAR * masker.longest)
         if margin:
-            # A secret that is cut in two would not be found: more is asked for than is kept.
+            # A secret at the cut is better known from all of it: more is asked for than is kept.
             limits = {"max_output_chars": spec.max_output_chars + margin}
             call = replace(call, spec=spec.model_copy(update=limits))
         try:
             result = await self._inner.call(call)
         except ToolSpecError as error:
-            return ToolResult(status="crashed", text=self._secrets.mask(str(error), names))
-        if not names:
-            return result
-        text = self._masked(result.text, names, margin // 2, spec.max_output_chars)
-        return result if text == result.text else result.model_copy(update={"text": text})
-
-    def _masked(self, text: str, names: Sequence[str], longest: int, max_chars: int) -> str:
-        """Mask a text and cut it to its limit; where it was cut before, its end is not trusted."""
-        cut = _CUT.search(text)
-        body = text[: cut.start()] if cut else text
-        masked = self._secrets.mask(body, names)
-        if not cut:
-            return cut_text(masked, max_chars)
-        total = max(int(cut[1] or 0), len(body) + 1)
-        return cut_text(masked[: max(0, len(masked) - longest)], max_chars, total)
+            return ToolResult(status="crashed", text=masker.mask(str(error)))
+        # Looked up once more: a secret may have changed during the call.
+        return _masked(result, self._secrets.masker(spec.secrets), spec.max_output_chars)
 
     async def verify(self, specs: Sequence[ToolSpec]) -> None:
         """See ``Executor``."""
@@ -72,3 +64,18 @@ class MaskingExecutor:
     async def aclose(self) -> None:
         """See ``Executor``."""
         await self._inner.aclose()
+
+
+def _masked(result: ToolResult, masker: Masker, max_chars: int) -> ToolResult:
+    """Mask all that is there of an answer, and cut it to its limit only then."""
+    if not masker:
+        return result
+    was_cut = result.shown_chars is not None
+    masked = masker.mask(result.answer, cut=was_cut)
+    if masked == result.answer and len(masked) <= max_chars:
+        return result
+    total = result.total_chars
+    if was_cut and total is not None:
+        total = max(total, len(masked) + 1)  # marks may be longer than what they stand for
+    whole = result.model_copy(update={"text": masked, "shown_chars": None, "total_chars": None})
+    return cut_result(whole, max_chars, total, is_part=was_cut)

@@ -48,12 +48,21 @@ class RecordedAnswer(Record):
     text: str
     seconds: float = Field(ge=0)  # of the call that was recorded
     source: ObservationSource
+    shown_chars: int | None = None  # see ``ToolResult``
+    total_chars: int | None = None
     recorded_at: datetime  # UTC
 
     def result(self) -> ToolResult:
         """Return it as the result of a call; what was simulated stays so for ever."""
         source: ObservationSource = "simulated" if self.source == "simulated" else "recorded"
-        return ToolResult(status=self.status, text=self.text, seconds=self.seconds, source=source)
+        return ToolResult(
+            status=self.status,
+            text=self.text,
+            seconds=self.seconds,
+            source=source,
+            shown_chars=self.shown_chars,
+            total_chars=self.total_chars,
+        )
 
 
 @dataclass
@@ -233,7 +242,7 @@ def _identity(call: ToolCall) -> dict[str, str]:
 
 
 def _encode(answer: RecordedAnswer) -> bytes:
-    fields = answer.model_dump() | {"recorded_at": answer.recorded_at.isoformat()}
+    fields = answer.model_dump(exclude_none=True) | {"recorded_at": answer.recorded_at.isoformat()}
     # Half of a surrogate pair becomes its escape sequence, and is read back as it was.
     return f"{json.dumps(fields, indent=1, ensure_ascii=False)}\n".encode(errors="backslashreplace")
 

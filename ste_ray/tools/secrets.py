@@ -6,22 +6,19 @@ file of that name in the folder ``STE_SECRETS_DIR`` (as Kubernetes mounts them).
 
 from __future__ import annotations
 
-import base64
-import html
-import json
 import os
 import re
-import urllib.parse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ste_ray.core.masking import MIN_CHARS, Masker
 from ste_ray.errors import ToolSpecError
 
 FOLDER_VARIABLE = "STE_SECRETS_DIR"
 WORKDIR = "WORKDIR"  # no secret: the working directory of a session
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_MIN_CHARS = 4  # shorter values cannot be told from ordinary text
+_MAX_MASKERS = 256
 
 
 class Secrets:
@@ -34,6 +31,7 @@ class Secrets:
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = os.environ if environment is None else environment
         self._given: dict[str, set[str]] = {}  # a value may change while an old one is in use
+        self._maskers: dict[frozenset[tuple[str, str]], Masker] = {}
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Return those of ``names`` that are not set, sorted."""
@@ -51,10 +49,10 @@ class Secrets:
                 f"the secret {name!r} is not set; put it into the environment, or into a file of "
                 f"that name in the folder {FOLDER_VARIABLE}"
             )
-        if len(value) < _MIN_CHARS:
+        if len(value) < MIN_CHARS:
             raise ToolSpecError(
                 f"the secret {name!r} has {len(value)} characters, too few to be kept out of "
-                f"records; secrets have at least {_MIN_CHARS}"
+                f"records; secrets have at least {MIN_CHARS}"
             )
         self._given.setdefault(name, set()).add(value)
         return value
@@ -76,30 +74,23 @@ class Secrets:
         return _REFERENCE.sub(lambda match: self.get(match[1]), text)
 
     def mask(self, text: str, names: Iterable[str]) -> str:
-        """Return ``text`` with ``[secret NAME]`` in place of the values of ``names``.
+        """Return ``text`` with ``[secret NAME]`` in place of the values of ``names``."""
+        return self.masker(names).mask(text)
 
-        Also found are the forms that a value takes in URLs, JSON and basic authentication, and the
-        values that were given out before a secret changed.
-        """
-        marks = {
-            form: name for name in names for value in self._values(name) for form in _forms(value)
-        }
-        if not marks:
-            return text
-        # The longest first: one secret may be the beginning of another.
-        forms = sorted(marks, key=len, reverse=True)
-        pattern = "|".join(map(re.escape, forms))
-        return re.sub(pattern, lambda match: f"[secret {marks[match[0]]}]", text)
-
-    def longest(self, names: Iterable[str]) -> int:
-        """Return how many characters the longest form of any of ``names`` has."""
-        forms = (form for name in names for value in self._values(name) for form in _forms(value))
-        return max(map(len, forms), default=0)
+    def masker(self, names: Iterable[str]) -> Masker:
+        """Return what masks the values of ``names``, also those given out before they changed."""
+        marks = {value: f"[secret {name}]" for name in names for value in self._values(name)}
+        key = frozenset(marks.items())
+        if key not in self._maskers:
+            if len(self._maskers) >= _MAX_MASKERS:
+                self._maskers.clear()
+            self._maskers[key] = Masker(marks)
+        return self._maskers[key]
 
     def _values(self, name: str) -> set[str]:
         values = set(self._given.get(name, ()))
         now = self._find(name)
-        if now is not None and len(now) >= _MIN_CHARS:
+        if now is not None and len(now) >= MIN_CHARS:
             values.add(now)
         return values
 
@@ -125,39 +116,3 @@ def references(value: Any) -> set[str]:
     if isinstance(value, list | tuple):
         return {name for part in value for name in references(part)}
     return set()
-
-
-def _forms(value: str) -> list[str]:
-    """The texts that give ``value`` away."""
-    quoted = {
-        urllib.parse.quote(value),
-        urllib.parse.quote(value, safe=""),
-        urllib.parse.quote_plus(value),
-    }
-    forms = {
-        value,
-        *quoted,
-        *(re.sub("%..", lambda match: match[0].lower(), form) for form in quoted),
-        html.escape(value),
-        json.dumps(value)[1:-1],
-        json.dumps(value, ensure_ascii=False)[1:-1],
-        *_base64_forms(value.encode()),
-    }
-    return list(forms)
-
-
-def _base64_forms(data: bytes) -> set[str]:
-    """What base64 makes of ``data``, also where it is only part of what was encoded.
-
-    Which characters stand for it depends on how many bytes come before, modulo 3; those at the ends
-    that hold bits of neighbours too are left out.
-    """
-    forms = set()
-    for before in range(3):
-        encoded = base64.b64encode(bytes(before) + data).decode().rstrip("=")
-        first = -(-before * 8 // 6)
-        last = (before + len(data)) * 8 // 6
-        inner = encoded[first:last]
-        if len(inner) >= _MIN_CHARS:
-            forms |= {inner, inner.replace("+", "-").replace("/", "_")}
-    return forms

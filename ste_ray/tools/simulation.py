@@ -10,12 +10,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal
 
+from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import AskModel, ModelReply, ToolResult
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import ToolSpec, canonical_json
 from ste_ray.core.simulating import ask_simulator, read_simulation
 from ste_ray.core.strict_json import clip
-from ste_ray.tools.executor import ToolCall, cut_text
+from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.kinds import CALLABLE_KINDS
 from ste_ray.tools.secrets import Secrets, references
 
@@ -53,12 +54,8 @@ class SimulatedExecutor:
         spec = call.spec
         started = time.monotonic()
         reply = await self._ask(ask_simulator(spec, call.arguments, self._prompts), spec.name)
-        result = read_simulation(reply)
-        changes = {
-            "text": cut_text(result.text, spec.max_output_chars),
-            "seconds": time.monotonic() - started,
-        }
-        return result.model_copy(update=changes)
+        result = cut_result(read_simulation(reply), spec.max_output_chars)
+        return result.model_copy(update={"seconds": time.monotonic() - started})
 
     async def verify(self, specs: Sequence[ToolSpec]) -> None:
         """Accept every tool: the model's endpoint is checked where it is opened."""

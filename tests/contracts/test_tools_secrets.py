@@ -7,10 +7,11 @@ import urllib.parse
 
 import pytest
 
+from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.executor import ToolCall, cut_text
+from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.masking import MaskingExecutor
 from ste_ray.tools.secrets import FOLDER_VARIABLE, Secrets, references
 
@@ -129,7 +130,7 @@ def test_a_secret_at_the_cut_is_not_shown_in_part(before):
     class Cutting(Echo):
         async def call(self, call):
             text = "x" * before + value + value + "y" * 1000
-            return ToolResult(status="ok", text=cut_text(text, call.spec.max_output_chars))
+            return cut_result(ToolResult(status="ok", text=text), call.spec.max_output_chars)
 
     spec = ToolSpec(
         name="t",

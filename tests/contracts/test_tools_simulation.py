@@ -197,7 +197,10 @@ def test_a_reply_that_did_not_come_is_no_answer(reason, text):
 
 
 def test_a_reply_that_was_cut_says_so():
-    assert read('{"rows": [1, 2', "length").text == '{"rows": [1, 2… [cut]'
+    assert (
+        read('{"rows": [1, 2', "length").text
+        == '{"rows": [1, 2… [cut: 14 characters of a longer reply]'
+    )
     assert read('{"rows": [1, 2', "length").status == "ok"
     assert read('{"error": "very lo', "length").status == "error"
 

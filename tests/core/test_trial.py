@@ -135,7 +135,7 @@ def test_observations_are_cut_at_2048_characters_and_marked(length):
     text = ("0123456789" * 500)[:length]
     trial, record, _ = play_trial(["q", call(), text, FINAL, "Yes"])
     turn = trial.turns[0]
-    mark = "" if length <= 2048 else f" ... [cut: {length} characters in all]"
+    mark = "" if length <= 2048 else f"… [cut: 2048 of {length} characters]"
     assert turn.observation == text[:2048] + mark
     assert turn.observation_chars == length
     assert record.messages[4].content == f"Observation: {turn.observation}"
@@ -147,7 +147,7 @@ def test_settings_reach_the_requests():
     samplings = [one.sampling for one in requests if isinstance(one, AskModel)]
     assert {(one.temperature, one.max_tokens) for one in samplings} == {(0.2, 7)}
     assert record.messages[2].content == "ANSWER add 1"
-    assert trial.turns[0].observation == f"{'x' * 20} ... [cut: 21 characters in all]"
+    assert trial.turns[0].observation == f"{'x' * 20}… [cut: 20 of 21 characters]"
     assert (trial.outcome, trial.outcome_detail) == (
         "out_of_turns",
         "no final answer after 1 observations",
@@ -217,6 +217,6 @@ def test_a_request_that_mentions_a_marker_stays_whole():
 
 @given(st.text(max_size=40), st.integers(1, 50))
 def test_a_cut_observation_begins_with_the_text(text, limit):
-    cut = cut_observation(text, limit)
+    cut = cut_observation(ToolResult(status="ok", text=text), limit)
     assert cut.startswith(text[:limit])
     assert (cut == text) == (len(text) <= limit)

@@ -13,9 +13,9 @@ import jmespath
 import xmltodict
 from jmespath.exceptions import JMESPathError
 
+from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ToolSpec
-from ste_ray.tools.executor import cut_text
 from ste_ray.tools.http.client import (
     BlockedAddressError,
     HttpCall,
@@ -63,8 +63,8 @@ async def send_for_outcome(
     def failed(status: Literal["timeout", "crashed", "error"], text: str) -> Outcome:
         seconds = time.monotonic() - started
         # A service may have chosen some of the words, such as where it redirects to.
-        text = cut_text(_encodable(text), spec.max_output_chars)
-        return Outcome(ToolResult(status=status, text=text, seconds=seconds))
+        result = ToolResult(status=status, text=_encodable(text), seconds=seconds)
+        return Outcome(cut_result(result, spec.max_output_chars))
 
     try:
         reply = await client.send(call, timeout_seconds=timeout_seconds, max_bytes=max_bytes)
@@ -110,17 +110,11 @@ def reply_result(
         line = f"HTTP {reply.status} {_phrase(reply.status)}".rstrip()
         text = f"{line}: {text.strip()}" if text.strip() else line
     status: Literal["ok", "error"] = "error" if failed or problem else "ok"
-    return ToolResult(
-        status=status, text=_kept(_encodable(text), max_chars, reply.cut), seconds=seconds
-    )
-
-
-def _kept(text: str, max_chars: int, is_part: bool) -> str:
-    if not is_part:
-        return cut_text(text, max_chars)
-    # The last character may have been cut in two; how long the reply is, nobody knows.
-    kept = text.rstrip("\ufffd")[:max_chars]
-    return f"{kept}… [cut: {len(kept)} characters of a longer reply]"
+    text = _encodable(text)
+    if reply.cut:  # perhaps within the last character
+        text = text.rstrip("\ufffd")
+    result = ToolResult(status=status, text=text, seconds=seconds)
+    return cut_result(result, max_chars, is_part=reply.cut)
 
 
 def _shown(reply: HttpReply, response_path: str) -> tuple[str, str]:

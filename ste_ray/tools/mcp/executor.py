@@ -11,10 +11,11 @@ from collections.abc import Collection, Sequence
 from mcp import MCPError
 from pydantic import ValidationError
 
+from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ToolSpec, canonical_json, fingerprint
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.executor import ToolCall, cut_text
+from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.kinds import McpServer, McpTool
 from ste_ray.tools.mcp.pool import SessionPool
 from ste_ray.tools.mcp.results import call_result, error_result
@@ -81,8 +82,8 @@ class McpExecutor:
                     repeated = True
         finally:
             self._pool.leave(place)
-        text = cut_text(text, spec.max_output_chars)
-        return ToolResult(status="crashed", text=text, seconds=time.monotonic() - started)
+        result = ToolResult(status="crashed", text=text, seconds=time.monotonic() - started)
+        return cut_result(result, spec.max_output_chars)
 
     async def verify(self, specs: Sequence[ToolSpec]) -> None:
         """Start each server and look whether it has the tools that are said to be its."""
@@ -158,8 +159,9 @@ async def _ask(session: Session, name: str, call: ToolCall) -> ToolResult:
     except MCPError as error:
         return error_result(error, limit, max_chars, time.monotonic() - started)
     except (ValidationError, RuntimeError) as error:  # an answer that breaks the protocol
-        text = cut_text(f"the answer cannot be used: {first_problem(error)}", max_chars)
-        return ToolResult(status="error", text=text, seconds=time.monotonic() - started)
+        text = f"the answer cannot be used: {first_problem(error)}"
+        result = ToolResult(status="error", text=text, seconds=time.monotonic() - started)
+        return cut_result(result, max_chars)
     return call_result(answer, max_chars, time.monotonic() - started)
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 from mcp import MCPError
 from mcp_types import REQUEST_TIMEOUT, CallToolResult
 
+from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
-from ste_ray.tools.executor import cut_text
 from ste_ray.tools.mcp.condensing import ALL_CHARS
 from ste_ray.tools.mcp.texts import answer_text
 
@@ -21,7 +21,8 @@ def call_result(answer: CallToolResult, max_chars: int, seconds: float) -> ToolR
     if not isinstance(num_chars, int) or num_chars < len(text):
         num_chars = len(text)
     status: Literal["ok", "error"] = "error" if answer.is_error else "ok"
-    return ToolResult(status=status, text=cut_text(text, max_chars, num_chars), seconds=seconds)
+    result = ToolResult(status=status, text=text, seconds=seconds)
+    return cut_result(result, max_chars, num_chars)
 
 
 def error_result(
@@ -31,5 +32,5 @@ def error_result(
     if error.code == REQUEST_TIMEOUT:
         text = f"the tool did not answer within {timeout_seconds:g} seconds"
         return ToolResult(status="timeout", text=text, seconds=seconds)
-    text = cut_text(f"MCP error {error.code}: {error.message}", max_chars)
-    return ToolResult(status="error", text=text, seconds=seconds)
+    text = f"MCP error {error.code}: {error.message}"
+    return cut_result(ToolResult(status="error", text=text, seconds=seconds), max_chars)

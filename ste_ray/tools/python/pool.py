@@ -14,9 +14,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
 from ste_ray.errors import TemporaryError
-from ste_ray.tools.executor import cut_text
 from ste_ray.tools.python.worker_process import Reply, WorkerDiedError, WorkerProcess
 
 _LOAD_SECONDS = 60.0  # start of the interpreter and import of a module
@@ -172,9 +172,9 @@ class WorkerPool:
 
 
 def _result(reply: Reply, seconds: float) -> ToolResult:
-    text = cut_text(reply.text, len(reply.text), reply.chars)
     status: Literal["ok", "error"] = "ok" if reply.status == "ok" else "error"
-    return ToolResult(status=status, text=text, seconds=seconds)
+    result = ToolResult(status=status, text=reply.text, seconds=seconds)
+    return cut_result(result, len(reply.text), reply.chars)
 
 
 def _failure(status: Literal["timeout", "crashed"], text: str, started: float) -> ToolResult:

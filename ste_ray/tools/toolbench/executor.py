@@ -17,10 +17,11 @@ import urllib.parse
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ObservationSource, ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.executor import ToolCall, cut_text
+from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.http.client import HttpCall, HttpClient
 from ste_ray.tools.http.executor import RequestExecutor
 from ste_ray.tools.kinds import ToolbenchEndpoint
@@ -84,7 +85,7 @@ class ToolbenchExecutor(RequestExecutor):
         if result.status == "ok":
             source: ObservationSource = "simulated" if self._form == "stable" else "called"
             result = _answer(result).model_copy(update={"source": source})
-        return result.model_copy(update={"text": cut_text(result.text, kept)})
+        return cut_result(result, kept)
 
     async def verify(self, specs: Sequence[ToolSpec]) -> None:
         """Find what the server could not be asked; it is not called. See ``Executor``."""
@@ -123,12 +124,13 @@ class ToolbenchExecutor(RequestExecutor):
 def _answer(result: ToolResult) -> ToolResult:
     """Return what the server says of a call, out of its reply."""
     try:
-        reply = json.loads(result.text)
+        reply = json.loads(result.answer)
     except (ValueError, RecursionError):
         reply = None
     if not isinstance(reply, dict) or not {"error", "response"} & reply.keys():
-        text = f"the server did not answer in the form of ToolBench: {result.text}"
-        return result.model_copy(update={"status": "error", "text": text})
+        text = f"the server did not answer in the form of ToolBench: {result.answer}"
+        failed = ToolResult(status="error", text=text, seconds=result.seconds, source=result.source)
+        return cut_result(failed, len(text), is_part=result.shown_chars is not None)
     error, response = reply.get("error"), _shown(reply.get("response"))
     if error in _NO_ERROR:
         return result.model_copy(update={"text": response})
