@@ -146,3 +146,63 @@ def test_a_secret_at_the_cut_is_not_shown_in_part(before):
     assert "sk-c" not in text
     assert "[cut: " in text
     assert len(text.split("… [cut")[0]) <= 100
+
+
+SPEC = ToolSpec(
+    name="t",
+    description="d",
+    parameters={"type": "object"},
+    executor={"kind": "python", "target": "a:b"},
+    secrets=("KEY",),
+    max_output_chars=100,
+)
+
+
+class Answering(Echo):
+    """Answers a text as executors do, in the length that is asked for."""
+
+    async def call(self, call):
+        result = ToolResult(status="ok", text=self.answer)
+        return cut_result(result, call.spec.max_output_chars)
+
+
+def answered(text, value="sk-canary-0123456789abcdef", max_chars=100):
+    masking = MaskingExecutor(Answering(text), Secrets({"KEY": value}))
+    spec = SPEC.model_copy(update={"max_output_chars": max_chars})
+    return asyncio.run(masking.call(ToolCall(spec, {})))
+
+
+@pytest.mark.parametrize(
+    "mark", ["… [cut]", "… [cut: 3 of 900 characters]", "...", " ... [cut: 12 characters in all]"]
+)
+def test_a_tool_keeps_its_own_mark_of_a_cut(mark):
+    result = answered(f"a page of text{mark}")
+    assert result.text == f"a page of text{mark}"
+    assert result.shown_chars is None
+
+
+@pytest.mark.parametrize("mark", ["", "…", "… [cut]", "...", " [truncated]", '..."}'])
+@pytest.mark.parametrize("num", range(8, 26))
+def test_a_secret_that_the_tool_itself_cut_is_masked(num, mark):
+    result = answered(f"denied: {'sk-canary-0123456789abcdef'[:num]}{mark}")
+    assert result.text == f"denied: [secret KEY]{mark}"
+
+
+def test_how_long_an_answer_was_is_known_after_masking():
+    value = "sk-canary-0123456789abcdef"
+    result = answered(f"{value} {'x' * 5000} {value}")
+    assert result.text == f"[secret KEY] {'x' * 87}… [cut: 100 of 5054 characters]"
+    assert (result.shown_chars, result.total_chars) == (100, 5054)
+    assert result.num_chars == 5054
+    # Marks are longer than some secrets: then not all is shown of what was not cut.
+    short = answered("pass-1 " * 14, value="pass-1")
+    assert short.text == ("[secret KEY] " * 8)[:100] + "… [cut: 100 of 182 characters]"
+
+
+def test_the_same_masker_is_used_while_the_secrets_are_the_same():
+    environment = {"KEY": "value-1"}
+    secrets = Secrets(environment)
+    assert secrets.masker(["KEY"]) is secrets.masker(["KEY"])
+    secrets.get("KEY")
+    environment["KEY"] = "value-2"
+    assert secrets.mask("value-1 value-2", ["KEY"]) == "[secret KEY] [secret KEY]"
