@@ -146,7 +146,7 @@ SHAPES = {
             "$defs": {"tree": TREE},
         },
         [{"data": 1, "children": [{"data": 2}]}],
-        [({"children": [{"other": 1}]}, "'children[0]'"), ({"other": 1}, "unknown argument 'other'")],
+        [({"children": [{"rest": 1}]}, "'children[0]'"), ({"rest": 1}, "unknown argument 'rest'")],
     ),
     "recursive": (
         {

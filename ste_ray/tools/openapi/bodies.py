@@ -55,7 +55,9 @@ class BodyReader:
         media_part = part.sibling(media).resolved()
         raw = media_part.value.get("schema", {}) if isinstance(media_part.value, Mapping) else {}
         schema = media_part.sibling(raw)
-        merged = merged_object(schema) if isinstance(raw, Mapping) else None
+        merged = (
+            merged_object(schema, self._converter.families) if isinstance(raw, Mapping) else None
+        )
         if content_type in (FORM, MULTIPART):
             form = self._form(content_type, merged, body, arguments)
             return _with_encoding(form, media_part)

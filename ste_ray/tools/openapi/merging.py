@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ste_ray.tools.openapi.document import Part
+from ste_ray.tools.openapi.families import Families, Family, fitting
 
 _OBJECT_TYPES: tuple[Any, ...] = (
     None,
@@ -26,36 +27,63 @@ class MergedObject:
     required: tuple[str, ...]
 
 
-def merged_object(part: Part) -> MergedObject | None:
+def merged_object(part: Part, families: Families, own: bool = False) -> MergedObject | None:
     """Return what an object schema lists, parts of ``allOf`` included.
 
     None: it is no object, lists nothing, or which properties it has depends on what it holds.
 
+    Args:
+        part: the schema.
+        families: of the document.
+        own: leave aside what a discriminator says of it.
+
     Raises:
         UnusableError: a reference points at nothing.
     """
-    merged = _merged(part, frozenset())
-    return merged if merged and merged.properties else None
+    merged = _merged(part, families, frozenset(), own)
+    if merged is None or not merged.properties:
+        return None
+    family = None if own else families.of(part.resolved())
+    return _keyed(merged, part, family) if family else merged
 
 
-def _merged(part: Part, around: frozenset[str]) -> MergedObject | None:
+def _keyed(merged: MergedObject, part: Part, family: Family) -> MergedObject:
+    """Add what the discriminator must say of a schema without subtypes."""
+    listed = merged.properties.get(family.key)
+    value = listed.resolved().value if listed else {}
+    names = fitting(list(family.subtypes[0].names), value)
+    if not names or not isinstance(value, Mapping):
+        return merged
+    place = listed.resolved() if listed else part
+    properties = {**merged.properties, family.key: place.sibling({**value, "enum": names})}
+    return MergedObject(properties, tuple(dict.fromkeys([*merged.required, family.key])))
+
+
+def _merged(
+    part: Part, families: Families, around: frozenset[str], own: bool
+) -> MergedObject | None:
     part = part.resolved()
     schema = part.value
+    family = None if own else families.of(part)
+    if family and family.is_base:
+        return None
     if part.location in around or not isinstance(schema, Mapping) or not _is_plain(schema):
         return None
     if part.location:
         around |= {part.location}
-    own = schema.get("properties")
+    fields = schema.get("properties")
     properties: dict[str, Part] = {}
     required: list[str] = []
     for one in schema.get("allOf") or ():
-        other = _merged(part.sibling(one), around)
+        inner = part.sibling(one)
+        taken_over = own or families.is_parent(inner.resolved(), part)
+        other = _merged(inner, families, around, taken_over)
         if other is None:
             return None
         properties |= other.properties
         required += other.required
-    if isinstance(own, Mapping):
-        properties |= {name: part.sibling(one) for name, one in own.items()}
+    if isinstance(fields, Mapping):
+        properties |= {name: part.sibling(one) for name, one in fields.items()}
     listed = schema.get("required")
     if isinstance(listed, list):
         required += [name for name in listed if isinstance(name, str)]

@@ -26,6 +26,7 @@ from ste_ray.tools.openapi.document import (
     first_problem,
     read_document,
 )
+from ste_ray.tools.openapi.families import Families
 from ste_ray.tools.openapi.parameters import Arguments, ParameterReader
 from ste_ray.tools.openapi.schemas import SchemaConverter
 from ste_ray.tools.openapi.servers import Servers
@@ -86,8 +87,9 @@ class _Import:
         self._tags = tags
         self._servers = Servers(document, base_url)
         self._security = SecuritySchemes(document, self._servers.host())
-        self._requests = SchemaConverter("request")
-        self._responses = SchemaConverter("response")
+        families = Families(document.root)
+        self._requests = SchemaConverter("request", families)
+        self._responses = SchemaConverter("response", families)
         self._parameters = ParameterReader(self._requests)
         self._bodies = BodyReader(self._requests)
         self._names: set[str] = set()

@@ -2,7 +2,9 @@
 
 Both dialects are read alike: ``nullable`` and boolean bounds are understood, what JSON Schema does
 not know is left out, and so is what no check could use, such as a pattern that is no Python
-expression. References go to ``$defs`` of the schema itself, cycles included.
+expression. References go to ``$defs`` of the schema itself, cycles included. A
+reference to a schema that stands for its subtypes becomes a choice among them (``families``), and
+alternatives with a discriminator say which value of its property means which.
 
 Left alone: ``$id``, ``$anchor`` and ``$dynamicRef`` of 3.1; a reference that needs them points at
 nothing.
@@ -17,7 +19,9 @@ from typing import Any, Literal
 
 from ste_ray.core.definitions import PREFIX, circle, used, used_at_once
 from ste_ray.tools.openapi.document import Part, UnusableError
+from ste_ray.tools.openapi.families import Families, Family, fitting, usable, with_key
 from ste_ray.tools.openapi.keywords import is_pattern, is_short, plain_keyword
+from ste_ray.tools.openapi.merging import merged_object
 from ste_ray.tools.openapi.texts import unique
 
 _HIDDEN = {"request": "readOnly", "response": "writeOnly"}
@@ -30,14 +34,16 @@ class SchemaConverter:
     Args:
         direction: of a request, properties that are only read are left out; of a response, those
             that are only written.
+        families: of the document.
     """
 
-    def __init__(self, direction: Literal["request", "response"]) -> None:
+    def __init__(self, direction: Literal["request", "response"], families: Families) -> None:
+        self.families = families
         self._hidden = _HIDDEN[direction]
         self._names: dict[str, str] = {}
         self._taken: set[str] = set()
         self._definitions: dict[str, Any] = {}
-        self._waiting: list[tuple[str, Part]] = []
+        self._waiting: list[tuple[str, Part, Family | None]] = []
         self._problems: dict[str, str] = {}
         self._uses: dict[str, frozenset[str]] = {}
         self._at_once: dict[str, frozenset[str]] = {}
@@ -66,7 +72,7 @@ class SchemaConverter:
         if name in self._problems:
             raise UnusableError(self._problems[name])
         definition = self._definitions[name]
-        if not isinstance(definition, dict):
+        if not isinstance(definition, dict) or "properties" in schema:
             return schema
         return {**definition, **{key: value for key, value in schema.items() if key != "$ref"}}
 
@@ -109,9 +115,9 @@ class SchemaConverter:
     def _define_all(self) -> None:
         """Convert what was referred to; a worklist, as definitions may refer to each other."""
         while self._waiting:
-            name, part = self._waiting.pop()
+            name, part, family = self._waiting.pop()
             try:
-                self._definitions[name] = self.convert(part)
+                self._definitions[name] = self._choice(family) if family else self.convert(part)
             except UnusableError as error:
                 self._problems[name] = str(error)
             else:
@@ -134,31 +140,92 @@ class SchemaConverter:
                 converted = plain_keyword(keyword, value)
             if converted is not None or keyword == "const":
                 result[keyword] = converted
+        self._discriminate(part, result)
         self._hide(schema, result)
         _add_bounds(schema, result)
         _add_texts(schema, result)
         return _nullable(result) if schema.get("nullable") is True else result
 
-    def _reference(self, part: Part, schema: Mapping[str, Any]) -> Any:
+    def _reference(self, part: Part, schema: Mapping[str, Any], own: bool = False) -> Any:
+        """Convert a reference.
+
+        Args:
+            part: where it stands.
+            schema: what stands there.
+            own: whether it means the fields of the schema itself, not those of its subtypes.
+        """
         target = part.target(schema["$ref"])
         target.resolved()  # refuses references that lead in a circle
         beside = {key: value for key, value in schema.items() if key != "$ref"}
         converted_beside = self._convert(part.sibling(beside)) if beside else {}
+        family = None if own else self.families.of(target)
+        if family and family.is_base:
+            return {"$ref": f"{PREFIX}{self._name(target, family)}", **converted_beside}
         content = target.value
         if isinstance(content, Mapping) and not _NESTING & content.keys():
             plain = self._convert(target)  # short enough to stand wherever it is needed
             return {**plain, **converted_beside}
-        return {"$ref": f"{PREFIX}{self._name(target)}", **converted_beside}
+        found = {"$ref": f"{PREFIX}{self._name(target)}", **converted_beside}
+        if family and "properties" not in converted_beside:
+            return self._keyed(found, target, family.key, list(family.subtypes[0].names))
+        return found
 
-    def _name(self, target: Part) -> str:
-        if target.location not in self._names:
+    def _choice(self, family: Family) -> dict[str, Any]:
+        """Return the alternatives that a schema stands for."""
+        found = []
+        for one in family.subtypes:
+            reference = {"$ref": f"{PREFIX}{self._name(one.part)}"}
+            found.append(self._keyed(reference, one.part, family.key, list(one.names)))
+        return {"oneOf": found}
+
+    def _keyed(self, schema: Any, target: Part, key: str, names: list[str]) -> Any:
+        """Add to a reference what its discriminator must say."""
+        merged = merged_object(target, self.families, own=True)
+        listed = merged.properties.get(key) if merged else None
+        names = fitting(names, listed.resolved().value if listed else None)
+        return with_key(schema, key, names) if names else schema
+
+    def _discriminate(self, part: Part, result: dict[str, Any]) -> None:
+        """Say of alternatives what the discriminator beside them must be."""
+        discriminator = usable(part.value.get("discriminator"))
+        for keyword in ("oneOf", "anyOf") if discriminator else ():
+            for place, one in enumerate(result.get(keyword, ())):
+                raw = part.value[keyword][place]
+                if not isinstance(raw, Mapping) or not isinstance(raw.get("$ref"), str):
+                    continue
+                target = part.target(raw["$ref"])
+                family = self.families.of(target)
+                if isinstance(one, dict) and "$ref" in one and not (family and family.is_base):
+                    names = self.families.names_in(part, discriminator or {}, target)
+                    own = self._reference(part, raw, own=True)
+                    key = (discriminator or {})["propertyName"]
+                    result[keyword][place] = self._keyed(own, target, key, names)
+
+    def _all(self, part: Part, value: Any) -> Any:
+        """Convert parts that all hold; of its parents, a subtype takes over the fields alone."""
+        if not isinstance(value, list) or not value:
+            return None
+        return [self._taken_over(part, one) for one in value]
+
+    def _taken_over(self, part: Part, one: Any) -> Any:
+        if isinstance(one, Mapping) and isinstance(one.get("$ref"), str):
+            own = self.families.is_parent(part.target(one["$ref"]), part)
+            return self._reference(part, one, own)
+        return self._convert(part.sibling(one))
+
+    def _name(self, target: Part, family: Family | None = None) -> str:
+        key = f"{target.location} and subtypes" if family else target.location
+        if key not in self._names:
             last = target.location.rpartition("/")[2]
             wanted = re.sub(r"[^A-Za-z0-9_.-]+", "_", last) or "schema"
+            known = self.families.of(target)
+            if known and known.is_base and not family:
+                wanted = f"{wanted}_itself"
             name = unique(wanted, self._taken)
-            self._names[target.location] = name
+            self._names[key] = name
             self._taken.add(name)
-            self._waiting.append((name, target))
-        return self._names[target.location]
+            self._waiting.append((name, target, family))
+        return self._names[key]
 
     def _hide(self, schema: Mapping[str, Any], result: dict[str, Any]) -> None:
         """Leave out what the other direction holds only, and then do not require it either."""
@@ -240,7 +307,7 @@ _KEYWORDS: Mapping[str, Callable[[SchemaConverter, Part, Any], Any]] = {
     "items": SchemaConverter._one,
     "contains": SchemaConverter._one,
     "prefixItems": SchemaConverter._many,
-    "allOf": SchemaConverter._many,
+    "allOf": SchemaConverter._all,
     "anyOf": SchemaConverter._many,
     "oneOf": SchemaConverter._many,
     "not": SchemaConverter._one,
