@@ -32,6 +32,8 @@ ObservationStatus = Literal[
     "unparsed",  # the reply held no call; the observation says what was wrong
     "none",  # the reply ended the trial, there is no observation
 ]
+# Of these the tool was really called, or what stands in for it; "interrupted" is not known.
+MADE_CALLS: frozenset[ObservationStatus] = frozenset({"ok", "error", "timeout", "crashed"})
 ObservationSource = Literal[
     "called",  # the tool itself answered
     "recorded",  # the tool itself answered, in an earlier run

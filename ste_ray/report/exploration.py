@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ste_ray.core.records import Episode, Trial
+from ste_ray.core.records import MADE_CALLS, Episode, Trial
 from ste_ray.report.model import ExplorationView, Position, Tally, ToolExploration
 
 MAX_TOOLS = 500  # rows of a table; more would not be read and make the page heavy
@@ -94,11 +94,11 @@ def _by_tool(trials: Sequence[Trial]) -> list[ToolExploration]:
 
 def _tool_row(tool: str, trials: Sequence[Trial]) -> ToolExploration:
     statuses = [turn.observation_status for trial in trials for turn in trial.turns]
-    failed = sum(status in CALL_FAILED for status in statuses)
+    made = [status for status in statuses if status in MADE_CALLS]
     return ToolExploration(
         tool=tool,
         trials=len(trials),
         solved=sum(trial.solved == "yes" for trial in trials),
-        calls=failed + statuses.count("ok"),
-        failed_calls=failed,
+        calls=len(made),
+        failed_calls=len(made) - made.count("ok"),
     )

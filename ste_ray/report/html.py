@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ste_ray import __version__
+from ste_ray.core.records import MADE_CALLS
 from ste_ray.core.scoring import METRICS
 from ste_ray.core.statistics import Proportion
 from ste_ray.report import plots
@@ -95,7 +96,11 @@ def _environment() -> Environment:
         url_query=_url_query,
     )
     environment.globals.update(
-        METRICS=METRICS, dumbbell=_dumbbell, heat_cell=_heat_cell, share_cell=_share_cell
+        METRICS=METRICS,
+        dumbbell=_dumbbell,
+        heat_cell=_heat_cell,
+        share_cell=_share_cell,
+        made_calls=MADE_CALLS,
     )
     return environment
 

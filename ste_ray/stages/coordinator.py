@@ -12,14 +12,14 @@ import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from ste_ray.core.alike import Cause, Endings, cause_of
 from ste_ray.core.records import Episode
 from ste_ray.ports import Clock
 from ste_ray.runtime import journal, segments
+from ste_ray.runtime.events import Backlog
 from ste_ray.stages.parts import PARTS, EpisodeKey, stored_episodes
-from ste_ray.stages.work import Directive, Lease, Report, Status
+from ste_ray.stages.work import Directive, Lease, News, Report, Status
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import iter_records
 
@@ -93,7 +93,7 @@ class Coordinator:
         self._fenced: set[str] = set()
         self._lost: list[str] = []  # of which the driver has not heard yet
         self._counts: dict[str, Mapping[str, float]] = {}
-        self._shown: list[tuple[str, dict[str, Any]]] = []
+        self._shown = Backlog()
         self._said: list[str] = []
         self._fencing = asyncio.Lock()
         self._endings = Endings(len(specs), len(specs) * episodes_per_tool * trials_per_episode)
@@ -122,7 +122,7 @@ class Coordinator:
         held = self._explorers.setdefault(explorer, _Explorer(self._clock.now()))
         held.seen_at = self._clock.now()
         self._counts[explorer] = report.counts
-        self._shown += report.shown
+        self._shown.add(report.shown, report.shown_left_out)
         self._said += report.said
         self._note_stored(report.stored)
         for key, causes in report.ended:
@@ -167,13 +167,17 @@ class Coordinator:
             episodes_stored=sum(len(tool.stored) for tool in self._tools.values()),
             counts=sum((Counter(counts) for counts in self._counts.values()), Counter()),
             lost=tuple(self._lost),
-            shown=tuple(self._shown),
-            said=tuple(self._said),
             alike=self._endings.alike(),
         )
-        self._lost, self._shown, self._said = [], [], []
+        self._lost = []
         self._observe(status)
         return status
+
+    async def news(self) -> News:
+        """Return what came since this was called last; only who prints it may call this."""
+        said, self._said = self._said, []
+        shown, left_out = self._shown.take()
+        return News(shown, left_out, tuple(said))
 
     async def explorers(self) -> list[str]:
         """Return the names of the explorers that are alive."""

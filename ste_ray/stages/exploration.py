@@ -27,8 +27,8 @@ from ste_ray.stages.explorer import Explorer
 from ste_ray.stages.limiting import Limiting, RemoteCall, beside_driver
 from ste_ray.stages.metrics import ExploreMetrics
 from ste_ray.stages.progress import Progress
-from ste_ray.stages.show import print_conversation
-from ste_ray.stages.work import Status
+from ste_ray.stages.show import print_conversations
+from ste_ray.stages.work import News, Status
 
 _LOST = (ActorDiedError, ActorUnavailableError, NodeDiedError, OutOfMemoryError)
 _POLL_SECONDS = 0.5
@@ -94,13 +94,18 @@ class Exploration:
             finished = status.tools_done + len(status.tools_stopped) == status.tools
             if finished:
                 status = self._last_status()
-            for name, fields in status.shown:
-                print_conversation(name, fields)
+            self._print_news()
             self._progress.show(status, self._limiting.snapshot(), finished)
             self._look_at(status.alike, finished)
             if finished:
                 return status
             self._merge_segments()
+
+    def _print_news(self) -> None:
+        news: News = ray.get(self._coordinator.news.remote(), timeout=_CLOSING_SECONDS)
+        print_conversations(news.shown, news.shown_left_out)
+        for line in news.said:
+            self._progress.say(line)
 
     def _start_coordinator(self, tools: dict[str, bytes], num_explorers: int) -> None:
         self._coordinator = (
@@ -215,7 +220,7 @@ class Exploration:
         self._merged_at = time.monotonic()
 
     def _last_status(self) -> Status:
-        """Let the explorers end by themselves, then ask once more what they told."""
+        """Let the explorers end by themselves, then ask once more how far they came."""
         self._await_explorers()
         status: Status = ray.get(self._coordinator.status.remote())
         return status
@@ -234,6 +239,7 @@ class Exploration:
         if self._coordinator is not None:
             with suppress(RayError):
                 self._await_explorers()
+                self._print_news()  # what they told at their end
         for actor in self._explorers.values():
             ray.kill(actor)
         if self._coordinator is not None:

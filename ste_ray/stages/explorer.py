@@ -212,7 +212,7 @@ class Explorer:
             await asyncio.sleep(max(0.0, _MIN_SECONDS - (time.monotonic() - asked_at)))
 
     async def _exchange(self) -> Directive:
-        counts, shown = self._events.drain()
+        shown, left_out = self._events.take_shown()
         stored, self._stored = self._stored, []
         said, self._said = self._said, []
         ended, self._ended = self._ended, []
@@ -220,8 +220,9 @@ class Explorer:
             room=self._config.explore.tools_per_explorer - len(self._active),
             stored=tuple(stored),
             stopped=dict(self._stopped),
-            counts=counts,
-            shown=tuple(shown),
+            counts=self._events.counts,
+            shown=shown,
+            shown_left_out=left_out,
             said=tuple(said),
             ended=tuple(ended),
         )

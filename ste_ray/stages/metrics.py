@@ -8,8 +8,9 @@ from ste_ray.stages.work import Status
 
 _COUNTERS = {
     "model": ("ste_model_replies", "Replies of models that were asked for and recorded."),
-    "tool": ("ste_tool_calls", "Calls of tools."),
-    "tool_failures": ("ste_tool_failures", "Calls of tools that failed or were refused."),
+    "tool": ("ste_tool_calls", "Calls of tools that were made."),
+    "tool_failures": ("ste_tool_failures", "Calls of tools that were made and failed."),
+    "tool_not_made": ("ste_tool_calls_not_made", "Calls refused before the tool was called."),
     "replayed": ("ste_answers_replayed", "Answers taken from the journal instead of asked for."),
     "prompt_tokens": ("ste_prompt_tokens", "Tokens of prompts, as providers count them."),
     "completion_tokens": ("ste_completion_tokens", "Tokens of replies, as providers count them."),

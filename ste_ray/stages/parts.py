@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ste_ray.core.records import Episode
+from ste_ray.core.records import MADE_CALLS, Episode
 from ste_ray.errors import StageInputError
 from ste_ray.runtime import segments
 from ste_ray.runtime.journal import SegmentJournal
@@ -156,7 +156,7 @@ def count_episodes(table: pa.Table, counts: Counter[str]) -> None:
     solved = trials.field("solved").to_pylist()
     for verdict, of_turns, of_kinds in zip(solved, statuses, kinds, strict=True):
         calls = [s for s, kind in zip(of_turns, of_kinds, strict=True) if kind == "tool_call"]
-        counts["tool_calls"] += len(calls)
+        counts["tool_calls"] += sum(status in MADE_CALLS for status in calls)
         counts.update(f"call {status}" for status in calls)
         counts.update(f"turn {kind}" for kind in of_kinds if kind == "parse_failure")
         if verdict == "yes":

@@ -48,8 +48,6 @@ class Progress:
             limits: what the limit server says of each endpoint.
             final: whether it is the last one, which is always shown.
         """
-        for line in status.said:
-            self.say(line)
         now = time.monotonic()
         self._recent.append((now, status.counts["model"]))
         while now - self._recent[0][0] > _RATE_SECONDS:
@@ -120,6 +118,7 @@ def _figures(status: Status, calls_per_second: float) -> str:
     ]
     parts += [f"{counts['replayed']} replayed"] if counts["replayed"] else []
     parts.append(f"{counts['tool_failures']} failed calls")
+    parts += [f"{counts['tool_not_made']} not made"] if counts["tool_not_made"] else []
     parts += [f"{faults} endpoint faults"] if faults else []
     if status.tools_stopped:
         parts.append(f"{len(status.tools_stopped)} tools stopped by the budget")

@@ -69,11 +69,10 @@ def replay_exploration(context: StageContext) -> dict[str, Any]:
         write_records(store, path, episodes[start : start + _EPISODES_PER_PART], Episode)
     stored = list(_stored(context))
     missing, differing = _compared(stored, {one.episode_id: one for one in episodes})
-    counts, _ = events.drain()
     return {
         "episodes": len(episodes),
         "trials": trials,
-        "answers_replayed": int(counts.get("replayed", 0)),
+        "answers_replayed": int(events.counts.get("replayed", 0)),
         "calls": 0,
         "unfinished": unfinished,
         "compared": len(stored),

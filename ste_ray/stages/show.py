@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+from ste_ray.runtime.events import Shown
 
 _COLOURS = {"user": "\033[36m", "explorer": "\033[33m", "tool": "\033[32m", "error": "\033[31m"}
 _RESET = "\033[0m"
 
 
-def print_conversation(name: str, fields: Mapping[str, object]) -> None:
-    """Write one event of a flow to standard output, whose reader asked to see conversations."""
+def print_conversations(events: Iterable[Shown], left_out: int = 0) -> None:
+    """Write events of flows to standard output, and how many after them could not be kept."""
+    for name, fields in events:
+        _print(name, fields)
+    if left_out:
+        sys.stdout.write(f"[{left_out} messages left out: they came faster than they are shown]\n")
+        sys.stdout.flush()
+
+
+def _print(name: str, fields: Mapping[str, object]) -> None:
     if name == "tool":
         who = "tool" if fields["status"] == "ok" else "error"
         # The observation reaches the model, and this display, with the next prompt.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from ste_ray.core.alike import Alike, Cause
+from ste_ray.runtime.events import Shown
 from ste_ray.stages.parts import EpisodeKey
 
 
@@ -38,6 +38,7 @@ class Report:
         stopped: tools whose budget ended, with the reason.
         counts: events since its start, by name; see ``EventBuffer``.
         shown: events kept for display.
+        shown_left_out: how many more there were.
         said: lines for the person who waits.
         ended: episodes that came to their end, with why each trial is of no use, if it is not.
     """
@@ -46,7 +47,8 @@ class Report:
     stored: tuple[EpisodeKey, ...] = ()
     stopped: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, float] = field(default_factory=dict)
-    shown: tuple[tuple[str, dict[str, Any]], ...] = ()
+    shown: tuple[Shown, ...] = ()
+    shown_left_out: int = 0
     said: tuple[str, ...] = ()
     ended: tuple[tuple[EpisodeKey, tuple[Cause | None, ...]], ...] = ()
 
@@ -78,8 +80,6 @@ class Status:
         episodes_stored: durable ones.
         counts: events since the start of this attempt, summed over explorers.
         lost: explorers that fell silent; they must be ended and may be replaced.
-        shown: events for display since the last status.
-        said: lines for the person who waits since the last status.
         alike: why most trials are of no use; None: they are, or for several causes.
     """
 
@@ -92,6 +92,19 @@ class Status:
     counts: Counter[str]
     explorers: int = 0
     lost: tuple[str, ...] = ()
-    shown: tuple[tuple[str, dict[str, Any]], ...] = ()
-    said: tuple[str, ...] = ()
     alike: Alike | None = None
+
+
+@dataclass(frozen=True)
+class News:
+    """What there is to be printed; unlike a status, each piece of it is told once.
+
+    Attributes:
+        shown: events for display, in the order in which they came.
+        shown_left_out: how many more there were.
+        said: lines for the person who waits.
+    """
+
+    shown: tuple[Shown, ...] = ()
+    shown_left_out: int = 0
+    said: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 from pathlib import Path
@@ -266,3 +267,24 @@ def test_tools_that_hang_die_or_flood_are_observations(tmp_path: Path) -> None:
     assert statuses["flood"] == {"ok"}
     assert statuses["binary"]
     assert statuses["binary"] <= {"ok", "error"}
+
+
+def test_every_message_is_shown_in_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # One tool and quick answers: everything may have happened before anybody asks how far it is.
+    store = open_store(str(tmp_path / "run"))
+    context = context_of(store, [], *SHAPE, "tools.include=[add_date, airport]")
+    context.show = True
+    (manifest,) = run_stages(("explore",), context)
+    printed = capsys.readouterr().out
+    for episode in episodes_of(store):
+        scope = f"[{episode.episode_id[:8]}] "
+        spoken = re.findall(rf"{re.escape(scope)}explorer:\n(.*)", printed)
+        kept = [one.content for one in episode.messages if one.role == "assistant"]
+        assert spoken == [text.strip().partition("\n")[0] for text in kept]
+    assert printed.count("explorer:\n") == manifest.counts["model_replies_asked"]
+    answered = printed.count("tool answered: ")
+    assert answered == sum(manifest.counts["calls_by_status"].values())
+    assert manifest.counts["tool_calls"] == answered - printed.count("tool answered: rejected")
+    assert "messages left out" not in printed

@@ -13,7 +13,7 @@ from ste_ray.runtime import segments
 from ste_ray.runtime.journal import SegmentJournal, compact
 from ste_ray.stages.coordinator import JOURNAL, Coordinator, packed
 from ste_ray.stages.parts import PARTS, PartWriter
-from ste_ray.stages.work import Report
+from ste_ray.stages.work import News, Report
 from ste_ray.store.artifacts import RunStore, open_store
 
 EPISODES = 2
@@ -207,4 +207,17 @@ def test_counts_of_explorers_are_summed_also_of_those_that_are_gone(store):
     exchange(made, "b", counts={"model": 1})
     status = asyncio.run(made.status())
     assert status.counts == {"model": 5, "usd": 0.75}
-    assert status.said == ("slow",)
+
+
+def test_what_is_to_be_printed_is_told_once_whoever_asks_how_far_it_is(store):
+    made = coordinator(store, "t1")
+    messages = [("model", {"scope": "s", "text": str(number)}) for number in range(64)]
+    for start in range(0, 64, 8):
+        exchange(made, "ab"[start // 8 % 2], shown=tuple(messages[start : start + 8]))
+        asyncio.run(made.status())
+    exchange(made, "a", shown_left_out=3, said=("slow",))
+    asyncio.run(made.status())
+    news = asyncio.run(made.news())
+    assert list(news.shown) == messages
+    assert (news.shown_left_out, news.said) == (3, ("slow",))
+    assert asyncio.run(made.news()) == News()

@@ -115,9 +115,14 @@ class TestLines:
     def test_what_is_said_never_waits(self, shown, lines, clock):
         shown.show(status(), {})
         clock.seconds += 0.5
-        shown.show(status(said=("the endpoint pauses", "it goes on")), {})
+        shown.say("the endpoint pauses")
+        shown.show(status(), {})
         shown.say("an explorer was lost")
-        assert lines[1:] == ["the endpoint pauses", "it goes on", "an explorer was lost"]
+        assert lines[1:] == ["the endpoint pauses", "an explorer was lost"]
+
+    def test_calls_that_were_not_made_stand_apart(self, shown, lines):
+        shown.show(status({"tool_not_made": 7}), {})
+        assert ", 60 tool calls, 3 failed calls, 7 not made, " in lines[0]
 
     def test_replies_a_second_are_those_of_the_last_twenty_seconds(self, shown, lines, clock):
         for second in range(31):  # 10 a second, then 2 a second
@@ -246,19 +251,20 @@ class TestBar:
     def test_what_is_said_stands_above_the_bar(self, shown, terminal):
         shown.show(status(), {})
         shown.say("an explorer was lost")
-        shown.show(status(said=("the endpoint pauses", "it goes on"), episodes_stored=30), {})
+        shown.say("the endpoint pauses")
+        shown.show(status(episodes_stored=30), {})
         *above, bar = terminal.lines()
-        assert above == ["an explorer was lost", "the endpoint pauses", "it goes on"]
+        assert above == ["an explorer was lost", "the endpoint pauses"]
         assert "30/60 episodes" in bar
 
     def test_before_the_first_bar_and_behind_the_last_lines_are_said_plainly(self, terminal, clock):
         lines: list[str] = []
         shown = Progress(lines.append, terminal.stream)
         shown.say("before")
-        shown.show(status(said=("with the first",)), {})
+        shown.show(status(), {})
         shown.close()
         shown.say("behind")
-        assert lines == ["before", "with the first", "behind"]
+        assert lines == ["before", "behind"]
 
     def test_leaves_the_last_bar_and_a_clean_terminal(self, shown, terminal):
         shown.show(status(), {})
@@ -277,7 +283,8 @@ class TestBar:
     @pytest.mark.parametrize("terminal", [80, 100, 120], indirect=True)
     def test_never_wraps_in_a_narrow_terminal(self, shown, terminal):
         shown.show(status(), {})
-        shown.show(status(said=("said",), episodes_stored=30), {})
+        shown.say("said")
+        shown.show(status(episodes_stored=30), {})
         shown.close()
         said, bar, _ = terminal.lines()
         assert said == "said"
