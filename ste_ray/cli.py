@@ -23,7 +23,7 @@ from ste_ray.config import STAGES, load_config
 from ste_ray.errors import ConfigError, SteRayError, TemporaryError
 from ste_ray.export_commands import add_export_commands
 from ste_ray.import_commands import add_import_commands
-from ste_ray.output import print_json, print_result, say
+from ste_ray.output import print_json, print_result, say, write_text
 from ste_ray.report_commands import add_report_commands
 from ste_ray.store_commands import add_store_commands
 from ste_ray.tool_commands import add_tools_commands
@@ -194,7 +194,7 @@ def _run_stages(options: argparse.Namespace) -> None:
         if manifest.started_at >= started:
             ended = "stopped" if manifest.stopped_by else "done"
             say(f"{manifest.stage}: {ended} after {manifest.seconds:.1f} s")
-        sys.stdout.write(f"{manifest.stage}\n{_as_lines(manifest.counts)}")
+        write_text(f"{manifest.stage}\n{_as_lines(manifest.counts)}")
 
 
 def _explore(options: argparse.Namespace) -> None:
@@ -212,12 +212,12 @@ def _explore(options: argparse.Namespace) -> None:
         from ste_ray.stages.estimate import as_lines, estimate_explore, recorded_answers
 
         figures = estimate_explore(context, recorded_answers(context.store))
-        print_json(figures) if options.json else sys.stdout.write(as_lines(figures))
+        print_json(figures) if options.json else write_text(as_lines(figures))
         return
     from ste_ray.stages.replay import replay_exploration, require_equal
 
     figures = replay_exploration(context)
-    print_json(figures) if options.json else sys.stdout.write(f"replay\n{_as_lines(figures)}")
+    print_json(figures) if options.json else write_text(f"replay\n{_as_lines(figures)}")
     require_equal(figures)
 
 
@@ -257,7 +257,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.json:
         print_json(figures)
     else:
-        sys.stdout.write(_as_lines(figures))
+        write_text(_as_lines(figures))
 
 
 def _score_predictions(options: argparse.Namespace) -> None:
@@ -276,7 +276,7 @@ def _score_predictions(options: argparse.Namespace) -> None:
     if options.json:
         print_json(summary.model_dump(mode="json"))
     else:
-        sys.stdout.write(f"{summary_table(summary)}\n")
+        write_text(f"{summary_table(summary)}\n")
 
 
 def _check_before_ray(stages: Sequence[str], context: Any) -> None:
@@ -309,7 +309,7 @@ def _run_demo(options: argparse.Namespace) -> None:
     rows = [(one.stage, one.seconds, one.peak_bytes, one.skipped) for one in times]
     table, times_table = before_after_table(report), stage_times_table(rows)
     address = store.address("report.html")
-    sys.stdout.write(f"\n{table}\n\n{times_table}\n\nreport: {address}\n")
+    write_text(f"\n{table}\n\n{times_table}\n\nreport: {address}\n")
 
 
 def _on_sigterm(_: int, __: object) -> NoReturn:

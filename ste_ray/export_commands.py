@@ -9,6 +9,7 @@ import argparse
 import itertools
 import json
 import re
+import shlex
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict
@@ -134,7 +135,8 @@ def _source(store: RunStore) -> ExportSource:
     manifest = read_manifest(store, "prepare")
     if manifest is None:
         raise StageInputError(
-            f"{store.uri!r} holds no prepared data; run 'ste-ray prepare --run {store.uri}' first"
+            f"{store.uri!r} holds no prepared data; run 'ste-ray prepare --run "
+            f"{shlex.quote(store.uri)}' first"
         )
     explored = read_manifest(store, "explore")
     notes = dict.fromkeys([*(explored.notes if explored else ()), *manifest.notes])

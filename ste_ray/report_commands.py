@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ste_ray.errors import ConfigError, UserError
-from ste_ray.output import print_json
+from ste_ray.output import print_json, printable, write_text
 
 
 def add_report_commands(commands: argparse._SubParsersAction[Any]) -> None:
@@ -40,6 +40,13 @@ def add_report_commands(commands: argparse._SubParsersAction[Any]) -> None:
     view.add_argument("run", metavar="RUN", help="a folder or s3://bucket/prefix")
     view.add_argument("--port", type=int, default=8010)
     view.add_argument("--host", default="127.0.0.1")
+    view.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further name that browsers reach it by, for example a proxy's",
+    )
     view.set_defaults(function=_view)
 
 
@@ -79,7 +86,9 @@ def _report(options: argparse.Namespace) -> None:
     if options.json:
         print_json({**figures, "format": form, "file": None if target == "-" else target})
     else:
-        sys.stdout.write(content.decode() if target == "-" else f"{target}\n")
+        # On its way into a file or another program the page stays as it is.
+        text = content.decode() if target == "-" else f"{target}\n"
+        sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
 
 
 def _form(options: argparse.Namespace) -> str:
@@ -109,11 +118,13 @@ def _view(options: argparse.Namespace) -> None:
     require_run(store)
 
     def ready(url: str) -> None:
-        sys.stdout.write(f"{store.uri} at {url} (Ctrl-C ends it)\n")
+        write_text(f"{store.uri} at {url} (Ctrl-C ends it)\n")
         sys.stdout.flush()
 
     try:
-        asyncio.run(serve(StoredWholeRun(store), options.host, options.port, ready))
+        asyncio.run(
+            serve(StoredWholeRun(store), options.host, options.port, ready, options.allow_host)
+        )
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(

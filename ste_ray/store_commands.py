@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
-from ste_ray.output import print_json
+from ste_ray.output import print_json, write_text
 
 
 def add_store_commands(commands: argparse._SubParsersAction[Any]) -> None:
@@ -39,4 +38,4 @@ def _check(options: argparse.Namespace) -> None:
     if found.uri.startswith("s3://"):
         lines.append(f"unfinished uploads in the bucket: {found.unfinished_uploads}")
         lines.append(f"rule that removes them: {found.upload_rule}")
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    write_text("".join(f"{line}\n" for line in lines))

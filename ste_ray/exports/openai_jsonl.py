@@ -11,6 +11,12 @@ from ste_ray.exports.chat import Offers, example_messages, name_map, row_message
 from ste_ray.exports.folder import LineFiles, write_json
 from ste_ray.exports.source import ExportSource
 
+_README = """Tool calls prepared by ste-ray, as conversations with tools for OpenAI's fine-tuning.
+
+The files need no library to be read: one JSON object a line. To upload them, `openai>=1.0` has
+`client.files.create(file=open("train.jsonl", "rb"), purpose="fine-tune")`; tried with openai 3.54.
+Tools go by names of letters, digits, `_` and `-`; `tool_names.json` holds what they stand for.
+"""
 MIN_EXAMPLES = 10  # a fine-tuning job with fewer is refused
 
 
@@ -29,4 +35,5 @@ def write_openai(folder: Path, source: ExportSource, offers: Offers) -> dict[str
                 row |= {"tools": offers.of(other.row_id), "parallel_tool_calls": False}
             files.write(other.split, row)
     write_json(folder / "tool_names.json", name_map(offers, source))
+    (folder / "README.md").write_text(_README, encoding="utf-8")
     return files.counts

@@ -13,6 +13,9 @@ from ste_ray.exports.chat import Offers, example_messages, name_map, row_message
 from ste_ray.exports.folder import LineFiles, write_json
 from ste_ray.exports.source import ExportSource
 
+DATASETS = "datasets>=4.7"
+TRIED = "datasets 5.2 and trl 1.16"
+
 
 def write_trl(folder: Path, source: ExportSource, offers: Offers) -> dict[str, int]:
     """Write ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``; return rows by split."""
@@ -38,5 +41,7 @@ def _readme(source: ExportSource, splits: list[str]) -> str:
         "  - name: tools\n    list: json\n---\n\n"
         f"Tool calls prepared by ste-ray from {source.run}, as conversations with tools for TRL.\n"
         "Load it with `datasets.load_dataset` on this folder. Tools go by names of letters,\n"
-        "digits, `_` and `-`; `tool_names.json` holds the names that they stand for.\n"
+        "digits, `_` and `-`; `tool_names.json` holds the names that they stand for.\n\n"
+        f"Needs `{DATASETS}`, the first with the `json` features above, and a TRL that takes\n"
+        f"`tools`; tried with {TRIED}.\n"
     )

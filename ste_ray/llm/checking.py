@@ -29,7 +29,7 @@ from ste_ray.llm.endpoint import (
 )
 from ste_ray.llm.reply_limits import UnusableReplyError
 from ste_ray.llm.sdk import open_sync_client, sdk_secrets
-from ste_ray.llm.transport import MASK
+from ste_ray.llm.transport import MASK, refuse_redirect
 
 _LISTING_SECONDS = 20.0
 _SECONDS_BETWEEN_ATTEMPTS = (0.5, 2.0)  # one lost connection is no reason to end a stage
@@ -133,6 +133,7 @@ def _offered_models(endpoint: RoleEndpoint, env: Mapping[str, str]) -> list[str]
             "STE_LLM_BASE_URL and that the server runs"
         ) from None
     except openai.APIStatusError as error:
+        refuse_redirect(base_url, error.status_code, error.response.headers)
         return _without_listing(base_url, error.status_code)
     if endpoint.provider == "azure":
         return []  # it lists the models of the region, but is asked for deployments

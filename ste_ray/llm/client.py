@@ -16,7 +16,7 @@ from ste_ray.llm.attempts import EndpointChat
 from ste_ray.llm.endpoint import RoleEndpoint, proxy_secrets
 from ste_ray.llm.replies import Failure
 from ste_ray.llm.reply_limits import ASKED, UnusableReplyError, read_body
-from ste_ray.llm.transport import Answer
+from ste_ray.llm.transport import Answer, refuse_redirect
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
@@ -65,7 +65,10 @@ class AiohttpTransport:
         if self._session is None:
             raise RuntimeError("OpenAIChat must be entered with 'async with' before it is asked")
         try:
-            async with self._session.post(self._url, data=payload) as response:
+            async with self._session.post(
+                self._url, data=payload, allow_redirects=False
+            ) as response:
+                refuse_redirect(self._endpoint.base_url, response.status, response.headers)
                 return Answer(response.status, response.headers, await read_body(response))
         except UnusableReplyError as error:
             return Failure("bad_reply", str(error), "bad_reply", used=True)

@@ -28,7 +28,7 @@ from ste_ray.llm.reply_limits import (
     bound_response,
     bound_response_within,
 )
-from ste_ray.llm.transport import MASK, Answer
+from ste_ray.llm.transport import MASK, Answer, refuse_redirect
 
 # Those that the SDK looks for where it is given no key.
 _CREDENTIALS = (
@@ -75,7 +75,13 @@ def _open_client(endpoint: RoleEndpoint, key: str, timeout_seconds: float) -> op
 def _http_arguments(endpoint: RoleEndpoint) -> dict[str, Any]:
     proxy = read_proxy(endpoint.base_url) if endpoint.use_proxy else None
     verify = ssl.create_default_context()
-    return {"proxy": proxy, "trust_env": False, "verify": verify, "headers": ASKED}
+    return {
+        "proxy": proxy,
+        "trust_env": False,
+        "verify": verify,
+        "headers": ASKED,
+        "follow_redirects": False,
+    }
 
 
 def _make(
@@ -153,6 +159,7 @@ class SdkTransport:
             raise EndpointError(
                 f"the openai SDK cannot ask the endpoint {self._endpoint.base_url!r}: {detail}"
             ) from None
+        refuse_redirect(self._endpoint.base_url, response.status_code, response.headers)
         return Answer(response.status_code, response.headers, response.content)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import urljoin, urlsplit
 
 from ste_ray.core.effects import AskModel
+from ste_ray.errors import EndpointError
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.replies import Failure
 
 MASK = "***"  # stands where a key was
+_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class Answer(NamedTuple):
@@ -44,6 +47,22 @@ class Transport(Protocol):
     async def post(self, payload: Any) -> Answer | Failure:
         """Send a request and return what came, or how it failed."""
         ...
+
+
+def refuse_redirect(base_url: str, status: int, headers: Mapping[str, str]) -> None:
+    """Refuse an answer that sends the request elsewhere: it would take the key along.
+
+    Raises:
+        EndpointError: naming the place, without what may be secret in its address.
+    """
+    if status not in _REDIRECTS:
+        return
+    target = urlsplit(urljoin(f"{base_url}/", headers.get("location", "")))
+    place = f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}"
+    raise EndpointError(
+        f"the endpoint {base_url!r} redirects to {place[:200]!r}, where requests and their key are "
+        "not sent; set llm.base_url (or STE_LLM_BASE_URL) to the address that answers"
+    )
 
 
 def build_body(request: AskModel, endpoint: RoleEndpoint) -> dict[str, Any]:

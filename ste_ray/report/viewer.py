@@ -7,7 +7,10 @@ them. It answers GET alone, reads nothing but the run, and is meant for the pers
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +22,17 @@ from ste_ray.report.model import PredictionView, ReportData, TrialView
 from ste_ray.report.trials import RESULTS
 
 PAGE_SIZE = 50
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# The pages say in themselves what they may load; who may frame them, only a header can.
+_HEADERS = {
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
 _MAX_PAGES = 1_000_000
 
 
@@ -59,8 +73,24 @@ class WholeRun(Protocol):
         ...
 
 
-def make_app(run: WholeRun) -> web.Application:
-    """Return the web application of a run."""
+def make_app(run: WholeRun, hosts: Collection[str] = ()) -> web.Application:
+    """Return the web application of a run.
+
+    Args:
+        run: what it shows.
+        hosts: names that it may be asked by, beside ``localhost`` and addresses in numbers. A page
+            of somebody else's could otherwise have its own name lead here, and read what it likes.
+    """
+    allowed = {"localhost", *(host.lower().rstrip(".") for host in hosts)}
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not _is_allowed(request.headers.get("Host", ""), allowed):
+            raise web.HTTPMisdirectedRequest(
+                text="this name is not one of the viewer's; ask it by its address, or start it "
+                "with --allow-host NAME"
+            )
+        return await handler(request)
 
     async def report(request: web.Request) -> web.Response:
         return _page(render_html(run.report(), whole_run=True))
@@ -87,7 +117,8 @@ def make_app(run: WholeRun) -> web.Application:
         ]
         return _list("trials", found, asked | {"text": text}, selects, number)
 
-    app = web.Application()
+    app = web.Application(middlewares=[guard])
+    app.on_response_prepare.append(_add_headers)
     app.add_routes(
         [
             web.get("/", report),
@@ -98,13 +129,27 @@ def make_app(run: WholeRun) -> web.Application:
     return app
 
 
-async def serve(run: WholeRun, host: str, port: int, ready: Callable[[str], None]) -> None:
+async def serve(
+    run: WholeRun,
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+    allow_hosts: Collection[str] = (),
+) -> None:
     """Serve a run until it is cancelled; ``ready`` is told the address.
+
+    Args:
+        run: what is shown.
+        host: the address to listen at.
+        port: the port; 0 takes any.
+        ready: is told the address.
+        allow_hosts: further names that it may be asked by.
 
     Raises:
         OSError: the address cannot be used.
     """
-    runner = web.AppRunner(make_app(run), access_log=None)
+    names = (host, socket.gethostname(), socket.getfqdn(), *allow_hosts)
+    runner = web.AppRunner(make_app(run, names), access_log=None)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)
@@ -141,8 +186,21 @@ def _list(
 def _page(text: str) -> web.Response:
     # Models emit halves of characters, which have no UTF-8 form.
     body = text.encode("utf-8", errors="replace")
-    headers = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-    return web.Response(body=body, content_type="text/html", charset="utf-8", headers=headers)
+    return web.Response(body=body, content_type="text/html", charset="utf-8")
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)
+
+
+def _is_allowed(host: str, allowed: Collection[str]) -> bool:
+    """Whether a ``Host`` header names this server: nobody can make an address lead elsewhere."""
+    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    with suppress(ValueError):
+        ipaddress.ip_address(name)
+        return True
+    name = name.lower().rstrip(".")
+    return name in allowed or name.endswith(".localhost")
 
 
 def _page_number(request: web.Request) -> int:

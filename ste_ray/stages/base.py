@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -254,7 +255,7 @@ def _input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
         if manifest is None:
             raise StageInputError(
                 f"{stage} needs the artifacts of {earlier}, which is not complete in "
-                f"{store.uri!r}; run 'ste-ray {earlier} --run {store.uri}' first"
+                f"{store.uri!r}; run 'ste-ray {earlier} --run {shlex.quote(store.uri)}' first"
             )
         prints[earlier] = manifest_fingerprint(manifest)
     return prints

@@ -8,6 +8,7 @@ off goes on with the queries that no part holds; what an endpoint answered is in
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -92,7 +93,7 @@ def _check_model(store: RunStore, setting: Setting, config: InferConfig) -> None
     except FileNotFoundError:
         raise StageInputError(
             f"setting {setting.name!r} needs the model in {store.address(path)!r}, which is not"
-            f" there; run 'ste-ray train --run {store.uri}' first"
+            f" there; run 'ste-ray train --run {shlex.quote(store.uri)}' first"
         ) from None
     max_prompt_tokens(position_limit(found.get("text_config", found)), config.max_new_tokens)
 

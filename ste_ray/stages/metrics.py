@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from ste_ray.stages.work import Status
 
@@ -23,14 +24,20 @@ _GAUGES = {
     "episodes": ("ste_episodes", "Episodes of the run."),
     "episodes_stored": ("ste_episodes_stored", "Episodes that are stored."),
 }
+_ASCII = "".join(map(chr, range(0x20, 0x7F)))  # what can be printed
 _FAULTS = ("ste_model_faults", "Faults of model endpoints, by kind.")
+
+
+def ascii_tag(text: str) -> str:
+    """Return ``text`` as the value of a tag, where only ASCII may stand; the rest as in URLs."""
+    return quote(text, safe=_ASCII)
 
 
 class ExploreMetrics:
     """Exports each status it is given; can be sent to another process before its first use."""
 
     def __init__(self, run: str) -> None:
-        self._tags = {"run": run}
+        self._tags = {"run": ascii_tag(run)}
         self._metrics: dict[str, Any] = {}
         self._before: dict[str, float] = {}
 
@@ -46,7 +53,7 @@ class ExploreMetrics:
                 continue
             self._before[name] = value
             if name.startswith("fault "):
-                tags = {**self._tags, "kind": name.removeprefix("fault ")}
+                tags = {**self._tags, "kind": ascii_tag(name.removeprefix("fault "))}
                 self._metrics["faults"].inc(more, tags)
             elif name in _COUNTERS:
                 self._metrics[name].inc(more, self._tags)

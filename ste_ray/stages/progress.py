@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from ste_ray.output import printable
 from ste_ray.stages.work import Status
 
 Limits = Mapping[str, float | None]  # see RateLimits.snapshot
@@ -68,7 +69,7 @@ class Progress:
     def say(self, line: str) -> None:
         """Say a line, above the bar if there is one."""
         if self._bar is not None:
-            self._bar.write(line, file=self._stream)
+            self._bar.write(printable(line), file=self._stream)
         else:
             self._say(line)
 

@@ -7,6 +7,7 @@ decides, which the journal keeps too, so that there is none to leave out today.
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -99,7 +100,7 @@ def _require_same(context: StageContext) -> None:
     if begun is None:
         raise StageInputError(
             f"there is no exploration in {store.uri!r} to replay; run 'ste-ray explore --run "
-            f"{store.uri}' first"
+            f"{shlex.quote(store.uri)}' first"
         )
     if begun.config_fingerprint != config.stage_fingerprint("explore"):
         raise RunConflictError(

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from ste_ray.runtime.events import Shown
 
+from ste_ray.output import printable
+
 _COLOURS = {"user": "\033[36m", "explorer": "\033[33m", "tool": "\033[32m", "error": "\033[31m"}
 _RESET = "\033[0m"
 
@@ -36,7 +38,7 @@ def _print(name: str, fields: Mapping[str, object]) -> None:
 def _write(colour: str, scope: str, who: str, text: str) -> None:
     plain = not sys.stdout.isatty() and os.environ.get("FORCE_COLOR") is None
     start, end = ("", "") if plain or os.environ.get("NO_COLOR") else (_COLOURS[colour], _RESET)
-    sys.stdout.write(f"{start}[{scope[:8]}] {who}:{end}\n")
+    sys.stdout.write(f"{start}[{scope[:8]}] {printable(who)}:{end}\n")
     if text:
-        sys.stdout.write(f"{start}{text.strip()}{end}\n\n")
+        sys.stdout.write(f"{start}{printable(text.strip())}{end}\n\n")
     sys.stdout.flush()

@@ -18,6 +18,7 @@ from ray.util.queue import Queue
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.leaving import Leaving
 from ste_ray.stages.limiting import beside_driver
+from ste_ray.stages.metrics import ascii_tag
 from ste_ray.training.checkpoints import Checkpoint
 from ste_ray.training.distributed import rank
 from ste_ray.training.figures import StepRecord, progress_line
@@ -75,7 +76,7 @@ class TrainMetrics:
     def __init__(self, run: str) -> None:
         from ray.util.metrics import Gauge
 
-        self._tags = {"run": run}
+        self._tags = {"run": ascii_tag(run)}
         self._gauges = {name: Gauge(full, text, ("run",)) for name, (full, text) in _GAUGES.items()}
 
     def __call__(self, record: StepRecord) -> None:

@@ -29,6 +29,11 @@ from ste_ray.store.s3_bucket import S3Bucket
 
 _ALLOWED = "give a folder, file:///folder, s3://bucket/prefix or gs://bucket/prefix"
 _NUM_COPY_THREADS = 4
+# What other programs take from a URI, and nobody would call a folder.
+_OPTIONS = re.compile(
+    r"\?(?:region|endpoint_override|endpoint|scheme|access_key|secret_key|anonymous|versionId)=",
+    re.IGNORECASE,
+)
 
 
 def open_store(uri: str) -> RunStore:
@@ -130,6 +135,13 @@ class RunStore:
     def exists(self, path: str) -> bool:
         """Whether there is an object at the path; a folder is none."""
         return self._objects.exists(checked_path(path))
+
+    def age(self, path: str) -> float | None:
+        """Return the seconds since an object was written, by the storage's own clock.
+
+        None where the storage does not say. Raises FileNotFoundError when absent.
+        """
+        return self._objects.age(checked_path(path))
 
     def list(self, prefix: str = "") -> Sequence[str]:
         """Return the relative paths of all objects in the folder ``prefix``, sorted."""
@@ -238,14 +250,20 @@ def _parse(uri: str) -> tuple[str, str]:
         return "file", _local_root(uri, uri)
     scheme, host, path, query, fragment = urlsplit(uri)
     if scheme == "file" and host in ("", "localhost"):
+        if query or fragment:
+            raise ConfigError(
+                f"the run URI {uri!r} has a '?' or '#'; write %3F or %23, or give the folder alone"
+            )
         return "file", _local_root(unquote(path), uri)
     if scheme not in ("s3", "gs") or not uri.startswith(f"{scheme}://"):
         raise ConfigError(f"the run URI {uri!r} cannot be used; {_ALLOWED}")
-    if query or fragment:
+    if _OPTIONS.search(uri):
         raise ConfigError(
-            f"the run URI {uri!r} has a '?' or '#'; leave it out and set AWS_ENDPOINT_URL and "
-            "AWS_REGION in the environment"
+            f"the run URI {uri!r} has options behind a '?'; leave them out and set "
+            "AWS_ENDPOINT_URL and AWS_REGION in the environment"
         )
+    # A key may hold any character, and stands in such a URI as it is.
+    host, _, path = uri.partition("://")[2].partition("/")
     parts = path.strip("/").split("/") if path.strip("/") else []
     if not host or any(part in ("", ".", "..") for part in parts):
         raise ConfigError(f"the run URI {uri!r} lacks a bucket or has an empty part; {_ALLOWED}")

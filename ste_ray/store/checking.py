@@ -15,6 +15,7 @@ from typing import Any
 
 from ste_ray.errors import ConfigError
 from ste_ray.store.artifacts import RunStore
+from ste_ray.store.trust import CA_VARIABLES
 
 _PART_BYTES = 9 * 2**20  # more than one part of a multipart upload
 
@@ -60,6 +61,7 @@ def check_storage(store: RunStore, create: bool = False) -> StorageCheck:
     try:
         enforced = _enforces_conditions(store, f"{folder}/one.json")
         _moves_files(store, folder)
+        _moves_tables(store, f"{folder}/table.bin")
     finally:
         store.delete_folder(folder)
     if not enforced:
@@ -80,6 +82,25 @@ def _enforces_conditions(store: RunStore, path: str) -> bool:
     if not store.replace_bytes(path, b"3", version):
         return False
     return not store.replace_bytes(path, b"4", version) and store.read_bytes(path) == b"3"
+
+
+def _moves_tables(store: RunStore, path: str) -> None:
+    """Try pyarrow's client, which moves tables; all else goes through another one."""
+    data = b"table"
+    try:
+        with store.filesystem.open_output_stream(store.path(path)) as stream:
+            stream.write(data)
+        with store.filesystem.open_input_stream(store.path(path)) as stream:
+            found = stream.read()
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"pyarrow, which moves the tables of a run, cannot use {store.uri!r} although "
+            f"{'boto3' if store.s3_bucket else 'the other client'} can: {reason}; check "
+            f"credentials, proxy and certificates ({', '.join(CA_VARIABLES)})"
+        ) from None
+    if found != data or store.read_bytes(path) != data:
+        raise ConfigError(f"the storage of {store.uri!r} does not give back what pyarrow wrote")
 
 
 def _moves_files(store: RunStore, folder: str) -> None:

@@ -61,6 +61,12 @@ class GcsObjects:
             info = self._filesystem.get_file_info(self._full(path))
         return bool(info.type == pafs.FileType.File)
 
+    def age(self, path: str) -> float | None:
+        """Return None: it is not asked for here."""
+        if not self.exists(path):
+            raise FileNotFoundError(path)
+        return None
+
     def list(self, prefix: str) -> list[str]:
         """Return the paths of all objects in the folder ``prefix``, at any depth, sorted."""
         selector = pafs.FileSelector(self._full(prefix), recursive=True, allow_not_found=True)

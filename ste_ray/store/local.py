@@ -84,6 +84,21 @@ class LocalObjects:
                 return False
         return os.path.isfile(self._file(path))
 
+    def age(self, path: str) -> float | None:
+        """Return the seconds since a file was written, by the clock of the file system.
+
+        Raises FileNotFoundError when absent.
+        """
+        target = self._file(path)
+        with self._failures("look for", path), open(target, "rb") as file:
+            written = os.fstat(file.fileno()).st_mtime  # opened: nothing remembered is shown
+            temporary = self._new_temporary(target)
+            try:
+                with open(temporary, "xb") as now:
+                    return os.fstat(now.fileno()).st_mtime - written
+            finally:
+                _unlink(temporary)
+
     def list(self, prefix: str) -> list[str]:
         """Return the paths of all files in the folder ``prefix``, at any depth, sorted."""
         top = self._file(prefix)

@@ -2,8 +2,9 @@
 
 ``lock.json`` holds the owner and an ``epoch`` that grows by one with each acquisition and survives
 the release. What an owner writes carries its epoch, so that a process that was thought dead and
-woke up later can be told from its successor. The clock must be the hosts' common one (seconds since
-1970): hosts whose clocks differ by more than ``stale_seconds`` would take each other for dead.
+woke up later can be told from its successor. Whether an owner lives is seen on its own host; how
+long one of another host has been silent is told by the storage's clock, so that those of the hosts
+may differ. Only where the storage does not say are they compared.
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ class Owner(Record):
     def is_dead(self) -> bool:
         """Whether the process surely ended; False also when it runs where that cannot be seen."""
         return self.host == _this_host() and _process_start(self.pid) != self.started
+
+    def lives_here(self) -> bool:
+        """Whether the process surely runs, on this host."""
+        return self.host == _this_host() and _process_start(self.pid) == self.started
 
 
 class LockState(Record):
@@ -235,7 +240,15 @@ class RunLock:
     def _may_live(self, state: LockState) -> bool:
         if state.owner is None or state.owner.is_dead():
             return False
-        return self._clock.now() - state.heartbeat_at < self._stale_seconds
+        return state.owner.lives_here() or self._unheard(state) < self._stale_seconds
+
+    def _unheard(self, state: LockState) -> float:
+        """Return the seconds since the last sign of life of another owner."""
+        try:
+            age = self._store.age(LOCK_PATH)
+        except FileNotFoundError:
+            age = None
+        return self._clock.now() - state.heartbeat_at if age is None else age
 
     def _held_by(self, state: LockState | None) -> str:
         if state is None or state.owner is None:
@@ -245,7 +258,8 @@ class RunLock:
             f"the run {self._store.uri!r} is in use by {owner.name!r} (process {owner.pid} on "
             f"{owner.host.partition('/')[0]!r}) since {_timestamp(state.acquired_at)}, last sign "
             f"of life {_timestamp(state.heartbeat_at)}; wait for it or stop it, then run again "
-            f"(after {self._stale_seconds:g} seconds without a sign of life the run is free)"
+            f"(after {self._stale_seconds:g} seconds without a sign of life from another host "
+            "the run is free)"
         )
 
     def _read(self) -> tuple[LockState | None, str]:

@@ -35,6 +35,13 @@ class Objects(Protocol):
         """Whether there is an object at the path."""
         ...
 
+    def age(self, path: str) -> float | None:
+        """Return the seconds since the object was written, by the storage's own clock.
+
+        None where the storage does not say. Raises FileNotFoundError when absent.
+        """
+        ...
+
     def list(self, prefix: str) -> list[str]:
         """Return the paths of all objects in the folder ``prefix``, at any depth, sorted."""
         ...

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import pyarrow.fs as pafs
 
 from ste_ray.errors import ConfigError, SteRayError, StoreError
 from ste_ray.store.objects import is_hidden
+from ste_ray.store.trust import trusted_ca_file
 
 _ABSENT = {"404", "NoSuchKey", "NotFound"}
 _CONDITION_FAILED = {"412", "PreconditionFailed"}
@@ -56,12 +58,18 @@ class S3Settings(NamedTuple):
         # Own servers rarely have regions, but requests are signed with one.
         return cls(endpoint or None, region or ("us-east-1" if endpoint else None))
 
+    def ca_file(self) -> str | None:
+        """Return the file of certificates that both clients trust; None: their own, or no TLS."""
+        return None if (self.endpoint or "").startswith("http://") else trusted_ca_file()
+
     def filesystem(self) -> pafs.FileSystem:
         """Return the pyarrow file system of the same place."""
         options: dict[str, Any] = {"region": self.region} if self.region else {}
         if self.endpoint:
             scheme, _, host = self.endpoint.partition("://")
             options |= {"scheme": scheme, "endpoint_override": host.rstrip("/")}
+        if trusted := self.ca_file():
+            options["tls_ca_file_path"] = trusted
         retries = pafs.AwsStandardS3RetryStrategy(max_attempts=_MAX_ATTEMPTS)
         return pafs.S3FileSystem(
             connect_timeout=10, request_timeout=60, retry_strategy=retries, **options
@@ -91,7 +99,12 @@ class S3Objects:
             options["response_checksum_validation"] = "when_required"
         config = Config(connect_timeout=10, read_timeout=60, **options)
         session = boto3.session.Session(region_name=self._settings.region)
-        return session.client("s3", endpoint_url=self._settings.endpoint, config=config)
+        return session.client(
+            "s3",
+            endpoint_url=self._settings.endpoint,
+            config=config,
+            verify=self._settings.ca_file(),  # None: as the AWS tools are configured
+        )
 
     def read(self, path: str) -> tuple[bytes, str]:
         """Return content and version. Raises FileNotFoundError when absent."""
@@ -123,6 +136,19 @@ class S3Objects:
             # Not a HEAD request: its 404 has no body to tell a missing bucket from a missing key.
             reply = self.client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
         return any(item["Key"] == key for item in reply.get("Contents", ()))
+
+    def age(self, path: str) -> float | None:
+        """Return the seconds since an object was written, by the storage's own clock.
+
+        None where the storage does not say. Raises FileNotFoundError when absent.
+        """
+        with self.failures("look for", path):
+            reply = self.client.head_object(Bucket=self._bucket, Key=self._key(path))
+        now = reply["ResponseMetadata"]["HTTPHeaders"].get("date")
+        try:
+            return float((parsedate_to_datetime(now) - reply["LastModified"]).total_seconds())
+        except (KeyError, TypeError, ValueError):
+            return None
 
     def list(self, prefix: str) -> list[str]:
         """Return the paths of all objects in the folder ``prefix``, at any depth, sorted."""
@@ -245,6 +271,11 @@ class S3Objects:
             return ConfigError(
                 f"cannot {action} {url!r}: {reason}; set AWS_ACCESS_KEY_ID, "
                 "AWS_SECRET_ACCESS_KEY and AWS_REGION, or AWS_PROFILE"
+            )
+        if isinstance(error, exceptions.SSLError):
+            return ConfigError(
+                f"cannot {action} {url!r}: boto3 does not trust the server's certificate "
+                f"({reason}); set AWS_CA_BUNDLE to the file of its authority"
             )
         return StoreError(f"cannot {action} {url!r}: {reason}; run it again once it answers")
 

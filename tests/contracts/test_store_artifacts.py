@@ -238,6 +238,7 @@ def test_paths_cannot_leave_the_run(store: RunStore, path: str) -> None:
         ("s3://bucket/a//b", "an empty part"),
         ("s3://bucket/../other", "an empty part"),
         ("s3://bucket/run?region=x", "AWS_ENDPOINT_URL"),
+        ("file:///tmp/a#b", "write %3F or %23"),
     ],
 )
 def test_uris_that_cannot_be_used(uri: str, complaint: str) -> None:
@@ -256,6 +257,22 @@ def test_local_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
     stores[0].write_bytes("a", b"x")
     assert (tmp_path / "my run" / "a").read_bytes() == b"x"
+
+
+ODD_NAMES = ["Prüfung", "日本 語", "50%", "a%20b", "a#b", "a?b", "a+b", "x&y=z", "[a]", "a:b", "é́"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_run_may_have_any_name(store: RunStore, name: str) -> None:
+    run = open_store(f"{store.uri}/{name}/run")
+    assert run.uri == f"{store.uri}/{name}/run"
+    run.write_json("a.json", {"x": 1})
+    pq.write_table(pa.table({"a": [1]}), run.path("t.parquet"), filesystem=run.filesystem)
+    again = open_store(run.uri)
+    assert again.read_json("a.json") == {"x": 1}
+    assert pq.read_table(again.path("t.parquet"), filesystem=again.filesystem).num_rows == 1
+    assert again.list() == ["a.json", "t.parquet"]
+    assert store.list() == [f"{name}/run/a.json", f"{name}/run/t.parquet"]
 
 
 def test_s3_addresses(s3_environment: str) -> None:

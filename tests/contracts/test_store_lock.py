@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ste_ray.errors import RunLockedError, StageInputError, StoreError
+from ste_ray.store import lock as lock_module
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.lock import LOCK_PATH, RunLock
 
@@ -23,6 +26,20 @@ class FakeClock:
 
     def now(self) -> float:
         return self.seconds
+
+
+@pytest.fixture
+def _by_the_hosts_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a storage that does not say when something was written."""
+    monkeypatch.setattr(RunStore, "age", lambda *_: None)
+
+
+def acquired_elsewhere(monkeypatch: pytest.MonkeyPatch, held: RunLock) -> RunLock:
+    """Acquire a lock as a process of another host, whose end cannot be seen here."""
+    with monkeypatch.context() as patch:
+        patch.setattr(lock_module, "_this_host", lambda: "elsewhere/1/2")
+        held.acquire()
+    return held
 
 
 def lock(store: RunStore, name: str, clock: FakeClock | None = None, **options: Any) -> RunLock:
@@ -65,10 +82,12 @@ def test_a_living_owner_is_respected(store: RunStore) -> None:
         assert held.epoch == 2
 
 
-def test_a_silent_owner_is_replaced_and_learns_it(store: RunStore) -> None:
+@pytest.mark.usefixtures("_by_the_hosts_clocks")
+def test_a_silent_owner_is_replaced_and_learns_it(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = FakeClock()
-    first = lock(store, "first", clock)
-    first.acquire()
+    first = acquired_elsewhere(monkeypatch, lock(store, "first", clock))
     clock.seconds += 59
     with pytest.raises(RunLockedError):
         lock(store, "second", clock).acquire()
@@ -83,6 +102,51 @@ def test_a_silent_owner_is_replaced_and_learns_it(store: RunStore) -> None:
         second.check()
 
 
+def test_a_clock_that_runs_ahead_takes_no_run_of_a_living_owner(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = FakeClock()
+    ahead.seconds = time.time() + 7200
+    with lock(store, "first"), pytest.raises(RunLockedError, match="in use by 'first'"):
+        lock(store, "second", ahead).acquire()
+    first = acquired_elsewhere(monkeypatch, lock(store, "first"))
+    with pytest.raises(RunLockedError, match="in use by 'first'"):
+        lock(store, "second", ahead).acquire()
+    first.release()
+
+
+def test_a_living_owner_on_this_host_is_never_taken_for_dead(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunStore, "age", lambda *_: 3600.0)
+    with lock(store, "first"), pytest.raises(RunLockedError, match="in use by 'first'"):
+        lock(store, "second").acquire()
+
+
+def test_a_clock_that_runs_behind_does_not_keep_a_dead_owner_s_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, behind = open_store(str(tmp_path)), FakeClock()
+    first = acquired_elsewhere(monkeypatch, lock(store, "first"))
+    file = tmp_path / LOCK_PATH
+    os.utime(file, (file.stat().st_atime, file.stat().st_mtime - 61))
+    behind.seconds -= 7200
+    with lock(store, "second", behind) as second:
+        assert second.epoch == 2
+    first.release()
+
+
+def test_a_storage_says_how_old_an_object_is(store: RunStore) -> None:
+    store.write_bytes("a", b"x")
+    age = store.age("a")
+    assert age is not None
+    assert 0 <= age < 30
+    with pytest.raises(FileNotFoundError):
+        store.age("b")
+    assert store.list() == ["a"]
+
+
+@pytest.mark.usefixtures("_by_the_hosts_clocks")
 @pytest.mark.parametrize("alive", [False, True])
 def test_an_owner_that_may_be_dead_is_waited_for(store: RunStore, alive: bool) -> None:
     clock, said = FakeClock(), []

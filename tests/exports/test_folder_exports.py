@@ -55,6 +55,18 @@ def test_a_dataset_is_loaded_back_equal(tmp_path, monkeypatch):
         }
 
 
+def test_exports_name_the_versions_that_they_need(tmp_path):
+    store, _, _ = make_run(tmp_path / "run é")
+    for form, need in (
+        ("huggingface", "datasets>=2.14"),
+        ("trl", "datasets>=4.7"),
+        ("openai", "openai>=1.0"),
+    ):
+        out = tmp_path / f"out é {form}"
+        assert export(form, store, out) == 0
+        assert need in (out / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_card_says_what_is_in_it_and_how_it_was_made(tmp_path):
     store, _, _ = make_run(tmp_path / "run")
     assert export("huggingface", store, tmp_path / "out", "--license", "cc-by-4.0") == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,18 @@ def store(tmp_path_factory: pytest.TempPathFactory, tables: dict[str, Any], run:
     return found
 
 
-def visit(store: RunStore, visitor: Callable[[str], Awaitable[None]]) -> None:
+def visit(
+    store: RunStore,
+    visitor: Callable[[str], Awaitable[None]],
+    allow_hosts: Sequence[str] = (),
+) -> None:
     """Serve the run and let the visitor look at it."""
 
     async def session() -> None:
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        server = asyncio.create_task(serve(StoredWholeRun(store), "127.0.0.1", 0, ready.set_result))
+        whole = StoredWholeRun(store)
+        serving = serve(whole, "127.0.0.1", 0, ready.set_result, allow_hosts)
+        server = asyncio.create_task(serving)
         try:
             await visitor(await asyncio.wait_for(ready, 10))
         finally:
@@ -82,6 +88,29 @@ def test_everything_is_found(store: RunStore, tables: dict[str, Any]) -> None:
     )
     assert {one.tool for one in trials.trials} == {"airport"}
     assert whole.choices()["setting"] == sorted({one.setting for one in tables["evaluate/scores"]})
+
+
+def test_only_its_own_names_are_answered_and_nobody_frames_it(store: RunStore) -> None:
+    async def look(url: str) -> None:
+        port = url.rpartition(":")[2]
+        async with aiohttp.ClientSession() as session:
+
+            async def status(host: str) -> int:
+                async with session.get(url, headers={"Host": host}) as response:
+                    assert response.headers["X-Frame-Options"] == "DENY"
+                    policy = response.headers["Content-Security-Policy"]
+                    assert policy == "frame-ancestors 'none'"
+                    assert response.headers["X-Content-Type-Options"] == "nosniff"
+                    return response.status
+
+            own = (f"127.0.0.1:{port}", "localhost", f"[::1]:{port}", "192.0.2.7", "LOCALHOST.")
+            for host in own:
+                assert await status(host) == 200
+            for host in ("evil.test", f"evil.test:{port}", "127.0.0.1.evil.test", "localhost.evil"):
+                assert await status(host) == 421
+            assert await status("viewer.test:8080") == 200
+
+    visit(store, look, allow_hosts=["viewer.test"])
 
 
 def test_pages_and_their_mistakes(store: RunStore) -> None:

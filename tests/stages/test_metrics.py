@@ -87,6 +87,12 @@ def test_gauges_are_set_to_what_is_true_now(counters, gauges):
     }
 
 
+def test_a_run_with_any_name_has_tags_of_ascii(counters, gauges):
+    ExploreMetrics("/data/Prüfung 50% #1?x+y")(status())
+    ((tag,),) = gauges.values["ste_tools"]
+    assert tag == "/data/Pr%C3%BCfung 50% #1?x+y"
+
+
 def test_counters_hold_the_sums_however_often_they_are_told(counters, gauges):
     metrics = ExploreMetrics(RUN)
     for replies, usd in ((3, 0.25), (3, 0.25), (10, 0.25), (11, 1.5)):
