@@ -18,10 +18,11 @@ import torch
 
 from ste_ray.core.records import canonical_json
 from ste_ray.errors import ConfigError
+from ste_ray.generation.grammar_schemas import GrammarSchema, smallest
 from ste_ray.generation.model import LocalModel
+from ste_ray.output import say
 
 _OPEN_OBJECT = {"type": "object"}
-_MAX_DEPTH = 8
 # As canonical JSON is written, in which models are trained; others may put a space.
 _LAYOUT = {"whitespace_pattern": " ?", "item_separator": ",", "key_separator": ":"}
 _MARGIN = 16
@@ -81,7 +82,7 @@ class Constraints:
             ) from None
         self._closing = ClosingTokens(model)
         self._grammars: dict[str, CallGrammar] = {}
-        #: Tools whose schema has what the grammar cannot say; any object fits them.
+        #: Tools whose schema says more than the grammar: calls may break it.
         self.loose: set[str] = set()
 
     def grammar(self, tools: Mapping[str, Any]) -> CallGrammar:
@@ -107,7 +108,7 @@ class Constraints:
                 f"infer.constrained=true: the calls of {len(schemas)} tools are no grammar:"
                 f" {problem}; set it to false"
             )
-        arguments = {name: canonical_json(_smallest(one)) for name, one in schemas.items()}
+        arguments = {name: canonical_json(smallest(one)) for name, one in schemas.items()}
         reserve = max(map(self._num_tokens, arguments.values())) + _MARGIN
         longest = max(
             self._num_tokens(f"Action: {name}\nAction Input: {text}")
@@ -127,11 +128,22 @@ class Constraints:
 
     def _schema(self, name: str, schema: Any) -> dict[str, Any]:
         """Return a schema that the grammar can say, its keys in the order of canonical JSON."""
-        wanted = _sorted_keys(schema) | {"x-guidance": _LAYOUT}
-        if self._matcher(f"start: %json {json.dumps(wanted)}").get_error():
+        for patterns in (True, False):
+            wanted = GrammarSchema(schema, patterns=patterns)
+            bound = wanted.schema | {"x-guidance": _LAYOUT}
+            problem = self._matcher(f"start: %json {json.dumps(bound)}").get_error()
+            unsaid = sorted(wanted.unsaid) if patterns else ["pattern"]
+            if not problem:
+                if unsaid:
+                    self._tell(name, f"nothing of {', '.join(unsaid)}")
+                return bound
+        self._tell(name, "only that they are a JSON object")
+        return {**_OPEN_OBJECT, "x-guidance": _LAYOUT}
+
+    def _tell(self, name: str, what: str) -> None:
+        if name not in self.loose:
             self.loose.add(name)
-            return {**_OPEN_OBJECT, "x-guidance": _LAYOUT}
-        return wanted
+            say(f"tool {name!r}: constrained decoding knows {what} of its parameters")
 
     def _name(self, name: str) -> str:
         """Return the beginning of a call: a toolken as the one token that it is, or a text."""
@@ -143,44 +155,6 @@ class Constraints:
 
     def _num_tokens(self, text: str) -> int:
         return len(self._model.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def _smallest(schema: Any, depth: int = 0) -> Any:
-    """Return about the smallest value of a schema, to count its tokens."""
-    if not isinstance(schema, dict) or depth > _MAX_DEPTH:
-        return 0
-    for key in ("enum", "anyOf", "oneOf"):
-        if isinstance(schema.get(key), list) and schema[key]:
-            first = schema[key][0]
-            return first if key == "enum" else _smallest(first, depth + 1)
-    kind = schema.get("type", "object" if "properties" in schema else "integer")
-    kind = kind[0] if isinstance(kind, list) and kind else kind
-    if kind == "object":
-        properties = schema.get("properties", {})
-        required = schema.get("required", ())
-        return {name: _smallest(properties.get(name), depth + 1) for name in required}
-    if kind == "array":
-        return [_smallest(schema.get("items"), depth + 1)] * int(schema.get("minItems", 0))
-    if kind == "string":
-        form = "0000-00-00T00:00:00+00:00" if "format" in schema or "pattern" in schema else ""
-        return form or "x" * int(schema.get("minLength", 0))
-    return 0
-
-
-def _sorted_keys(schema: Any) -> dict[str, Any]:
-    """Return a schema whose properties stand in the order of their names, at every depth."""
-    if not isinstance(schema, dict):
-        return dict(_OPEN_OBJECT)
-    found = dict(schema)
-    properties = found.get("properties")
-    if isinstance(properties, dict):
-        found["properties"] = {
-            name: _sorted_keys(part) if isinstance(part, dict) else part
-            for name, part in sorted(properties.items())
-        }
-        # An argument that the tool does not know would be refused by it.
-        found.setdefault("additionalProperties", False)
-    return found
 
 
 class GrammarMask:
