@@ -63,8 +63,15 @@ def read_error(text: str) -> ErrorBody:
     said: list[str] = []
     for key, leaf in _leaves(value):
         _note(key, leaf, found, said)
-    found.message = "; ".join(dict.fromkeys(said))[:_MAX_TEXT_CHARS] or _plain(text)
+    # JSON can write halves of surrogate pairs, which no record can hold.
+    found.message = _whole("; ".join(dict.fromkeys(said))[:_MAX_TEXT_CHARS]) or _plain(text)
+    found.codes = list(map(_whole, found.codes))
+    found.parameter = _whole(found.parameter)
     return found
+
+
+def _whole(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def _json_of(text: str) -> Any:

@@ -98,12 +98,16 @@ def _read_completion(text: str, mask: Callable[[str], str]) -> Served | Failure:
         choice = answer["choices"][0]
         message = read_message(choice["message"])
         usage = answer.get("usage") or {}
-        tokens = read_usage(usage, message)
+        try:
+            tokens = read_usage(usage, message)
+        except (ValueError, TypeError, AttributeError, OverflowError):
+            # NaN or a text where a number belongs: nothing was counted, but the reply is there.
+            usage, tokens = {}, read_usage({}, message)
         reply = ModelReply(
             text=message.content,
             reasoning=message.reasoning,
             finish_reason=_FINISH_REASONS.get(choice.get("finish_reason") or "", "stop"),
-            model=str(answer.get("model") or ""),
+            model=str(answer.get("model") or "").encode("utf-8", "replace").decode(),
             prompt_tokens=tokens.prompt,
             cached_tokens=tokens.cached,
             completion_tokens=tokens.completion,

@@ -60,7 +60,10 @@ class S3Settings(NamedTuple):
 
     def ca_file(self) -> str | None:
         """Return the file of certificates that both clients trust; None: their own, or no TLS."""
-        return None if (self.endpoint or "").startswith("http://") else trusted_ca_file()
+        if (self.endpoint or "").startswith("http://"):
+            return None
+        own = _configured_bundle()
+        return trusted_ca_file({**os.environ, "AWS_CA_BUNDLE": own} if own else None)
 
     def filesystem(self) -> pafs.FileSystem:
         """Return the pyarrow file system of the same place."""
@@ -278,6 +281,17 @@ class S3Objects:
                 f"({reason}); set AWS_CA_BUNDLE to the file of its authority"
             )
         return StoreError(f"cannot {action} {url!r}: {reason}; run it again once it answers")
+
+
+def _configured_bundle() -> str:
+    """Return what the AWS tools are told to trust, in the environment or in a profile."""
+    import botocore.session
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        return str(botocore.session.get_session().get_config_variable("ca_bundle") or "")
+    except BotoCoreError:  # a profile that is not there is told by the first request
+        return ""
 
 
 def _code(error: Any) -> str:

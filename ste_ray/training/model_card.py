@@ -92,6 +92,7 @@ def model_card(facts: CardFacts, config: TrainConfig, summary: TrainSummary) -> 
         f"| loss of a label token at the end | {summary.train_loss:.4f} training,"
         f" {validation} validation |",
         f"| seed | {facts.seed} |",
+        "| needs | `transformers>=5.20`, as which it was written |",
         "",
         "What it was not trained on it does not know: other tools, other versions of these tools,"
         " and requests unlike those that a language model imagined.",

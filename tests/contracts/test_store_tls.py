@@ -98,6 +98,15 @@ def test_both_clients_trust_the_file_that_is_named(
     assert store.list() == ["a.json", "t.parquet"]
 
 
+def test_both_clients_trust_what_a_profile_names(
+    environment: str, authority: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text(f"[profile mine]\nca_bundle = {authority[0]}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    assert check_storage(open_store(environment), create=True).bucket_created
+
+
 def test_a_certificate_of_nobody_s_is_named_with_the_remedy(environment: str) -> None:
     with pytest.raises(ConfigError, match=r"boto3 does not trust.*set AWS_CA_BUNDLE"):
         check_storage(open_store(environment))

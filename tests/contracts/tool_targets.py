@@ -17,6 +17,29 @@ def echo(**arguments):
     return arguments
 
 
+def raise_broken_error():
+    class BrokenError(Exception):
+        def __str__(self):
+            raise ValueError
+
+    raise BrokenError
+
+
+def halves():
+    return {"a": "x\ud800"}
+
+
+def not_a_number():
+    return [float("nan"), None]
+
+
+def deep():
+    value = []
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
 def process_id():
     return os.getpid()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ste_ray.core.limits import LimitHeaders
-from ste_ray.llm.replies import limited_resource, read_limit_headers, read_reset
+from ste_ray.llm.replies import limited_resource, read_answer, read_limit_headers, read_reset
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,35 @@ def test_headers_may_be_absent_or_partly_unreadable():
 )
 def test_which_limit_was_reached(code, message, resource):
     assert limited_resource(code, message) == resource
+
+
+def read(status, body):
+    return read_answer(status, {}, body.encode(), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, r'{"error": {"message": "a\ud800", "code": "b\ud800", "param": "c\ud800"}}'),
+        (500, r'{"error": {"message": "a\ud800"}}'),
+        (200, r'{"model": "m\ud800", "choices": [{"message": {"content": "a\ud800"}}]}'),
+    ],
+)
+def test_halves_of_surrogate_pairs_are_replaced_in_all_that_is_kept(status, body):
+    found = read(status, body)
+    assert "a?" in repr(found)
+    assert "\\ud800" not in repr(found)
+
+
+@pytest.mark.parametrize("count", ["NaN", "Infinity", '"many"', "1e400", "[]", "{}"])
+def test_a_usage_that_cannot_be_read_costs_no_reply(count):
+    body = '{"choices": [{"message": {"content": "hi"}}], "usage": {"prompt_tokens": %s}}'
+    found = read(200, body % count)
+    assert found.reply.text == "hi"
+    if count not in ("[]", "{}"):
+        assert not found.has_usage
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"choices": null}', "null", "NaN", ""])
+def test_what_is_no_reply_is_told_at_once(body):
+    assert read(200, body).kind == "bad_reply"

@@ -76,16 +76,23 @@ def _serve(
             value = _await(value)
         return "ok", _render(value)
     except ToolError as error:
-        return "error", str(error) or "the tool failed"
+        return "error", _said(error) or "the tool failed"
     except MemoryError:
         return "error", f"the tool needed more memory than its limit of {memory_mb} MB"
     except BaseException as error:  # also SystemExit: a tool may not end its worker
-        return "error", f"{type(error).__name__}: {error}"
+        return "error", f"{type(error).__name__}: {_said(error)}"
     finally:
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # a tool's own class may be broken
+        return "it does not say what went wrong"
 
 
 def _function(
