@@ -16,7 +16,7 @@ from itertools import count, takewhile
 from typing import Any
 
 from ste_ray.core.effects import Answer, AskModel, ModelReply, Request, ToolResult
-from ste_ray.errors import StoreError
+from ste_ray.errors import StageInputError
 from ste_ray.ports import ArtifactStore
 from ste_ray.runtime import segments
 
@@ -30,7 +30,8 @@ def iter_entries(store: ArtifactStore, folder: str) -> Iterator[dict[str, Any]]:
     """Yield all entries that count; an entry may come twice while segments are being merged.
 
     Raises:
-        StoreError: a segment cannot be read.
+        StageInputError: a segment is damaged.
+        StoreError: the store fails.
     """
     for segment, data in segments.read_accepted(store, folder):
         for line in read_lines(segment.path, data):
@@ -41,16 +42,16 @@ def read_lines(path: str, data: bytes) -> list[bytes]:
     """Return the lines of a segment, each one entry as JSON.
 
     Raises:
-        StoreError: the segment is damaged.
+        StageInputError: the segment is damaged.
     """
     try:
         lines = gzip.decompress(data).splitlines()
         if lines:
             json.loads(lines[-1])
     except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise StoreError(
-            f"journal segment {path!r} is damaged ({error}); delete it and run the same command "
-            "again: what it held is asked again"
+        raise StageInputError(
+            f"journal segment {path!r} of the run is damaged ({error}); delete it and run the same "
+            "command again: what it held is asked again"
         ) from None
     return lines
 
@@ -90,7 +91,8 @@ def load(store: ArtifactStore, folder: str) -> dict[str, Recorded]:
     """Return all recorded entries, scope -> step -> entry.
 
     Raises:
-        StoreError: a segment cannot be read.
+        StageInputError: a segment is damaged.
+        StoreError: the store fails.
     """
     return by_scope(iter_entries(store, folder))
 

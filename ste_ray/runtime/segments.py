@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from ste_ray.errors import StoreError
+from ste_ray.errors import StageInputError, StoreError
 from ste_ray.ports import ArtifactStore
 
 MERGER = "merged"  # the name under which the owner writes merged segments
@@ -195,5 +195,12 @@ def _write_list(store: ArtifactStore, path: str, names: Sequence[str]) -> None:
 
 
 def _read_list(store: ArtifactStore, path: str) -> list[str]:
-    names: list[str] = json.loads(store.read_bytes(path))["accepted"]
+    data = store.read_bytes(path)
+    try:
+        names: list[str] = json.loads(data)["accepted"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise StageInputError(
+            f"the list of segments {path!r} of the run is damaged ({error}); delete it and run the "
+            "same command again: some of what was recorded is asked again"
+        ) from None
     return names

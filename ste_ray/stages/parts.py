@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ste_ray.core.records import MADE_CALLS, Episode
-from ste_ray.errors import StageInputError
 from ste_ray.runtime import segments
 from ste_ray.runtime.journal import SegmentJournal
 from ste_ray.store.artifacts import RunStore
+from ste_ray.store.damage import parsing
 from ste_ray.store.schema import arrow_schema
 from ste_ray.store.sorting import write_sorted
 from ste_ray.store.tables import encode_records, write_records
@@ -30,6 +30,9 @@ _EPISODES_PER_PART = 1000
 _MAX_BUFFERED = 256
 _FIRST_SECONDS = 30.0  # until what has come together is written; longer the more parts there are
 _PARTS_PER_STEP = 16
+_PART_REMEDY = (
+    "delete it and run the same command again: its episodes are replayed from the journal"
+)
 _ANSWERED = ("ok", "error")
 _SUMS = (
     "prompt_tokens",
@@ -98,19 +101,11 @@ def stored_episodes(store: RunStore, paths: Iterable[str]) -> list[EpisodeKey]:
     """Return which episodes the parts at ``paths`` hold."""
     keys: list[EpisodeKey] = []
     for path in paths:
-        try:
-            data = pa.BufferReader(store.read_bytes(path))
+        data = pa.BufferReader(store.read_bytes(path))
+        with parsing(store.address(path), _PART_REMEDY):
             table = pq.read_table(
                 data, columns=["tool", "episode_number"], page_checksum_verification=True
             )
-        except (pa.ArrowException, OSError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            reason = " ".join(str(error).split())
-            raise StageInputError(
-                f"{store.address(path)!r} is damaged ({reason}); delete it and run the same "
-                "command again: its episodes are replayed from the journal"
-            ) from error
         keys += zip(*(table.column(name).to_pylist() for name in table.column_names), strict=True)
     return keys
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore, open_store
+from ste_ray.store.damage import reading
 from ste_ray.store.tables import iter_records, parquet_parts
 from ste_ray.training.base import BASE_PATH, base_folder, copy_base
 from ste_ray.training.checkpoints import latest_checkpoint
@@ -38,6 +40,7 @@ TOOLKENS_PATH = "train/toolkens.json"
 SHARDS_PATH = "train/shards"
 PLAN_PATH = "train/plan.json"
 _BASE_MARKER = "train/base.json"
+_FILES_AT_ONCE = 8  # in object storage most of the time is waiting
 _MAX_TOKENIZER_ROWS = 50_000
 
 
@@ -175,10 +178,11 @@ def _write_toolkens(context: StageContext, vocabulary: Vocabulary) -> None:
 def _write_plan(context: StageContext, tokenizer: RowTokenizer, write_shards: WriteShards) -> None:
     store, seed = context.store, context.config.seed
     store.delete_folder(SHARDS_PATH)
-    parts = [store.path(part) for part in parquet_parts(store, ROWS_PATH)]
-    rows = pads.dataset(parts, filesystem=store.filesystem, format="parquet")
-    train = rows.count_rows(filter=pads.field("split") == "train")
-    sharding = Sharding.of(seed, train, rows.count_rows() - train)
+    parts = parquet_parts(store, ROWS_PATH)
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+        counts = list(pool.map(lambda part: _num_rows(store, part), parts))
+    train = sum(of_training for of_training, _ in counts)
+    sharding = Sharding.of(seed, train, sum(others for _, others in counts))
     context.progress(f"train: tokenising {train:,} training rows")
     shards = sorted(
         write_shards(ShardWork(store, tokenizer, sharding)),
@@ -192,6 +196,14 @@ def _write_plan(context: StageContext, tokenizer: RowTokenizer, write_shards: Wr
             " raise it, or prepare more examples"
         )
     store.write_json(PLAN_PATH, {"seed": seed, "shards": [shard.to_json() for shard in shards]})
+
+
+def _num_rows(store: RunStore, part: str) -> tuple[int, int]:
+    """Return how many rows of a file are for training, and how many are not."""
+    with reading(store, part):
+        rows = pads.dataset(store.path(part), filesystem=store.filesystem, format="parquet")
+        train = rows.count_rows(filter=pads.field("split") == "train")
+        return train, rows.count_rows() - train
 
 
 def _report(context: StageContext, shards: tuple[Shard, ...]) -> None:

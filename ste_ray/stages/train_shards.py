@@ -18,6 +18,7 @@ import ray.data
 from ste_ray.core.records import TrainRow, fingerprint
 from ste_ray.stages.train_layout import ROWS_PATH, ShardWork
 from ste_ray.store.artifacts import RunStore
+from ste_ray.store.damage import reading
 from ste_ray.store.tables import open_parquet, parquet_parts, require_columns
 from ste_ray.training.shards import Shard, Sharding
 
@@ -81,7 +82,12 @@ def _pieces(work: ShardWork, parts: list[str]) -> dict[int, list[pa.Table]]:
     for part in parts:
         file = open_parquet(work.store, part)
         require_columns(file.schema_arrow.names, TrainRow, work.store.address(part))
-        for batch in file.iter_batches(_BATCH_ROWS, columns=_NEEDED):
+        batches = file.iter_batches(_BATCH_ROWS, columns=_NEEDED)
+        while True:
+            with reading(work.store, part):
+                batch = next(batches, None)
+            if batch is None:
+                break
             table = work.tokenizer.tokenise_table(pa.Table.from_batches([batch]))
             keys = work.sharding.keys(table)
             for key in keys.unique().to_pylist():
@@ -113,7 +119,10 @@ def _joined(row: dict[str, Any], store: RunStore, sharding: Sharding) -> dict[st
     """Put a shard together from its pieces and write it."""
     tables = []
     for piece in row["pieces"]:
-        with store.filesystem.open_input_file(store.path(piece["path"])) as file:
+        with (
+            reading(store, piece["path"]),
+            store.filesystem.open_input_file(store.path(piece["path"])) as file,
+        ):
             data = file.read_at(piece["length"], piece["offset"])
         tables.append(pa.ipc.open_stream(data).read_all())
     fields = _write(store, sharding, row["key"], tables).to_json()

@@ -12,8 +12,10 @@ from contextlib import contextmanager
 
 import pyarrow.fs as pafs
 
-from ste_ray.errors import StoreError
+from ste_ray.errors import ConfigError, StoreError
 from ste_ray.store.objects import is_hidden
+
+_REFUSED = ("PERMISSION_DENIED", "UNAUTHENTICATED")  # by the library
 
 
 class GcsObjects:
@@ -121,7 +123,9 @@ class GcsObjects:
             raise
         except OSError as error:
             reason = " ".join(str(error).split())
-            raise StoreError(
-                f"cannot {action} 'gs://{self._full(path)}': {reason}; check bucket, credentials "
-                "and network, and run it again"
-            ) from error
+            failed = f"cannot {action} 'gs://{self._full(path)}': {reason}"
+            if any(status in reason for status in _REFUSED):
+                raise ConfigError(
+                    f"{failed}; check bucket, credentials and their permissions"
+                ) from error
+            raise StoreError(f"{failed}; check the network, and run it again") from error

@@ -245,7 +245,8 @@ class S3Objects:
         at = f" at {self._settings.endpoint}" if self._settings.endpoint else ""
         if code == "NoSuchBucket":
             return ConfigError(
-                f"there is no bucket {self._bucket!r}{at}; create it or give another run URI"
+                f"there is no bucket {self._bucket!r}{at}; make it with 'ste-ray store check "
+                f"s3://{self._bucket} --create', or give another run URI"
             )
         if code in ("InvalidBucketName", "PermanentRedirect", "301", "IllegalLocationConstraint"):
             return ConfigError(

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from ste_ray.errors import StageInputError, StoreError
 from ste_ray.store.artifacts import RunStore
+from ste_ray.store.damage import parsing
 from ste_ray.store.tables import encode_table
 
 _MAX_RANGES = 256  # files open at once
@@ -89,12 +90,10 @@ def _deal_out(
 
 
 def _read(store: RunStore, source: str, schema: pa.Schema) -> pa.Table:
+    address, remedy = store.address(source), "delete it and run the same command again"
     try:
-        data = pa.BufferReader(store.read_bytes(source))
-        return pq.read_table(data, schema=schema, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise StageInputError(
-            f"{store.address(source)!r} is missing or damaged ({reason}); delete it and run the "
-            "same command again"
-        ) from error
+        data = store.read_bytes(source)
+    except FileNotFoundError:
+        raise StageInputError(f"{address!r} is missing; run the same command again") from None
+    with parsing(address, remedy):
+        return pq.read_table(pa.BufferReader(data), schema=schema, page_checksum_verification=True)

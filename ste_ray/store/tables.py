@@ -20,12 +20,12 @@ from pydantic import ValidationError
 from ste_ray.core.records import Record
 from ste_ray.errors import StageInputError
 from ste_ray.store.artifacts import RunStore
+from ste_ray.store.damage import REMEDY, parsing, reading
 from ste_ray.store.schema import arrow_schema, columns_of, rows_of
 
 R = TypeVar("R", bound=Record)
 
 _ROW_GROUP_ROWS = 1024  # of a table of records; they are read one group at a time
-_REMEDY = "delete the stage's folder and run it again"
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,8 @@ def iter_records(store: RunStore, path: str, model: type[R]) -> Iterator[R]:
         source = store.address(part)
         file = _open_buffer(store.read_bytes(part), source)
         for index in range(file.num_row_groups):
-            try:
+            with parsing(source):
                 table = file.read_row_group(index)
-            except (pa.ArrowException, OSError) as error:
-                raise _damaged(source, error) from error
             yield from from_table(table, model, source)
         if file.num_row_groups == 0:
             require_columns(file.schema_arrow.names, model, source)
@@ -118,7 +116,7 @@ def from_table(table: pa.Table, model: type[R], source: str = "table") -> list[R
     for number, result in enumerate(iter_results(table, model, source)):
         if isinstance(result, RefusedRow):
             raise StageInputError(
-                f"{source!r}: column {result.column!r}, row {number}: {result.reason}; {_REMEDY}"
+                f"{source!r}: column {result.column!r}, row {number}: {result.reason}; {REMEDY}"
             )
         found.append(result)
     return found
@@ -144,15 +142,16 @@ def iter_results(
 def open_parquet(store: RunStore, path: str) -> pq.ParquetFile:
     """Open one Parquet file where it lies, to read parts of it.
 
+    What is read of it later can fail likewise: ``damage.reading`` names that.
+
     Raises:
-        StageInputError: it is damaged, or none.
+        StageInputError: it is damaged, gone, or none.
+        StoreError, ConfigError: the storage fails, or refuses access.
     """
-    try:
+    with reading(store, path):
         return pq.ParquetFile(
             store.path(path), filesystem=store.filesystem, page_checksum_verification=True
         )
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(store.address(path), error) from error
 
 
 def require_columns(columns: Iterable[str], model: type[Record], source: str) -> None:
@@ -169,7 +168,7 @@ def require_columns(columns: Iterable[str], model: type[Record], source: str) ->
         return
     raise StageInputError(
         f"{source!r} holds no {model.__name__} records: it {problems[0]}; it was written by "
-        f"another version or program: {_REMEDY}"
+        f"another version or program: {REMEDY}"
     )
 
 
@@ -191,15 +190,8 @@ def parquet_parts(store: RunStore, path: str) -> list[str]:
 
 
 def _open_buffer(data: bytes, source: str) -> pq.ParquetFile:
-    try:
+    with parsing(source):
         return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(source, error) from error
-
-
-def _damaged(source: str, error: Exception) -> StageInputError:
-    reason = " ".join(str(error).split())
-    return StageInputError(f"{source!r} is damaged or no Parquet file ({reason[:200]}); {_REMEDY}")
 
 
 def _refused(error: ValidationError, row: Mapping[str, Any], model: type[Record]) -> RefusedRow:

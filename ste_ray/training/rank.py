@@ -283,9 +283,10 @@ def _is_packed(config: TrainConfig, model: Any) -> bool:
 
 
 def _read_shard(files: RunFiles, shard: Shard) -> list[TokenisedRow]:
+    # Other failures of the storage are named by the store itself.
     try:
         rows = parse_shard(files.read_bytes(shard.path))
-    except (FileNotFoundError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise StageInputError(
             f"the training data in {files.address(shard.path)!r} are missing or damaged"
             f" ({' '.join(str(error).split())[:200]}); delete {files.address('train')!r} and run"

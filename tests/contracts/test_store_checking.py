@@ -38,8 +38,11 @@ def test_a_storage_that_ignores_conditions_is_refused(
 
 
 def test_a_missing_bucket_is_made_once_with_its_rule(s3_environment: str) -> None:
-    store = open_store(f"s3://test-{uuid.uuid4().hex[:12]}/runs/one")
-    with pytest.raises(ConfigError, match="there is no bucket"):
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    store = open_store(f"s3://{name}/runs/one")
+    with pytest.raises(
+        ConfigError, match=rf"no bucket .*'ste-ray store check s3://{name} --create'"
+    ):
         check_storage(store)
     first, second = check_storage(store, create=True), check_storage(store, create=True)
     assert (first.bucket_created, first.upload_rule) == (True, "set")

@@ -9,7 +9,7 @@ import pytest
 
 from ste_ray.core.effects import AskModel, CallTool, ModelReply, Sampling, ToolResult
 from ste_ray.core.records import Message
-from ste_ray.errors import StoreError
+from ste_ray.errors import StageInputError, StoreError
 from ste_ray.runtime.fakes import MemoryStore
 from ste_ray.runtime.journal import SegmentJournal, compact, iter_entries, load
 from ste_ray.runtime.segments import accepted, fence, seal
@@ -383,7 +383,22 @@ def test_a_damaged_segment_is_named_with_a_remedy(damage):
     run(write_and_close(open_journal(store), range(50)))
     (path,) = segments(store)
     store.objects[path] = damage(store.objects[path])
-    with pytest.raises(StoreError, match=rf"{path}' is damaged .*delete it and run"):
+    with pytest.raises(
+        StageInputError, match=rf"{path}' of the run is damaged .*delete it and run"
+    ):
+        load(store, FOLDER)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"accepted"', b"\xff", b"null"])
+def test_a_damaged_list_of_segments_is_named_with_a_remedy(data):
+    store = MemoryStore()
+    run(write_and_close(open_journal(store), range(50)))
+    seal(store, FOLDER, 2)
+    (path,) = [name for name in store.objects if "/sealed-" in name]
+    store.objects[path] = data
+    with pytest.raises(
+        StageInputError, match=rf"{path}' of the run is damaged .*delete it and run"
+    ):
         load(store, FOLDER)
 
 

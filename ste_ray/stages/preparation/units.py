@@ -19,6 +19,7 @@ from ste_ray.core.records import Episode, Trial
 from ste_ray.errors import StageInputError
 from ste_ray.stages.parts import EPISODES_PATH
 from ste_ray.store.artifacts import RunStore
+from ste_ray.store.damage import reading
 from ste_ray.store.schema import arrow_schema
 from ste_ray.store.tables import open_parquet, parquet_parts, require_columns
 
@@ -26,6 +27,7 @@ TRIALS_PER_UNIT = 4000
 _COLUMNS = ("tool", "trials.list.element.trial_number")
 _EPISODES_PER_TABLE = 256
 _FILES_AT_ONCE = 8
+_REMEDY = "delete it and run explore again: its episodes are replayed from the journal"
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,8 @@ def iter_episode_tables(store: RunStore, unit: Unit) -> Iterator[pa.Table]:
 
 
 def _read_group(store: RunStore, file: pq.ParquetFile, path: str, group: int) -> pa.Table:
-    try:
+    with reading(store, path, _REMEDY):
         return file.read_row_group(group, columns=["tool", "trials"])
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(store, path, error) from error
 
 
 def _tool_runs(store: RunStore, tools: Collection[str]) -> Iterator[_ToolRun]:
@@ -160,7 +160,7 @@ def _stretches_of(store: RunStore, path: str) -> Iterator[tuple[str, Slice, int]
     file = open_parquet(store, path)
     _check_columns(store, path, file)
     tool, start, at, num_trials = None, 0, 0, 0
-    try:
+    with reading(store, path, _REMEDY):
         for batch in file.iter_batches(columns=list(_COLUMNS)):
             names = [name or "" for name in batch.column("tool").to_pylist()]
             lengths = [len(trials or ()) for trials in batch.column("trials").to_pylist()]
@@ -171,8 +171,6 @@ def _stretches_of(store: RunStore, path: str) -> Iterator[tuple[str, Slice, int]
                     tool, start, num_trials = name, at, 0
                 at += 1
                 num_trials += length
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(store, path, error) from error
     if tool is not None:
         yield tool, Slice(path, start, at), num_trials
 
@@ -189,14 +187,6 @@ def _check_columns(store: RunStore, path: str, file: pq.ParquetFile) -> None:
             f"{str(wanted)[:40]!r}…; it was written by another version or program"
         )
     require_columns([field.name for field in trials.value_type], Trial, f"{source}: trials")
-
-
-def _damaged(store: RunStore, path: str, error: Exception) -> StageInputError:
-    reason = " ".join(str(error).split())
-    return StageInputError(
-        f"{store.address(path)!r} is damaged ({reason[:200]}); delete it and run explore again: "
-        "its episodes are replayed from the journal"
-    )
 
 
 def _joined(slices: list[Slice], more: list[Slice]) -> list[Slice]:
