@@ -280,7 +280,10 @@ def _score_predictions(options: argparse.Namespace) -> None:
 
 
 def _check_before_ray(stages: Sequence[str], context: Any) -> None:
-    """Find mistakes in tool files before a cluster is started."""
+    """Find mistakes in tool files and endpoints before a cluster is started."""
+    from ste_ray.stages.endpoints import check_before_ray
+
+    check_before_ray(context.config, context.store, stages)
     if "explore" in stages:
         _ = context.configured_tools  # handed over to the stage
 
@@ -289,6 +292,7 @@ def _run_demo(options: argparse.Namespace) -> None:
     from ste_ray.report.terminal import before_after_table, stage_times_table
     from ste_ray.resources import resource_folder
     from ste_ray.stages.demo import run_demo
+    from ste_ray.stages.endpoints import check_before_ray
     from ste_ray.stages.reporting import write_report
     from ste_ray.store.artifacts import open_store
 
@@ -296,8 +300,9 @@ def _run_demo(options: argparse.Namespace) -> None:
     if "://" not in run:
         run = str(Path(run).resolve())
     file = str(Path(options.config or resource_folder("jobs") / "demo.yaml").resolve())
-    load_config(file, options.overrides)
+    config = load_config(file, options.overrides)
     store = open_store(run)
+    check_before_ray(config, store, STAGES)
     times = run_demo(store, ["--config", file, *options.overrides], say)
     report = write_report(store)  # once more, now that the last stage's own time is known
     if options.json:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import openai
 
@@ -30,6 +30,7 @@ from ste_ray.llm.endpoint import (
 from ste_ray.llm.reply_limits import UnusableReplyError
 from ste_ray.llm.sdk import open_sync_client, sdk_secrets
 from ste_ray.llm.transport import MASK, refuse_redirect
+from ste_ray.output import say
 
 _LISTING_SECONDS = 20.0
 _SECONDS_BETWEEN_ATTEMPTS = (0.5, 2.0)  # one lost connection is no reason to end a stage
@@ -41,6 +42,7 @@ def check_endpoints(
     env: Mapping[str, str],
     teacher_url: str = "",
     use_proxy: bool = True,
+    warn: Callable[[str], None] = say,
 ) -> Endpoints:
     """Ask the endpoint of each role for its models, each endpoint once, and return who plays what.
 
@@ -51,9 +53,10 @@ def check_endpoints(
         teacher_url: where the scripted teacher serves roles without an address; it plays them
             whatever model is named, asked without key and proxy.
         use_proxy: whether a proxy set in the environment is used, here and for the run.
+        warn: is told of a model that is named otherwise in the listing, or not at all.
 
     Raises:
-        EndpointError: one cannot be reached, refuses the key, or lacks a model that was named.
+        EndpointError: one cannot be reached, or refuses the key.
         ProviderUnavailableError: one is there, but overloaded or failing.
         ConfigError: no model was named and the endpoint offers several, or there is no endpoint.
     """
@@ -73,11 +76,13 @@ def check_endpoints(
         where = (endpoint.base_url, endpoint.api_key_env)
         if where not in listings:
             listings[where] = _offered_models(endpoint, env)
-        checked[role] = _with_model(endpoint, role, listings[where])
+        checked[role] = _with_model(endpoint, role, listings[where], warn)
     return Endpoints(roles=_with_shared_limits(checked))
 
 
-def _with_model(endpoint: RoleEndpoint, role: Role, offered: list[str]) -> RoleEndpoint:
+def _with_model(
+    endpoint: RoleEndpoint, role: Role, offered: list[str], warn: Callable[[str], None]
+) -> RoleEndpoint:
     base_url = endpoint.base_url
     shown = ", ".join(repr(name) for name in offered[:8]) or "none that it lists"
     chosen = endpoint.model or (offered[0] if len(offered) == 1 else "")
@@ -87,11 +92,46 @@ def _with_model(endpoint: RoleEndpoint, role: Role, offered: list[str]) -> RoleE
             f"(it offers {shown})"
         )
     if offered and chosen not in offered:
-        raise EndpointError(
-            f"the endpoint {base_url!r} offers no model {chosen!r}; it offers {shown}; set "
-            f"llm.model, or llm.{role}.model for this role alone"
-        )
+        found = listed_name(chosen, offered)
+        if found is None:
+            # Listings leave out what is served all the same; the first request will tell.
+            warn(
+                f"warning: the endpoint {base_url!r} lists no model {chosen!r}, which is asked for "
+                f"all the same; it lists {shown}; if it is refused, set llm.model, or "
+                f"llm.{role}.model for this role alone"
+            )
+        elif found != chosen:
+            warn(f"the model {chosen!r} is asked for as {found!r}, as {base_url!r} lists it")
+            chosen = found
     return endpoint.model_copy(update={"model": chosen})
+
+
+def listed_name(model: str, offered: Sequence[str]) -> str | None:
+    """Return the name to ask for a model that is not listed as it was given; None: not listed.
+
+    Servers take a name without ``models/`` or ``:latest``, which they list, for the same model,
+    and it stays as it was given. Case and the organisation before a ``/`` often count: there the
+    name of the listing is returned, if only one is meant.
+    """
+    if any(_core_name(model) == _core_name(name) for name in offered):
+        return model
+    for form in (_lower_name, _bare_name):
+        alike = [name for name in offered if form(name) == form(model)]
+        if alike:
+            return alike[0] if len(alike) == 1 else None
+    return None
+
+
+def _core_name(name: str) -> str:
+    return name.removeprefix("models/").removesuffix(":latest")
+
+
+def _lower_name(name: str) -> str:
+    return _core_name(name).lower()
+
+
+def _bare_name(name: str) -> str:
+    return _lower_name(name).rpartition("/")[2]
 
 
 def _with_shared_limits(checked: dict[Role, RoleEndpoint]) -> dict[Role, RoleEndpoint]:

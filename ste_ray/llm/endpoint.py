@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -202,8 +202,36 @@ def _http_address(url: str, where: str) -> str:
 def roles_without_address(
     config: LLMConfig, roles: Sequence[Role], env: Mapping[str, str]
 ) -> tuple[Role, ...]:
-    """Return the roles that no endpoint is configured for; the scripted teacher must play them."""
+    """Return the roles that no endpoint is configured for; the scripted teacher must play them.
+
+    Raises:
+        ConfigError: a model or a key is named for one of them, or for another role by itself: a
+            language model is expected there, not a script.
+    """
+    for role in get_args(Role):
+        named = _named(config, role, env, own_alone=role not in roles)
+        if named and not role_endpoint(config, role, env).base_url:
+            raise ConfigError(
+                f"{named} asks for a language model, but no endpoint is configured for the role "
+                f"{role!r}: neither llm.base_url, llm.{role}.base_url nor STE_LLM_BASE_URL is set, "
+                f"and {config.api_key_env} holds no key; set one of them (the scripted teacher "
+                "answers only where no model is named)"
+            )
     return tuple(role for role in roles if not role_endpoint(config, role, env).base_url)
+
+
+def _named(config: LLMConfig, role: Role, env: Mapping[str, str], own_alone: bool) -> str:
+    """Return the setting that names a model or a key for ``role``; "": there is none."""
+    own: RoleConfig = getattr(config, role)
+    default_key = LLMConfig.model_fields["api_key_env"].default
+    settings = {f"llm.{role}.model": own.model, f"llm.{role}.api_key_env": own.api_key_env}
+    if not own_alone:
+        settings |= {"llm.model": config.model, "STE_LLM_MODEL": env.get("STE_LLM_MODEL", "")}
+        settings["llm.api_key_env"] = config.api_key_env
+    for name, value in settings.items():
+        if value and value not in (TEACHER_MODEL, default_key):
+            return f"{name}={value!r}"
+    return ""
 
 
 def role_endpoint(config: LLMConfig, role: Role, env: Mapping[str, str]) -> RoleEndpoint:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 import ray
 
-from ste_ray.config import STAGE_ROLES
+from ste_ray.config import STAGE_ROLES, Config
 from ste_ray.core.effects import Role
 from ste_ray.errors import RunConflictError
 from ste_ray.llm.checking import check_endpoints
@@ -17,6 +17,7 @@ from ste_ray.llm.local_server import running_local_model
 from ste_ray.llm.teacher.server import TeacherSettings, running_teacher
 from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore, encode_json
+from ste_ray.store.manifest import read_manifest
 
 SCRIPTED_NOTE = "a script (the scripted teacher), not a language model, explored and judged"
 
@@ -45,11 +46,36 @@ def open_endpoints(
             config, use_proxy = config.model_copy(update=served), False
         elif roles_without_address(config, roles, os.environ):
             teacher_url = stack.enter_context(_teacher(context, stage))
-        endpoints = check_endpoints(config, roles, os.environ, teacher_url, use_proxy)
+        endpoints = check_endpoints(
+            config,
+            roles,
+            os.environ,
+            teacher_url,
+            use_proxy,
+            warn=lambda text: context.progress(f"{stage}: {text}"),
+        )
         if endpoints.scripted:
             context.notes.append(SCRIPTED_NOTE)
         _keep_models(context.store, stage, {role: endpoints.models[role] for role in roles})
         yield endpoints
+
+
+def check_before_ray(config: Config, store: RunStore, stages: Sequence[str]) -> None:
+    """Refuse settings under which a script would answer where a language model is expected.
+
+    Stages of ``store`` that are complete ask nobody.
+
+    Raises:
+        ConfigError: see ``roles_without_address``.
+    """
+    if config.llm.local_model:
+        return
+    for stage in stages:
+        roles = config.stage_roles(stage)
+        if roles and read_manifest(store, stage) is None:
+            # Which tools a model plays is known once the tool files are read.
+            asked = tuple(role for role in roles if role != "tool_simulator")
+            roles_without_address(config.llm, asked, os.environ)
 
 
 @contextmanager

@@ -75,6 +75,19 @@ MISTAKES = {
     "wrong type": (["explore", "--run", "r", "explore.max_turns=many"], "many"),
     "missing tools": (["explore", "--run", "r", "tools.files=[gone.yaml]"], "gone.yaml"),
     "schema error": (["explore", "--run", "r", "tools.files=[wrong.yaml]"], "wrong.yaml"),
+    "a model, but nobody to ask": (
+        ["explore", "--run", "r", "llm.model=gpt-4o"],
+        "STE_LLM_BASE_URL",
+    ),
+    "a model for a later stage": (
+        ["pipeline", "--run", "r", "llm.judge.model=x"],
+        "llm.judge.model",
+    ),
+    "a model in a demo": (["demo", "--run", "r", "llm.model=gpt-4o"], "llm.model='gpt-4o'"),
+    "an endpoint's model": (
+        ["infer", "--run", "r", "llm.assistant.model=x", "infer.settings=[endpoint/plain]"],
+        "'assistant'",
+    ),
     "earlier stage": (["prepare", "--run", "r"], "explore"),
     "unknown scheme": (["explore", "--run", "ftp://host/x"], "ftp://host/x"),
     "no such prediction file": (

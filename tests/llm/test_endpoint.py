@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 
 import pytest
@@ -109,9 +110,72 @@ def test_among_several_models_one_must_be_named():
         check(listing("b", "a"))
 
 
-def test_a_model_that_is_not_offered_is_refused():
-    with pytest.raises(EndpointError, match="offers no model 'gpt-x'; it offers 'a', 'b'"):
-        check(listing("a", "b"), model="gpt-x")
+def check_warned(*script, **config):
+    """Check a server; return who plays the explorer, and what was said."""
+    said = []
+
+    async def main():
+        async with serving(*script) as server:
+            settings = LLMConfig(base_url=server.base_url, **config)
+            checked = await asyncio.to_thread(
+                check_endpoints, settings, ("explorer",), ENV, warn=said.append
+            )
+            return checked.models["explorer"]
+
+    return asyncio.run(main()), said
+
+
+def test_a_model_that_is_not_listed_is_asked_for_with_a_warning():
+    model, said = check_warned(listing("a", "b"), model="gpt-x")
+    assert model == "gpt-x"
+    (line,) = said
+    assert "lists no model 'gpt-x', which is asked for all the same; it lists 'a', 'b'" in line
+    assert "llm.explorer.model" in line
+
+
+def test_the_warning_is_written_to_standard_error_by_default(capsys):
+    endpoints, _ = check(listing("a"), model="gpt-x", roles=("judge",))
+    assert endpoints.models == {"judge": "gpt-x"}
+    assert capsys.readouterr().err.startswith("warning: ")
+
+
+@pytest.mark.parametrize(
+    ("given", "listed", "asked"),
+    [
+        # Servers take these for the model they list.
+        ("llama3.2", ["llama3.2:latest"], "llama3.2"),
+        ("llama3.2:latest", ["llama3.2"], "llama3.2:latest"),
+        ("gemini-2.5-pro", ["models/gemini-2.5-pro", "models/x"], "gemini-2.5-pro"),
+        ("models/gemini-2.5-pro", ["gemini-2.5-pro"], "models/gemini-2.5-pro"),
+        # Here only the listing tells what is sure to be taken.
+        ("qwen/qwen3-8b", ["Qwen/Qwen3-8B", "Qwen/Qwen3-4B"], "Qwen/Qwen3-8B"),
+        ("Qwen3-8B", ["Qwen/Qwen3-8B", "Qwen/Qwen3-4B"], "Qwen/Qwen3-8B"),
+        ("openai/gpt-4o", ["gpt-4o", "gpt-4o-mini"], "gpt-4o"),
+        ("Gemini-2.5-Pro", ["models/gemini-2.5-pro"], "models/gemini-2.5-pro"),
+        # Listed as it is given, whatever else is alike.
+        ("m", ["M", "m", "models/m"], "m"),
+    ],
+)
+def test_a_model_is_matched_with_the_listing_as_servers_mean_it(given, listed, asked):
+    model, said = check_warned(listing(*listed), model=given)
+    assert model == asked
+    assert [line for line in said if line.startswith("warning")] == []
+    assert len(said) == (given != asked)
+
+
+@pytest.mark.parametrize(
+    ("given", "listed"),
+    [
+        ("Model", ["MODEL", "model"]),
+        ("gpt-4o", ["a/gpt-4o", "b/gpt-4o"]),
+        ("llama3.2", ["llama3.2:1b"]),
+        ("gpt-4", ["gpt-4o"]),
+    ],
+)
+def test_a_name_that_may_mean_several_or_another_model_stays_as_it_is(given, listed):
+    model, said = check_warned(listing(*listed), model=given)
+    assert model == given
+    assert said[0].startswith("warning")
 
 
 @pytest.mark.parametrize("status", [404, 405, 501])
@@ -267,9 +331,52 @@ def test_only_the_roles_that_are_asked_are_checked():
     assert endpoints.models == {"judge": "a"}
 
 
-def test_a_model_of_one_role_that_is_not_offered_is_named_with_its_setting():
-    with pytest.raises(EndpointError, match=r"offers no model 'x'; .* llm\.judge\.model"):
-        check(listing("a"), judge={"model": "x"})
+def test_a_model_of_one_role_that_is_not_listed_is_named_with_its_setting(capsys):
+    endpoints, _ = check(listing("a"), model="a", judge={"model": "x"})
+    assert endpoints.models == {"explorer": "a", "judge": "x", "paraphraser": "a"}
+    assert "lists no model 'x'" in (said := capsys.readouterr().err)
+    assert "llm.judge.model" in said
+
+
+@pytest.mark.parametrize(
+    ("config", "env", "named"),
+    [
+        ({"model": "gpt-4o"}, {}, "llm.model='gpt-4o'"),
+        ({}, {"STE_LLM_MODEL": "gpt-4o"}, "STE_LLM_MODEL='gpt-4o'"),
+        ({"judge": {"model": "gpt-4o"}}, {}, "llm.judge.model='gpt-4o'"),
+        ({"api_key_env": "MY_KEY"}, {}, "llm.api_key_env='MY_KEY'"),
+        ({"judge": {"api_key_env": "MY_KEY"}}, {}, "llm.judge.api_key_env='MY_KEY'"),
+        # A role that is not asked yet, but is expected to be a language model by name.
+        ({"scorer": {"model": "gpt-4o"}}, {}, "llm.scorer.model='gpt-4o'"),
+        ({"explorer": {"base_url": "http://a/v1"}, "model": "m"}, {}, "llm.model='m'"),
+    ],
+)
+def test_a_script_plays_no_role_for_which_a_model_is_named(config, env, named):
+    expected = (
+        rf"{re.escape(named)} asks for a language model, but no endpoint .*STE_LLM_BASE_URL is set"
+    )
+    with pytest.raises(ConfigError, match=expected):
+        roles_without_address(LLMConfig(**config), ROLES, env)
+
+
+@pytest.mark.parametrize(
+    ("config", "env", "missing"),
+    [
+        ({}, {}, ROLES),
+        ({"model": "scripted-teacher"}, {}, ROLES),
+        ({"model": "m", "base_url": "http://a/v1"}, {}, ()),
+        ({"model": "m"}, ENV, ()),
+        ({"judge": {"base_url": "http://a/v1", "model": "m"}}, {}, ("explorer", "paraphraser")),
+        # What is named for all is not missed by roles that are not asked.
+        (
+            {"model": "m"} | {role: {"base_url": "http://a/v1"} for role in ROLES},
+            {"STE_LLM_MODEL": "n"},
+            (),
+        ),
+    ],
+)
+def test_where_nothing_is_asked_for_the_script_answers(config, env, missing):
+    assert roles_without_address(LLMConfig(**config), ROLES, env) == missing
 
 
 @pytest.mark.parametrize(
@@ -345,7 +452,7 @@ def test_roles_that_share_a_key_share_the_smaller_limit():
 
 
 def test_the_teacher_plays_roles_without_an_address():
-    config = LLMConfig(model="gpt-x", judge={"base_url": "http://own/v1"})
+    config = LLMConfig(judge={"base_url": "http://own/v1", "model": "m"})
     assert roles_without_address(config, ROLES, {}) == ("explorer", "paraphraser")
 
     async def main():
