@@ -333,6 +333,9 @@ class InferConfig(Section):
     quantization: Literal["none", "int8"] = "none"  # weights of local models
     execute: bool = False  # call the tool that was chosen and let the model answer
     batch_size: int = operational(32, ge=1)
+    # of a batch, prompts and answers; null: 16,384 on a CPU, any number on a GPU
+    batch_tokens: int | None = operational(None, ge=1)
+    stall_seconds: float = operational(3600.0, gt=0)  # without a token, until a worker is stuck
     num_workers: int = operational(1, ge=1)
     threads_per_worker: int = operational(1, ge=1)  # CPU threads of one model
     use_gpu: bool = operational(False)

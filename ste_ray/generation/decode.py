@@ -7,7 +7,7 @@ are found in the decoded text, because their tokens depend on what stands before
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -27,6 +27,7 @@ from ste_ray.generation.model import LocalModel
 from ste_ray.generation.sampling import GumbelSampling
 
 _log = logging.getLogger(__name__)
+OnTokens = Callable[[int], None]
 # What torch's allocator for the CPU says in a bare RuntimeError.
 _CPU_ALLOCATOR = (
     "DefaultCPUAllocator: can't allocate memory",
@@ -53,6 +54,8 @@ class Decoding:
     Attributes:
         max_new_tokens: the most tokens of an answer.
         batch_size: the most prompts decoded at once.
+        batch_tokens: the most tokens decoded at once, prompts and answers, padding included; a
+            prompt alone may have more. None: any number.
         stop_texts: texts that end an answer and are cut off.
         temperature: 0: greedy.
         top_p: share of the probability that is sampled from.
@@ -61,6 +64,7 @@ class Decoding:
 
     max_new_tokens: int
     batch_size: int = 32
+    batch_tokens: int | None = None
     stop_texts: tuple[str, ...] = OBSERVATION_STOP
     temperature: float = 0.0
     top_p: float = 1.0
@@ -83,6 +87,7 @@ def generate(
     *,
     seeds: Sequence[str] | None = None,
     grammars: Sequence[CallGrammar] | None = None,
+    on_tokens: OnTokens | None = None,
 ) -> list[Completion]:
     """Return the completion of each prompt (token ids), in the order of the prompts.
 
@@ -95,6 +100,7 @@ def generate(
         decoding: how to decode.
         seeds: identity of each prompt for sampling; by default its place.
         grammars: what each completion must be; None: anything.
+        on_tokens: is told after every step how many tokens it gave.
 
     Raises:
         DecodingError: the device or the model fails for another reason than lack of memory.
@@ -108,20 +114,35 @@ def generate(
         for place, prompt in enumerate(prompts)
     ]
     completions: dict[int, Completion] = {}
-    # The longest first: if memory is short, that shows at once.
-    order = sorted(range(len(rows)), key=lambda index: -len(rows[index].prompt))
-    for start in range(0, len(order), decoding.batch_size):
-        batch = order[start : start + decoding.batch_size]
-        done = _generate_or_halve(model, [rows[index] for index in batch], decoding)
+    for batch in plan_batches([len(prompt) for prompt in prompts], decoding):
+        done = _generate_or_halve(model, [rows[index] for index in batch], decoding, on_tokens)
         completions.update(zip(batch, done, strict=True))
     return [completions[index] for index in range(len(rows))]
 
 
+def plan_batches(lengths: Sequence[int], decoding: Decoding) -> list[list[int]]:
+    """Return the places of prompts of these lengths, batch by batch.
+
+    The longest come first: if memory is short, that shows at once.
+    """
+    batches: list[list[int]] = []
+    most = 0  # prompts of this batch
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        if not batches or len(batches[-1]) >= most:
+            batches.append([])
+            most = decoding.batch_size
+            if decoding.batch_tokens is not None:
+                width = lengths[place] + decoding.max_new_tokens
+                most = max(1, min(most, decoding.batch_tokens // width))
+        batches[-1].append(place)
+    return batches
+
+
 def _generate_or_halve(
-    model: LocalModel, rows: Sequence[_Row], decoding: Decoding
+    model: LocalModel, rows: Sequence[_Row], decoding: Decoding, on_tokens: OnTokens | None
 ) -> list[Completion]:
     try:
-        return _generate_batch(model, rows, decoding)
+        return _generate_batch(model, rows, decoding, on_tokens)
     except (RuntimeError, MemoryError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         if not _is_lack_of_memory(error):
@@ -138,8 +159,8 @@ def _generate_or_halve(
     _log.warning("a batch of %d prompts failed and is halved: %s", len(rows), reason)
     middle = len(rows) // 2
     return [
-        *_generate_or_halve(model, rows[:middle], decoding),
-        *_generate_or_halve(model, rows[middle:], decoding),
+        *_generate_or_halve(model, rows[:middle], decoding, on_tokens),
+        *_generate_or_halve(model, rows[middle:], decoding, on_tokens),
     ]
 
 
@@ -151,7 +172,7 @@ def _is_lack_of_memory(error: BaseException) -> bool:
 
 
 def _generate_batch(
-    model: LocalModel, rows: Sequence[_Row], decoding: Decoding
+    model: LocalModel, rows: Sequence[_Row], decoding: Decoding, on_tokens: OnTokens | None
 ) -> list[Completion]:
     width = max(len(row.prompt) for row in rows)
     input_ids = torch.full((len(rows), width), model.pad_token_id, dtype=torch.long)
@@ -162,13 +183,16 @@ def _generate_batch(
         input_ids[place, start:] = torch.as_tensor(row.prompt)
         attention_mask[place, start:] = 1
     stop = StopOnText(model.tokenizer, width, decoding.stop_texts)
+    criteria = StoppingCriteriaList([stop])
+    if on_tokens is not None:
+        criteria.append(_Steps(model.eos_token_ids, stop, on_tokens))
     with torch.inference_mode():
         output = model.model.generate(
             input_ids=input_ids.to(model.device),
             attention_mask=attention_mask.to(model.device),
             generation_config=_greedy(model, decoding),
             logits_processor=_processors(model, rows, width, decoding),
-            stopping_criteria=StoppingCriteriaList([stop]),
+            stopping_criteria=criteria,
         )
     return [
         _completion(row[: stop.lengths.get(index)], model, decoding.stop_texts)
@@ -266,3 +290,21 @@ class StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not
             return False
         text = _decode(self._tokenizer, answer)
         return cut_at_stop(text, self._stop_texts) != text
+
+
+class _Steps(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
+    """Tells after every step how many tokens it gave; it ends nothing. Stands behind ``stop``."""
+
+    def __init__(self, eos_token_ids: Sequence[int], stop: StopOnText, on_tokens: OnTokens) -> None:
+        self._eos_token_ids = frozenset(eos_token_ids)
+        self._stop = stop
+        self._on_tokens = on_tokens
+        self._ended: set[int] = set()
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        """Return that no row is finished, as booleans of shape [rows]."""
+        newest = input_ids[:, -1].tolist()
+        self._on_tokens(len(newest) - len(self._ended))
+        self._ended |= {row for row, token in enumerate(newest) if token in self._eos_token_ids}
+        self._ended |= self._stop.lengths.keys()
+        return torch.zeros(len(newest), dtype=torch.bool, device=input_ids.device)

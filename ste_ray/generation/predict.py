@@ -17,7 +17,7 @@ from ste_ray.core.records import Prediction
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.generation.constraints import CallGrammar, Constraints
-from ste_ray.generation.decode import Completion, Decoding, generate
+from ste_ray.generation.decode import Completion, Decoding, OnTokens, generate, plan_batches
 from ste_ray.generation.model import LocalModel
 from ste_ray.generation.prompting import Prompt, encode_dialog, fitted_prompt
 
@@ -40,6 +40,7 @@ class Predictor:
         material: what prompts are made of.
         decoding: how answers are decoded.
         constrained: whether answers can be nothing but calls that fit the tools' schemas.
+        on_tokens: is told after every step how many tokens it gave.
 
     Raises:
         ConfigError: the model has too few positions for answers of the length asked for.
@@ -53,8 +54,10 @@ class Predictor:
         material: PromptMaterial,
         decoding: Decoding,
         constrained: bool = False,
+        on_tokens: OnTokens | None = None,
     ) -> None:
         self._model = model
+        self._on_tokens = on_tokens
         self._setting = setting
         self._material = material
         self._decoding = decoding
@@ -72,7 +75,29 @@ class Predictor:
 
     def predict(self, queries: Sequence[Query]) -> list[Answered]:
         """Return one prediction a query, in their order."""
-        prompts = [self._prompt_or_error(query) for query in queries]
+        return self.answer(queries, self.prompts(queries))
+
+    def prompts(self, queries: Sequence[Query]) -> list[Prompt | str]:
+        """Return the prompt of each query, or why it has none."""
+        return [self._prompt_or_error(query) for query in queries]
+
+    def batches(self, prompts: Sequence[Prompt | str]) -> list[list[int]]:
+        """Return the places of prompts in the batches in which ``answer`` decodes them.
+
+        What has no prompt comes first.
+        """
+        good = [place for place, prompt in enumerate(prompts) if isinstance(prompt, Prompt)]
+        bad = [place for place, prompt in enumerate(prompts) if isinstance(prompt, str)]
+        lengths = [self.num_tokens(prompts[place]) for place in good]
+        planned = [[good[at] for at in batch] for batch in plan_batches(lengths, self._decoding)]
+        return [*([bad] if bad else []), *planned]
+
+    def num_tokens(self, prompt: Prompt | str) -> int:
+        """Return the length of a prompt; 0 if there is none."""
+        return len(prompt.token_ids) if isinstance(prompt, Prompt) else 0
+
+    def answer(self, queries: Sequence[Query], prompts: Sequence[Prompt | str]) -> list[Answered]:
+        """Return one prediction a query, in their order; each comes with its prompt."""
         good = [prompt for prompt in prompts if isinstance(prompt, Prompt)]
         seeds = [
             query.example.example_id
@@ -86,6 +111,7 @@ class Predictor:
                 self._decoding,
                 seeds=seeds,
                 grammars=self._grammars(good),
+                on_tokens=self._on_tokens,
             )
         )
         return [
@@ -119,7 +145,9 @@ class Predictor:
         # The answer may say anything, the word Observation too.
         decoding = replace(self._decoding, stop_texts=())
         seeds = [f"{predictions[place].example_id} answer" for place in places]
-        completions = generate(self._model, prompts, decoding, seeds=seeds)
+        completions = generate(
+            self._model, prompts, decoding, seeds=seeds, on_tokens=self._on_tokens
+        )
         for place, completion in zip(places, completions, strict=True):
             before = predictions[place]
             predictions[place] = before.model_copy(

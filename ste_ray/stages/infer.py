@@ -2,8 +2,9 @@
 
 Inputs: ``prepare/examples``, where a setting shows them ``retrieve/retrieved`` and
 ``prepare/dialogs``, and the models of ``train``. Output: ``infer/predictions``, one folder a
-setting. Actors write what they have answered as Parquet parts of their own, so a stage that was cut
-off goes on with the queries that no part holds; what an endpoint answered is in a journal besides.
+setting. Actors write what they have answered as Parquet pieces of their own, so a stage that was
+cut off goes on with the queries that no piece holds; what an endpoint answered is in a journal
+besides. Of a setting that is complete the pieces are put in order.
 """
 
 from __future__ import annotations
@@ -25,17 +26,19 @@ from ste_ray.core.inference import (
     Setting,
     parse_settings,
 )
-from ste_ray.core.records import Prediction
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.generation.model import position_limit
 from ste_ray.generation.predict import max_prompt_tokens
 from ste_ray.stages.asking import open_asking
 from ste_ray.stages.base import StageContext
+from ste_ray.stages.infer_local import LocalWorker
 from ste_ray.stages.infer_paths import JOURNALS, MODEL_PATHS, PREDICTIONS_PATH, folder_of
+from ste_ray.stages.infer_pieces import answered, put_in_order
+from ste_ray.stages.infer_progress import progress
 from ste_ray.stages.infer_queries import load_queries
-from ste_ray.stages.infer_workers import EndpointWorker, LocalWorker, WorkerPlan
+from ste_ray.stages.infer_workers import EndpointWorker, WorkerPlan
+from ste_ray.stages.turns import shared_turns
 from ste_ray.store.artifacts import RunStore
-from ste_ray.store.tables import iter_records
 from ste_ray.tools.kinds import CALLABLE_KINDS
 from ste_ray.tools.safety import is_free
 
@@ -48,7 +51,7 @@ _COUNTED = (
     "demonstrations_left_out",
     "executed",
 )
-# Enough for batches of similar length, few enough to lose little when cut off.
+# Enough for batches of similar length. What is finished of a part is kept before its end.
 _DECODING_BATCHES_PER_PART = 8
 # Many, because a part waits for its slowest answer; what is answered is in the journal.
 _QUERIES_PER_ENDPOINT_PART = 4096
@@ -66,7 +69,7 @@ def run(context: StageContext) -> dict[str, Any]:
         if store.exists(_marker(setting)):
             context.progress(f"infer: {setting.name} is already complete")
             continue
-        done = _answered(store, setting)
+        done = answered(store, setting)
         todo[setting] = [query for query in queries if query.example.example_id not in done]
         number = len(todo[setting])
         context.progress(f"infer: {setting.name}, {number} of {len(queries)} queries to answer")
@@ -118,55 +121,68 @@ def _check_own_model(setting: Setting, config: InferConfig) -> None:
 def _infer(
     context: StageContext, todo: Mapping[Setting, Sequence[Query]], material: PromptMaterial
 ) -> dict[str, Any]:
-    """Answer what is left to answer, and mark each setting complete as soon as it is."""
+    """Answer what is left to answer; return what it cost."""
+    spent = _answer_all(context, todo, material) if any(todo.values()) else {}
+    for setting, queries in todo.items():
+        if not queries:  # all was answered before, only the marker was missing
+            _complete(context, setting, 0.0, 0)
+    return spent
+
+
+def _answer_all(
+    context: StageContext, todo: Mapping[Setting, Sequence[Query]], material: PromptMaterial
+) -> dict[str, Any]:
+    """Answer with the workers that this takes, and complete each setting as soon as it is."""
     config = context.config.infer
-    left = {setting.name: len(queries) for setting, queries in todo.items()}
-    seconds = dict.fromkeys(left, 0.0)
-    local = [
-        row
-        for setting, queries in todo.items()
-        if not setting.is_endpoint
-        for row in _part_rows(setting, queries, config)
-    ]
-    asked = [
-        row
-        for setting, queries in todo.items()
-        if setting.is_endpoint
-        for row in _endpoint_rows(setting, queries, config)
-    ]
+    rows = {setting.name: len(queries) for setting, queries in todo.items() if queries}
+    completion = _Completion(context, todo)
+    local = _part_rows(todo, config)
+    asked = _endpoint_rows(todo, config)
     spent: dict[str, Any] = {}
-
-    def take(result: Mapping[str, Any]) -> None:
-        name = result["setting"]
-        left[name] -= result["queries"]
-        seconds[name] += result["seconds"]
-        context.progress(f"infer: {name}, {left[name]} left to answer")
-        if left[name] == 0:
-            (setting,) = parse_settings([name], config.models)
-            _mark_complete(context.store, setting, seconds[name], len(todo[setting]))
-
     with ExitStack() as stack:
+        execute = _executable(context)
+        specs = [context.specs[name] for name in sorted(execute or ())]
         plan = WorkerPlan(
             config=context.config,
             store=context.store,
             epoch=context.epoch,
             shared=[ray.put(material)],
-            execute=_executable(context),
+            execute=execute,
+            report=stack.enter_context(progress(context.progress, rows, _needs(config))),
+            turns=stack.enter_context(shared_turns(specs)),
         )
         if asked:
             asking, limiting = stack.enter_context(
                 open_asking(context, "infer", ("assistant",), JOURNALS, config.num_workers)
             )
             for result in _answers(asked, EndpointWorker, (plan, asking), config, endpoint=True):
-                take(result)
+                completion.take(result)
             spent = limiting.spent()
         if local:
             for result in _answers(local, LocalWorker, (plan,), config, endpoint=False):
-                take(result)
-    for setting, queries in todo.items():
-        if not queries:  # all was answered before, only the marker was missing
-            _mark_complete(context.store, setting, 0.0, 0)
+                completion.take(result)
     return spent
+
+
+class _Completion:
+    """Counts what is left of each setting, and completes those of which nothing is."""
+
+    def __init__(self, context: StageContext, todo: Mapping[Setting, Sequence[Query]]) -> None:
+        self._context = context
+        self._settings = {setting.name: setting for setting in todo}
+        self._totals = {setting.name: len(queries) for setting, queries in todo.items()}
+        self._left = dict(self._totals)
+        self._seconds = dict.fromkeys(self._totals, 0.0)
+
+    def take(self, result: Mapping[str, Any]) -> None:
+        """Take what a worker says of a part that is answered."""
+        name = result["setting"]
+        self._left[name] -= result["queries"]
+        self._seconds[name] += result["seconds"]
+        self._context.progress(f"infer: {name}, {self._left[name]} left to answer")
+        if self._left[name] == 0:
+            setting = self._settings[name]
+            _complete(self._context, setting, self._seconds[name], self._totals[name])
 
 
 def _executable(context: StageContext) -> frozenset[str] | None:
@@ -199,28 +215,34 @@ def _executable(context: StageContext) -> frozenset[str] | None:
     return frozenset(allowed)
 
 
-def _answered(store: RunStore, setting: Setting) -> set[str]:
-    """Return the ids of the examples that an earlier run that was cut off has answered."""
-    folder = folder_of(setting)
-    if not any(name.endswith(".parquet") for name in store.list(folder)):
-        return set()
-    return {item.example_id for item in iter_records(store, folder, Prediction)}
+def _needs(config: InferConfig) -> str:
+    """Say what a worker with a local model takes of the cluster."""
+    if not config.use_gpu:
+        return f"{config.threads_per_worker} CPUs (infer.threads_per_worker)"
+    return f"{config.gpus_per_worker} GPUs (infer.gpus_per_worker)"
 
 
 def _part_rows(
-    setting: Setting, queries: Sequence[Query], config: InferConfig
+    todo: Mapping[Setting, Sequence[Query]], config: InferConfig
 ) -> list[dict[str, Any]]:
     """Cut queries into parts, each one row of the dataset; no worker is left without one."""
-    share = -(-len(queries) // config.num_workers)
-    size = max(1, min(share, config.batch_size * _DECODING_BATCHES_PER_PART))
-    return _rows(setting, queries, size)
+    rows = []
+    for setting, queries in todo.items():
+        share = -(-len(queries) // config.num_workers)
+        size = max(1, min(share, config.batch_size * _DECODING_BATCHES_PER_PART))
+        rows += [] if setting.is_endpoint else _rows(setting, queries, size)
+    return rows
 
 
 def _endpoint_rows(
-    setting: Setting, queries: Sequence[Query], config: InferConfig
+    todo: Mapping[Setting, Sequence[Query]], config: InferConfig
 ) -> list[dict[str, Any]]:
-    share = -(-len(queries) // config.num_workers)
-    return _rows(setting, queries, max(1, min(share, _QUERIES_PER_ENDPOINT_PART)))
+    rows = []
+    for setting, queries in todo.items():
+        share = -(-len(queries) // config.num_workers)
+        size = max(1, min(share, _QUERIES_PER_ENDPOINT_PART))
+        rows += _rows(setting, queries, size) if setting.is_endpoint else []
+    return rows
 
 
 def _rows(setting: Setting, queries: Sequence[Query], size: int) -> list[dict[str, Any]]:
@@ -255,17 +277,20 @@ def _answers(
         yield from batch.to_pylist()
 
 
-def _mark_complete(store: RunStore, setting: Setting, seconds: float, num_timed: int) -> None:
-    """Write the counts of a setting; the seconds are those that its last queries took workers."""
+def _complete(context: StageContext, setting: Setting, seconds: float, num_timed: int) -> None:
+    """Put a setting's predictions in order, and write its counts as the sign that it is complete.
+
+    The seconds are those that its last queries took workers.
+    """
     counts = dict.fromkeys(_COUNTED, 0)
-    for item in iter_records(store, folder_of(setting), Prediction):
+    for item in put_in_order(context.store, setting, context.check_owner):
         counts["queries"] += 1
         counts["errors"] += bool(item.error)
         counts["executed"] += item.observation_status != "none"
         for name in _COUNTED[2:6]:
             counts[name] += getattr(item, name)
     timing = {"seconds": round(seconds, 3), "queries": num_timed}
-    store.write_json(_marker(setting), {**counts, "timing": timing})
+    context.store.write_json(_marker(setting), {**counts, "timing": timing})
 
 
 __all__ = ["PREDICTIONS_PATH", "run"]

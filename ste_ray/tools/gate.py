@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.ports import Clock, ToolExecutor
+
+
+class Turns(Protocol):
+    """Says when a call of a tool may go."""
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Wait for one call's turn, and hold its place until it has ended."""
 
 
 class Gate:

@@ -17,7 +17,7 @@ from ste_ray.tools.arguments import parse_object
 from ste_ray.tools.bounded_checks import BoundedCheck
 from ste_ray.tools.check_pool import shared_pool
 from ste_ray.tools.executor import Executor, ToolCall
-from ste_ray.tools.gate import Gate
+from ste_ray.tools.gate import Turns
 from ste_ray.tools.kinds import CALLABLE_KINDS
 
 _NAMES_SHOWN = 20
@@ -79,7 +79,7 @@ class Toolbox:
         return await self._call(request, "", None)
 
     @asynccontextmanager
-    async def episode(self, episode: str, gate: Gate | None = None) -> AsyncIterator[ToolExecutor]:
+    async def episode(self, episode: str, gate: Turns | None = None) -> AsyncIterator[ToolExecutor]:
         """Yield what calls the tools for one episode; what stateful tools keep for it ends with it.
 
         Nothing is started before the first call.
@@ -125,7 +125,7 @@ class Toolbox:
         shared_pool().close_idle()
         await _all([executor.aclose() for executor in self._executors.values()])
 
-    async def _call(self, request: CallTool, episode: str, gate: Gate | None) -> ToolResult:
+    async def _call(self, request: CallTool, episode: str, gate: Turns | None) -> ToolResult:
         found = await self._checked(request)
         if isinstance(found, ToolResult):
             return found
@@ -177,7 +177,7 @@ class _EpisodeTools:
 
     toolbox: Toolbox
     episode: str
-    gate: Gate | None
+    gate: Turns | None
 
     async def call(self, request: CallTool) -> ToolResult:
         return await self.toolbox._call(request, self.episode, self.gate)

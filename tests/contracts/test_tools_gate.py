@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
 from collections.abc import Awaitable, Callable
 
 import pytest
+from jumping_clock import JumpingClock
 
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.tools.gate import Gate, GatedTool
-
-
-class JumpingClock(selectors.DefaultSelector):
-    """Fulfils ``ports.Clock``; where an event loop would wait, the time is later at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seconds = 1000.0
-
-    def now(self) -> float:
-        return self.seconds
-
-    def select(self, timeout: float | None = None):
-        assert timeout is not None, "everything waits, and nothing will ever end it"
-        self.seconds += max(0.0, timeout)
-        return super().select(0)
 
 
 class Tool:

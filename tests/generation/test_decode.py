@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ste_ray.errors import DecodingError
-from ste_ray.generation.decode import Completion, Decoding, StopOnText, generate
+from ste_ray.generation.decode import Completion, Decoding, StopOnText, generate, plan_batches
 from ste_ray.generation.model import LocalModel
 
 EVERYTHING = Decoding(max_new_tokens=120, batch_size=4, stop_texts=())
@@ -38,6 +38,49 @@ def test_batched_equals_one_by_one(random_model: LocalModel) -> None:
     for batch_size in (4, 21):
         decoding = Decoding(max_new_tokens=24, batch_size=batch_size)
         assert generate(random_model, prompts, decoding) == one_by_one
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 150, 400, 10_000])
+def test_a_bound_on_the_tokens_of_a_batch_changes_no_answer(
+    random_model: LocalModel, batch_tokens: int
+) -> None:
+    prompts = random_prompts(21, len(random_model.tokenizer))
+    free = Decoding(max_new_tokens=24)
+    bounded = dataclasses.replace(free, batch_tokens=batch_tokens)
+    assert generate(random_model, prompts, bounded) == generate(random_model, prompts, free)
+
+
+def test_batches_are_bounded_by_rows_and_by_tokens() -> None:
+    lengths = [10, 700, 100, 100, 90, 20, 10, 5_000]
+    decoding = Decoding(max_new_tokens=100, batch_size=3, batch_tokens=1_000)
+    batches = plan_batches(lengths, decoding)
+    # The longest first; one that is too long on its own is decoded on its own.
+    assert batches == [[7], [1], [2, 3, 4], [5, 0, 6]]
+    assert plan_batches(lengths, dataclasses.replace(decoding, batch_tokens=450)) == [
+        [7],
+        [1],
+        [2, 3],
+        [4, 5],
+        [0, 6],
+    ]
+    free = dataclasses.replace(decoding, batch_tokens=None)
+    assert plan_batches(lengths, free) == [[7, 1, 2], [3, 4, 5], [0, 6]]
+    assert plan_batches([], decoding) == []
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4])
+def test_every_token_is_told_when_it_comes(
+    taught_model: LocalModel, lessons: dict[str, str], batch_size: int
+) -> None:
+    told: list[int] = []
+    completions = generate(
+        taught_model,
+        taught_prompts(taught_model, lessons),
+        Decoding(max_new_tokens=120, batch_size=batch_size),
+        on_tokens=told.append,
+    )
+    assert sum(told) == sum(completion.num_tokens for completion in completions)
+    assert max(told) == batch_size
 
 
 def test_equals_plain_greedy_without_a_cache(random_model: LocalModel) -> None:

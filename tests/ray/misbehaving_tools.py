@@ -25,3 +25,12 @@ def binary(text: str) -> bytes:
 
 def tell_secret(text: str) -> str:
     return f"{text}: {os.environ['ECHO_KEY']}"
+
+
+def timed(text: str) -> str:
+    """Take a moment, and append when it began and ended to the file ``text``."""
+    begun = time.time()
+    time.sleep(0.05)
+    with open(text, "a") as file:
+        file.write(f"[{os.getpid()}, {begun!r}, {time.time()!r}]\n")
+    return "done"

@@ -2,117 +2,33 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tokenizers import AddedToken
+from inferring import SETTINGS, WORDS, Run, copied, examples, predictions, prepared_run
 
-from ste_ray.config import Config, InferConfig, ModelConfig
-from ste_ray.core.records import Example, Prediction, Retrieved, ToolSpec
-from ste_ray.core.toolkens import toolken
+from ste_ray.config import InferConfig
+from ste_ray.core.records import Example, Prediction, Retrieved
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.stages import infer, retrieve
-from ste_ray.stages.base import TOOLS_PATH, StageContext, find_own_error
+from ste_ray.stages.base import find_own_error
 from ste_ray.stages.infer_paths import model_folder
-from ste_ray.store.artifacts import RunStore, open_store
-from ste_ray.store.lock import RunLock
+from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import read_records, write_records
-from ste_ray.training.model import build_model
-from ste_ray.training.tokenizer import train_tokenizer
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
-
-WORDS = {"add_days": "date days calendar", "iban_check": "bank account number", "moon": "moon sky"}
-SETTINGS = ("base/retrieved", "base/icl", "tuned/toolken")
-CONFIG: dict[str, Any] = {
-    "retrieve": {"num_tools": 2, "num_demonstrations": 3},
-    "infer": {"settings": SETTINGS, "batch_size": 4, "max_new_tokens": 8, "num_workers": 2},
-}
-
-
-def examples(split: str, count: int) -> list[Example]:
-    names = sorted(WORDS)
-    return [
-        Example.model_validate(
-            {
-                "example_id": f"{split}-{i:03d}",
-                "group_id": f"group-{split}-{i}",
-                "trial_id": "t",
-                "tool": names[i % 3],
-                "query": f"about the {WORDS[names[i % 3]]}, number {i}",
-                "origin": "explored",
-                "arguments_json": json.dumps({"n": i}),
-                "observation": "ok",
-                "final_answer": "done",
-                "split": split,
-            }
-        )
-        for i in range(count)
-    ]
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
-    """A run as the stages before leave it; tests work on copies."""
-    store = open_store(str(tmp_path_factory.mktemp("run")))
-    tools = [
-        ToolSpec(
-            name=name, description=f"About {words}", parameters={"type": "object"}, executor={}
-        ).model_dump(mode="json")
-        for name, words in WORDS.items()
-    ]
-    store.write_json(TOOLS_PATH, tools)
-    data = [*examples("train", 12), *examples("test", 37), *examples("validation", 3)]
-    write_records(store, "prepare/examples/part-00000.parquet", data, Example)
-    tokenizer = train_tokenizer([item.query for item in data], 320, 2048)
-    size = ModelConfig(vocab_size=320, hidden_size=32, num_layers=1, num_heads=2)
-    for path in ("train/base", "train/model"):
-        folder = tmp_path_factory.mktemp("model")
-        if path == "train/model":
-            tokenizer.add_tokens(
-                [AddedToken(toolken(name), special=False, normalized=False) for name in WORDS]
-            )
-        build_model(size, tokenizer, seed=1).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        store.upload_folder(folder, path)
-    return store
-
-
-@dataclasses.dataclass
-class Run:
-    """A context on a copy of the prepared run, and the lines it was told."""
-
-    context: StageContext
-    lines: list[str]
-
-    @property
-    def store(self) -> RunStore:
-        return self.context.store
-
-    def configured(self, **sections: dict[str, Any]) -> StageContext:
-        values = {name: {**CONFIG.get(name, {}), **section} for name, section in sections.items()}
-        config = Config.model_validate({**CONFIG, **values})
-        return dataclasses.replace(self.context, config=config)
+    return prepared_run(tmp_path_factory.mktemp)
 
 
 @pytest.fixture
 def run(prepared: RunStore, tmp_path: Path) -> Iterator[Run]:
-    store = open_store(str(tmp_path / "run"))
-    for path in prepared.list():
-        store.write_bytes(path, prepared.read_bytes(path))
-    lines: list[str] = []
-    config = Config.model_validate(CONFIG)
-    with RunLock(store, "test") as lock:  # workers write nothing into a run that nobody owns
-        yield Run(StageContext(config, store, lines.append, epoch=lock.epoch), lines)
-
-
-def predictions(store: RunStore) -> list[Prediction]:
-    found = read_records(store, infer.PREDICTIONS_PATH, Prediction)
-    return sorted(found, key=lambda item: (item.setting, item.example_id))
+    with copied(prepared, tmp_path / "run") as found:
+        yield found
 
 
 def test_retrieve_and_infer(run: Run) -> None:
@@ -154,11 +70,14 @@ def test_a_stage_that_was_cut_off_goes_on(run: Run) -> None:
     before = predictions(run.store)
     kept = {path: run.store.read_versioned(path) for path in run.store.list("infer")}
     folder = f"{infer.PREDICTIONS_PATH}/base-icl"
-    lost = next(path for path in run.store.list(folder) if path.endswith(".parquet"))
-    num_lost = len(read_records(run.store, lost, Prediction))
-    assert 0 < num_lost < 37
-    run.store.delete(lost)
+    # As it was cut off in: a few pieces, one of them written twice.
+    whole = f"{folder}/part-00000.parquet"
+    done = read_records(run.store, whole, Prediction)[5:21]
+    num_lost = 37 - len(done)
+    run.store.delete(whole)
     run.store.delete(f"{folder}/_complete")
+    for number, piece in enumerate((done[:9], done[9:], done[:4])):
+        write_records(run.store, f"{folder}/piece-{number}.parquet", piece, Prediction)
     run.lines.clear()
 
     # The work may be cut differently from the first time.
@@ -171,8 +90,10 @@ def test_a_stage_that_was_cut_off_goes_on(run: Run) -> None:
     assert counts["settings"]["base/icl"]["queries"] == 37
     assert counts["settings"]["base/icl"]["timing"]["queries"] == num_lost
     for path, version in kept.items():
-        if path not in (lost, f"{folder}/_complete"):
+        if not path.startswith(folder):
             assert run.store.read_versioned(path) == version
+    assert run.store.read_versioned(whole)[0] == kept[whole][0]
+    assert [path for path in run.store.list(folder) if path.endswith(".parquet")] == [whole]
 
 
 @pytest.mark.parametrize("split", ["test", "train"])

@@ -1,0 +1,79 @@
+"""Calls that inference executes: within the limits of their tools, and each request for itself."""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from exploring import context_of, teacher
+
+from ste_ray.cli import main
+from ste_ray.core.records import Prediction
+from ste_ray.stages.registry import run_stages
+from ste_ray.store.artifacts import RunStore, open_store
+from ste_ray.store.tables import read_records
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+ROOT = Path(__file__).parents[2]
+RAW = str(ROOT / "tests/mcp_servers/raw.py")
+TEXT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+
+
+def executed(tmp_path: Path, tool: dict[str, object], text: str, **extra: object) -> RunStore:
+    """Answer twelve requests with the same call, by two workers."""
+    file = tmp_path / "tools.json"
+    spec = {"description": "Takes a text.", "effect": "read_only", "parameters": TEXT, **tool}
+    file.write_text(json.dumps({"tools": [spec], **extra}))
+    tests = tmp_path / "tests.json"
+    rows = [
+        {"query": f"request {number}", "tool": tool["name"], "arguments": {"text": text}}
+        for number in range(12)
+    ]
+    tests.write_text(json.dumps(rows))
+    store = open_store(str(tmp_path / "run"))
+    assert main(["import", "tests", str(tests), "--run", store.uri, "--tools", str(file)]) == 0
+    call = f"Action: {tool['name']}\nAction Input: {json.dumps({'text': text})}"
+    with teacher("--fixed-reply", call) as server:
+        options = ["infer.settings=[endpoint/plain]", "infer.execute=true", "infer.num_workers=2"]
+        run_stages(("infer",), context_of(store, [], *options, f"llm.base_url={server.url}"))
+    return store
+
+
+def observations(store: RunStore) -> list[str]:
+    found = read_records(store, "infer/predictions", Prediction)
+    assert {one.observation_status for one in found} == {"ok"}
+    return [one.observation for one in found]
+
+
+def test_a_stateful_server_knows_nothing_of_other_requests(tmp_path: Path) -> None:
+    server = {"name": "raw", "command": sys.executable, "args": [RAW], "stateful": True}
+    tool = {"name": "note", "executor": {"kind": "mcp", "tool": "note", "server": server}}
+    assert [json.loads(one) for one in observations(executed(tmp_path, tool, "x"))] == [["x"]] * 12
+
+
+@pytest.mark.parametrize("limit", [{"concurrency": 1}, {"requests_per_minute": 240}])
+def test_a_tool_is_called_within_its_limits_by_all_workers(
+    tmp_path: Path, limit: dict[str, int]
+) -> None:
+    log = tmp_path / "calls"
+    tool = {
+        "name": "timed",
+        "executor": {"kind": "python", "target": "tests.ray.misbehaving_tools:timed"},
+        **limit,
+    }
+    store = executed(tmp_path, tool, str(log))
+    assert len(observations(store)) == 12
+    times = [json.loads(line) for line in log.read_text().splitlines()]
+    if "concurrency" in limit:
+        assert len({process for process, _, _ in times}) > 1
+        ordered = sorted((begun, ended) for _, begun, ended in times)
+        pairs = pairwise(ordered)
+        assert all(ended <= begun for (_, ended), (begun, _) in pairs)
+    else:
+        begun = sorted(begun for _, begun, _ in times)
+        # So close as a busy machine may begin two calls that were let go a quarter second apart.
+        assert begun[-1] - begun[0] >= 11 * 0.25 - 0.25
