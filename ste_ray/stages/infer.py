@@ -32,7 +32,13 @@ from ste_ray.generation.predict import max_prompt_tokens
 from ste_ray.stages.asking import open_asking
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.infer_local import LocalWorker
-from ste_ray.stages.infer_paths import JOURNALS, MODEL_PATHS, PREDICTIONS_PATH, folder_of
+from ste_ray.stages.infer_paths import (
+    JOURNALS,
+    MODEL_PATHS,
+    PIECES_PATH,
+    PREDICTIONS_PATH,
+    folder_of,
+)
 from ste_ray.stages.infer_pieces import answered, put_in_order
 from ste_ray.stages.infer_progress import progress
 from ste_ray.stages.infer_queries import load_queries
@@ -75,6 +81,7 @@ def run(context: StageContext) -> dict[str, Any]:
         context.progress(f"infer: {setting.name}, {number} of {len(queries)} queries to answer")
     spent = _infer(context, todo, material)
     counts = {setting.name: store.read_json(_marker(setting)) for setting in settings}
+    store.delete_folder(PIECES_PATH)  # what is in them is in the predictions now
     return {"queries": len(queries), "settings": counts, **({"spent": spent} if spent else {})}
 
 

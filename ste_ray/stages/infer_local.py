@@ -6,7 +6,6 @@ is, keeps what is finished, and notices when no token comes any more.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import torch
@@ -45,7 +44,12 @@ class LocalWorker(Worker):
     async def _answer(self, setting: Setting, queries: Sequence[Query], pieces: Pieces) -> None:
         predictor = self._predictor_of(setting)
         section = self._plan.config.infer
-        self._watch = Watch(f"setting {setting.name!r}", section.stall_seconds, self._progress.tell)
+
+        def meanwhile() -> None:
+            self._progress.tell()
+            pieces.flush_if_due()
+
+        self._watch = Watch(f"setting {setting.name!r}", section.stall_seconds, meanwhile)
         prompts = predictor.prompts(queries)
         lengths = [predictor.num_tokens(prompt) for prompt in prompts]
         weight = sum(lengths) + len(queries) * section.max_new_tokens
@@ -59,8 +63,7 @@ class LocalWorker(Worker):
                 predictions = await self._batch(predictor, *batch, calls)
                 pieces.add(predictions)
                 self._progress.end_batch(len(places), prompt_tokens + answer_tokens)
-                if pieces.due:
-                    await asyncio.to_thread(pieces.flush)
+                pieces.flush_if_due()
 
     async def _batch(
         self,

@@ -16,6 +16,7 @@ from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.training.base import base_folder
 
 PREDICTIONS_PATH = "infer/predictions"
+PIECES_PATH = "infer/pieces"  # of predictions, with a folder for each setting, until all is done
 JOURNALS = "infer/journal"  # with a folder for each setting that an endpoint answers
 DIALOGS_PATH = "prepare/dialogs"
 MODEL_PATHS = {"base": "train/base", "tuned": "train/model"}
@@ -24,6 +25,11 @@ MODEL_PATHS = {"base": "train/base", "tuned": "train/model"}
 def folder_of(setting: Setting) -> str:
     """Return the folder of a setting's predictions."""
     return f"{PREDICTIONS_PATH}/{setting.folder_name}"
+
+
+def pieces_of(setting: Setting) -> str:
+    """Return the folder of what is answered in a setting that is not complete."""
+    return f"{PIECES_PATH}/{setting.folder_name}"
 
 
 @contextmanager

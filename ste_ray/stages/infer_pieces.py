@@ -2,17 +2,18 @@
 
 A piece is written when its predictions have waited for a while, whatever is left of the part they
 belong to. Pieces are named after what they hold: written twice, one overwrites itself, and where a
-part was cut differently the second time a prediction may stand in two. What counts is its id.
+part was cut differently the second time a prediction may stand in two. What counts is its id. They
+lie apart from the predictions, so that nobody reads what a worker that was thought dead adds late.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ste_ray.core.inference import Query, Setting
 from ste_ray.core.records import Prediction, fingerprint
-from ste_ray.stages.infer_paths import folder_of
+from ste_ray.stages.infer_paths import folder_of, pieces_of
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.lock import require_epoch
 from ste_ray.store.tables import iter_records, write_records
@@ -29,7 +30,7 @@ class Pieces:
         epoch: of the run lock; nothing is written once another process owns the run.
         setting: what is answered in.
         queries: of the part.
-        seconds: until what has come together is written; longer the more pieces there are.
+        seconds: between two pieces; longer the more of them there are.
         clock: seconds that only grow.
     """
 
@@ -44,13 +45,13 @@ class Pieces:
     ) -> None:
         self._store = store
         self._epoch = epoch
-        self._folder = folder_of(setting)
+        self._folder = pieces_of(setting)
         name = fingerprint([query.example.example_id for query in queries])
         self._start = f"{self._folder}/piece-{name}-"
         self._seconds = seconds
         self._clock = clock
         self._waiting: list[Prediction] = []
-        self._since = 0.0
+        self._written_at = clock()
         self._num_written = 0
 
     def answered(self) -> set[str]:
@@ -65,16 +66,26 @@ class Pieces:
 
     def add(self, predictions: Sequence[Prediction]) -> None:
         """Take what was answered."""
-        if not self._waiting:
-            self._since = self._clock()
         self._waiting += predictions
 
     @property
     def due(self) -> bool:
-        """Whether something has waited long enough."""
+        """Whether there is something to write, and nothing was written for long enough.
+
+        What a batch of many minutes has given is so at once.
+        """
         # Each piece costs a file; they shall not be many where much has been kept already.
         patience = self._seconds * (1 + self._num_written // _PIECES_PER_STEP)
-        return bool(self._waiting) and self._clock() - self._since >= patience
+        return bool(self._waiting) and self._clock() - self._written_at >= patience
+
+    def flush_if_due(self) -> None:
+        """Write what is waiting, if it is time.
+
+        Raises:
+            SteRayError: see ``flush``.
+        """
+        if self.due:
+            self.flush()
 
     def flush(self) -> None:
         """Write what is waiting.
@@ -89,32 +100,29 @@ class Pieces:
         name = fingerprint([one.example_id for one in self._waiting])
         write_records(self._store, f"{self._start}{name}.parquet", self._waiting, Prediction)
         self._waiting = []
+        self._written_at = self._clock()
         self._num_written += 1
 
 
 def answered(store: RunStore, setting: Setting) -> set[str]:
     """Return the ids of the examples that are answered in a setting."""
-    folder = folder_of(setting)
-    if not any(name.endswith(".parquet") for name in store.list(folder)):
-        return set()
-    return {item.example_id for item in iter_records(store, folder, Prediction)}
+    return {item.example_id for item in _found(store, setting)}
 
 
 def put_in_order(
     store: RunStore, setting: Setting, still_owner: Callable[[], None]
 ) -> list[Prediction]:
-    """Make parts of all pieces, each prediction once and by id; return what is in them.
+    """Make the predictions of all pieces, each one once and by id; return them.
 
     It may be cut off at any time and done again.
     """
     folder = folder_of(setting)
-    sources = [path for path in store.list(folder) if path.endswith(".parquet")]
+    before = store.list(folder)
     found: dict[str, Prediction] = {}
-    for path in sources:
-        for one in iter_records(store, path, Prediction):
-            known = found.get(one.example_id)
-            if known is None or _rank(one) < _rank(known):
-                found[one.example_id] = one
+    for one in _found(store, setting):
+        known = found.get(one.example_id)
+        if known is None or _rank(one) < _rank(known):
+            found[one.example_id] = one
     predictions = [found[key] for key in sorted(found)]
     still_owner()
     written = set()
@@ -123,10 +131,18 @@ def put_in_order(
         write_records(store, path, predictions[start : start + _ROWS_PER_PART], Prediction)
         written.add(path)
     still_owner()
-    for path in sources:
+    for path in before:
         if path not in written:
             store.delete(path)
     return predictions
+
+
+def _found(store: RunStore, setting: Setting) -> Iterator[Prediction]:
+    """Yield all that pieces hold, and what an earlier attempt may have put in order already."""
+    for folder in (folder_of(setting), pieces_of(setting)):
+        for path in store.list(folder):
+            if path.endswith(".parquet"):
+                yield from iter_records(store, path, Prediction)
 
 
 def _rank(prediction: Prediction) -> str:

@@ -7,14 +7,22 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+import ray
 from exploring import context_of, teacher
 
 from ste_ray.cli import main
+from ste_ray.core.inference import parse_settings
 from ste_ray.core.records import Prediction, Score
 from ste_ray.errors import BudgetExhaustedError, SteRayError, TemporaryError
+from ste_ray.stages.asking import open_asking
+from ste_ray.stages.infer_paths import JOURNALS
+from ste_ray.stages.infer_queries import load_queries
+from ste_ray.stages.infer_workers import EndpointWorker, WorkerPlan
 from ste_ray.stages.registry import run_stages
 from ste_ray.store.artifacts import RunStore, open_store
+from ste_ray.store.lock import RunLock
 from ste_ray.store.tables import read_records
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -103,6 +111,51 @@ def test_a_stage_that_was_stopped_by_its_budget_asks_nothing_again(imported: Run
         assert server.stats()["requests"] == len(ROWS)
         assert server.stats()["repeated"] == 0
     assert len(predictions(imported)) == len(ROWS)
+
+
+def test_a_journal_is_read_once_by_a_worker_that_answers_many_parts(
+    imported: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with teacher("--latency-seconds", "0.1") as server:
+        options = [ENDPOINT, f"llm.base_url={server.url}", "llm.max_concurrency=2"]
+        options += ["infer.flush_seconds=0.1"]
+        run_stages(("infer",), context_of(imported, [], *options))
+        before = predictions(imported)
+        asked = server.stats()["requests"]
+        imported.delete_folder("infer/predictions")
+        context = context_of(imported, [], *options)
+        settings = parse_settings(context.config.infer.settings)
+        queries, material = load_queries(context, settings)
+        with RunLock(imported, "test") as lock:
+            context.epoch = lock.epoch
+            with open_asking(context, "infer", ("assistant",), JOURNALS, 1) as (asking, _):
+                plan = WorkerPlan(
+                    config=context.config,
+                    store=imported,
+                    epoch=lock.epoch,
+                    shared=[ray.put(material)],
+                    execute=None,
+                    report=lambda *_: None,
+                )
+                worker = EndpointWorker(plan, asking)
+                reads: Counter[str] = Counter()
+                read = RunStore.read_bytes
+
+                def counted(store: RunStore, path: str) -> bytes:
+                    reads[path] += path.endswith(".jsonl.gz")
+                    return read(store, path)
+
+                monkeypatch.setattr(RunStore, "read_bytes", counted)
+                for query in queries:
+                    row = {"setting": "endpoint/plain", "queries": [query.model_dump_json()]}
+                    worker(pa.Table.from_pylist([row]))
+                monkeypatch.undo()
+        assert server.stats()["requests"] == asked  # all of it was in the journal
+    segments = [path for path in imported.list(JOURNALS) if path.endswith(".jsonl.gz")]
+    assert len(segments) > 2
+    assert {path: reads[path] for path in segments} == dict.fromkeys(segments, 1)
+    found = {one.example_id: one for one in predictions(imported)}
+    assert found == {one.example_id: one for one in before}
 
 
 def test_an_endpoint_with_faults_leaves_them_in_the_rows(imported: RunStore) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from exploring import context_of, teacher
+from tiny_model import save_tiny_model
 
 from ste_ray.cli import main
 from ste_ray.core.records import Prediction
@@ -23,11 +24,11 @@ RAW = str(ROOT / "tests/mcp_servers/raw.py")
 TEXT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 
 
-def executed(tmp_path: Path, tool: dict[str, object], text: str, **extra: object) -> RunStore:
-    """Answer twelve requests with the same call, by two workers."""
+def imported(tmp_path: Path, tool: dict[str, object], text: str) -> RunStore:
+    """Make a run of twelve requests whose right answer is the same call."""
     file = tmp_path / "tools.json"
     spec = {"description": "Takes a text.", "effect": "read_only", "parameters": TEXT, **tool}
-    file.write_text(json.dumps({"tools": [spec], **extra}))
+    file.write_text(json.dumps({"tools": [spec]}))
     tests = tmp_path / "tests.json"
     rows = [
         {"query": f"request {number}", "tool": tool["name"], "arguments": {"text": text}}
@@ -36,6 +37,12 @@ def executed(tmp_path: Path, tool: dict[str, object], text: str, **extra: object
     tests.write_text(json.dumps(rows))
     store = open_store(str(tmp_path / "run"))
     assert main(["import", "tests", str(tests), "--run", store.uri, "--tools", str(file)]) == 0
+    return store
+
+
+def executed(tmp_path: Path, tool: dict[str, object], text: str) -> RunStore:
+    """Answer such requests by two workers, who ask an endpoint that always makes that call."""
+    store = imported(tmp_path, tool, text)
     call = f"Action: {tool['name']}\nAction Input: {json.dumps({'text': text})}"
     with teacher("--fixed-reply", call) as server:
         options = ["infer.settings=[endpoint/plain]", "infer.execute=true", "infer.num_workers=2"]
@@ -49,10 +56,25 @@ def observations(store: RunStore) -> list[str]:
     return [one.observation for one in found]
 
 
-def test_a_stateful_server_knows_nothing_of_other_requests(tmp_path: Path) -> None:
+def note_taker() -> dict[str, object]:
     server = {"name": "raw", "command": sys.executable, "args": [RAW], "stateful": True}
-    tool = {"name": "note", "executor": {"kind": "mcp", "tool": "note", "server": server}}
-    assert [json.loads(one) for one in observations(executed(tmp_path, tool, "x"))] == [["x"]] * 12
+    return {"name": "note", "executor": {"kind": "mcp", "tool": "note", "server": server}}
+
+
+def test_a_stateful_server_knows_nothing_of_other_requests(tmp_path: Path) -> None:
+    store = executed(tmp_path, note_taker(), "x")
+    assert [json.loads(one) for one in observations(store)] == [["x"]] * 12
+
+
+def test_neither_does_it_where_a_local_model_calls(tmp_path: Path) -> None:
+    store = imported(tmp_path, note_taker(), "x")
+    model = save_tiny_model(tmp_path / "model")
+    options = [f"infer.models={{mine: {model}}}", "infer.settings=[mine/plain]"]
+    options += ["infer.execute=true", "infer.constrained=true", "infer.batch_size=4"]
+    run_stages(("infer",), context_of(store, [], *options))
+    # A random model writes random calls, but calls they are.
+    assert [len(json.loads(one)) for one in observations(store)] == [1] * 12
+    assert all(one.final_answer for one in read_records(store, "infer/predictions", Prediction))
 
 
 @pytest.mark.parametrize("limit", [{"concurrency": 1}, {"requests_per_minute": 240}])

@@ -13,7 +13,7 @@ from ste_ray.core.records import Example, Prediction, Retrieved
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.stages import infer, retrieve
 from ste_ray.stages.base import find_own_error
-from ste_ray.stages.infer_paths import model_folder
+from ste_ray.stages.infer_paths import PIECES_PATH, model_folder
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import read_records, write_records
 
@@ -77,7 +77,8 @@ def test_a_stage_that_was_cut_off_goes_on(run: Run) -> None:
     run.store.delete(whole)
     run.store.delete(f"{folder}/_complete")
     for number, piece in enumerate((done[:9], done[9:], done[:4])):
-        write_records(run.store, f"{folder}/piece-{number}.parquet", piece, Prediction)
+        path = f"{PIECES_PATH}/base-icl/piece-{number}.parquet"
+        write_records(run.store, path, piece, Prediction)
     run.lines.clear()
 
     # The work may be cut differently from the first time.

@@ -19,6 +19,7 @@ from ste_ray.core.records import Prediction
 from ste_ray.errors import DecodingError, TemporaryError
 from ste_ray.stages import infer, infer_progress, retrieve
 from ste_ray.stages.base import StageContext, find_own_error
+from ste_ray.stages.infer_paths import PIECES_PATH
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import read_records
 
@@ -121,7 +122,7 @@ class Stage(threading.Thread):
 
 
 def kept(run: Run) -> list[Prediction]:
-    folder = f"{infer.PREDICTIONS_PATH}/odd-retrieved"
+    folder = f"{PIECES_PATH}/odd-retrieved"
     return read_records(run.store, folder, Prediction) if run.store.list(folder) else []
 
 
@@ -160,10 +161,11 @@ def test_a_stage_that_is_ended_keeps_what_is_finished(run: Run, told: Path) -> N
     assert len(first) == 4
     assert not run.store.exists(f"{infer.PREDICTIONS_PATH}/odd-retrieved/_complete")
     (told / "wait").unlink()
-    decoded = len(batches(told))
+    before = {process for process, _ in batches(told)}
     infer.run(context_of(run, told))
     assert "infer: odd/retrieved, 33 of 37 queries to answer" in run.lines
-    assert sum(rows for _, rows in batches(told)[decoded:]) == 33
+    assert sum(rows for process, rows in batches(told) if process not in before) == 33
+    assert not run.store.list(PIECES_PATH)
     found = predictions(run.store)
     assert len(found) == 37
     assert [one for one in found if one in first] == sorted(first, key=lambda one: one.example_id)

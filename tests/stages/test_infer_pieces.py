@@ -10,14 +10,14 @@ import pytest
 from ste_ray.core.inference import Query, Setting, parse_settings
 from ste_ray.core.records import Example, Prediction
 from ste_ray.errors import RunLockedError
-from ste_ray.stages.infer_paths import folder_of
+from ste_ray.stages.infer_paths import folder_of, pieces_of
 from ste_ray.stages.infer_pieces import Pieces, answered, put_in_order
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.lock import RunLock
 from ste_ray.store.tables import read_records
 
 SETTING: Setting = parse_settings(["base/icl"])[0]
-FOLDER = folder_of(SETTING)
+FOLDER, PIECES = folder_of(SETTING), pieces_of(SETTING)
 
 
 def query(number: int) -> Query:
@@ -65,7 +65,7 @@ def owned(tmp_path: Path) -> Iterator[tuple[RunStore, int]]:
         yield store, lock.epoch
 
 
-def pieces_of(owned: tuple[RunStore, int], clock: Time, numbers: range) -> Pieces:
+def new_pieces(owned: tuple[RunStore, int], clock: Time, numbers: range) -> Pieces:
     store, epoch = owned
     return Pieces(store, epoch, SETTING, [query(number) for number in numbers], 5.0, clock)
 
@@ -75,7 +75,7 @@ def test_what_has_waited_is_written_and_known_to_whoever_takes_the_part_up_again
 ) -> None:
     store, _ = owned
     clock = Time()
-    pieces = pieces_of(owned, clock, range(6))
+    pieces = new_pieces(owned, clock, range(6))
     assert pieces.answered() == set()
     pieces.add([prediction(0), prediction(1)])
     assert not pieces.due
@@ -84,15 +84,15 @@ def test_what_has_waited_is_written_and_known_to_whoever_takes_the_part_up_again
     pieces.flush()
     pieces.add([prediction(2)])  # its worker is killed before this is written
     assert not pieces.due
-    again = pieces_of(owned, clock, range(6))
+    again = new_pieces(owned, clock, range(6))
     assert again.answered() == {"e00", "e01"}
     assert answered(store, SETTING) == {"e00", "e01"}
-    assert pieces_of(owned, clock, range(2, 6)).answered() == set()  # another part
+    assert new_pieces(owned, clock, range(2, 6)).answered() == set()  # another part
 
 
 def test_pieces_become_fewer_the_longer_it_takes(owned: tuple[RunStore, int]) -> None:
     clock = Time()
-    pieces = pieces_of(owned, clock, range(2))
+    pieces = new_pieces(owned, clock, range(2))
     waits = []
     for _ in range(40):
         pieces.add([prediction(0)])
@@ -109,7 +109,7 @@ def test_pieces_become_fewer_the_longer_it_takes(owned: tuple[RunStore, int]) ->
 def test_each_prediction_stands_once_and_in_order_in_the_end(owned: tuple[RunStore, int]) -> None:
     store, _ = owned
     clock = Time()
-    first, second = pieces_of(owned, clock, range(6)), pieces_of(owned, clock, range(3, 9))
+    first, second = new_pieces(owned, clock, range(6)), new_pieces(owned, clock, range(3, 9))
     for pieces, numbers in ((first, (5, 4, 0, 1)), (second, (8, 4, 5, 3)), (first, (2, 3))):
         pieces.add([prediction(number) for number in numbers])
         pieces.flush()
@@ -117,18 +117,21 @@ def test_each_prediction_stands_once_and_in_order_in_the_end(owned: tuple[RunSto
     second.flush()
     first.add([prediction(7, "a")])  # by a worker that was thought dead
     first.flush()
-    kept = {path: store.read_bytes(path) for path in store.list(FOLDER)}
     found = put_in_order(store, SETTING, lambda: None)
     assert [one.example_id for one in found] == [f"e{number:02d}" for number in range(9)]
     assert [one.output_text for one in found].count("a") == 1
     assert read_records(store, FOLDER, Prediction) == found
     assert store.list(FOLDER) == [f"{FOLDER}/part-00000.parquet"]
-    # Cut off after the part was written and before all pieces were gone, it is done again.
+    # Cut off before the setting was marked complete, it is done again; pieces may come late.
     ordered = store.read_bytes(f"{FOLDER}/part-00000.parquet")
-    for path, data in list(kept.items())[1:]:
-        store.write_bytes(path, data)
+    store.write_bytes(f"{FOLDER}/part-00001.parquet", ordered)
+    for path in store.list(PIECES)[1:]:
+        store.delete(path)
+    first.add([prediction(2)])
+    first.flush()
     assert put_in_order(store, SETTING, lambda: None) == found
     assert store.read_bytes(f"{FOLDER}/part-00000.parquet") == ordered
+    assert store.list(FOLDER) == [f"{FOLDER}/part-00000.parquet"]
 
 
 def test_nothing_is_written_into_a_run_that_others_own(owned: tuple[RunStore, int]) -> None:
@@ -137,4 +140,4 @@ def test_nothing_is_written_into_a_run_that_others_own(owned: tuple[RunStore, in
     pieces.add([prediction(0)])
     with pytest.raises(RunLockedError):
         pieces.flush()
-    assert not store.list(FOLDER)
+    assert not store.list(PIECES)
