@@ -191,11 +191,8 @@ def test_long_prompts_are_decoded_in_small_batches(run: Run, told: Path) -> None
     infer.run(context_of(run, told, batch_tokens=150))
     assert {rows for _, rows in batches(told)} <= {1, 2}
     found = predictions(run.store)
+    assert len(found) == 37
     assert min(one.prompt_tokens for one in found) > 40
-    run.store.delete_folder("infer")
-    infer.run(context_of(run, told))
-    assert max(rows for _, rows in batches(told)) == 4
-    assert predictions(run.store) == found
 
 
 def test_ray_data_ends_nothing_for_being_slow() -> None:
