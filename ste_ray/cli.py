@@ -203,7 +203,7 @@ def _explore(options: argparse.Namespace) -> None:
         return
     context = _context(options)
     if options.dry_run:
-        from ste_ray.stages.tools import dry_run, dry_run_lines
+        from ste_ray.stages.dry_run import dry_run, dry_run_lines
 
         plan = dry_run(context.configured_tools, context.config)
         print_result(plan, dry_run_lines(plan), options.json)

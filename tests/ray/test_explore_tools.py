@@ -16,11 +16,10 @@ import psutil
 import pyarrow.parquet
 import pytest
 import yaml
-from exploring import context_of, episodes_of, explore, replay, teacher
+from exploring import episodes_of, explore, replay, teacher
 
 from ste_ray.core.records import Turn
 from ste_ray.errors import ToolSpecError
-from ste_ray.stages.tools import dry_run, dry_run_lines
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.manifest import read_manifest
 
@@ -210,18 +209,3 @@ def test_recordings_are_given_again_in_another_run(tmp_path: Path, service: str)
     assert [turn.observation for turn in again] == [turn.observation for turn in real]
     sources = {turn.observation_source for turn in again if turn.observation_status == "ok"}
     assert sources == {"recorded"}
-
-
-def test_what_would_be_called_is_told_without_calling(tmp_path: Path, service: str) -> None:
-    option = write(
-        tmp_path,
-        tool("over_http", {"kind": "http", "url": f"{service}/{{text}}?key=${{ECHO_KEY}}"}),
-        tool("unsafe", {"kind": "http", "url": f"{service}/unsafe"}, effect="writes"),
-    )
-    context = context_of(open_store(str(tmp_path / "run")), [], option, *FEW)
-    plan = dry_run(context.configured_tools, context.config)
-    assert plan["calls_at_most"] == 16
-    assert plan["tools"][0]["would"].startswith(f"GET {service}/text?key=")
-    assert "ECHO_KEY" in plan["tools"][0]["would"]
-    assert plan["left_out"] == [{"name": "unsafe", "effect": "writes"}]
-    assert "1 tools would be called, at most 16 times in all; 1 left out" in dry_run_lines(plan)
