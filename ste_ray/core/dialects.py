@@ -89,8 +89,28 @@ def for_arguments(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", **found, **({"type": "object"} if kind != "object" else {})}
 
 
+def without_ids(schemas: dict[str, Any], document: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Return named schemas of a document whose references are all pointers into ``prefix``.
+
+    Args:
+        schemas: those of the document, by name; their anchors, ids and dynamic references are
+            resolved, and what these lead to is added under further names.
+        document: holds them at ``prefix``; its pointers may lead anywhere within.
+        prefix: where the result will stand, as a pointer that ends in ``/``.
+
+    Raises:
+        UnusableSchemaError: see ``standalone``.
+    """
+    converter = _Converter({**document, "$defs": schemas}, strict=True, prefix=prefix)
+    converter.define_all()
+    return converter.definitions()
+
+
 class _Converter:
-    def __init__(self, schema: dict[str, Any], strict: bool) -> None:
+    def __init__(self, schema: dict[str, Any], strict: bool, prefix: str = PREFIX) -> None:
+        self._prefix = prefix
+        # Where schemas stay in their document, the names of a mapping still mean them.
+        self._dropped = _DROPPED if prefix == PREFIX else _DROPPED - {"discriminator"}
         self._references = References(schema)
         self._strict = strict
         self._alone = bool(_IGNORES_SIBLINGS.search(str(schema.get("$schema", ""))))
@@ -104,15 +124,20 @@ class _Converter:
         """Have all definitions of the root in the result."""
         root = self._references.root
         for keyword in ("$defs", "definitions"):
-            for one in _mapping(root.schema.get(keyword)).values():
+            for name, one in _mapping(root.schema.get(keyword)).items():
+                self._references.call(one, name)
                 self._kept.append(self._name(self._references.enter(root, one)))
 
-    def result(self) -> dict[str, Any]:
-        root: dict[str, Any] = self._convert(self._references.root)
+    def definitions(self) -> dict[str, Any]:
+        """Return all schemas that were named so far, and those that they refer to."""
         while self._waiting:
             name, place = self._waiting.pop()
             self._definitions[name] = self._convert(place)
-        definitions = self._definitions
+        return self._definitions
+
+    def result(self) -> dict[str, Any]:
+        root: dict[str, Any] = self._convert(self._references.root)
+        definitions = self.definitions()
         uses = {name: used_at_once(one) for name, one in definitions.items()}
         while around := circle(uses, uses):
             if self._strict:
@@ -145,7 +170,7 @@ class _Converter:
         for keyword, value in schema.items():
             if has_reference and self._alone and not _says_only(keyword):
                 continue
-            if keyword in _DROPPED or (keyword == "id" and isinstance(value, str)):
+            if keyword in self._dropped or (keyword == "id" and isinstance(value, str)):
                 continue
             if value is None and keyword not in _MAY_BE_NULL and not keyword.startswith("x-"):
                 continue
@@ -185,9 +210,9 @@ class _Converter:
                 if self._strict:
                     raise
         if targets:
-            result["$ref"] = f"{PREFIX}{targets[0]}"
+            result["$ref"] = f"{self._prefix}{targets[0]}"
         if targets[1:]:
-            more = [{"$ref": f"{PREFIX}{name}"} for name in targets[1:]]
+            more = [{"$ref": f"{self._prefix}{name}"} for name in targets[1:]]
             listed = result.get("allOf")
             result["allOf"] = [*(listed if isinstance(listed, list) else ()), *more]
 

@@ -128,6 +128,10 @@ class References:
         self._called.setdefault(id(found.schema), name)
         return self.enter(Place(found.schema, found.base, place.scope), found.schema)
 
+    def call(self, schema: Any, name: str) -> None:
+        """Have a schema called by a name, whatever references call it."""
+        self._called[id(schema)] = name
+
     def name_of(self, schema: Any) -> str:
         """Return what a schema that a reference led to is called there; empty: by no name."""
         return self._called.get(id(schema), "")

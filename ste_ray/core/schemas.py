@@ -236,6 +236,9 @@ class _Tree:
             if wanted in fits:
                 return [o for o, fit in zip(alternatives, fits, strict=True) if fit is wanted]
         typed = [one for one in alternatives if self._is_near(one, value, ("type",))]
+        if not typed and value is not None:  # what is optional is meant, if only one is given
+            rest = [one for one in alternatives if not self._is_near(one, None, ("type",))]
+            return rest if len(rest) == 1 and len(alternatives) > 1 else []
         return [one for one in typed if self._is_near(one, value, ("const", "enum"))] or typed
 
     def _is_near(self, schema: Any, value: Any, keywords: tuple[str, ...]) -> bool:
@@ -244,7 +247,8 @@ class _Tree:
             return bool(schema)
         part = self.part(schema, None, none=True)
         if keywords == ("type",):
-            return part.first("type") is None or is_of_type(value, part.first("type"))
+            kinds = part.all_of("type")
+            return not kinds or any(is_of_type(value, kind) for kind in kinds)
         if not isinstance(value, dict):
             return True
         return all(

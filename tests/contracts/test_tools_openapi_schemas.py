@@ -225,3 +225,49 @@ def test_a_parameter_may_be_written_as_json():
     spec = tool(parameters=[{"name": "it", "in": "query", "content": content}])
     assert spec.executor["parameters"][0]["as_json"] is True
     assert spec.parameters["properties"]["it"]["type"] == "object"
+
+
+def test_anchors_ids_and_dynamic_references_are_followed():
+    tree = {
+        "$id": "https://example.org/tree",
+        "$dynamicAnchor": "node",
+        "type": "object",
+        "properties": {
+            "data": {},
+            "children": {"type": "array", "items": {"$dynamicRef": "#node"}},
+        },
+    }
+    named = {"type": "object", "$anchor": "named", "properties": {"name": {"$ref": "#/$defs/text"}}}
+    schemas = {
+        "Tree": tree,
+        "StrictTree": {
+            "$id": "https://example.org/strict",
+            "$dynamicAnchor": "node",
+            "$ref": "tree",
+            "unevaluatedProperties": False,
+        },
+        "Named": {
+            **named,
+            "$id": "https://example.org/named",
+            "$defs": {"text": {"type": "string"}},
+        },
+        "Holder": {
+            "type": "object",
+            "properties": {"it": {"$ref": "https://example.org/named#named"}},
+        },
+    }
+    holder = {"$ref": REFERENCE("Holder")}
+    assert accepts(holder, {"it": {"name": "x"}}, "3.1.0", schemas)
+    assert not accepts(holder, {"it": {"name": 1}}, "3.1.0", schemas)
+    loose, strict = {"$ref": REFERENCE("Tree")}, {"$ref": REFERENCE("StrictTree")}
+    assert accepts(loose, {"children": [{"children": [{"data": 1}]}]}, "3.1.0", schemas)
+    for tree in (loose, strict):
+        assert not accepts(tree, {"children": [{"children": [1]}]}, "3.1.0", schemas)
+
+
+def test_a_reference_by_id_that_leads_nowhere_is_named():
+    schemas = {
+        "A": {"$id": "https://example.org/a", "type": "object", "properties": {"b": {"$ref": "b"}}}
+    }
+    with pytest.raises(ToolSpecError, match="'b'"):
+        converted({"type": "array", "items": {"$ref": REFERENCE("A")}}, "3.1.0", schemas)

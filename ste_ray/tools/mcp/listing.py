@@ -163,4 +163,5 @@ def _schema(schema: dict[str, Any]) -> dict[str, Any]:
         if not kept["required"]:
             del kept["required"]
     found = check_parameters(kept)
-    return found if "properties" in found else {**found, "properties": {}}
+    listed = described(found).whatever.names
+    return found if "properties" in found or listed else {**found, "properties": {}}

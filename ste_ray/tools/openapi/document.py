@@ -19,6 +19,8 @@ from pydantic import ValidationError
 from referencing import Registry, Resource, Specification
 from referencing.exceptions import Unresolvable
 
+from ste_ray.core.dialects import without_ids
+from ste_ray.core.schema_references import UnusableSchemaError, children
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.openapi.texts import shortened
 from ste_ray.tools.schema_texts import load_schemas
@@ -28,6 +30,7 @@ _MAX_NODES = 2_000_000  # GitHub's description has about 260,000
 _MAX_DEPTH = 200
 _ERROR_CHARS = 300
 _MEMORY = "urn:openapi:document"
+_IDS = ("$id", "$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveRef")
 _MAX_REFERENCES = 50  # references that lead to references
 
 
@@ -97,6 +100,7 @@ class Document:
         # Without the cache, a file would be read again for each reference to it.
         retrieve = functools.cache(functools.partial(_retrieve, folder=folder))
         registry: Registry[Any] = Registry(retrieve=retrieve)  # type: ignore[call-arg]
+        contents = _without_ids(contents)
         resource = Specification.OPAQUE.create_resource(contents)
         self.root = Part(contents, uri, registry.with_resource(uri, resource).resolver(uri))
 
@@ -105,6 +109,29 @@ class Document:
         """The paths, as they were read."""
         paths: Mapping[str, Any] = self.root.value["paths"]
         return paths
+
+
+def _without_ids(contents: dict[str, Any]) -> dict[str, Any]:
+    """Return a document whose schemas refer to each other by pointers alone, if that can be."""
+    components = contents.get("components")
+    schemas = components.get("schemas") if isinstance(components, dict) else None
+    if not isinstance(schemas, dict) or not isinstance(components, dict):
+        return contents
+    if not any(_has_ids(one) for one in schemas.values()):
+        return contents
+    try:
+        found = without_ids(schemas, contents, "#/components/schemas/")
+    except (UnusableSchemaError, RecursionError):
+        return contents  # what needs them will be told to point at nothing
+    return {**contents, "components": {**components, "schemas": found}}
+
+
+def _has_ids(schema: Any) -> bool:
+    if not isinstance(schema, dict):
+        return False
+    return any(isinstance(schema.get(key), str) for key in _IDS) or any(
+        map(_has_ids, children(schema))
+    )
 
 
 def read_document(

@@ -6,8 +6,7 @@ expression. References go to ``$defs`` of the schema itself, cycles included. A
 reference to a schema that stands for its subtypes becomes a choice among them (``families``), and
 alternatives with a discriminator say which value of its property means which.
 
-Left alone: ``$id``, ``$anchor`` and ``$dynamicRef`` of 3.1; a reference that needs them points at
-nothing.
+Ids, anchors and dynamic references of 3.1 are pointers by then (``document``).
 """
 
 from __future__ import annotations
