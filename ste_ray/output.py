@@ -2,6 +2,9 @@
 
 Much of it comes from models, tools and servers. What would steer a terminal, or make a text look
 like another, is written as an escape sequence; a person then sees it.
+
+All of it passes ``masked_output``, the last net under whatever a library, a tool or an endpoint has
+put into a text: no secret of this process leaves it this way.
 """
 
 from __future__ import annotations
@@ -9,7 +12,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from ste_ray.core.masking import Masker
+from ste_ray.environment import environment_masker
 
 # Control characters but tab and line feed, DEL and C1; what turns the direction of writing; other
 # line breaks; what is invisible, but for the joiners that scripts and emoji need; half characters.
@@ -49,6 +57,10 @@ def write_text(text: str) -> None:
 def print_json(value: Any) -> None:
     """Print a result for a machine; characters that are escaped are the same to it."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    masker = environment_masker()
+    if masker.mask(text) != text:
+        # Value by value: the whole has a form to keep.
+        text = json.dumps(masked_value(json.loads(text), masker), indent=2, ensure_ascii=False)
     sys.stdout.write(_UNSAFE.sub(_escaped_in_json, text) + "\n")
 
 
@@ -58,3 +70,46 @@ def print_result(result: Any, text: str, as_json: bool) -> None:
         print_json(result)
     else:
         write_text(text)
+
+
+def masked_value(value: Any, masker: Masker) -> Any:
+    """Return a JSON value with the texts in it masked, names too."""
+    if isinstance(value, str):
+        return masker.mask(value)
+    if isinstance(value, list | tuple):
+        return [masked_value(one, masker) for one in value]
+    if isinstance(value, dict):
+        return {masked_value(k, masker): masked_value(v, masker) for k, v in value.items()}
+    return value
+
+
+@contextmanager
+def masked_output() -> Iterator[None]:
+    """Mask what is written to standard output and error meanwhile, tracebacks and logs included."""
+    masker = environment_masker()
+    before = sys.stdout, sys.stderr
+    if masker:
+        sys.stdout, sys.stderr = (_MaskedStream(one, masker) for one in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+class _MaskedStream:
+    """A text stream that masks each text it is given, and else is the one it was made of."""
+
+    def __init__(self, inner: TextIO, masker: Masker) -> None:
+        self._inner = inner
+        self._masker = masker
+
+    def write(self, text: str) -> int:
+        self._inner.write(self._masker.mask(text))
+        return len(text)
+
+    def writelines(self, lines: Iterator[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)

@@ -10,6 +10,8 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
 
+from ste_ray.core.cutting import cut_text
+
 R = TypeVar("R", bound=BaseModel)
 
 
@@ -39,6 +41,4 @@ def cut(text: str, limit: int) -> str:
 
     The page must stay small whatever a tool or a model wrote.
     """
-    if len(text) <= limit:
-        return text
-    return f"{text[:limit]} … [cut: {len(text):,} characters in all]"
+    return cut_text(text, limit)

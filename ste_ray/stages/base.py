@@ -16,8 +16,10 @@ from typing import Any
 from ste_ray import __version__
 from ste_ray.config import Config
 from ste_ray.core.inference import RUN_MODELS, parse_settings
+from ste_ray.core.masking import Masker
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
 from ste_ray.core.records import ToolSpec, fingerprint
+from ste_ray.environment import environment_masker
 from ste_ray.errors import (
     ConfigError,
     DecodingError,
@@ -168,6 +170,7 @@ def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManife
         started, begun = time.time(), time.monotonic()
         counts = _run_body(stage, context, body, attempt)
         lock.check()
+        masker = _masker(context)
         manifest = StageManifest(
             stage=stage,
             config=fields,
@@ -177,8 +180,8 @@ def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManife
             started_at=started,
             seconds=round(time.monotonic() - begun, 3),
             counts=counts,
-            notes=tuple(context.notes),
-            stopped_by=context.stopped_by,
+            notes=tuple(masker.mask(note) for note in context.notes),
+            stopped_by=masker.mask(context.stopped_by),
             seed=config.seed,
         )
         write_manifest(store, manifest)
@@ -219,10 +222,25 @@ def _run_body(stage: str, context: StageContext, body: StageBody, attempt: str) 
         known = find_own_error(error)
         if known is None:
             raise
+        known = _masked_error(known, context)
         if _is_permanent(known):
             _forget_empty_start(stage, context.store)
             write_failure(context.store, stage, attempt, known)
         raise known from error
+
+
+def _masked_error(error: SteRayError, context: StageContext) -> SteRayError:
+    """Return an error without what must be stored nowhere, should it have come so far."""
+    masked = _masker(context).mask(str(error))
+    return error if masked == str(error) else type(error)(masked)
+
+
+def _masker(context: StageContext) -> Masker:
+    names = set(context.config.llm.key_variables)
+    tools = vars(context).get("configured_tools")  # if they have been read
+    if tools is not None:
+        names |= {name for spec in tools.specs.values() for name in spec.secrets}
+    return environment_masker(names)
 
 
 def _forget_empty_start(stage: str, store: RunStore) -> None:

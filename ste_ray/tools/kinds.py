@@ -148,6 +148,7 @@ class McpServer(ExecutorFields):
     headers: dict[str, str] = Field(default_factory=dict)
     stateful: bool = False  # a process and a fresh working directory for each episode
     template_dir: str = ""  # copied into each fresh working directory
+    shielded: bool = True  # may not look into other processes; nor may it use sudo and the like
 
 
 class McpTool(ExecutorFields):

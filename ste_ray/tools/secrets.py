@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ste_ray.core.masking import MIN_CHARS, Masker
+from ste_ray.environment import SECRETS_FOLDER, environment_secrets
 from ste_ray.errors import ToolSpecError
 
-FOLDER_VARIABLE = "STE_SECRETS_DIR"
+FOLDER_VARIABLE = SECRETS_FOLDER
 WORKDIR = "WORKDIR"  # no secret: the working directory of a session
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MAX_MASKERS = 256
@@ -78,14 +80,23 @@ class Secrets:
         return self.masker(names).mask(text)
 
     def masker(self, names: Iterable[str]) -> Masker:
-        """Return what masks the values of ``names``, also those given out before they changed."""
+        """Return what masks the values of ``names``, also those given out before they changed.
+
+        Other secrets of this process are masked too: a tool has no business with them, and may have
+        found them nevertheless.
+        """
         marks = {value: f"[secret {name}]" for name in names for value in self._values(name)}
+        marks = {**self._others, **marks}
         key = frozenset(marks.items())
         if key not in self._maskers:
             if len(self._maskers) >= _MAX_MASKERS:
                 self._maskers.clear()
             self._maskers[key] = Masker(marks)
         return self._maskers[key]
+
+    @cached_property
+    def _others(self) -> dict[str, str]:
+        return environment_secrets(self._environment)
 
     def _values(self, name: str) -> set[str]:
         values = set(self._given.get(name, ()))

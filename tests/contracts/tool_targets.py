@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 from ste_ray.tools.errors import ToolError
 
@@ -144,3 +145,41 @@ def raise_value_error():
 
 def raise_key_error():
     return {}["key"]
+
+
+def look_around(word):
+    """Return in which other processes a word can be found, and how many show their environment."""
+    found, shown, memory = [], 0, 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        if int(folder.name) == os.getpid():
+            continue
+        try:
+            data = (folder / "environ").read_bytes()
+        except OSError:
+            pass
+        else:
+            shown += bool(data)
+            if word.encode() in data:
+                found.append(folder.name)
+        try:
+            with open(folder / "mem", "rb"):
+                memory += 1
+        except OSError:
+            pass
+    child = subprocess.run(
+        ["sh", "-c", 'cat "/proc/$1/environ"', "sh", str(os.getppid())],
+        capture_output=True,
+        check=False,
+    )
+    try:
+        os.kill(os.getppid(), 0)
+        reached = True
+    except PermissionError:
+        reached = False
+    return {
+        "reached": reached,
+        "found": found,
+        "shown": shown,
+        "memory": memory,
+        "child": len(child.stdout),
+    }

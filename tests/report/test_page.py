@@ -95,7 +95,7 @@ def test_size_is_bounded_by_aggregates_not_by_the_run(
     assert assembled.trials_total == 200
     assert len(assembled.trials) == 60
     assert len(render_html(assembled)) < 2_000_000
-    assert "[cut: 1,000,000 characters in all]" in assembled.trials[0].turns[0].observation
+    assert " of 1000000 characters]" in assembled.trials[0].turns[0].observation
 
 
 def test_untrusted_text_is_escaped_wherever_it_appears(tables: dict[str, Any]) -> None:

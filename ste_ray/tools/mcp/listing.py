@@ -11,9 +11,11 @@ from typing import Any
 from mcp_types import Tool, ToolAnnotations
 from pydantic import ValidationError
 
+from ste_ray.core.masking import Masker
 from ste_ray.core.records import Effect, ToolSpec, fingerprint
 from ste_ray.core.schemas import described
 from ste_ray.errors import ToolSpecError
+from ste_ray.output import masked_value
 from ste_ray.tools.kinds import McpServer
 from ste_ray.tools.mcp.messages import RAW_SCHEMA
 from ste_ray.tools.mcp.pool import SessionPool
@@ -75,10 +77,12 @@ async def list_servers(
         # What one tool leaves behind would reach other episodes.
         stateful = server.stateful or any(e != "read_only" for e in effects.values())
         kept = server.model_copy(update={"stateful": stateful and bool(server.command)})
+        masker = secrets.masker(references(server.model_dump()))
         for tool in tools:
             name = tool.name if counts[tool.name] == 1 else f"{server.name}__{tool.name}"
             try:
-                specs.append(_spec(name, tool, kept, effects[tool.name]))
+                spec = _spec(name, tool, kept, effects[tool.name])
+                specs.append(_masked(spec, masker))
             except (ValueError, ValidationError, RecursionError) as error:
                 skipped.append((name, " ".join(str(error).split())))
     return Listed(specs, skipped)
@@ -136,6 +140,15 @@ def _spec(name: str, tool: Tool, server: McpServer, effect: Effect) -> ToolSpec:
         timeout_seconds=_CALL_SECONDS,
         secrets=tuple(sorted(references(executor))),
     )
+
+
+def _masked(spec: ToolSpec, masker: Masker) -> ToolSpec:
+    """Return what a server says of a tool without the secrets that it was started with."""
+    said = {
+        name: masked_value(getattr(spec, name), masker)
+        for name in ("description", "parameters", "output_schema")
+    }
+    return ToolSpec.model_validate(spec.model_dump() | said)
 
 
 def _description(tool: Tool) -> str:

@@ -21,6 +21,7 @@ from ste_ray.tools.mcp.bulk import MAX_MESSAGE_BYTES
 from ste_ray.tools.mcp.launcher import launch_command
 from ste_ray.tools.mcp.processes import ServerOutput, process_streams
 from ste_ray.tools.secrets import WORKDIR, Secrets, references
+from ste_ray.tools.shield import hide
 
 OpenTransport = Callable[[], AbstractAsyncContextManager[Any]]
 _READ_SECONDS = 300.0
@@ -34,14 +35,18 @@ async def process_transport(
 ) -> AsyncIterator[Any]:
     """Start the server in ``folder`` and yield its streams; end it afterwards.
 
-    Of this process's environment it gets what the protocol's library passes on (PATH, HOME and the
+    It may not look into other processes (``tools.shield``), unless it is not ``shielded``. Of this
+    process's environment it gets what the protocol's library passes on (PATH, HOME and the
     like), and what its definition says.
     """
 
     def filled(text: str) -> str:
         return secrets.fill(text.replace(f"${{{WORKDIR}}}", str(folder)))
 
-    command = launch_command(server.command, [filled(argument) for argument in server.args])
+    arguments = [filled(argument) for argument in server.args]
+    command = launch_command(server.command, arguments, server.shielded)
+    if server.shielded:
+        hide()
     environment = get_default_environment()
     environment |= {name: filled(value) for name, value in server.env.items()}
     place = filled(server.cwd) if server.cwd else str(folder)

@@ -18,6 +18,7 @@ from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
 from ste_ray.errors import TemporaryError
 from ste_ray.tools.python.worker_process import Reply, WorkerDiedError, WorkerProcess
+from ste_ray.tools.shield import hide
 
 _LOAD_SECONDS = 60.0  # start of the interpreter and import of a module
 _LOAD_CHARS = 2_000
@@ -41,6 +42,7 @@ class WorkerPool:
         self._workers: set[WorkerProcess] = set()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._closed = False
+        hide()
 
     async def __aenter__(self) -> WorkerPool:
         return self

@@ -10,7 +10,8 @@ length before the cut.
 
 What tools print goes nowhere and what they read is empty: the two pipes of the protocol are moved
 away from standard input and output before the first tool is imported. On Linux the process and all
-that it started (unless put into another session) die with the parent, however that ends.
+that it started (unless put into another session) die with the parent, however that ends, and they
+cannot look into other processes (``tools.shield``).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import IO, Any
 
 from ste_ray.tools.errors import ToolError
 from ste_ray.tools.process_group import die_with, guard_group
+from ste_ray.tools.shield import shield
 
 
 def main() -> None:
@@ -33,6 +35,7 @@ def main() -> None:
     parent_pid, memory_mb = int(sys.argv[1]), int(sys.argv[2])
     if not die_with(parent_pid, signal.SIGKILL):
         os._exit(1)
+    shield()  # first: the guard must be within it, to be told of this one's death
     guard_group()
     _limit(memory_mb)
     requests, replies = _take_pipes()
