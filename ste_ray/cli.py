@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -199,7 +199,7 @@ def _run_stages(options: argparse.Namespace) -> None:
         if manifest.started_at >= started:
             ended = "stopped" if manifest.stopped_by else "done"
             say(f"{manifest.stage}: {ended} after {manifest.seconds:.1f} s")
-        write_text(f"{manifest.stage}\n{_as_lines(manifest.counts)}")
+        write_text(_stage_text(manifest.stage, manifest.counts, store))
 
 
 def _explore(options: argparse.Namespace) -> None:
@@ -208,7 +208,7 @@ def _explore(options: argparse.Namespace) -> None:
         return
     context = _context(options)
     if options.dry_run:
-        from ste_ray.stages.tools import dry_run, dry_run_lines
+        from ste_ray.stages.dry_run import dry_run, dry_run_lines
 
         plan = dry_run(context.configured_tools, context.config)
         print_result(plan, dry_run_lines(plan), options.json)
@@ -222,7 +222,7 @@ def _explore(options: argparse.Namespace) -> None:
     from ste_ray.stages.replay import replay_exploration, require_equal
 
     figures = replay_exploration(context)
-    print_json(figures) if options.json else write_text(f"replay\n{_as_lines(figures)}")
+    print_json(figures) if options.json else write_text(f"replay\n{_figures(figures)}")
     require_equal(figures)
 
 
@@ -262,7 +262,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.json:
         print_json(figures)
     else:
-        write_text(_as_lines(figures))
+        write_text(_figures(figures))
 
 
 def _score_predictions(options: argparse.Namespace) -> None:
@@ -337,8 +337,23 @@ def _fail(error: SteRayError, as_json: bool) -> int:
     return error.exit_code
 
 
-def _as_lines(counts: dict[str, Any]) -> str:
-    return "".join(f"  {name.replace('_', ' ')}: {value}\n" for name, value in counts.items())
+def _stage_text(stage: str, counts: Mapping[str, Any], store: Any) -> str:
+    """Return what a stage made, for a person; of an evaluation the table of its report."""
+    path = "evaluate/summary.json"
+    if stage != "evaluate" or not store.exists(path):
+        return f"{stage}\n{_figures(counts)}"
+    from ste_ray.report.model import EvaluationSummary
+    from ste_ray.report.terminal import summary_table
+
+    others = {name: value for name, value in counts.items() if name != "settings"}
+    table = summary_table(EvaluationSummary.model_validate(store.read_json(path)))
+    return f"{stage}\n{_figures(others)}\n{table}\n"
+
+
+def _figures(figures: Mapping[str, Any]) -> str:
+    from ste_ray.report.figures import figures_text
+
+    return figures_text(figures)
 
 
 if __name__ == "__main__":

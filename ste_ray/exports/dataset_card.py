@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from ste_ray.exports.source import ExportSource
+from ste_ray.core.local_paths import public_name, without_paths
+from ste_ray.exports.source import SCRIPTED_MODEL, ExportSource
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _SPLITS = ("train", "validation", "test")
@@ -84,7 +85,7 @@ def _making(source: ExportSource) -> str:
     prepare = manifest["config"]["prepare"]
     made = datetime.fromtimestamp(manifest["started_at"], UTC).strftime("%Y-%m-%d")
     models = "".join(
-        f"- {stage}: {', '.join(f'{role} {model}' for role, model in roles.items())}\n"
+        f"- {stage}: {', '.join(f'{role} {public_name(model)}' for role, model in roles.items())}\n"
         for stage, roles in source.models.items()
     )
     judged = "a judge asked three questions of each trial" if prepare["judge"] else "no judge"
@@ -100,12 +101,50 @@ def _making(source: ExportSource) -> str:
     listed = "".join(f"- {name}: {value}\n" for name, value in settings.items())
     return (
         "## How it was made\n\n"
-        f"Made on {made} by ste-ray {manifest['code_version']} from the run `{source.run}`: a "
-        "language model imagined requests for each tool, really called it and answered; the trials "
-        "were filtered, freed of duplicates and paraphrased (simulated trial and error, Wang et "
-        "al., 2024, arXiv:2403.04746).\n\nModels:\n\n"
+        f"Made on {made} by ste-ray {manifest['code_version']}{source.public_origin}. "
+        f"{_how(source)} The trials were filtered, freed of duplicates and paraphrased (simulated "
+        "trial and error, Wang et al., 2024, arXiv:2403.04746).\n\nModels:\n\n"
         f"{models or '- none'}\n\nSettings:\n\n{listed}".rstrip()
     )
+
+
+def _how(source: ExportSource) -> str:
+    """Say who imagined the requests, and who answered for the tools."""
+    explorer = source.models.get("explore", {}).get("explorer", "")
+    if explorer == SCRIPTED_MODEL:
+        who = (
+            "A script, the scripted teacher that ships with ste-ray, and not a language model "
+            "filled in requests for each tool, made the calls and wrote the answers."
+        )
+    elif explorer:
+        who = (
+            f"The language model {public_name(explorer)} imagined requests for each tool, wrote "
+            "the calls and answered."
+        )
+    else:
+        who = "Requests, calls and answers were brought in from elsewhere, not explored."
+    simulated = len(source.simulated)
+    if not explorer:
+        tools = ""
+    elif not simulated:
+        tools = " The tools were really called."
+    elif simulated < len(source.tools):
+        tools = (
+            f" {len(source.tools) - simulated} tools were really called; {simulated} were played "
+            f"{_by_whom(source)} from their documentation."
+        )
+    else:
+        tools = (
+            f" No tool was called: they were played {_by_whom(source)} from their documentation."
+        )
+    return who + tools
+
+
+def _by_whom(source: ExportSource) -> str:
+    model = source.models.get("explore", {}).get("tool_simulator", "")
+    if model == SCRIPTED_MODEL:
+        return "by a script"
+    return f"by the language model {public_name(model)}" if model else "by a language model"
 
 
 def _tools(source: ExportSource) -> str:
@@ -131,10 +170,19 @@ def _cell(text: str) -> str:
 
 
 def _limits(source: ExportSource) -> str:
-    notes = "".join(f"- {note}\n" for note in source.manifest["notes"])
+    notes = "".join(f"- {without_paths(note)}\n" for note in source.manifest["notes"])
+    scripted = [stage for stage in source.models if source.is_scripted(stage)]
+    authors = "a script and models" if scripted else "models"
+    if scripted and len(scripted) == len(source.models):
+        authors = "a script"
+    observed = (
+        "Observations are what the tools returned when they were called; services change."
+        if len(source.simulated) < len(source.tools)
+        else "Observations were made up in the tools' place; no tool was called."
+    )
     return (
         "## What to know before use\n\n"
-        "- Requests, answers and verdicts were written by models and may be wrong.\n"
-        "- Observations are what the tools returned when they were called; services change.\n"
+        f"- Requests, answers and verdicts were written by {authors} and may be wrong.\n"
+        f"- {observed}\n"
         f"{notes}".rstrip()
     )

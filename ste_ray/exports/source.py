@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ste_ray.core.local_paths import is_local
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Example, ToolSpec, TrainRow
 from ste_ray.errors import StageInputError
+
+SCRIPTED_MODEL = "scripted-teacher"  # how the script names itself in its replies
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,25 @@ class ExportSource:
     models: Mapping[str, Mapping[str, str]]
     examples: Callable[[], Iterator[Example]]
     rows: Callable[[], Iterator[TrainRow]]
+
+    @property
+    def public_origin(self) -> str:
+        """Say from which run it is, unless that lies on this machine."""
+        return "" if is_local(self.run) else f" from the run `{self.run}`"
+
+    @property
+    def simulated(self) -> tuple[str, ...]:
+        """Names of the tools in the data that a model played."""
+        return tuple(
+            name
+            for name in self.tools
+            if name in self.specs and self.specs[name].executor.get("kind") == "simulated"
+        )
+
+    def is_scripted(self, stage: str) -> bool:
+        """Whether the scripted teacher, not a language model, played all roles of a stage."""
+        models = self.models.get(stage, {}).values()
+        return bool(models) and all(model == SCRIPTED_MODEL for model in models)
 
     def spec(self, tool: str) -> ToolSpec:
         """Return the specification of a tool in the data.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from ste_ray.config import Config, ToolsConfig
+from ste_ray.config import ToolsConfig
 from ste_ray.core.records import ToolSpec
-from ste_ray.core.schemas import described
 from ste_ray.resources import resource_folder
 from ste_ray.store.artifacts import open_store
 from ste_ray.tools.opening import Simulator, Surroundings, open_toolbox
@@ -59,49 +57,3 @@ def open_tools(
     """Return what calls ``specs``, with recordings where the configuration asks for them."""
     recordings = open_store(config.recordings) if config.recordings else None
     return open_toolbox(specs, config, Surroundings(recordings=recordings, simulator=simulator))
-
-
-def dry_run(tools: ConfiguredTools, config: Config) -> dict[str, Any]:
-    """Say which tools an exploration would call and how, without calling any.
-
-    Returns:
-        ``calls_at_most`` (calls of tools in a whole exploration), ``tools`` (name, kind, effect and
-        how a call looks, with an example's arguments or placeholders) and ``left_out`` (name and
-        effect).
-    """
-    section = config.explore
-    per_tool = section.episodes_per_tool * section.trials_per_episode * section.max_turns
-    called = {n: s for n, s in tools.specs.items() if s.executor["kind"] != "simulated"}
-    toolbox = open_tools(config.tools, called)
-    rows = [
-        {
-            "name": name,
-            "kind": spec.executor["kind"],
-            "effect": spec.effect,
-            "would": toolbox.preview_of(name, _example(spec)) if name in called else "ask a model",
-        }
-        for name, spec in tools.specs.items()
-    ]
-    left_out = [{"name": s.name, "effect": s.effect} for s in tools.left_out.values()]
-    return {"calls_at_most": per_tool * len(rows), "tools": rows, "left_out": left_out}
-
-
-def dry_run_lines(plan: dict[str, Any]) -> str:
-    """Return the plan for a person."""
-    lines = [
-        f"{row['name']}  ({row['kind']}, {row['effect']})\n  {row['would']}\n"
-        for row in plan["tools"]
-    ]
-    lines += [f"{row['name']}  ({row['effect']})\n  left out\n" for row in plan["left_out"]]
-    lines.append(
-        f"{len(plan['tools'])} tools would be called, at most {plan['calls_at_most']} times in "
-        f"all; {len(plan['left_out'])} left out because they were not allowed (tools.allow)\n"
-    )
-    return "".join(lines)
-
-
-def _example(spec: ToolSpec) -> dict[str, Any]:
-    for example in spec.examples:
-        if not example.expect_error:
-            return example.arguments
-    return {name: name for name in described(spec.parameters).always.required_in_order}

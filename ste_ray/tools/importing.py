@@ -150,8 +150,8 @@ def _usable(imported: Imported) -> Imported:
     skipped = list(imported.skipped)
     names: set[str] = set()
     for spec in imported.specs:
-        fields = spec.model_dump(mode="json", exclude_defaults=True)
         try:
+            fields = spec.model_dump(mode="json", exclude_defaults=True)
             build_spec("import", "tool", {}, fields)
             canonical_json(fields).encode()
             if spec.name in names:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ste_ray.config import TrainConfig
+from ste_ray.core.local_paths import public_name
 from ste_ray.core.toolkens import toolken
 from ste_ray.training.figures import TrainSummary
 
@@ -41,7 +42,7 @@ class CardFacts:
 
 def model_card(facts: CardFacts, config: TrainConfig, summary: TrainSummary) -> str:
     """Return the card as Markdown with the metadata that the Hugging Face hub reads."""
-    base = facts.base or "a Llama with random weights, built for this training"
+    base = public_name(facts.base) or "a Llama with random weights, built for this training"
     shown = list(facts.tools[:_MAX_TOOLS])
     tools = ", ".join(f"`{name}`" for name in shown) or "none"
     if len(facts.tools) > len(shown):
@@ -95,7 +96,7 @@ def model_card(facts: CardFacts, config: TrainConfig, summary: TrainSummary) -> 
         "| needs | `transformers>=5.20`, as which it was written |",
         "",
         "What it was not trained on it does not know: other tools, other versions of these tools,"
-        " and requests unlike those that a language model imagined.",
+        " and requests unlike those of its training data.",
         "",
     ]
     return "\n".join(lines)

@@ -166,6 +166,24 @@ def test_what_cannot_be_used_is_skipped_by_name_on_standard_error(capsys):
     assert "has no docstring" in err
 
 
+def test_half_a_character_in_one_operation_keeps_no_other_out(capsys):
+    place = {"name": "\ud800", "in": "query", "schema": {"type": "string"}}
+    responses = {"200": {"description": "ok"}}
+    document = {
+        "openapi": "3.1.0",
+        "info": {"title": "T", "version": "1"},
+        "servers": [{"url": "https://x.test"}],
+        "paths": {
+            "/a": {"get": {"operationId": "a", "parameters": [place], "responses": responses}},
+            "/b": {"get": {"operationId": "b", "responses": responses}},
+        },
+    }
+    Path("h.json").write_text(json.dumps(document))
+    out, err = run(capsys, "import", "openapi", "h.json", "--out", "h.yaml")
+    assert "1 tools" in out
+    assert "skipped a: it holds half of a surrogate pair" in err
+
+
 def test_one_rule_for_names_where_tools_are_imported_and_where_they_are_listed(capsys):
     Path("m.json").write_text(
         json.dumps({"mcpServers": {"s": {"command": sys.executable, "args": [RAW, "odd_list"]}}})

@@ -4,10 +4,12 @@ import asyncio
 import json
 
 import pytest
+from mcp_types import ListToolsResult
+from mcp_types.methods import validate_server_result
 
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.mcp.listing import list_servers
-from ste_ray.tools.mcp.messages import mended
+from ste_ray.tools.mcp.messages import mended, read_message
 from ste_ray.tools.secrets import Secrets
 from tests.contracts.mcp_calls import calls, raw, spec
 
@@ -57,7 +59,7 @@ def test_an_odd_answer_is_answered_at_once(line, status, expected):
 def test_deep_nesting_is_an_error_at_once():
     for result in (asked("", "deep"), asked(HEAD + '"result": ' + "[" * 300 + "]" * 300 + "}")):
         assert result.status == "error"
-        assert "nested more than 200 levels deep" in result.text
+        assert "nested" in result.text
         assert result.seconds < TIMEOUT / 2
 
 
@@ -107,3 +109,45 @@ def test_messages_over_http_are_mended_alike():
     assert [one["name"] for one in message["result"]["tools"]] == ["good"]
     assert skipped == [("tool 2", "the server lists it with the name 5")]
     assert mended("no message", lambda *_: None) == "no message"
+
+
+TOOL = {
+    "name": "odd",
+    "title": "t",
+    "description": "d",
+    "inputSchema": {
+        "type": "object",
+        "properties": {"x": {"type": "string", "enum": ["a"]}},
+        "required": ["x"],
+        "$defs": {"A": {"anyOf": [{"type": "string"}]}},
+    },
+    "outputSchema": {"type": "object", "properties": {}},
+    "annotations": {"title": "x", "readOnlyHint": True},
+    "icons": [{"src": "https://x.test/y"}],
+    "_meta": {"a": 1},
+    "execution": {"taskSupport": "optional"},
+}
+JUNK = [None, True, -1.5, "", [], [None], {"a": None}, {"$ref": 5}, {"type": [None]}, "\ud800"]
+
+
+def places(node, path=()):
+    yield path
+    if isinstance(node, dict | list):
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from places(child, (*path, key))
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=repr)
+def test_whatever_is_wrong_with_a_tool_the_next_one_is_listed(junk):
+    for path in places(TOOL):
+        listed = [json.loads(json.dumps(TOOL)), {"name": "good", "inputSchema": {}}]
+        holder, key = listed, 0
+        for step in path:
+            holder, key = holder[key], step
+        holder[key] = junk
+        result = {"tools": listed, "nextCursor": None if path else junk}
+        line = json.dumps({"jsonrpc": "2.0", "id": 1, "result": result})
+        message = read_message(line, lambda *_: None)
+        validate_server_result("tools/list", "2025-11-25", message.result)
+        found = ListToolsResult.model_validate(message.result, by_name=False)
+        assert found.tools[-1].name == "good"

@@ -153,6 +153,8 @@ def test_files_in_utf_16_are_read(tmp_path):
         ({"command": "srv", "args": ["$LEVEL", "{env:LEVEL}"]}, {"args": ("${LEVEL}",) * 2}),
         ({"command": "srv", "args": ["${NO_SUCH_LEVEL:-low}"]}, {"args": ("low",)}),
         ({"type": "http", "command": "srv", "url": "https://x.test"}, {"command": ""}),
+        ({"command": "srv", "args": ["$word", "$", "a$B"]}, {"args": ("$word", "$", "a$B")}),
+        ({"command": "srv", "cwd": "${WORKDIR}/a"}, {"cwd": "${WORKDIR}/a"}),
     ],
 )
 def test_fields_of_other_programs_are_ours(tmp_path, entry, expected):
@@ -175,6 +177,8 @@ def test_references_to_the_workspace_and_files_of_variables(tmp_path):
     for part in ("unknown field 'sandbox'", "'my-key'; set MY_KEY", "envFile="):
         assert part in notes
     assert "abc" not in repr(found)
+    text = json.dumps({"servers": {"s": {"command": "srv", "cwd": "sub"}}})
+    assert read(tmp_path, text, ".vscode/mcp.json").servers[0].cwd == f"{tmp_path}/sub"
 
 
 def test_a_server_that_cannot_be_used_is_left_out_by_name(tmp_path):

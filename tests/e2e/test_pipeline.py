@@ -30,6 +30,7 @@ train:
 infer: {max_new_tokens: 16}
 evaluate: {num_bootstrap: 100}
 """
+RUN = "Prüfung/日本 50% a+b #1?x"  # a run may have any name
 TOOLS = "add_date, roman_encode, airport, isbn_convert"
 
 
@@ -94,7 +95,7 @@ def check_run(store: RunStore) -> None:
 
 @pytest.mark.slow  # tests/cluster/test_jobs.py runs the same stages, as jobs
 def test_pipeline_runs_and_a_second_time_has_nothing_to_do(tmp_path: Path, config: str) -> None:
-    place = str(tmp_path / "run")
+    place = str(tmp_path / RUN)
     first = json.loads(run("pipeline", "--run", place, "--config", config, "--json").stdout)
     check_run(open_store(place))
     again = run("pipeline", "--run", place, "--config", config, "--json")
@@ -121,7 +122,7 @@ def served(teacher: str) -> int:
 
 
 def test_a_killed_exploration_goes_on_and_asks_nothing_again(tmp_path: Path, config: str) -> None:
-    place = tmp_path / "run"
+    place = tmp_path / RUN
     settings = TeacherSettings(seed=3, latency_seconds=0.2)
     with running_teacher(settings) as teacher:
         env = environment(STE_LLM_BASE_URL=teacher)

@@ -13,6 +13,7 @@ from ste_ray.cli import main
 from ste_ray.core.records import Example
 from ste_ray.errors import ConfigError
 from ste_ray.exports.folder import new_folder, write_json_list
+from ste_ray.store.manifest import read_manifest, write_manifest
 from ste_ray.store.tables import write_records
 
 REFERENCE = Path(__file__).parents[3] / "shared/reference"
@@ -78,8 +79,9 @@ def test_the_card_says_what_is_in_it_and_how_it_was_made(tmp_path):
     splits = [file["split"] for file in fields["configs"][0]["data_files"]]
     assert splits == ["train", "validation", "test"]
     for told in (
-        store.uri,
         "1.2.3",
+        "The language model some-model imagined requests",
+        "The tools were really called.",
         "explorer some-model",
         "a note of the stage",
         "| train | 32 |",
@@ -87,6 +89,59 @@ def test_the_card_says_what_is_in_it_and_how_it_was_made(tmp_path):
         assert told in text
     assert all(name.replace("|", "\\|") in text for name in NAMES)
     assert "| add | Does add \\| and more. On two lines. | 8 | 1 | 1 |" in text
+
+
+def card_of(tmp_path, models, simulated=()):
+    store, _, _ = make_run(tmp_path / "run")
+    store.write_json("explore/models.json", models)
+    specs = store.read_json("explore/tools.json")
+    for spec in specs:
+        if spec["name"] in simulated:
+            spec["executor"] = {"kind": "simulated"}
+    store.write_json("explore/tools.json", specs)
+    manifest = read_manifest(store, "prepare")
+    notes = (f"rows of '{tmp_path}/data/flan.json' could not be used",)
+    write_manifest(store, manifest.model_copy(update={"notes": notes}))
+    assert export("huggingface", store, tmp_path / "out", "--license", "other") == 0
+    return (tmp_path / "out/README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("models", "simulated", "told", "untold"),
+    [
+        (
+            {"explorer": "scripted-teacher"},
+            (),
+            ["A script,", "not a language model", "really called", "written by a script"],
+            ["imagined"],
+        ),
+        (
+            {"explorer": "/models/mine", "tool_simulator": "other"},
+            NAMES[:1],
+            [
+                "The language model mine imagined",
+                "3 tools were really called; 1 were played by the language model other",
+                "explorer mine",
+            ],
+            ["A script"],
+        ),
+        (
+            {"explorer": "m", "tool_simulator": "scripted-teacher"},
+            NAMES,
+            ["The language model m", "No tool was called: they were played by a script", "made up"],
+            ["really called", "services change"],
+        ),
+        ({}, (), ["were brought in from elsewhere"], ["imagined", "really called", "A script"]),
+    ],
+)
+def test_the_card_says_who_wrote_the_data_and_nothing_of_this_machine(
+    tmp_path, models, simulated, told, untold
+):
+    card = card_of(tmp_path, models, simulated)
+    assert [one for one in told if one not in card] == []
+    assert [one for one in untold if one in card] == []
+    assert str(tmp_path) not in card
+    assert "rows of 'flan.json' could not be used" in card
 
 
 def test_the_card_can_be_read_by_the_hub_library(tmp_path):

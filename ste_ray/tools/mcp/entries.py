@@ -45,7 +45,7 @@ _HTTP = ("http", "https", "streamablehttp", "remote")
 # References as other programs write them: ${env:NAME}, ${input:name}, {env:NAME}.
 _OTHER_REFERENCE = re.compile(r"\$?\{(env|input)[:.]([A-Za-z_][\w.-]*)\}")
 _DEFAULTED = re.compile(r"\$\{([A-Za-z_]\w*):-([^}]*)\}")
-_BARE = re.compile(r"\$([A-Za-z_]\w*)")
+_BARE = re.compile(r"\$([A-Z_][A-Z0-9_]*)")  # in capitals: passwords may begin so too
 _PREDEFINED = re.compile(r"\$\{([A-Za-z_]+(?::[^}]*)?|/)\}")
 _UNKNOWN = re.compile(r"\$\{[A-Za-z_]+:[^}]*\}")
 _ENV_LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=", re.MULTILINE)
@@ -103,7 +103,7 @@ def read_entry(name: str, entry: Any, workspace: Workspace) -> tuple[McpServer, 
         hint = f" ({'; '.join(unknown)})" if unknown else ""
         raise ValueError(f"give it either a command, which starts it, or a url{hint}")
     notes += [f"{one}, which is not taken along" for one in unknown]
-    return _absolute(server), list(dict.fromkeys(notes))
+    return _absolute(server, workspace), list(dict.fromkeys(notes))
 
 
 def _kind(entry: Mapping[str, Any]) -> str:
@@ -237,7 +237,10 @@ def _text_referring(value: str, workspace: Workspace, notes: list[str]) -> str:
     return f"${{{bare[1]}}}" if bare else text
 
 
-def _absolute(server: McpServer) -> McpServer:
+def _absolute(server: McpServer, workspace: Workspace) -> McpServer:
+    if server.cwd and not server.cwd.startswith("$"):
+        place = workspace.folder / Path(server.cwd).expanduser()
+        return server.model_copy(update={"cwd": str(place)})
     if not server.command or server.cwd:
         return server
     command = server.command

@@ -119,6 +119,9 @@ def _result(result: Mapping[str, Any], skip: Skip) -> dict[str, Any]:
     kept = _without_nulls(result)
     if "content" in result:
         kept["content"] = _content(result["content"])
+    cursor = kept.get("nextCursor", "")
+    if not isinstance(cursor, str):
+        kept["nextCursor"] = str(cursor) if isinstance(cursor, int) else ""
     if isinstance(kept.get("tools"), list):
         kept["tools"] = _tools(kept["tools"], skip)
     return kept

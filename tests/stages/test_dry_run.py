@@ -1,0 +1,128 @@
+"""What --dry-run shows: for each tool where a call goes, whether it is made, and how it looks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from ste_ray.config import load_config
+from ste_ray.stages.dry_run import dry_run, dry_run_lines
+from ste_ray.stages.tools import configure_tools
+
+TOOLS: list[dict[str, Any]] = [
+    {
+        "name": "calendar",
+        "description": "Tells holidays.",
+        "effect": "read_only",
+        "executor": {"kind": "python", "target": "json:dumps"},
+        "parameters": {
+            "type": "object",
+            "properties": {"net": {"type": "string"}, "year": {"type": ["integer", "null"]}},
+            "required": ["net"],
+        },
+    },
+    {
+        "name": "weather",
+        "description": "Tells the weather.",
+        "effect": "read_only",
+        "executor": {
+            "kind": "http",
+            "url": "https://weather.example/{city}",
+            "headers": {"Authorization": "Bearer ${WEATHER_KEY}"},
+        },
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+        },
+        "examples": [{"arguments": {"city": "New York"}}],
+    },
+    {
+        "name": "remember",
+        "description": "Remembers a note.",
+        "effect": "writes",
+        "executor": {
+            "kind": "mcp",
+            "tool": "note",
+            "server": {"name": "memory", "command": "memory-server", "args": ["--fast"]},
+        },
+        "parameters": {
+            "type": "object",
+            "properties": {"how": {"enum": ["long", "short"]}},
+            "required": ["how"],
+        },
+    },
+    {
+        "name": "forget",
+        "description": "Forgets everything.",
+        "effect": "destructive",
+        "executor": {"kind": "http", "method": "POST", "url": "https://memory.example/forget"},
+        "parameters": {"type": "object", "properties": {}},
+    },
+]
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch) -> dict[str, Any]:
+    monkeypatch.setenv("WEATHER_KEY", "canary-4711-key")
+    file = tmp_path / "tools.yaml"
+    file.write_text(yaml.safe_dump({"tools": TOOLS, "allow": ["remember"]}))
+    config = load_config(None, [f"tools.files=[{file}]", "explore.episodes_per_tool=2"])
+    return dry_run(configure_tools(config.tools), config)
+
+
+def test_each_tool_says_where_it_goes_and_why_it_may(plan):
+    rows = {row["name"]: row for row in [*plan["tools"], *plan["left_out"]]}
+    assert [row["name"] for row in plan["left_out"]] == ["forget"]
+    assert {name: row["where"] for name, row in rows.items()} == {
+        "calendar": "json:dumps",
+        "weather": "GET https://weather.example/{city}",
+        "remember": "note of MCP server memory (memory-server --fast)",
+        "forget": "POST https://memory.example/forget",
+    }
+    assert {name: row["allowed"].partition(":")[0] for name, row in rows.items()} == {
+        **dict.fromkeys(["calendar", "weather", "remember"], "yes"),
+        "forget": "no",
+    }
+    assert "allowed by name" in rows["remember"]["allowed"]
+    assert "tools.allow" in rows["forget"]["allowed"]
+
+
+def test_a_call_is_shown_with_an_example_and_never_with_made_up_values(plan):
+    rows = {row["name"]: row for row in plan["tools"]}
+    assert rows["weather"]["would"].startswith("GET https://weather.example/New%20York (")
+    assert "[secret WEATHER_KEY]" in rows["weather"]["would"]
+    assert rows["remember"]["example"] == {"how": "long"}
+    assert (rows["calendar"]["example"], rows["calendar"]["would"]) == (None, "")
+    assert rows["calendar"]["takes"] == "net (string), year (integer or null, may be left out)"
+
+
+def test_secrets_are_named_and_never_shown(plan, monkeypatch):
+    assert plan["tools"][-1]["secrets"] == {"WEATHER_KEY": True}
+    lines = dry_run_lines(plan)
+    assert "secrets  WEATHER_KEY (set)" in lines
+    assert "canary" not in lines + str(plan)
+
+
+def test_a_person_reads_a_table_and_then_each_tool(plan):
+    lines = dry_run_lines(plan).splitlines()
+    assert lines[0].split() == ["tool", "kind", "effect", "called", "where"]
+    assert [line.split()[:4] for line in lines[2:6]] == [
+        ["calendar", "python", "read_only", "yes"],
+        ["remember", "mcp", "writes", "yes"],
+        ["weather", "http", "read_only", "yes"],
+        ["forget", "http", "destructive", "no"],
+    ]
+    place = lines.index("calendar")
+    assert lines[place + 1 : place + 5] == [
+        "  where    json:dumps",
+        "  called   yes: it only reads",
+        "  takes    net (string), year (integer or null, may be left out)",
+        "  example  none",
+    ]
+    assert lines[-1] == (
+        "3 tools would be called, at most 96 times in all; 1 left out because they were not "
+        "allowed (tools.allow)"
+    )
