@@ -18,7 +18,8 @@ import torch
 
 from ste_ray.core.records import canonical_json
 from ste_ray.errors import ConfigError
-from ste_ray.generation.grammar_schemas import GrammarSchema, smallest
+from ste_ray.generation.grammar_merging import smallest
+from ste_ray.generation.grammar_schemas import GrammarSchema
 from ste_ray.generation.model import LocalModel
 from ste_ray.output import say
 

@@ -101,7 +101,8 @@ class _Counter:
         if not isinstance(schema, dict):
             raise _CostlyError
         for keyword, value in schema.items():
-            if keyword in _NOTES or keyword in _RULES or (keyword == "$defs" and not path):
+            silent = keyword in _NOTES or keyword in _RULES or keyword.startswith("x-")
+            if silent or (keyword == "$defs" and not path):
                 continue
             self._count_keyword(keyword, value, choices, path)
 

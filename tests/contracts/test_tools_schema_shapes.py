@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator, Draft7Validator, Draft202012Validator
+from mcp_types import Tool
 
 from ste_ray.core.prompts import describe_tool
 from ste_ray.tools.arguments import ArgumentCheck
+from ste_ray.tools.kinds import McpServer
+from ste_ray.tools.mcp.listing import _spec as spec_of
+from ste_ray.tools.mcp.messages import read_message
 from ste_ray.tools.schema_checks import check_parameters
 from ste_ray.tools.spec import load_tool_specs
 
@@ -219,6 +223,24 @@ def test_every_shape_is_kept_described_and_checked(name, tmp_path):
             assert check.problems(call) == [], call
         for call, part in wrong:
             assert part in "; ".join(check.problems(call) or ["nothing is wrong"]), call
+
+
+def test_every_shape_can_be_listed_by_an_mcp_server():
+    tools = [
+        {"name": name, "description": "d", "inputSchema": schema}
+        for name, (schema, _, _) in SHAPES.items()
+    ]
+    skipped = []
+    answer = {"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}}
+    message = read_message(json.dumps(answer), lambda *told: skipped.append(told))
+    server = McpServer(name="s", command="c")
+    for raw in message.result["tools"]:
+        spec = spec_of(raw["name"], Tool.model_validate(raw, by_name=False), server, "read_only")
+        _, fits, wrong = SHAPES[raw["name"]]
+        check = ArgumentCheck(spec.parameters)
+        assert [check.problems(call) for call in fits] == [[]] * len(fits)
+        assert all(check.problems(call) for call, _ in wrong)
+    assert (len(message.result["tools"]), skipped) == (len(SHAPES), [])
 
 
 def test_a_schema_that_takes_no_object_is_refused():

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ste_ray.generation.grammar_schemas import GrammarSchema, smallest
+from ste_ray.generation.grammar_merging import smallest
+from ste_ray.generation.grammar_schemas import GrammarSchema
 from ste_ray.tools.arguments import ArgumentCheck
 
 llguidance = importlib.import_module("llguidance")
