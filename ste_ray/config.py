@@ -25,6 +25,7 @@ from pydantic import (
 
 from ste_ray.core.effects import Role
 from ste_ray.core.records import fingerprint
+from ste_ray.core.template_options import check_template_options
 from ste_ray.errors import ConfigError
 from ste_ray.yaml_loader import DuplicateKeyError, load_yaml
 
@@ -44,6 +45,11 @@ def operational(default: Any, **bounds: Any) -> Any:
     return Field(default=default, json_schema_extra={"operational": True}, **bounds)
 
 
+def template_options() -> Any:
+    """Declare options of a chat template; none are as if the field were not there."""
+    return Field(default_factory=dict, json_schema_extra={"unless_empty": True})
+
+
 class Section(BaseModel):
     """Base of all sections: frozen, refusing unknown keys."""
 
@@ -54,9 +60,10 @@ class Section(BaseModel):
         fields: dict[str, Any] = {}
         for name, info in type(self).model_fields.items():
             extra = info.json_schema_extra
-            if isinstance(extra, Mapping) and extra.get("operational"):
-                continue
+            marks = extra if isinstance(extra, Mapping) else {}
             value = getattr(self, name)
+            if marks.get("operational") or (marks.get("unless_empty") and not value):
+                continue
             fields[name] = value.result_fields() if isinstance(value, Section) else value
         return fields
 
@@ -272,6 +279,11 @@ class ModelConfig(Section):
     max_positions: int = Field(default=2048, ge=64)
 
 
+def _checked_template_options(options: dict[str, Any]) -> dict[str, Any]:
+    check_template_options(options)
+    return options
+
+
 class LoraConfig(Section):
     """Low-rank adapters of all linear layers, for ``train.mode=lora``."""
 
@@ -300,6 +312,8 @@ class TrainConfig(Section):
     precision: Literal["auto", "fp32", "mixed", "bf16"] = "auto"
     toolken_init: Literal["name", "description", "mean"] = "name"
     retire_tools: tuple[str, ...] = ()  # toolkens of the base model to take out of use
+    # of the chat template, such as {enable_thinking: false}; the trained model keeps them
+    template_options: dict[str, Any] = template_options()
     # auto: rows packed one after another on a GPU, rows of similar length together on the CPU
     batching: Literal["auto", "grouped", "packed"] = operational("auto")
     batch_tokens: int = operational(4096, ge=64)  # tokens of one forward pass, with padding
@@ -312,6 +326,8 @@ class TrainConfig(Section):
     use_gpu: bool = operational(False)
     max_failures: int = operational(3, ge=0)  # restarts in a row without a new checkpoint
     log_every: int = operational(10, ge=1)
+
+    _checked_options = field_validator("template_options")(_checked_template_options)
 
 
 class InferConfig(Section):
@@ -331,6 +347,8 @@ class InferConfig(Section):
     max_new_tokens: int = Field(default=128, ge=1)
     constrained: bool = False  # local models can write nothing but calls that fit the schemas
     quantization: Literal["none", "int8"] = "none"  # weights of local models
+    # of local models' chat templates, such as {enable_thinking: false}
+    template_options: dict[str, Any] = template_options()
     execute: bool = False  # call the tool that was chosen and let the model answer
     batch_size: int = operational(32, ge=1)
     # of a batch, prompts and answers; null: 16,384 on a CPU, any number on a GPU
@@ -341,6 +359,8 @@ class InferConfig(Section):
     use_gpu: bool = operational(False)
     gpus_per_worker: int = operational(1, ge=1)  # more: layers are spread over them
     flush_seconds: float = operational(5.0, gt=0)
+
+    _checked_options = field_validator("template_options")(_checked_template_options)
 
 
 class ScorerConfig(Section):

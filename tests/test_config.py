@@ -31,6 +31,7 @@ OTHERS = {
     "base_url": "http://other/v1",
     "prices": {"my-model": {"input_usd": 1, "output_usd": 2}},
     "sampling": {"top_p": 0.5},
+    "template_options": {"enable_thinking": False},
     "settings": ["base/icl"],
     "models": {"mine": "/models/mine"},
     "variants": ["joint"],

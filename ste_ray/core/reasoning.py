@@ -43,7 +43,7 @@ _OPEN = re.compile(
     rf"|◁(?P<triangle>{_NAMES})▷"
     r"|<\|(?:START_|begin_of_)(?P<begin>THINKING|thought)\|>"
     r"|<(?P<details>details)[ \t]+type=[\"']reasoning[\"'][^<>\n]{0,80}>"
-    r"|<\|channel>(?P<turned>thought|analysis)\b",
+    r"|(?P<turned><\|channel>(?:(?:thought|analysis)\b)?)",
     re.IGNORECASE,
 )
 _CLOSE = re.compile(
@@ -92,8 +92,7 @@ _MAX_BLOCKS = 32
 _MAX_TAGS = 200
 _LINE_CHARS = 4000
 
-# Tokens that a tokenizer may count as special and that must stay to be seen here.
-_SPECIAL = re.compile(r"<\|(?:start|channel|message|end|return|call|constrain)\|>|<\|channel>")
+_SPECIAL = re.compile(r"<\|(?:start|channel|message|end|return|call|constrain)\|>")
 
 
 def separate(text: str, opened: bool = False) -> Separated:
@@ -116,10 +115,16 @@ def opens_reasoning(prompt: str) -> bool:
     return any(match.end() == len(tail) for match in _OPEN.finditer(tail))
 
 
-def is_reasoning_token(token: str) -> bool:
-    """Whether a token of a tokenizer opens or closes reasoning, or divides it from the answer."""
-    token = token.strip()
-    return any(pattern.fullmatch(token) for pattern in (_OPEN, _CLOSE, _SPECIAL))
+def reasoning_tokens(tokens: Iterable[str]) -> frozenset[str]:
+    """Return those of a tokenizer's tokens that tell reasoning from the answer.
+
+    They must stay in what is decoded, although a tokenizer may count them as special.
+    """
+    given = frozenset(tokens)
+    found = {token for token in given if _OPEN.fullmatch(token) or _CLOSE.fullmatch(token)}
+    if "<|channel|>" in given:
+        found |= {token for token in given if _SPECIAL.fullmatch(token)}
+    return frozenset(found)
 
 
 def estimated_tokens(completion_tokens: int, reasoning: str, content: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+TOOLKENS_FILE = "toolkens.json"  # in the folder of a model that has toolkens
 _PREFIX = "<tool_"
 _SUFFIX = ">"
 _TO_ESCAPE = re.compile(r"<tool(\\*)_")

@@ -20,6 +20,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from ste_ray.core.reasoning import estimated_tokens, reasoning_tokens, separate
 from ste_ray.core.stopping import OBSERVATION_STOP, cut_at_stop
 from ste_ray.errors import DecodingError
 from ste_ray.generation.constraints import CallGrammar, GrammarMask
@@ -39,12 +40,15 @@ _CPU_ALLOCATOR = (
 class Completion:
     """What a model answered: the text before the stop text, or why there is none.
 
-    ``num_tokens`` counts all that was generated, the end-of-sequence token included.
+    ``num_tokens`` counts all that was generated, the end-of-sequence token included. ``reasoning``
+    is what stood before the answer, ``reasoning_tokens`` its share of the tokens by characters.
     """
 
     text: str
     num_tokens: int
     error: str = ""
+    reasoning: str = ""
+    reasoning_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Decoding:
         temperature: 0: greedy.
         top_p: share of the probability that is sampled from.
         seed: of the sampling.
+        opened: whether the prompts end in a tag that opens reasoning.
     """
 
     max_new_tokens: int
@@ -69,6 +74,7 @@ class Decoding:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    opened: bool = False
 
 
 @dataclass(frozen=True)
@@ -182,7 +188,7 @@ def _generate_batch(
         start = width - len(row.prompt)
         input_ids[place, start:] = torch.as_tensor(row.prompt)
         attention_mask[place, start:] = 1
-    stop = StopOnText(model.tokenizer, width, decoding.stop_texts)
+    stop = StopOnText(model.tokenizer, width, decoding.stop_texts, opened=decoding.opened)
     criteria = StoppingCriteriaList([stop])
     if on_tokens is not None:
         criteria.append(_Steps(model.eos_token_ids, stop, on_tokens))
@@ -195,7 +201,7 @@ def _generate_batch(
             stopping_criteria=criteria,
         )
     return [
-        _completion(row[: stop.lengths.get(index)], model, decoding.stop_texts)
+        _completion(row[: stop.lengths.get(index)], model, decoding)
         for index, row in enumerate(output[:, width:].tolist())
     ]
 
@@ -226,14 +232,54 @@ def _greedy(model: LocalModel, decoding: Decoding) -> GenerationConfig:
     )
 
 
-def _completion(
-    token_ids: Sequence[int], model: LocalModel, stop_texts: Sequence[str]
-) -> Completion:
+def _completion(token_ids: Sequence[int], model: LocalModel, decoding: Decoding) -> Completion:
     ends = [position for position, token in enumerate(token_ids) if token in model.eos_token_ids]
     # After the end stand only fillers, because other rows of the batch went on.
     own = token_ids[: ends[0] + 1] if ends else token_ids
-    text = _decode(model.tokenizer, own)
-    return Completion(cut_at_stop(text, stop_texts), len(own))
+    written = _decode_marked(model.tokenizer, own, frozenset(model.eos_token_ids))
+    found = separate(written, decoding.opened)
+    if found.unclosed and ends:
+        # It came to its own end without a closing tag: the prompt alone spoke of reasoning.
+        found = separate(written)
+    text = cut_at_stop(found.content, decoding.stop_texts)
+    error = ""
+    if found.unclosed and not text.strip():
+        error = _no_answer(len(own), cut=not ends)
+    return Completion(
+        text,
+        len(own),
+        error,
+        found.reasoning,
+        estimated_tokens(len(own), found.reasoning, found.content),
+    )
+
+
+def _no_answer(num_tokens: int, cut: bool) -> str:
+    """Say that an answer held nothing but reasoning."""
+    if not cut:
+        return "the answer ended within its reasoning, before any call or final answer"
+    return (
+        f"the answer was cut at {num_tokens} tokens within its reasoning; raise"
+        " infer.max_new_tokens (models that reason need thousands), or set infer.template_options"
+    )
+
+
+def _decode_marked(tokenizer: Any, token_ids: Sequence[int], ends: frozenset[int]) -> str:
+    """Return the text with the tokens that tell reasoning from the answer, special or not."""
+    kept = _special_marks(tokenizer)
+    if not kept:
+        return _decode(tokenizer, token_ids)
+    dropped = (set(tokenizer.all_special_ids) - kept) | ends
+    shown = [token for token in token_ids if token not in dropped]
+    text = tokenizer.decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return str(text)
+
+
+@lru_cache(maxsize=8)
+def _special_marks(tokenizer: Any) -> frozenset[int]:
+    """Return the special tokens that open, close or divide reasoning."""
+    special = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
+    return frozenset(special[token] for token in reasoning_tokens(special))
 
 
 def _decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
@@ -260,11 +306,19 @@ class StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not
 
     Mostly only the tail is decoded: every token gives at least one byte of a stop text that the
     last one completes, so it lies within as many tokens as it has bytes. Whether its words are a
-    marker there, or part of an argument, the whole answer tells.
+    marker there, or part of an argument, or of what the model reasons before it answers, the whole
+    answer tells.
     """
 
-    def __init__(self, tokenizer: Any, prompt_width: int, stop_texts: Sequence[str]) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        prompt_width: int,
+        stop_texts: Sequence[str],
+        opened: bool = False,
+    ) -> None:
         self._tokenizer = tokenizer
+        self._opened = opened
         self._prompt_width = prompt_width
         self._stop_texts = stop_texts
         self._may_end = _may_end(tokenizer, "".join(sorted({text[-1] for text in stop_texts})))
@@ -288,7 +342,8 @@ class StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not
         tail = _decode(self._tokenizer, answer[-self._tail :])
         if not any(stop.strip() in tail for stop in self._stop_texts):
             return False
-        text = _decode(self._tokenizer, answer)
+        marked = _decode_marked(self._tokenizer, answer, frozenset())
+        text = separate(marked, self._opened).content
         return cut_at_stop(text, self._stop_texts) != text
 
 

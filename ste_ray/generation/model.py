@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 
+from ste_ray.core.formatting import INST_TEMPLATE
+from ste_ray.core.template_options import with_options
+from ste_ray.core.toolkens import TOOLKENS_FILE
 from ste_ray.errors import ConfigError, StageInputError
 
 
@@ -31,6 +35,8 @@ class LocalModel:
         eos_token_ids: every token that ends an answer.
         max_positions: the most tokens of prompt and answer together, None for no limit.
         num_logits: tokens that the model gives a score.
+        answers_at_once: whether it was trained here, to answer without reasoning, whatever its
+            prompts end in.
     """
 
     model: Any
@@ -40,6 +46,7 @@ class LocalModel:
     eos_token_ids: tuple[int, ...]
     max_positions: int | None
     num_logits: int
+    answers_at_once: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,12 +58,14 @@ class Loading:
         spread: over all GPUs that are visible, where one is too small.
         int8: with weights of linear layers in eight bits.
         trust_remote_code: run Python code that comes with it.
+        template_options: of its chat template, beside and before those it was trained with.
     """
 
     use_gpu: bool = False
     spread: bool = False
     int8: bool = False
     trust_remote_code: bool = False
+    template_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_model(folder: Path, loading: Loading | None = None) -> LocalModel:
@@ -94,6 +103,9 @@ def load_model(folder: Path, loading: Loading | None = None) -> LocalModel:
             f"cannot load the model in {str(folder)!r}: {reason}; it must be a Hugging Face folder"
             " of a causal language model with safetensors and tokenizer"
         ) from None
+    if loading.template_options:
+        template = tokenizer.chat_template or INST_TEMPLATE
+        tokenizer.chat_template = with_options(template, loading.template_options, fixed=True)
     eos_token_ids = _eos_token_ids(model, tokenizer)
     pad_token_id = _pad_token_id(folder, tokenizer, eos_token_ids)
     _check_vocabulary(folder, model, tokenizer)
@@ -109,6 +121,7 @@ def load_model(folder: Path, loading: Loading | None = None) -> LocalModel:
         eos_token_ids=eos_token_ids,
         max_positions=position_limit(model.config.get_text_config().to_dict()),
         num_logits=int(model.get_output_embeddings().weight.shape[0]),
+        answers_at_once=(folder / TOOLKENS_FILE).exists(),
     )
 
 

@@ -13,6 +13,7 @@ from jinja2 import TemplateError
 from ste_ray.core.answering import final_answer_of, observed_dialog
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.inference import PromptMaterial, Query, Setting
+from ste_ray.core.reasoning import opens_reasoning
 from ste_ray.core.records import Prediction
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError
@@ -20,6 +21,8 @@ from ste_ray.generation.constraints import CallGrammar, Constraints
 from ste_ray.generation.decode import Completion, Decoding, OnTokens, generate, plan_batches
 from ste_ray.generation.model import LocalModel
 from ste_ray.generation.prompting import Prompt, encode_dialog, fitted_prompt
+
+_END_TOKENS = 24  # of a prompt, among which a tag that opens reasoning would be the last
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Predictor:
             generate(
                 self._model,
                 [prompt.token_ids for prompt in good],
-                self._decoding,
+                self._decoding_of([prompt.token_ids for prompt in good]),
                 seeds=seeds,
                 grammars=self._grammars(good),
                 on_tokens=self._on_tokens,
@@ -143,7 +146,7 @@ class Predictor:
                 places.append(place)
                 prompts.append(token_ids)
         # The answer may say anything, the word Observation too.
-        decoding = replace(self._decoding, stop_texts=())
+        decoding = replace(self._decoding_of(prompts, constrained=False), stop_texts=())
         seeds = [f"{predictions[place].example_id} answer" for place in places]
         completions = generate(
             self._model, prompts, decoding, seeds=seeds, on_tokens=self._on_tokens
@@ -153,10 +156,26 @@ class Predictor:
             predictions[place] = before.model_copy(
                 update={
                     "final_answer": final_answer_of(completion.text),
+                    "final_reasoning": completion.reasoning,
                     "completion_tokens": before.completion_tokens + completion.num_tokens,
+                    "reasoning_tokens": before.reasoning_tokens + completion.reasoning_tokens,
                 }
             )
         return predictions
+
+    def _decoding_of(
+        self, prompts: Sequence[Sequence[int]], constrained: bool | None = None
+    ) -> Decoding:
+        """Return how to decode what follows ``prompts``, which all end as the template has it.
+
+        What is constrained to calls, and what was trained here to answer at once, does not reason.
+        """
+        if constrained is None:
+            constrained = self._constraints is not None
+        if constrained or self._model.answers_at_once or not prompts:
+            return self._decoding
+        end = self._model.tokenizer.decode(list(prompts[0][-_END_TOKENS:]))
+        return replace(self._decoding, opened=opens_reasoning(end))
 
     def _grammars(self, prompts: Sequence[Prompt]) -> list[CallGrammar] | None:
         if self._constraints is None:
@@ -203,6 +222,8 @@ class Predictor:
             error=completion.error,
             prompt_tokens=len(prompt.token_ids),
             completion_tokens=completion.num_tokens,
+            reasoning=completion.reasoning,
+            reasoning_tokens=completion.reasoning_tokens,
             tools_left_out=prompt.tools_left_out,
             demonstrations_left_out=prompt.demonstrations_left_out,
         )

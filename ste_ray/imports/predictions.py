@@ -2,11 +2,12 @@
 
 A row has the right ``tool`` (or ``action``) and ``arguments`` (or ``action_input``), what the model
 wrote under ``model_output`` (or ``output_text``), and may have ``query``, ``accepted``, ``setting``
-and ``example_id``.
+``reasoning`` and ``example_id``.
 """
 
 from __future__ import annotations
 
+from ste_ray.core.reasoning import separate
 from ste_ray.core.records import Prediction
 from ste_ray.imports.rows import Row, read_rows
 
@@ -33,6 +34,8 @@ def read_predictions(path: str) -> list[Prediction]:
 
 
 def _prediction(row: Row, number: int) -> Prediction:
+    # What the model reasoned first is told apart as in replies that are asked for here.
+    written = separate(row.text("model_output", "output_text"))
     return Prediction(
         example_id=row.text("example_id", default=f"row-{number:06d}"),
         setting=row.text("setting", default=SETTING),
@@ -41,6 +44,7 @@ def _prediction(row: Row, number: int) -> Prediction:
         arguments_json=row.arguments_json,
         accepted_json=row.accepted_json,
         candidates=(),
-        output_text=row.text("model_output", "output_text"),
+        output_text=written.content,
+        reasoning=written.reasoning or row.text("reasoning", default=""),
         error=row.text("error", default=""),
     )

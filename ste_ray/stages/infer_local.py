@@ -133,6 +133,7 @@ class LocalWorker(Worker):
                 spread=section.use_gpu and section.gpus_per_worker > 1,
                 int8=section.quantization == "int8",
                 trust_remote_code=section.trust_remote_code,
+                template_options=section.template_options,
             )
             with model_folder(self._plan.store, name, section) as folder:
                 self._model = load_model(folder, loading)

@@ -17,6 +17,7 @@ from ste_ray.core.agreement import Agreement, agreement
 from ste_ray.core.comparing import compare_arguments
 from ste_ray.core.equivalence import Pair, Verdict, scoring_flow, scoring_prompt
 from ste_ray.core.parsing import ToolCall, parse_action
+from ste_ray.core.reasoning import separate
 from ste_ray.core.records import Record, ToolSpec, canonical_json, fingerprint
 from ste_ray.errors import StageInputError
 from ste_ray.imports.rows import Row, read_rows
@@ -185,7 +186,7 @@ def _labelled_pair(row: Row, specs: Mapping[str, ToolSpec]) -> Pair | None:
         if not isinstance(predicted, dict):
             raise row.error(f"'predicted' is {predicted!r}, it must be a JSON object")
     else:
-        reply = parse_action(row.text("model_output"), specs, suggest=False)
+        reply = parse_action(separate(row.text("model_output")).content, specs, suggest=False)
         if not isinstance(reply, ToolCall) or reply.tool != row.tool:
             return None
         predicted = reply.arguments

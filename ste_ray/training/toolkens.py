@@ -19,11 +19,11 @@ from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ste_ray.config import TrainConfig
-from ste_ray.core.toolkens import toolken
+from ste_ray.core.template_options import with_options
+from ste_ray.core.toolkens import TOOLKENS_FILE, toolken
 from ste_ray.errors import ConfigError, TrainingError
 from ste_ray.training.tokenizer import load_tokenizer
 
-TOOLKENS_FILE = "toolkens.json"  # in the folder of a model that has toolkens
 _NO_WORD = re.compile(r"[\W_]+")
 _MAX_DESCRIPTION_TOKENS = 64
 # Large vocabularies that are a multiple of this are kept so: GPUs multiply them much faster.
@@ -83,11 +83,14 @@ def tokenizer_of(
 ) -> tuple[PreTrainedTokenizerFast, Vocabulary]:
     """Load the tokenizer of a base model's folder, with the toolkens that a training needs.
 
+    Its chat template takes ``train.template_options``, so the trained model keeps them.
+
     Raises:
         ConfigError: there is none, or the toolkens cannot be added; see ``add_toolkens``.
         TrainingError: a toolken cannot be held as a single token.
     """
     tokenizer = load_tokenizer(str(folder), config.model.trust_remote_code)
+    tokenizer.chat_template = with_options(tokenizer.chat_template, config.template_options)
     known, retired = read_toolkens(folder)
     vocabulary = add_toolkens(
         tokenizer,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from ste_ray.core.reasoning import (
     Separated,
     estimated_tokens,
-    is_reasoning_token,
     opens_reasoning,
+    reasoning_tokens,
     separate,
 )
 
@@ -166,7 +166,9 @@ def test_tokens_by_the_share_of_characters():
 
 
 def test_which_tokens_of_a_tokenizer_must_stay_to_be_seen():
-    assert all(
-        map(is_reasoning_token, ["<think>", "</think>", "[THINK]", "<|channel|>", "<|end|>"])
-    )
-    assert not any(map(is_reasoning_token, ["<|im_end|>", "</s>", "<tool_add>", "[INST]"]))
+    plain = {"<|im_end|>", "</s>", "<tool_add>", "[INST]", "<|end|>", "<|message|>"}
+    assert reasoning_tokens(plain) == set()
+    assert reasoning_tokens(plain | {"[THINK]", "[/THINK]"}) == {"[THINK]", "[/THINK]"}
+    assert reasoning_tokens({"<|channel>", "<channel|>"}) == {"<|channel>", "<channel|>"}
+    harmony = plain | {"<|channel|>", "<|return|>"}
+    assert reasoning_tokens(harmony) == {"<|channel|>", "<|return|>", "<|end|>", "<|message|>"}
