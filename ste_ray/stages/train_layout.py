@@ -18,6 +18,7 @@ import pyarrow.dataset as pads
 
 from ste_ray.config import TrainConfig
 from ste_ray.core.records import TrainRow, fingerprint
+from ste_ray.core.template_options import unused_options
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.stages.base import StageContext
@@ -72,6 +73,7 @@ def lay_out(context: StageContext, write_shards: WriteShards) -> TrainJob:
     with tempfile.TemporaryDirectory(prefix="ste-ray-base-") as name:
         copy_base(store, Path(name), weights=False)
         tokenizer, vocabulary = tokenizer_of(Path(name), config, tools)
+        _say_unused_options(context, name)
     if config.mode == "toolkens" and not vocabulary.ids:
         raise ConfigError(
             "train.mode='toolkens' trains the rows of toolkens, and there is no tool; prepare tools"
@@ -99,6 +101,20 @@ def lay_out(context: StageContext, write_shards: WriteShards) -> TrainJob:
     if (checkpoint := latest_checkpoint(store, print_of)) is not None:
         context.progress(f"train: going on from the checkpoint of step {checkpoint.step}")
     return job
+
+
+def _say_unused_options(context: StageContext, folder: str) -> None:
+    config = context.config.train
+    if not config.template_options:
+        return
+    template = str(load_tokenizer(folder, config.model.trust_remote_code).chat_template)
+    if unused := unused_options(template, config.template_options):
+        note = (
+            f"the chat template of the base model does not read {', '.join(unused)} of "
+            "train.template_options"
+        )
+        context.notes.append(note)
+        context.progress(f"train: {note}")
 
 
 def _check(config: TrainConfig) -> None:
