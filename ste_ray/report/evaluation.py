@@ -227,4 +227,5 @@ def view_prediction(
         output_text=cut(prediction.output_text, max_chars),
         observation=cut(prediction.observation, max_chars),
         final_answer=cut(prediction.final_answer, max_chars),
+        reasoning=cut(prediction.reasoning, max_chars),
     )

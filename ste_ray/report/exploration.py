@@ -40,6 +40,9 @@ def view_exploration(episodes: Sequence[Episode]) -> ExplorationView | None:
         tools_omitted=max(0, len(tools) - MAX_TOOLS),
         prompt_tokens=sum(trial.prompt_tokens for trial in trials),
         completion_tokens=sum(trial.completion_tokens for trial in trials),
+        replies=sum(trial.replies for trial in trials),
+        replies_reasoned=sum(trial.replies_reasoned for trial in trials),
+        reasoning_tokens=sum(trial.reasoning_tokens for trial in trials),
     )
 
 

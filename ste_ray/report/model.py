@@ -111,6 +111,7 @@ class PredictionView(View):
     output_text: str
     observation: str = ""  # where the call was executed
     final_answer: str = ""
+    reasoning: str = ""  # before the output
 
 
 class EvaluationView(View):
@@ -158,6 +159,9 @@ class ExplorationView(View):
     tools_omitted: int
     prompt_tokens: int
     completion_tokens: int
+    replies: int = 0
+    replies_reasoned: int = 0  # before them the model reasoned
+    reasoning_tokens: int = 0  # of the completion tokens
 
 
 class LedgerReason(View):
@@ -288,6 +292,7 @@ class TurnView(View):
     source: str  # empty: the tool itself answered, or nobody
     problem: str
     reply_text: str  # raw; only where it could not be parsed
+    reasoning: str = ""  # before the reply
 
 
 class TrialView(View):
@@ -305,6 +310,8 @@ class TrialView(View):
     reflection: str
     judgment: str = ""
     fate: str = ""
+    query_reasoning: str = ""  # before the query
+    reflection_reasoning: str = ""
 
 
 class ToolChange(View):

@@ -94,6 +94,8 @@ def view_trial(
         reflection=cut(trial.reflection_text, max_chars),
         judgment=_describe_judgment(judgment),
         fate="" if entry is None else _describe_fate(entry),
+        query_reasoning=cut(trial.query_reasoning, max_chars),
+        reflection_reasoning=cut(trial.reflection_reasoning, max_chars),
     )
 
 
@@ -109,6 +111,7 @@ def _view_turn(turn: Turn, max_chars: int) -> TurnView:
         source="" if turn.observation_source == "called" else turn.observation_source,
         problem=cut(turn.failure_message or turn.failure_kind, max_chars),
         reply_text=cut(raw, max_chars),
+        reasoning=cut(turn.reasoning, max_chars),
     )
 
 

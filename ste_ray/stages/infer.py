@@ -43,6 +43,7 @@ from ste_ray.stages.infer_pieces import answered, put_in_order
 from ste_ray.stages.infer_progress import progress
 from ste_ray.stages.infer_queries import load_queries
 from ste_ray.stages.infer_workers import EndpointWorker, WorkerPlan
+from ste_ray.stages.reasoning import journal_reasoning
 from ste_ray.stages.turns import shared_turns
 from ste_ray.store.artifacts import RunStore
 from ste_ray.tools.kinds import CALLABLE_KINDS
@@ -82,7 +83,7 @@ def run(context: StageContext) -> dict[str, Any]:
     spent = _infer(context, todo, material)
     counts = {setting.name: store.read_json(_marker(setting)) for setting in settings}
     store.delete_folder(PIECES_PATH)  # what is in them is in the predictions now
-    return {"queries": len(queries), "settings": counts, **({"spent": spent} if spent else {})}
+    return {"queries": len(queries), "settings": counts, **spent}
 
 
 def _marker(setting: Setting) -> str:
@@ -164,7 +165,8 @@ def _answer_all(
             )
             for result in _answers(asked, EndpointWorker, (plan, asking), config, endpoint=True):
                 completion.take(result)
-            spent = limiting.spent()
+            spent = {"spent": limiting.spent()}
+            spent |= journal_reasoning(context, "infer", asking.endpoints, JOURNALS)
         if local:
             for result in _answers(local, LocalWorker, (plan,), config, endpoint=False):
                 completion.take(result)

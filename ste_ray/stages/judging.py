@@ -23,6 +23,7 @@ from ste_ray.errors import StageInputError
 from ste_ray.imports.rows import Row, read_rows
 from ste_ray.stages.asking import Asking, JournalPlace, answering, bounded, open_asking
 from ste_ray.stages.base import StageContext
+from ste_ray.stages.reasoning import journal_reasoning
 
 JUDGE_PATH = "evaluate/judge.json"
 UNDECIDED_PATH = "evaluate/undecided.jsonl"
@@ -67,6 +68,7 @@ def judge_pairs(
         verdicts = asyncio.run(_ask(context, asking, wanted))
         model = asking.endpoints.models["scorer"]
         spent = limiting.spent()
+        journal_reasoning(context, "evaluate", asking.endpoints, _JOURNAL)
     measured = None
     if labelled:
         measured = agreement(

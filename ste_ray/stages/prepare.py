@@ -19,6 +19,7 @@ from typing import Any, get_args
 import pyarrow as pa
 import ray
 
+from ste_ray.core.alike import MOST
 from ste_ray.core.effects import Role
 from ste_ray.core.ledger import DropReason, LedgerTotals, ToolTotals, few_examples
 from ste_ray.core.toolkens import toolken
@@ -34,6 +35,7 @@ from ste_ray.stages.preparation.mix import (
 )
 from ste_ray.stages.preparation.units import Unit, plan_units
 from ste_ray.stages.preparation.worker import DONE, JOURNALS, Preparer, done_path
+from ste_ray.stages.reasoning import journal_reasoning
 
 _MAX_NAMES = 20  # of tools, in the counts
 TOTALS_PATH = "prepare/totals.json"
@@ -55,10 +57,13 @@ def run(context: StageContext) -> dict[str, Any]:
     units = plan_units(store, context.specs.keys())
     with _asking(context) as (asking, limiting):
         results = _prepare_units(context, units, asking)
-        spent = {"spent": limiting.spent()} if limiting else {}
+        spent: dict[str, Any] = {"spent": limiting.spent()} if limiting else {}
+        if asking:
+            spent |= journal_reasoning(context, "prepare", asking.endpoints, JOURNALS)
     totals = _totals(results, tested=config.prepare.test_fraction > 0)
     held_out = config.prepare.no_call.held_out_tools
     used = {one.tool: one for one in totals.tools if one.train + one.validation + one.test > 0}
+    _warn_of_unread(context, totals, sum(one["counts"].get("judgments", 0) for one in results))
     _require_examples(used, totals)
     write_general_rows(store, general)
     store.write_json(TOTALS_PATH, totals.model_dump(mode="json"))
@@ -185,6 +190,23 @@ def _require_examples(used: Mapping[str, ToolTotals], totals: LedgerTotals) -> N
             f"no trial passed selection and filter ({reasons or 'there were no trials'}); look at "
             "explore/episodes, improve the tool descriptions or explore more episodes"
         )
+
+
+def _warn_of_unread(context: StageContext, totals: LedgerTotals, num_judgments: int) -> None:
+    """Say so where most verdicts could not be read, or most paraphrases came to no end."""
+    paraphrased = sum(one.paraphrased for one in totals.tools)
+    for what, begins, step, number in (
+        ("verdicts of the judge could not be read", "unparsable verdict", "filter", num_judgments),
+        ("paraphrases came to no end", "the reply ", "paraphrase", paraphrased),
+    ):
+        found = [
+            one for one in totals.reasons if one.step == step and one.reason.startswith(begins)
+        ]
+        count = sum(map(_number, found))
+        if number and count / number >= MOST:
+            note = f"{count} of {number} {what}, most often: {found[0].reason}"
+            context.notes.append(note)
+            context.progress(f"prepare: WARNING: {note}")
 
 
 def _tell(

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ste_ray.llm.endpoint import Endpoints
+from ste_ray.runtime import journal
+from ste_ray.stages.base import StageContext
+from ste_ray.stages.spending import RoleCosts
+
 
 def reasoning_counts(
     replies: int, reasoned: int, completion_tokens: int, reasoning_tokens: int, usd: float
@@ -29,6 +34,39 @@ def reasoning_counts(
             "usd": round(usd, 6),
         }
     }
+
+
+def journal_reasoning(
+    context: StageContext, stage: str, endpoints: Endpoints, journals: str
+) -> dict[str, Any]:
+    """Return ``reasoning_counts`` of the replies in the journals below a folder, and say them.
+
+    Args:
+        context: of the stage.
+        stage: its name.
+        endpoints: those that were asked; they name the models.
+        journals: the folder, relative to the run.
+    """
+    costs = RoleCosts(endpoints, context.config.llm)
+    replies = reasoned = completion = tokens = 0
+    usd = 0.0
+    folders = {path.rpartition("/")[0] for path in context.store.list(journals)}
+    for folder in sorted(folders):
+        for entry in journal.iter_entries(context.store, folder):
+            answer = entry.get("answer")
+            if entry.get("kind") != "model" or answer is None:
+                continue
+            replies += 1
+            completion += answer.get("completion_tokens", 0)
+            own = answer.get("reasoning_tokens", 0)
+            if own or answer.get("reasoning"):
+                reasoned += 1
+                tokens += own
+                usd += costs(entry.get("role", ""), 0, 0, own)
+    found = reasoning_counts(replies, reasoned, completion, tokens, usd)
+    if found:
+        context.progress(f"{stage}: {reasoning_line(found)}")
+    return found
 
 
 def reasoning_line(counts: Mapping[str, Any]) -> str:

@@ -136,3 +136,18 @@ def test_predictions_keep_their_errors(tmp_path):
         "predictions",
         "row-000000",
     )
+
+
+def test_predictions_are_read_without_what_the_model_reasoned(tmp_path):
+    call = 'Action: add\nAction Input: {"n": 1, "text": "a </think> b"}'
+    draft = 'Hm.\nAction: other\nAction Input: {"n": 2}'
+    row = {
+        "tool": "add",
+        "arguments": {"n": 1},
+        "model_output": f"<think>\n{draft}\n</think>\n\n{call}",
+    }
+    (found,) = read_predictions(written(tmp_path, [row]))
+    assert (found.output_text, found.reasoning) == (call, draft)
+    plain = {"tool": "add", "arguments": {"n": 1}, "model_output": call, "reasoning": "apart"}
+    (found,) = read_predictions(written(tmp_path, [plain]))
+    assert (found.output_text, found.reasoning) == (call, "apart")

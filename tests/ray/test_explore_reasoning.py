@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +14,9 @@ import pytest
 from aiohttp import ClientSession, web
 from exploring import context_of, episodes_of, explore, teacher
 
-from ste_ray.core.records import Example, TrainRow
-from ste_ray.errors import EndpointError
+from ste_ray.cli import main
+from ste_ray.core.records import Example, Prediction, TrainRow
+from ste_ray.errors import EndpointError, StageInputError
 from ste_ray.stages.registry import run_stages
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.manifest import read_manifest
@@ -138,7 +140,7 @@ def test_a_model_that_thinks_explores_and_prepares_as_one_that_does_not(tmp_path
 def test_replies_that_never_come_to_an_answer_end_the_run_early(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "run"))
     options = [*SHAPE, "explore.episodes_per_tool=40", "explore.num_explorers=1"]
-    slow = teacher("--latency-seconds", "0.02")
+    slow = teacher("--latency-seconds", "0.1")
     with slow as behind, standing_before(behind.url, only_reasoning) as url:
         options.append(f"llm.base_url={url}")
         with pytest.raises(EndpointError, match=r"explore\.max_tokens") as raised:
@@ -146,7 +148,7 @@ def test_replies_that_never_come_to_an_answer_end_the_run_early(tmp_path: Path) 
         assert raised.value.exit_code == 2
         assert "trials ended alike (100%)" in str(raised.value)
         asked = behind.stats()["requests"]
-        assert asked < 120 * 2  # of 240 trials
+        assert asked < 200  # of 240 trials
         # What was finished is there: going on tells the same without asking much again.
         with pytest.raises(EndpointError, match=r"explore\.max_tokens"):
             explore(store, [], *options)
@@ -160,3 +162,32 @@ def test_replies_that_never_come_to_an_answer_end_the_run_early(tmp_path: Path) 
     warnings = [line for line in said if "WARNING" in line and "ended alike" in line]
     assert warnings
     assert any("ended alike" in note for note in manifest.notes)
+
+
+def test_a_judge_that_is_cut_and_an_assistant_that_thinks(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "run"))
+    said: list[str] = []
+    with teacher() as behind, standing_before(behind.url, only_reasoning) as cut:
+        options = [*SHAPE, f"llm.base_url={behind.url}", f"llm.judge.base_url={cut}"]
+        explore(store, said, *options)
+        with pytest.raises(StageInputError, match=r"raise llm\.judge\.sampling\.max_tokens"):
+            run_stages(("prepare",), context_of(store, said, *options))
+    warnings = [line for line in said if "WARNING" in line]
+    assert any("verdicts of the judge could not be read" in line for line in warnings)
+    tests = tmp_path / "tests.jsonl"
+    row = {
+        "query": "Write 42 in Roman numerals",
+        "tool": "roman_encode",
+        "arguments": {"number": 42},
+    }
+    tests.write_text(json.dumps(row) + "\n")
+    imported = open_store(str(tmp_path / "imported"))
+    assert main(["import", "tests", str(tests), "--run", imported.uri, "--tools", "builtin"]) == 0
+    with teacher() as behind, standing_before(behind.url, think) as url:
+        options = ["infer.settings=[endpoint/plain]", f"llm.base_url={url}"]
+        (manifest,) = run_stages(("infer",), context_of(imported, [], *options))
+    (found,) = read_records(imported, "infer/predictions", Prediction)
+    assert "Action: roman_encode" in found.output_text
+    assert "Okay. I could" not in found.output_text
+    assert (found.reasoning, found.error) == (THOUGHT, "")
+    assert manifest.counts["reasoning"]["share_of_replies"] == 1.0

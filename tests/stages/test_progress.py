@@ -62,6 +62,11 @@ class TestLines:
     def shown(self, clock: Clock, lines: list[str]) -> Progress:
         return Progress(lines.append, io.StringIO())
 
+    def test_the_share_of_reasoning_is_shown(self, lines: list[str], clock: Clock) -> None:
+        counts = {"reasoned": 3, "reasoning_tokens": 276}
+        Progress(lines.append, io.StringIO()).show(status(counts), {})
+        assert "12.3k tokens (80% of the completions reasoning)" in lines[0]
+
     def test_a_line_has_all_figures(self, shown, lines):
         shown.show(status(), {})
         [line] = lines
