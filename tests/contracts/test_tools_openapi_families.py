@@ -119,6 +119,20 @@ def test_alternatives_with_a_discriminator_say_which_value_means_which(keyword):
         assert (problems(unmapped, schemas, {"how": value}) == []) is fits
 
 
+@pytest.mark.parametrize("keyword", ["oneOf", "anyOf"])
+def test_a_base_may_list_the_subtypes_that_take_over_its_fields(keyword):
+    listed = {keyword: [reference("Cat"), reference("Dog")]}
+    schemas = {"Pet": {**base(mapping=MAPPING), **listed}, **SUBTYPES}
+    for schema in (reference("Pet"), {"allOf": [reference("Pet")], "nullable": True}):
+        assert problems(schema, schemas, {"kind": "cat", "meow": 1, "name": "Tom"}) == []
+        for value in ({"kind": "cat"}, {"kind": "cow"}, {"kind": "cat", "meow": 1, "name": 5}):
+            assert problems(schema, schemas, value) != []
+    parameters = posted(reference("Cat"), schemas)
+    assert set(parameters["properties"]) == {"kind", "name", "meow"}
+    body = posted(reference("Pet"), schemas)
+    assert ArgumentCheck(body).problems({"body": {"kind": "dog", "day": "2024-03-05"}}) == []
+
+
 def test_a_union_without_a_mapping_knows_the_names_of_the_family():
     union = {
         "oneOf": [reference("Cat"), reference("Dog")],

@@ -69,7 +69,25 @@ class Families:
 
     def is_parent(self, part: Part, of: Part) -> bool:
         """Whether ``of`` takes over the fields of ``part``, rather than standing for it."""
+        if self._found is None:
+            self._found = self._all()
         return bool(of.location) and part.location in self._parents.get(of.location, ())
+
+    def fields_of(self, part: Part) -> Part:
+        """Return a schema without alternatives that are its own subtypes.
+
+        Some list them beside the fields that these take over: they would lead in a circle.
+        """
+        schema = part.value
+        if not isinstance(schema, Mapping):
+            return part
+        kept = {key: one for key, one in schema.items() if not self._lists_own(part, key, one)}
+        return part.sibling(kept) if len(kept) < len(schema) else part
+
+    def _lists_own(self, part: Part, keyword: str, listed: Any) -> bool:
+        if keyword not in ("oneOf", "anyOf") or not isinstance(listed, list) or not part.location:
+            return False
+        return any(self.is_parent(part, target) for target in _targets(part, listed))
 
     def names_in(self, part: Part, discriminator: Mapping[str, Any], target: Part) -> list[str]:
         """Return the values by which a discriminator beside alternatives means ``target``.
@@ -204,11 +222,16 @@ def _mapping(discriminator: Mapping[str, Any]) -> Mapping[str, Any]:
 def _taken_over(part: Part) -> list[str]:
     """Return the locations of the schemas that stand in a schema's ``allOf``."""
     parts = part.value.get("allOf") if isinstance(part.value, Mapping) else None
+    return [target.location for target in _targets(part, parts if isinstance(parts, list) else [])]
+
+
+def _targets(part: Part, listed: list[Any]) -> list[Part]:
+    """Return what the references among schemas lead to, as far as they lead anywhere."""
     found = []
-    for one in parts if isinstance(parts, list) else ():
+    for one in listed:
         if isinstance(one, Mapping) and isinstance(one.get("$ref"), str):
             try:
-                found.append(part.target(one["$ref"]).location)
+                found.append(part.target(one["$ref"]))
             except UnusableError:
                 continue  # told of where it is needed
     return found

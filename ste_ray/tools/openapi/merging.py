@@ -62,7 +62,7 @@ def _keyed(merged: MergedObject, part: Part, family: Family) -> MergedObject:
 def _merged(
     part: Part, families: Families, around: frozenset[str], own: bool
 ) -> MergedObject | None:
-    part = part.resolved()
+    part = families.fields_of(part.resolved()) if own else part.resolved()
     schema = part.value
     family = None if own else families.of(part)
     if family and family.is_base:

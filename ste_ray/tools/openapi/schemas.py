@@ -160,6 +160,8 @@ class SchemaConverter:
         family = None if own else self.families.of(target)
         if family and family.is_base:
             return {"$ref": f"{PREFIX}{self._name(target, family)}", **converted_beside}
+        if own and self.families.fields_of(target) is not target:
+            return {"$ref": f"{PREFIX}{self._name(target, itself=True)}", **converted_beside}
         content = target.value
         if isinstance(content, Mapping) and not _NESTING & content.keys():
             plain = self._convert(target)  # short enough to stand wherever it is needed
@@ -196,7 +198,7 @@ class SchemaConverter:
                 family = self.families.of(target)
                 if isinstance(one, dict) and "$ref" in one and not (family and family.is_base):
                     names = self.families.names_in(part, discriminator or {}, target)
-                    own = self._reference(part, raw, own=True)
+                    own = self._reference(part, raw, own=family is not None)
                     key = (discriminator or {})["propertyName"]
                     result[keyword][place] = self._keyed(own, target, key, names)
 
@@ -212,18 +214,20 @@ class SchemaConverter:
             return self._reference(part, one, own)
         return self._convert(part.sibling(one))
 
-    def _name(self, target: Part, family: Family | None = None) -> str:
+    def _name(self, target: Part, family: Family | None = None, itself: bool = False) -> str:
         key = f"{target.location} and subtypes" if family else target.location
+        key = f"{key} itself" if itself else key
         if key not in self._names:
             last = target.location.rpartition("/")[2]
             wanted = re.sub(r"[^A-Za-z0-9_.-]+", "_", last) or "schema"
             known = self.families.of(target)
-            if known and known.is_base and not family:
+            if itself or (known and known.is_base and not family):
                 wanted = f"{wanted}_itself"
             name = unique(wanted, self._taken)
             self._names[key] = name
             self._taken.add(name)
-            self._waiting.append((name, target, family))
+            part = self.families.fields_of(target) if itself else target
+            self._waiting.append((name, part, family))
         return self._names[key]
 
     def _hide(self, schema: Mapping[str, Any], result: dict[str, Any]) -> None:
