@@ -26,6 +26,7 @@ from ste_ray.core.inference import (
     Setting,
     parse_settings,
 )
+from ste_ray.core.records import MADE_CALLS
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.generation.model import position_limit
 from ste_ray.generation.predict import max_prompt_tokens
@@ -295,7 +296,7 @@ def _complete(context: StageContext, setting: Setting, seconds: float, num_timed
     for item in put_in_order(context.store, setting, context.check_owner):
         counts["queries"] += 1
         counts["errors"] += bool(item.error)
-        counts["executed"] += item.observation_status != "none"
+        counts["executed"] += item.observation_status in MADE_CALLS
         for name in _COUNTED[2:6]:
             counts[name] += getattr(item, name)
     timing = {"seconds": round(seconds, 3), "queries": num_timed}
