@@ -33,13 +33,18 @@ _ESCAPE = re.compile(
 _BASE64 = (string.ascii_letters + string.digits + "+/-_").encode()
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _SPACE = b" \t\r\n\v\f+"
+_NO_LETTERS = bytes(code for code in range(128) if not (chr(code).isalnum()))
+# It begins with a digit, not with a group: that makes the search fast.
+_NUMBERS = re.compile(
+    rb"[0-9][0-9]{1,2}[,;\s+]{1,3}(?:[0-9]{2,3}[,;\s+]{1,3}){6,}[0-9]{2,3}(?![0-9])"
+)
 _BYTES = bytes(range(256))
 _NO_BASE64 = _BYTES.translate(None, _BASE64)
 _NO_HEX = _BYTES.translate(None, b"0123456789abcdef")
 _RUNS64 = bytes.maketrans(_BASE64, b"a" * len(_BASE64))
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
 _RUNS16 = bytes.maketrans(_HEX_DIGITS, b"a" * len(_HEX_DIGITS))
-_BETWEEN_HEX = _SPACE + b"xX:,-'\""
+_BETWEEN_HEX = _SPACE + b"xX:;,.-_=|/\\'\"[](){}"
 _PRINTABLE = string.printable.encode()
 _RUNS_PRINTABLE = bytes.maketrans(_PRINTABLE, b"a" * len(_PRINTABLE))
 _MAX_RUN = 12
@@ -100,13 +105,22 @@ def packed_views(data: bytes) -> Iterator[View]:
 
 
 def squeeze(data: bytes) -> bytes:
-    """Take out white space, also as forms write it."""
-    return data.translate(None, _SPACE)
+    """Take out all but letters and digits."""
+    return data.translate(None, _NO_LETTERS)
 
 
 def squeezed(data: bytes) -> View:
-    """Take out white space: what is long is wrapped by some programs, or spaced out."""
+    """Take out all but letters and digits: some programs wrap, space out, or list characters."""
     return View(squeeze(data), _Digits(partial(_solid_places, data), 8))
+
+
+def numbered(data: bytes) -> Iterator[View]:
+    """Yield what lists of numbers say, each a byte."""
+    for match in _NUMBERS.finditer(data):
+        numbers = list(re.finditer(rb"[0-9]+", match[0]))
+        codes = bytes(min(255, int(number[0])) for number in numbers)
+        places = [(match.start() + n.start(), match.start() + n.end()) for n in numbers]
+        yield View(codes, partial(_listed_place, places))
 
 
 def narrowed(data: bytes) -> View | None:
@@ -203,7 +217,11 @@ def _hex_places(data: bytes) -> list[int]:
 
 
 def _solid_places(data: bytes) -> list[int]:
-    return [place for place, byte in enumerate(data) if byte not in _SPACE]
+    return [place for place, byte in enumerate(data) if byte not in _NO_LETTERS]
+
+
+def _listed_place(places: list[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+    return places[start][0], places[end - 1][1]
 
 
 def _nonzero_places(data: bytes) -> list[int]:

@@ -21,6 +21,7 @@ from ste_ray.core.encodings import (
     may_be_packed,
     may_be_text,
     narrowed,
+    numbered,
     packed_views,
     squeeze,
     squeezed,
@@ -30,7 +31,8 @@ from ste_ray.core.encodings import (
 MIN_CHARS = 4  # shorter values cannot be told from ordinary text
 _MAX_UNESCAPED = 8  # times; JSON within JSON is two, and takes two more for its escapes
 _MAX_DEPTH = 2  # of encodings within encodings
-_MIN_PART = 8  # characters of a part that is found anywhere
+_MIN_PART = 8  # characters of a part that is found where a cut is seen
+_MIN_ANYWHERE = 10  # and of one that is found anywhere
 _TEXT_RUN = 20
 _MAX_PLACEHOLDER = 20
 _CUT_MARK = re.compile(
@@ -64,7 +66,7 @@ class _Form:
     @classmethod
     def of(cls, text: bytes, mark: str) -> _Form:
         num = len(text)
-        part = max(_MIN_PART, -(-num // 2))
+        part = max(_MIN_ANYWHERE, -(-num // 2))
         return cls(text, mark, text[: least_part(num)], text[-part:] if part < num else b"")
 
 
@@ -95,7 +97,10 @@ class Masker:
         self._forms = _forms(usable)
         tight = {squeeze(one.text): one.mark for one in self._forms}
         self._tight_forms = tuple(
-            _Form.of(text, mark) for text, mark in tight.items() if len(text) >= _MIN_PART
+            # Whole ones only: what is left of words beside it looks like more of it.
+            _Form(text, mark, text, b"")
+            for text, mark in tight.items()
+            if len(text) >= _MIN_PART
         )
         self._shortest = min((len(one.text) for one in self._forms), default=0)  # bytes
         self._text_run = max(_MIN_PART, min(_TEXT_RUN, self._shortest))
@@ -137,6 +142,8 @@ class Masker:
             return
         tight = squeezed(data)
         yield from _located(tight, _found(tight.data.lower(), self._tight_forms))
+        for listed in numbered(data):
+            yield from _located(listed, _found(listed.data.lower(), self._forms))
         if not may_be_packed(data, self._shortest):
             return
         views = list(packed_views(data))
@@ -232,7 +239,7 @@ def _from_tail(low: bytes, form: _Form) -> Iterator[_Span]:
 def _tells(low: bytes, start: int, end: int, num_all: int) -> bool:
     """Whether a beginning of a form that stands here gives it away, or was cut here."""
     num = end - start
-    if num == num_all or end == len(low) or (num >= _MIN_PART and 2 * num >= num_all):
+    if num == num_all or end == len(low) or (num >= _MIN_ANYWHERE and 2 * num >= num_all):
         return True
     return _CUT_MARK.match(low, end) is not None
 
