@@ -121,7 +121,7 @@ def _smallest(schema: Any, definitions: dict[str, Any], depth: int) -> Any:
     if kind == "string":
         form = "0000-00-00T00:00:00+00:00" if "format" in schema or "pattern" in schema else ""
         return form or "x" * int(schema.get("minLength", 0))
-    return None if kind == "null" else 0
+    return {"null": None, "boolean": True}.get(kind, 0)
 
 
 def _shortest(values: Iterable[Any]) -> Any:

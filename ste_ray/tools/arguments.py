@@ -121,6 +121,10 @@ class ArgumentCheck:
         if error.validator in _KINDS and subject:
             return f"{subject}; expected {_expected(error.schema)}"
         if error.validator in ("anyOf", "oneOf"):
+            if keyed := _keyed(error):
+                expected = " or ".join(dict.fromkeys(_expected(one.schema) for one in keyed))
+                given = _shown(_written(keyed[0].instance))
+                return f"argument {_path(keyed[0])!r} is {given}; expected {_shorten(expected)}"
             problem = self._of_alternatives(error)
             return f"{subject}: it {problem}" if subject else f"the call {problem}"
         problem = _shorten(error.message)
@@ -177,6 +181,17 @@ def _groups(error: ValidationError) -> list[list[ValidationError]]:
     for one in error.context or ():
         groups[one.schema_path[0]].append(one)
     return list(groups.values())
+
+
+def _keyed(error: ValidationError) -> list[ValidationError]:
+    """Return what each alternative says of the one property whose value none of them takes."""
+    found = [
+        next((one for one in group if one.relative_path and _is_of_another_kind(one)), None)
+        for group in _groups(error)
+    ]
+    known = [one for one in found if one is not None]
+    same = len(known) == len(found) and len({_path(one) for one in known}) == 1
+    return known if same else []
 
 
 def _is_of_another_kind(error: ValidationError) -> bool:

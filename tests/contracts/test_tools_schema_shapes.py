@@ -49,7 +49,7 @@ SHAPES = {
         [
             ({"op": "add"}, "'title' is missing; expected string"),
             ({"op": "drop", "id": "x"}, "'id' is \"x\"; expected integer"),
-            ({"op": "x"}, 'expected "add", or'),
+            ({"op": "x"}, "argument 'op' is \"x\"; expected \"add\" or \"drop\""),
             ({"op": "drop", "id": 1, "idd": 2}, "unknown argument 'idd'"),
         ],
     ),
