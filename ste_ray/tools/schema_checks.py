@@ -61,6 +61,10 @@ def _followed(parameters: dict[str, Any], plain: bool) -> dict[str, Any]:
 
 
 def _check_required(parameters: dict[str, Any]) -> None:
+    listed = parameters.get("properties", {})
+    plain = not parameters.keys() & {"$ref", "allOf"}
+    if plain and all(name in listed for name in parameters.get("required", ())):
+        return  # the usual case: nothing has to be read closely
     place = described(parameters)
     if place.whatever.is_open:
         return
