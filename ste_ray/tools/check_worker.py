@@ -71,7 +71,7 @@ def _condensed(message: bytes) -> dict[str, Any]:
     except NoCallError:
         return {"short": None}
     except RecursionError:
-        return {"unchecked": "it is nested too deeply"}
+        return {"unchecked": "it is nested more than 200 levels deep"}
     except MemoryError:
         return {"unchecked": "it takes too much memory"}
     except ValueError as error:

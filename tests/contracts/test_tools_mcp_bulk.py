@@ -58,7 +58,7 @@ def answer_of(tool, server=None):
         ("structured", "ok", '{"rows": [[], []'),
         ("escaped", "ok", "[],[],"),
         ("error", "error", "x\nx\nx"),
-        ("deep", "error", "nested too deeply"),
+        ("deep", "error", "nested more than 200 levels deep"),
         ("hidden", "error", "more than is read"),
     ],
 )
@@ -104,7 +104,7 @@ async def over_http(form):
     [
         ("small", "ok", "x"),
         ("parts", "ok", "x\nx\nx"),
-        ("deep", "error", "nested too deeply"),
+        ("deep", "error", "nested more than 200 levels deep"),
         ("hidden", "error", "more than is read"),
     ],
 )
