@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import time
 import traceback
@@ -17,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ste_ray import __version__
+from ste_ray import __version__, stopping
 from ste_ray.commands import add_teacher_command
 from ste_ray.config import STAGES, load_config
 from ste_ray.errors import ConfigError, SteRayError, TemporaryError
@@ -56,13 +55,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    stopping.take_over()
     try:
         options = _parse(arguments)
+        if not hasattr(options, "stages"):  # others start Ray first
+            stopping.working()
         options.function(options)
         return 0
     except SteRayError as error:
         return _fail(error, as_json)
+    except stopping.StoppedError:
+        return _fail(TemporaryError(stopping.MESSAGE), as_json)
     except KeyboardInterrupt:
         say("interrupted; run the same command again to go on")
         return 130
@@ -320,12 +323,6 @@ def _run_demo(options: argparse.Namespace) -> None:
     table, times_table = before_after_table(report), stage_times_table(rows)
     address = store.address("report.html")
     write_text(f"\n{table}\n\n{times_table}\n\nreport: {address}\n")
-
-
-def _on_sigterm(_: int, __: object) -> NoReturn:
-    # A pod is told twice, by KubeRay and before it stops; the second must not cut the end short.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise TemporaryError("stopped by SIGTERM; run the same command again to go on")
 
 
 def _fail(error: SteRayError, as_json: bool) -> int:

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from ste_ray.errors import UserError
+from ste_ray.stopping import until_told
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ def _serve_teacher(options: argparse.Namespace) -> None:
         sys.stdout.flush()
 
     try:
-        uvloop.run(serve(settings, options.host, options.port, ready))
+        uvloop.run(until_told(serve(settings, options.host, options.port, ready)))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(

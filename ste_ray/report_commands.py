@@ -9,6 +9,7 @@ from typing import Any
 
 from ste_ray.errors import ConfigError, UserError
 from ste_ray.output import print_json, printable, write_text
+from ste_ray.stopping import until_told
 
 
 def add_report_commands(commands: argparse._SubParsersAction[Any]) -> None:
@@ -122,9 +123,10 @@ def _view(options: argparse.Namespace) -> None:
         sys.stdout.flush()
 
     try:
-        asyncio.run(
-            serve(StoredWholeRun(store), options.host, options.port, ready, options.allow_host)
+        serving = serve(
+            StoredWholeRun(store), options.host, options.port, ready, options.allow_host
         )
+        asyncio.run(until_told(serving))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(

@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 
+from ste_ray import stopping
 from ste_ray.errors import ConfigError, TemporaryError
 
 _TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
@@ -22,6 +23,7 @@ START_WAIT = {"RAY_raylet_start_wait_time_s": "120"}
 # Ray Data ends whatever hands on no block for half an hour. Slow work is not stuck work: a batch on
 # a busy machine, an endpoint that answers slowly or a worker that waits for a node may take longer.
 _NO_LIMIT = -1
+_NO_NATIVE_STACK = "RAY_DISABLE_FAILURE_SIGNAL_HANDLER"
 
 
 @contextmanager
@@ -50,7 +52,8 @@ def ray_connection(address: str | None = None) -> Iterator[None]:
                 yield
         return
     try:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        with _own_sigterm():
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(
@@ -63,24 +66,45 @@ def ray_connection(address: str | None = None) -> Iterator[None]:
 
 def _start_local(folder: str) -> None:
     try:
-        ray.init(
-            address="local",
-            num_cpus=max(4, os.cpu_count() or 1),
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            _temp_dir=folder,
-            _node_ip_address="127.0.0.1",
-        )
+        with _own_sigterm():
+            ray.init(
+                address="local",
+                num_cpus=max(4, os.cpu_count() or 1),
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                _temp_dir=folder,
+                _node_ip_address="127.0.0.1",
+            )
     except Exception as error:  # Ray raises a bare Exception when its processes do not come up
         reason = " ".join(str(error).split())
         raise TemporaryError(f"Ray did not start on this machine: {reason[:300]}") from error
 
 
 @contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep SIGTERM as it is while Ray starts, which would print a native stack and exit by its own.
+
+    What Ray has started by then ends by itself when this process is gone.
+    """
+    before = os.environ.get(_NO_NATIVE_STACK)
+    utils: Any = ray._private.utils
+    set_handler = utils.set_sigterm_handler
+    os.environ[_NO_NATIVE_STACK] = "1"
+    utils.set_sigterm_handler = lambda _: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = set_handler
+        if before is None:
+            os.environ.pop(_NO_NATIVE_STACK, None)
+
+
+@contextmanager
 def _connected(sigterm: Any) -> Iterator[None]:
     # Ray's own handler of SIGTERM prints a native stack; a stop must end the stage in order.
     signal.signal(signal.SIGTERM, sigterm or signal.SIG_DFL)
+    stopping.working()
     data = ray.data.DataContext.get_current()
     data.enable_progress_bars = False
     data.print_on_execution_start = False

@@ -1,0 +1,83 @@
+"""What SIGTERM does to a command. Standard library only: it is set up before anything is imported.
+
+While a command starts there is nothing to bring to an end, and an exception could be lost in the
+modules that are being loaded: the process ends at once. Later it is an exception that ends it in
+order, of a kind that event loops let pass.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any, NoReturn
+
+EXIT_CODE = 75
+MESSAGE = "stopped by SIGTERM; run the same command again to go on"
+
+
+class StoppedError(SystemExit):
+    """The command was told to stop."""
+
+
+def end_at_once(_: int, __: object) -> NoReturn:
+    """Handle SIGTERM while a command starts."""
+    os.write(2, f"error: {MESSAGE}\n".encode())
+    if "--json" in sys.argv:
+        kind = {"type": "TemporaryError", "message": MESSAGE, "exit_code": EXIT_CODE}
+        os.write(1, f"{json.dumps({'error': kind}, indent=2)}\n".encode())
+    os._exit(EXIT_CODE)
+
+
+def end_in_order(_: int, __: object) -> NoReturn:
+    """Handle SIGTERM while a command works."""
+    # A pod is told twice, by KubeRay and before it stops; the second must not cut the end short.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise StoppedError(EXIT_CODE)
+
+
+def starting() -> None:
+    """Say that the command starts."""
+    signal.signal(signal.SIGTERM, end_at_once)
+
+
+def take_over() -> None:
+    """Handle SIGTERM in a command that did not begin with ``starting``."""
+    if signal.getsignal(signal.SIGTERM) is not end_at_once:
+        signal.signal(signal.SIGTERM, end_in_order)
+
+
+def working() -> None:
+    """Say that the command works from now on, if it began with ``starting``."""
+    if signal.getsignal(signal.SIGTERM) is end_at_once:
+        signal.signal(signal.SIGTERM, end_in_order)
+
+
+async def until_told(serving: Coroutine[Any, Any, None]) -> None:
+    """Await ``serving``, and cancel it on SIGTERM: a loop under load can lose exceptions.
+
+    Raises:
+        StoppedError: it was cancelled.
+    """
+    import asyncio  # takes a while, and few commands need it here
+
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(serving)
+    told = False
+
+    def stop() -> None:
+        nonlocal told
+        told = True
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not told:
+            raise
+        raise StoppedError(EXIT_CODE) from None
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if told else end_in_order)
