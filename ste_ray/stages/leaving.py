@@ -9,6 +9,7 @@ make their journals durable and hand their tools on, and a training saves its st
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -25,6 +26,8 @@ _COMMANDS = (*STAGES, "continual", "pipeline")
 _SCRIPTS = tuple(f"jobs/{stage}.py" for stage in _COMMANDS)
 _WORKERS = ("ray::Explorer", "ray::RayTrainWorker", "ray::_RayTrainWorker")  # titles begin so
 _SECONDS_BETWEEN_LOOKS = 0.5
+_MAX_WAVES = 3
+_MARGIN_SECONDS = 5.0
 
 
 def sign() -> Path:
@@ -45,12 +48,18 @@ class Leaving:
         self._looked_at = 0.0
 
     def look(self) -> bool:
-        """Look, but not more often than every half second; a sign from before does not count."""
+        """Look, but not more often than every half second.
+
+        A sign from before this process began counts only while whoever left it is there: what Ray
+        puts on a node that is about to be stopped must leave too, but a sign that was forgotten on
+        a node that goes on is none.
+        """
         now = time.monotonic()
         if not self.noticed and now - self._looked_at >= _SECONDS_BETWEEN_LOOKS:
             self._looked_at = now
             with suppress(OSError):
-                self.noticed = sign().stat().st_mtime >= self._began
+                file = sign()
+                self.noticed = file.stat().st_mtime >= self._began or _still_leaving(file)
         return self.noticed
 
 
@@ -72,18 +81,42 @@ def is_worker(command: list[str]) -> bool:
 
 def leave(seconds: float = DEFAULT_SECONDS) -> int:
     """Stop drivers and workers; return how many of them were still there after ``seconds``."""
-    drivers, workers = _found()
-    file = sign()
-    file.touch()
+    file, end = sign(), time.time() + seconds
+    _leave_sign(file, end)
     try:
-        for process in drivers:
-            with suppress(psutil.Error):
-                process.terminate()
-        _, left = psutil.wait_procs([*drivers, *workers], timeout=seconds)
+        left: list[psutil.Process] = []
+        for _ in range(_MAX_WAVES):  # Ray may have put others in the place of those who left
+            drivers, workers = _found()
+            if left or not (drivers or workers):
+                break
+            for process in drivers:
+                with suppress(psutil.Error):
+                    process.terminate()
+            remaining = max(0.0, end - time.time())
+            _, left = psutil.wait_procs([*drivers, *workers], timeout=remaining)
         return len(left)
     finally:
         with suppress(OSError):
             os.unlink(file)
+
+
+def _leave_sign(file: Path, end: float) -> None:
+    """Write who leaves, and until when; readers see all of it or nothing."""
+    own = psutil.Process()
+    whole = {"pid": own.pid, "started": own.create_time(), "until": end + _MARGIN_SECONDS}
+    draft = file.with_name(f"{file.name}.{own.pid}")
+    draft.write_text(json.dumps(whole))
+    draft.replace(file)
+
+
+def _still_leaving(file: Path) -> bool:
+    """Whether the process that left the sign is still there, and within its time."""
+    try:
+        said = json.loads(file.read_text())
+        pid, started, until = int(said["pid"]), float(said["started"]), float(said["until"])
+        return time.time() < until and abs(psutil.Process(pid).create_time() - started) < 1
+    except (ValueError, TypeError, KeyError, psutil.Error):
+        return False
 
 
 def _found() -> tuple[list[psutil.Process], list[psutil.Process]]:

@@ -67,6 +67,47 @@ def test_a_sign_counts_for_those_who_were_there_before(
     assert before.look()  # it does not come back
 
 
+def test_who_comes_to_a_node_about_to_leave_sees_the_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ste-ray-leaving"
+    monkeypatch.setattr(leaving, "sign", lambda: file)
+    worker = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    late: list[leaving.Leaving] = []
+
+    def found() -> tuple[list[psutil.Process], list[psutil.Process]]:
+        os.utime(file, (1, 1))  # the sign is older than whoever begins now
+        late.append(leaving.Leaving())
+        assert late[-1].look()
+        if len(late) > 1:
+            return [], []
+        assert worker.stdin is not None
+        worker.stdin.close()
+        return [], [psutil.Process(worker.pid)]
+
+    monkeypatch.setattr(leaving, "_found", found)
+    assert leaving.leave(seconds=20) == 0
+    assert len(late) == 2  # looked once more for those who came meanwhile
+    assert not leaving.Leaving().look()
+
+
+def test_a_sign_that_was_forgotten_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "ste-ray-leaving"
+    monkeypatch.setattr(leaving, "sign", lambda: file)
+    own = psutil.Process()
+    good = {"pid": own.pid, "started": own.create_time(), "until": time.time() + 60}
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    changes: list[dict[str, object]] = [{}, {"until": time.time() - 1}, {"started": 1.0}]
+    changes += [{"pid": gone.pid}, {"pid": "x"}]
+    seen = []
+    for change in changes:
+        file.write_text(json.dumps(good | change))
+        os.utime(file, (1, 1))
+        seen.append(leaving.Leaving().look())
+    assert seen == [True, False, False, False, False]
+
+
 def test_drivers_are_stopped_and_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +129,8 @@ def test_drivers_are_stopped_and_waited_for(
     assert driver.stdout is not None
     driver.stdout.readline()
     # Not the other drivers on this machine.
-    monkeypatch.setattr(psutil, "process_iter", lambda: [psutil.Process(driver.pid)])
+    process = psutil.Process(driver.pid)
+    monkeypatch.setattr(psutil, "process_iter", lambda: [process])
     monkeypatch.setattr(leaving, "sign", lambda: tmp_path / "sign")
     started = time.monotonic()
     assert leaving.leave(seconds=20) == 0
