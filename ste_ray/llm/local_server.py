@@ -16,12 +16,12 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from ste_ray.errors import ConfigError, EndpointError
+from ste_ray.scratch import ScratchFolder
 
 START_SECONDS = 600.0  # a large model takes minutes to load
 _POLL_SECONDS = 0.1
@@ -52,7 +52,7 @@ def running_local_model(
     """
     _check_packages()
     check_model_folder(folder)
-    with tempfile.TemporaryDirectory(prefix="ste-serve-", ignore_cleanup_errors=True) as scratch:
+    with ScratchFolder(prefix="ste-serve-") as scratch:
         log = Path(scratch, "log")
         port = _free_port(host)
         with log.open("wb") as output:

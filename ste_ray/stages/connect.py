@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import signal
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import ray
 
 from ste_ray import stopping
 from ste_ray.errors import ConfigError, TemporaryError
+from ste_ray.scratch import ScratchFolder
 
 _TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 # On a busy machine Ray's own processes can take longer than the 30 s Ray waits by default.
@@ -44,9 +44,7 @@ def ray_connection(address: str | None = None) -> Iterator[None]:
         if mode == "token" and not any(os.environ.get(name) for name in _TOKEN_VARIABLES):
             # As in the image, where no token is given: this Ray is nobody else's.
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-        with tempfile.TemporaryDirectory(
-            prefix="ste-", dir="/tmp", ignore_cleanup_errors=True
-        ) as folder:
+        with ScratchFolder(prefix="ste-", dir="/tmp") as folder:
             _start_local(folder)
             with _connected(sigterm):
                 yield

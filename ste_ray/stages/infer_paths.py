@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pyarrow.fs as pafs
 
 from ste_ray.config import InferConfig
 from ste_ray.core.inference import Setting
 from ste_ray.errors import ConfigError
+from ste_ray.scratch import ScratchFolder
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.training.base import base_folder
 
@@ -65,6 +65,6 @@ def _local_folder(store: RunStore, path: str) -> Iterator[Path]:
     if isinstance(store.filesystem, pafs.LocalFileSystem):
         yield Path(store.path(path))
         return
-    with TemporaryDirectory(prefix="ste-model-") as folder:
+    with ScratchFolder(prefix="ste-model-") as folder:
         store.download_folder(path, folder)
         yield Path(folder)

@@ -6,7 +6,6 @@ marker that is written last, so that a stage that was cut off does none of it tw
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from ste_ray.core.records import TrainRow, fingerprint
 from ste_ray.core.template_options import unused_options
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError
+from ste_ray.scratch import ScratchFolder
 from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.damage import reading
@@ -70,7 +70,7 @@ def lay_out(context: StageContext, write_shards: WriteShards) -> TrainJob:
     if not store.exists(_BASE_MARKER):
         _save_base(context)
     base = store.read_json(_BASE_MARKER)
-    with tempfile.TemporaryDirectory(prefix="ste-ray-base-") as name:
+    with ScratchFolder(prefix="ste-ray-base-") as name:
         copy_base(store, Path(name), weights=False)
         tokenizer, vocabulary = tokenizer_of(Path(name), config, tools)
         _say_unused_options(context, name)
@@ -148,7 +148,7 @@ def _base(context: StageContext) -> Iterator[Path]:
         with base_folder(settings.base, settings.trust_remote_code) as folder:
             yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="ste-ray-base-") as folder:
+    with ScratchFolder(prefix="ste-ray-base-") as folder:
         if settings.base:
             try:
                 open_store(settings.base).download_folder("", folder)

@@ -8,13 +8,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import ray.train
 from ray.exceptions import RayError
 from ray.train import Checkpoint as RayCheckpoint
 from ray.util.queue import Queue
 
+from ste_ray.scratch import ScratchFolder
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.leaving import Leaving
 from ste_ray.stages.limiting import beside_driver
@@ -126,7 +126,7 @@ def _newest(job: TrainJob, saved: queue.SimpleQueue[Checkpoint]) -> Iterator[Ray
     if newest is None:
         yield None
         return
-    with TemporaryDirectory(prefix="ste-ray-checkpoint-") as folder:
+    with ScratchFolder(prefix="ste-ray-checkpoint-") as folder:
         place = {"uri": job.files.address(newest.path), "step": newest.step}
         (Path(folder) / "pointer.json").write_text(json.dumps(place))
         yield RayCheckpoint.from_directory(folder)

@@ -7,13 +7,13 @@ uploads are invisible and paid for; a rule of the bucket removes them after a da
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ste_ray.errors import ConfigError
+from ste_ray.scratch import ScratchFolder
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.trust import CA_VARIABLES
 
@@ -104,7 +104,7 @@ def _moves_tables(store: RunStore, path: str) -> None:
 
 
 def _moves_files(store: RunStore, folder: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="ste-ray-check-") as place:
+    with ScratchFolder(prefix="ste-ray-check-") as place:
         file = Path(place) / "large.bin"
         file.write_bytes(bytes(_PART_BYTES))
         store.upload_folder(file.parent, f"{folder}/files")

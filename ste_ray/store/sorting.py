@@ -6,7 +6,6 @@ is sorted by itself and written as one part.
 
 from __future__ import annotations
 
-import tempfile
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ste_ray.errors import StageInputError, StoreError
+from ste_ray.scratch import ScratchFolder
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.damage import parsing
 from ste_ray.store.tables import encode_table
@@ -44,7 +44,7 @@ def write_sorted(
     """
     step = -(-len(keys) // _MAX_RANGES) or 1
     starts = keys[::step]
-    with tempfile.TemporaryDirectory(prefix="ste-sort-") as temporary:
+    with ScratchFolder(prefix="ste-sort-") as temporary:
         try:
             files = _deal_out(store, sources, Path(temporary), schema, order[0], starts)
         except OSError as error:

@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
 
 from ste_ray.errors import ConfigError
 from ste_ray.ports import RunFiles
+from ste_ray.scratch import ScratchFolder
 
 BASE_PATH = "train/base"
 _WEIGHTS = ".safetensors"
@@ -38,7 +38,7 @@ def base_folder(
     source = Path(base).expanduser()
     if not source.is_dir():
         source = _fetched(base, patterns, key)
-    with TemporaryDirectory(prefix="ste-ray-base-") as folder:
+    with ScratchFolder(prefix="ste-ray-base-") as folder:
         for pattern in patterns:
             for file in source.glob(pattern):
                 os.symlink(file.resolve(), Path(folder) / file.name)

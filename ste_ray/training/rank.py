@@ -8,7 +8,6 @@ and checkpoints on the way.
 from __future__ import annotations
 
 import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from ste_ray import __version__
 from ste_ray.config import TrainConfig
 from ste_ray.errors import StageInputError, TrainingError
 from ste_ray.ports import RunFiles
+from ste_ray.scratch import ScratchFolder
 from ste_ray.training.adapters import adapt
 from ste_ray.training.attention import can_pack, use_packed_attention
 from ste_ray.training.base import copy_base
@@ -67,7 +67,7 @@ def train_rank(job: TrainJob, hooks: Hooks | None = None) -> dict[str, Any]:
         TrainingError: training cannot go on; memory that ran out among the reasons.
         StageInputError: data or checkpoint are damaged.
     """
-    with tempfile.TemporaryDirectory(prefix="ste-ray-train-") as folder, _quiet():
+    with ScratchFolder(prefix="ste-ray-train-") as folder, _quiet():
         try:
             return _Rank(job, hooks or Hooks(), Path(folder)).run()
         except (torch.OutOfMemoryError, MemoryError) as error:

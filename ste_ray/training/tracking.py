@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pyarrow.fs as pafs
 from tensorboardX import SummaryWriter
 
 from ste_ray.errors import SteRayError
 from ste_ray.ports import RunFiles
+from ste_ray.scratch import ScratchFolder
 from ste_ray.training.figures import StepRecord
 
 TENSORBOARD_PATH = "train/tensorboard"
@@ -36,12 +36,12 @@ class TensorBoard:
 
     def __init__(self, files: RunFiles, first_step: int) -> None:
         self._files = files
-        self._scratch: TemporaryDirectory[str] | None = None
+        self._scratch: ScratchFolder | None = None
         if isinstance(files.filesystem, pafs.LocalFileSystem):
             folder = files.path(TENSORBOARD_PATH)
             Path(folder).mkdir(parents=True, exist_ok=True)
         else:
-            self._scratch = TemporaryDirectory(prefix="ste-ray-tensorboard-")
+            self._scratch = ScratchFolder(prefix="ste-ray-tensorboard-")
             folder = self._scratch.name
         # Files are named by the second: a training that is resumed within it needs another name.
         suffix = f".{first_step:08d}"

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -351,3 +353,48 @@ def test_a_machine_that_cannot_start_processes_is_a_temporary_error(monkeypatch)
     monkeypatch.setattr(WorkerProcess, "start", refuse)
     with pytest.raises(TemporaryError, match="cannot start a process for tools"):
         run(("echo", {}))
+
+
+def test_each_process_has_a_folder_which_is_made_anew_when_it_is_removed():
+    async def main():
+        async with WorkerPool(2, 512, TODAY) as pool:
+
+            async def ask():
+                return json.loads((await pool.call("tool_targets:folder_and_process", {}, 10)).text)
+
+            first, second = await asyncio.gather(ask(), ask())
+            assert first["folder"] != second["folder"]
+            for one in (first, second):
+                shutil.rmtree(one["folder"])
+            third = await ask()
+            assert third["folder"] not in (first["folder"], second["folder"])
+            assert third["pid"] not in (first["pid"], second["pid"])
+            return [first, second, third]
+
+    for one in asyncio.run(main()):
+        assert not Path(one["folder"]).exists()
+        assert not Path(f"{one['folder']}.lock").exists()
+
+
+def test_what_a_tool_left_behind_cannot_answer_for_another_call():
+    async def main():
+        async with WorkerPool(1, 512, TODAY) as pool:
+            forging = await pool.call("tool_targets:forge_a_reply", {}, 10)
+            return forging, [await pool.call("tool_targets:echo", {"a": 1}, 10) for _ in range(3)]
+
+    forging, calls = asyncio.run(main())
+    assert forging.status == "crashed"  # the frame that came first was not its own
+    assert [(one.status, one.text) for one in calls] == [("ok", '{"a": 1}')] * 3
+
+
+def test_a_copy_of_the_process_answers_nothing():
+    async def main():
+        async with WorkerPool(1, 512, TODAY) as pool:
+            return [
+                (await pool.call(f"tool_targets:{name}", {}, 10)).text
+                for name in ("come_back_twice", "come_back_twice", "binary")
+            ]
+
+    first, second, third = asyncio.run(main())
+    assert (first, second) == ("original", "original")
+    assert "binary" in third

@@ -1,6 +1,7 @@
 """Functions that misbehave in every way a tool can, called in worker processes by the tests."""
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -183,3 +184,38 @@ def look_around(word):
         "memory": memory,
         "child": len(child.stdout),
     }
+
+
+def folder_and_process():
+    return {"folder": os.getcwd(), "pid": os.getpid()}
+
+
+def forge_a_reply():
+    """Leave a process behind that answers for this call and whatever is called next."""
+    pipes = [one for one in os.listdir("/proc/self/fd") if "pipe" in _target(one)]
+    if os.fork() == 0:
+        text = b"forged"
+        frame = json.dumps({"id": "0" * 32, "status": "ok", "chars": 6, "bytes": 6}).encode()
+        for one in pipes:
+            try:
+                os.write(int(one), frame + b"\n" + text)
+            except OSError:
+                continue
+        os._exit(0)
+    os.wait()
+    return "done"
+
+
+def _target(descriptor):
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return ""
+
+
+def come_back_twice():
+    """Return in this process and in a copy of it."""
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+    return "original" if pid else "copy"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import tempfile
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ import pyarrow as pa
 from ste_ray.config import Config
 from ste_ray.runtime import journal
 from ste_ray.runtime.drive import RunFlow
+from ste_ray.scratch import ScratchFolder
 from ste_ray.stages.asking import Asking, JournalPlace, answering
 from ste_ray.stages.base import load_prompts, read_specs
 from ste_ray.stages.preparation.outputs import Outputs
@@ -77,7 +77,7 @@ class Preparer:
     async def _prepare(self, unit: Unit) -> dict[str, Any]:
         store = self._store
         with (
-            tempfile.TemporaryDirectory(prefix="ste-prepare-") as folder,
+            ScratchFolder(prefix="ste-prepare-") as folder,
             Spool(Path(folder) / "spool.arrow") as spool,
             Outputs(Path(folder) / "outputs", unit.name) as outputs,
         ):

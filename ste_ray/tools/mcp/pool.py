@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import tempfile
 import time
 from collections import deque
 from collections.abc import Collection
@@ -13,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
+from ste_ray.scratch import ScratchFolder
 from ste_ray.tools.kinds import McpServer
 from ste_ray.tools.mcp.processes import ServerOutput
 from ste_ray.tools.mcp.session import Session, SessionStartError
@@ -35,7 +35,7 @@ class Place:
         self.episode = episode
         self.lock = asyncio.Lock()  # one start at a time
         self.session: Session | None = None
-        self.folder: Path | None = None
+        self.folder: ScratchFolder | None = None
         self.has_room = False
         self.ended = False
         self.users = 0
@@ -98,11 +98,11 @@ class SessionPool:
                 start waits for a while that doubles with each, or is refused if that is longer
                 than ``patience_seconds``.
         """
-        if place.session is not None and place.session.alive and not place.ended:
+        if place.session is not None and _is_usable(place) and not place.ended:
             return place.session
         failures = place.failures
         async with place.lock:
-            if place.session is None or not place.session.alive:
+            if place.session is None or not _is_usable(place):
                 self._check_open(place)
                 if place.failures > failures:  # while this waited: all share that one's outcome
                     raise SessionStartError(place.last_error)
@@ -144,10 +144,13 @@ class SessionPool:
         await asyncio.sleep(max(0.0, pause))
         try:
             await self._take_room(place)
+            if place.folder is not None and not place.folder.exists():
+                place.folder.cleanup()
+                place.folder = None
             if place.folder is None:
                 place.folder = await asyncio.to_thread(_fresh_folder, place.server)
             self._check_open(place)
-            folder, output = place.folder, ServerOutput()
+            folder, output = Path(place.folder.name), ServerOutput()
             place.session = Session(lambda: self._transport(place.server, folder, output), output)
             await place.session.start()
             self._check_open(place)
@@ -228,11 +231,17 @@ class SessionPool:
         try:
             await _end(place)
             if folder is not None and not keep_folder:
-                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+                await asyncio.to_thread(folder.cleanup)
         finally:
             if had_room:
                 self._running -= 1
                 self._call_next()
+
+
+def _is_usable(place: Place) -> bool:
+    """Whether the session works, as far as is known, in a folder that nobody has removed."""
+    assert place.session is not None
+    return place.session.alive and (place.folder is None or place.folder.exists())
 
 
 def _wake(turn: asyncio.Future[None]) -> None:
@@ -246,15 +255,14 @@ async def _end(place: Place) -> None:
         await session.close()
 
 
-def _fresh_folder(server: McpServer) -> Path:
+def _fresh_folder(server: McpServer) -> ScratchFolder:
     """Make the working directory of a session, a copy of the template if there is one."""
-    folder = Path(tempfile.mkdtemp(prefix="ste-mcp-"))
+    folder = ScratchFolder(prefix="ste-mcp-")
     try:
         if server.template_dir:
-            shutil.copytree(server.template_dir, folder, symlinks=True, dirs_exist_ok=True)
+            shutil.copytree(server.template_dir, folder.name, symlinks=True, dirs_exist_ok=True)
     except (OSError, shutil.Error) as error:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(folder)
+        folder.cleanup()
         raise SessionStartError(
             f"template_dir={server.template_dir!r} cannot be copied: {error}"
         ) from None

@@ -13,7 +13,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +21,7 @@ from pydantic import ValidationError
 
 from ste_ray.core.records import Effect, ToolSpec
 from ste_ray.errors import ToolSpecError
+from ste_ray.scratch import ScratchFolder
 from ste_ray.tools.python.worker_process import worker_environment
 from ste_ray.tools.schema_checks import check_parameters
 
@@ -129,7 +129,7 @@ def _asked(targets: Sequence[str], timeout_seconds: float) -> list[dict[str, Any
     command = [sys.executable, "-P", "-m", "ste_ray.tools.python.signature", str(os.getpid())]
     today = datetime.date.today().isoformat()
     with (
-        tempfile.TemporaryDirectory(prefix="ste-tools-") as folder,
+        ScratchFolder(prefix="ste-tools-") as folder,
         subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

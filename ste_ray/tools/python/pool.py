@@ -9,7 +9,6 @@ its folder) is seen by later calls.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from typing import Any, Literal
 from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
 from ste_ray.errors import TemporaryError
+from ste_ray.scratch import ScratchFolder
 from ste_ray.tools.python.worker_process import Reply, WorkerDiedError, WorkerProcess
 from ste_ray.tools.shield import hide
 
@@ -39,8 +39,7 @@ class WorkerPool:
         self._today = today
         self._slots = asyncio.Semaphore(num_workers)
         self._idle: list[WorkerProcess] = []
-        self._workers: set[WorkerProcess] = set()
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._workers: dict[WorkerProcess, ScratchFolder] = {}  # with their folders
         self._closed = False
         hide()
 
@@ -93,12 +92,8 @@ class WorkerPool:
         workers = list(self._workers)
         for worker in workers:
             worker.kill()
-        await asyncio.gather(*(worker.wait() for worker in workers))
-        self._workers.clear()
+        await asyncio.gather(*(self._discard(worker) for worker in workers))
         self._idle.clear()
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
 
     async def _with_worker(
         self, request: dict[str, Any], timeout_seconds: float, max_chars: int
@@ -144,18 +139,23 @@ class WorkerPool:
         self._require_open()
         while self._idle:
             worker = self._idle.pop()
-            if worker.alive:
+            folder = self._workers.get(worker)
+            if worker.alive and folder is not None and folder.exists():
                 return worker
             await self._discard(worker)
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="ste-tools-")
+        folder = None
         try:
-            worker = await WorkerProcess.start(self._memory_mb, self._today, self._folder.name)
-        except OSError as error:
+            folder = await asyncio.to_thread(ScratchFolder, prefix="ste-tools-")
+            worker = await WorkerProcess.start(self._memory_mb, self._today, folder.name)
+        except BaseException as error:
+            if folder is not None:
+                folder.cleanup()
+            if not isinstance(error, OSError):
+                raise
             raise TemporaryError(
                 f"cannot start a process for tools: {error}; free memory or processes, run again"
             ) from None
-        self._workers.add(worker)
+        self._workers[worker] = folder
         try:
             self._require_open()  # it may have been closed meanwhile
         except RuntimeError:
@@ -170,7 +170,9 @@ class WorkerPool:
     async def _discard(self, worker: WorkerProcess) -> None:
         worker.kill()  # first and without waiting: this may run in a cancelled task
         await worker.wait()
-        self._workers.discard(worker)
+        folder = self._workers.pop(worker, None)
+        if folder is not None:
+            await asyncio.to_thread(folder.cleanup)
 
 
 def _result(reply: Reply, seconds: float) -> ToolResult:

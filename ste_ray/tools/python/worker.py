@@ -1,12 +1,12 @@
 """A worker process: calls Python functions on request until its standard input ends.
 
 Run as ``python -m ste_ray.tools.python.worker PARENT_PID MEMORY_MB`` by ``WorkerProcess``. A
-request is one line of JSON: ``{"target": "module:function", "max_chars": 2000}`` imports a
+request is one line of JSON: ``{"id", "target": "module:function", "max_chars"}`` imports a
 function, with ``"arguments"`` it is called too, with ``"secrets"`` (name to value) these are in its
 environment during the call, and with ``"convert"`` its arguments are made into what its type hints
-ask for. A reply is one line of JSON, ``{"status", "chars", "bytes"}``, followed by that many bytes
-of UTF-8 text. The text is cut here, so that a huge result never crosses the pipe; ``chars`` is its
-length before the cut.
+ask for. A reply is one line of JSON, ``{"id", "status", "chars", "bytes"}``, followed by that many
+bytes of UTF-8 text; the id is that of the request. The text is cut here, so that a huge result
+never crosses the pipe; ``chars`` is its length before the cut.
 
 What tools print goes nowhere and what they read is empty: the two pipes of the protocol are moved
 away from standard input and output before the first tool is imported. On Linux the process and all
@@ -40,10 +40,13 @@ def main() -> None:
     _limit(memory_mb)
     requests, replies = _take_pipes()
     functions: dict[str, Callable[..., Any]] = {}
+    own_pid = os.getpid()
     for line in requests:
         request = json.loads(line)
         status, text = _serve(request, functions, memory_mb)
-        _reply(replies, status, text, request["max_chars"])
+        if os.getpid() != own_pid:
+            os._exit(0)  # a copy of this process that a tool has made, and that came back here
+        _reply(replies, request, status, text)
     os._exit(0)  # threads that a tool has left behind must not keep the process
 
 
@@ -149,9 +152,9 @@ def _render_other(value: Any) -> str:
         raise ToolError(f"the tool returned a value that is no JSON: {error}") from None
 
 
-def _reply(replies: IO[bytes], status: str, text: str, max_chars: int) -> None:
-    body = text[:max_chars].encode("utf-8", errors="replace")
-    header = {"status": status, "chars": len(text), "bytes": len(body)}
+def _reply(replies: IO[bytes], request: dict[str, Any], status: str, text: str) -> None:
+    body = text[: request["max_chars"]].encode("utf-8", errors="replace")
+    header = {"id": request["id"], "status": status, "chars": len(text), "bytes": len(body)}
     replies.write(json.dumps(header).encode() + b"\n" + body)
     replies.flush()
 

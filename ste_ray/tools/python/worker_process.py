@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import sys
 from asyncio.subprocess import Process, SubprocessStreamProtocol
@@ -100,21 +101,26 @@ class WorkerProcess:
             TimeoutError: there was no reply in time.
             WorkerDiedError: the process died or broke the protocol.
         """
-        line = json.dumps({**request, "max_chars": max_chars}).encode() + b"\n"
+        # What a tool has left behind may write to the pipe, but not answer for another call.
+        request_id = secrets.token_hex(16)
+        whole = {**request, "max_chars": max_chars, "id": request_id}
+        line = json.dumps(whole).encode() + b"\n"
         assert self._process.stdin is not None
         try:
             async with asyncio.timeout(timeout_seconds):
                 self._process.stdin.write(line)
                 await self._process.stdin.drain()
-                return await self._read_reply(max_chars)
+                return await self._read_reply(max_chars, request_id)
         except TimeoutError:
             raise
         except _BROKEN_PROTOCOL:
             raise WorkerDiedError(await self._last_words()) from None
 
-    async def _read_reply(self, max_chars: int) -> Reply:
+    async def _read_reply(self, max_chars: int, request_id: str) -> Reply:
         assert self._process.stdout is not None
         header = json.loads(await self._process.stdout.readuntil(b"\n"))
+        if header["id"] != request_id:
+            raise ValueError("the reply belongs to no call that waits")
         num_bytes = int(header["bytes"])
         if not 0 <= num_bytes <= max_chars * _MAX_BYTES_PER_CHAR:
             raise ValueError("the reply is longer than was asked for")
