@@ -430,3 +430,32 @@ def test_the_git_server_works_on_a_copy_of_a_template(tmp_path):
     assert "new" in mine.text
     assert "new" not in others.text
     assert not (template / ".git/refs/heads/new").exists()
+
+
+LEAVING_GROUP = """
+import os, subprocess, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    sleeper = subprocess.Popen(["sleep", "600"], start_new_session=True, stdin=0, stdout=2)
+    open(sys.argv[1], "w").write(f"{os.getpid()} {sleeper.pid}\\n")
+    sleeper.wait()
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+@pytest.mark.parametrize("stubborn", [(), ("stubborn",)])
+def test_what_a_server_starts_outside_its_group_ends_with_it(tmp_path, stubborn):
+    file = tmp_path / "pids"
+    script, *arguments = raw(*stubborn).args
+    server = McpServer(
+        name="leaving",
+        command=sys.executable,
+        args=("-c", LEAVING_GROUP, str(file), script, *arguments),
+    )
+    assert calls((spec("echo", server), {"text": "a"})).text == "a"
+    assert file.read_text().endswith("\n")
+    pids = [int(one) for one in file.read_text().split()]
+    assert len(pids) == 2
+    assert wait_until(lambda: not any(alive(pid) for pid in pids))

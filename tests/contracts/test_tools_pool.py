@@ -270,7 +270,7 @@ def test_closing_ends_idle_and_busy_processes_and_grandchildren(tmp_path):
         return before, [(await task).status for task in (idle_task, busy)]
 
     before, statuses = asyncio.run(main())
-    assert before == [2, 3]
+    assert before == [1, 2]
     assert statuses == ["crashed", "crashed"]
 
 
@@ -398,3 +398,12 @@ def test_a_copy_of_the_process_answers_nothing():
     first, second, third = asyncio.run(main())
     assert (first, second) == ("original", "original")
     assert "binary" in third
+
+
+def test_what_a_tool_starts_in_another_session_ends_with_its_process(tmp_path):
+    file = tmp_path / "pid"
+    assert run(("leave_the_session", {"pid_file": str(file)})).text == "left"
+    pid = int(file.read_text())
+    end = time.monotonic() + 10
+    while running(pid):
+        assert time.monotonic() < end

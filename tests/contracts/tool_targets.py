@@ -219,3 +219,10 @@ def come_back_twice():
     if pid:
         os.waitpid(pid, 0)
     return "original" if pid else "copy"
+
+
+def leave_the_session(pid_file):
+    """Start a process of a session of its own, which nobody waits for."""
+    started = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    _write_whole(pid_file, str(started.pid))
+    return "left"

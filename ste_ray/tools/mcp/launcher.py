@@ -2,7 +2,7 @@
 
 Called in a process of its own with ``PARENT_PID SHIELDED COMMAND [ARGUMENT…]``. The process becomes
 the server (or a wrapper script that starts it): the kernel kills it when the parent dies, however
-that ends, and a guard beside it kills all that is left of its group.
+that ends, and a guard beside it kills all that it has started and left.
 """
 
 from __future__ import annotations

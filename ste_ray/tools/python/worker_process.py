@@ -17,6 +17,8 @@ import sys
 from asyncio.subprocess import Process, SubprocessStreamProtocol
 from typing import Any, NamedTuple
 
+from ste_ray.tools.process_group import family_mark
+
 _HEADER_BYTES = 65_536
 _MAX_BYTES_PER_CHAR = 4
 _EXIT_SECONDS = 10.0
@@ -172,4 +174,5 @@ def worker_environment(today: str, folder: str) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "STE_TODAY": today,
+        **family_mark(),
     }
