@@ -109,9 +109,10 @@ def _connected(sigterm: Any) -> Iterator[None]:
     # Wrapped by Ray Data, an error loses its cause on the way back to this process.
     data.raise_original_map_exception = True
     data.execution_no_progress_timeout_s = _NO_LIMIT
-    # Ray Data and Ray Train tell their every step; what a stage says itself is what matters.
-    for name in ("ray.data", "ray.train"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    # Ray Data and Ray Train tell their every step; what a stage says itself is what matters. What
+    # ends Ray Data is raised here, and would be told twice with its internal stack.
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"ray\.")
     try:
         yield
