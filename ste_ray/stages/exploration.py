@@ -26,6 +26,7 @@ from ste_ray.stages.coordinator import JOURNAL, Coordinator
 from ste_ray.stages.explorer import Explorer
 from ste_ray.stages.limiting import Limiting, RemoteCall, beside_driver
 from ste_ray.stages.metrics import ExploreMetrics
+from ste_ray.stages.nodes import Need, require_place
 from ste_ray.stages.progress import Progress
 from ste_ray.stages.show import print_conversations
 from ste_ray.stages.work import News, Status
@@ -78,6 +79,9 @@ class Exploration:
             self._progress.close()
 
     def _run(self, tools: dict[str, bytes]) -> Status:
+        cpus = self._config.explore.cpus_per_explorer
+        setting = f"explore.cpus_per_explorer={cpus:g}"
+        require_place(Need(setting, 1, cpus, 0.0, "lower it, or give the cluster a larger node"))
         num_explorers = min(self._config.explore.num_explorers, len(tools))
         self._start_coordinator(tools, num_explorers)
         for _ in range(num_explorers):

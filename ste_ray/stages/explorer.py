@@ -37,6 +37,7 @@ from ste_ray.runtime.meter import LeaseCall, Meter
 from ste_ray.stages.base import load_prompts
 from ste_ray.stages.coordinator import JOURNAL
 from ste_ray.stages.leaving import Leaving
+from ste_ray.stages.nodes import naming_node
 from ste_ray.stages.parts import EpisodeKey, PartWriter
 from ste_ray.stages.spending import RoleCosts
 from ste_ray.stages.tools import open_tools
@@ -151,8 +152,14 @@ class Explorer:
         Raises:
             SteRayError: the endpoint refuses, the store fails, or the like; the run must stop.
         """
-        if self._own_process:  # perhaps on a node that does not see the run
-            await asyncio.to_thread(require_epoch, self._store, self._epoch)
+        if not self._own_process:
+            return await self._run()
+        # Perhaps on a node that does not see the run, or lacks a secret that others have.
+        await asyncio.to_thread(require_epoch, self._store, self._epoch)
+        with naming_node():
+            return await self._run()
+
+    async def _run(self) -> bool:
         async with self._opened():
             try:
                 await self._work()

@@ -44,6 +44,7 @@ from ste_ray.stages.infer_pieces import answered, put_in_order
 from ste_ray.stages.infer_progress import progress
 from ste_ray.stages.infer_queries import load_queries
 from ste_ray.stages.infer_workers import EndpointWorker, WorkerPlan
+from ste_ray.stages.nodes import Need, require_place
 from ste_ray.stages.reasoning import journal_reasoning
 from ste_ray.stages.turns import shared_turns
 from ste_ray.store.artifacts import RunStore
@@ -148,6 +149,8 @@ def _answer_all(
     local = _part_rows(todo, config)
     asked = _endpoint_rows(todo, config)
     spent: dict[str, Any] = {}
+    if local:
+        require_place(_place_of_one(config))
     with ExitStack() as stack:
         execute = _executable(context)
         specs = [context.specs[name] for name in sorted(execute or ())]
@@ -193,6 +196,18 @@ class _Completion:
         if self._left[name] == 0:
             setting = self._settings[name]
             _complete(self._context, setting, self._seconds[name], self._totals[name])
+
+
+def _place_of_one(config: InferConfig) -> Need:
+    """Return what one local model takes; the others may follow it."""
+    cpus, gpus = float(config.threads_per_worker), 0.0
+    setting, remedy = f"infer.threads_per_worker={config.threads_per_worker}", "lower it"
+    if config.use_gpu:
+        gpus = float(config.gpus_per_worker)
+        setting = f"infer.use_gpu=true with infer.gpus_per_worker={config.gpus_per_worker}"
+        setting += f" and infer.threads_per_worker={config.threads_per_worker}"
+        remedy = "set infer.use_gpu=false, or lower the others"
+    return Need(setting, 1, cpus, gpus, f"{remedy}, or give the cluster a larger node")
 
 
 def _executable(context: StageContext) -> frozenset[str] | None:

@@ -31,6 +31,7 @@ from ste_ray.stages.infer_paths import JOURNALS
 from ste_ray.stages.infer_pieces import Pieces
 from ste_ray.stages.infer_progress import Report, Reporter
 from ste_ray.stages.infer_tools import open_calls
+from ste_ray.stages.nodes import naming_node
 from ste_ray.stages.turns import TurnCalls
 from ste_ray.store.artifacts import RunStore
 
@@ -92,7 +93,8 @@ class Worker:
         answered = pieces.answered()
         left = [query for query in queries if query.example.example_id not in answered]
         if left:
-            asyncio.run(self._answer(setting, left, pieces))
+            with naming_node():
+                asyncio.run(self._answer(setting, left, pieces))
         pieces.flush()
         self._progress.tell(now=True)
         seconds = time.monotonic() - started

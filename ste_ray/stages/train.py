@@ -24,6 +24,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from ste_ray.config import TrainConfig
 from ste_ray.errors import SteRayError, TemporaryError, TrainingError
 from ste_ray.stages.base import StageContext, find_own_error
+from ste_ray.stages.nodes import Need, require_place
 from ste_ray.stages.train_layout import TOOLKENS_PATH, lay_out, stage_counts
 from ste_ray.stages.train_progress import Progress, reported
 from ste_ray.stages.train_shards import write_shards
@@ -40,11 +41,14 @@ def run(context: StageContext) -> dict[str, Any]:
     """Train and export; see the module's docstring.
 
     Raises:
-        ConfigError: the base model cannot be used, or rows may be longer than its positions.
+        ConfigError: the base model cannot be used, rows may be longer than its positions, or the
+            cluster has no room for the workers.
         StageInputError: there is no row to train on.
         TrainingError: training cannot go on.
         TemporaryError: workers were lost again and again.
     """
+    if not context.store.exists(SUMMARY_PATH):
+        require_place(_need(context.config.train))
     job = lay_out(context, write_shards)
     if not context.store.exists(SUMMARY_PATH):
         with reported(context) as progress:
@@ -136,6 +140,20 @@ def _scaling(config: TrainConfig) -> ScalingConfig:
         use_gpu=config.use_gpu,
         resources_per_worker=resources,
     )
+
+
+def _need(config: TrainConfig) -> Need:
+    elastic = 0 < config.min_workers < config.num_workers
+    workers = config.min_workers if elastic else config.num_workers
+    settings = f"train.num_workers={workers}"
+    if elastic:
+        settings = f"train.min_workers={workers}"
+    remedy = f"lower {settings.partition('=')[0]}, or give the cluster larger nodes"
+    if config.use_gpu:
+        settings = f"train.use_gpu=true with {settings}"
+        remedy = f"set train.use_gpu=false, {remedy}"
+    # What is not elastic shares the CPUs that are there; see ``_scaling``.
+    return Need(settings, workers, 1.0 if elastic else 0.0, float(config.use_gpu), remedy)
 
 
 def _cpus() -> float:
