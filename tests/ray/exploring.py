@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -134,6 +136,65 @@ def refusing_proxy(upstream: str, word: str, status: int, body: str) -> Iterator
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def echoing_proxy(upstream: str) -> Iterator[str]:
+    """Stand before an endpoint and repeat, in all replies, the header that holds the key.
+
+    Every form of it comes up, also cut; every fifth request fails with it in the message.
+    """
+    counts: Counter[str] = Counter()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._pass_on(None)
+
+        def do_POST(self) -> None:
+            counts["asked"] += 1
+            key = self.headers.get("Authorization", "")
+            if counts["asked"] % 5 == 0:
+                self._answer(503, f"{'x' * (counts['asked'] % 200)} {key} {'y' * 300}".encode())
+                return
+            forms = (
+                key,
+                key[:-3],
+                key.upper(),
+                base64.encodebytes(key.encode()).decode().strip(),
+                key.encode().hex(":"),
+                "".join(f"%{byte:02x}" for byte in key.encode()),
+                "".join(f"\\u{byte:04x}" for byte in key.encode()),
+            )
+            form = forms[counts["asked"] % len(forms)]
+            self._pass_on(self.rfile.read(int(self.headers["Content-Length"])), form)
+
+        def _pass_on(self, asked: bytes | None, form: str = "") -> None:
+            address = upstream + self.path.removeprefix("/v1")
+            headers = {"Content-Type": "application/json"}
+            with urllib.request.urlopen(urllib.request.Request(address, asked, headers)) as reply:
+                body = json.loads(reply.read())
+            for choice in body.get("choices", ()):
+                choice["message"]["content"] = f"({form})\n{choice['message']['content']}"
+                choice["message"]["reasoning_content"] = f"I was called with {form}"
+            self._answer(200, json.dumps(body).encode())
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}/v1"

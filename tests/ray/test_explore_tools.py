@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import http.server
 import json
@@ -16,7 +17,7 @@ import psutil
 import pyarrow.parquet
 import pytest
 import yaml
-from exploring import episodes_of, explore, replay, teacher
+from exploring import echoing_proxy, episodes_of, explore, replay, teacher
 
 from ste_ray.core.records import Turn
 from ste_ray.errors import ToolSpecError
@@ -26,6 +27,7 @@ from ste_ray.store.manifest import read_manifest
 ROOT = Path(__file__).parents[2]
 RAW = str(ROOT / "tests/mcp_servers/raw.py")
 CANARY = "canary/9f8e+7d6c"
+KEY = "sk-qX7Rt2Vb9Nm4Kp6Wz3Ja8Yc5d"
 TEXT = {
     "type": "object",
     "properties": {"text": {"type": "string", "description": "any text"}},
@@ -146,6 +148,48 @@ def test_tools_of_all_kinds_are_called_and_no_secret_is_kept(
     assert not any(CANARY in text for path in artifacts for text in contents(path))
     assert "canary" not in process.stdout + process.stderr
     assert not [one for one in psutil.process_iter() if RAW in " ".join(safe_cmdline(one))]
+
+
+def test_the_key_of_an_endpoint_is_kept_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    option = write(
+        tmp_path,
+        tool(
+            "looks_around",
+            {"kind": "python", "target": "tests.ray.misbehaving_tools:read_environments"},
+        ),
+    )
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    command = [sys.executable, "-m", "ste_ray", "explore", "--run", str(tmp_path / "run")]
+    with teacher() as upstream, echoing_proxy(upstream.url) as url:
+        process = subprocess.run(
+            [*command, option, *FEW, f"llm.base_url={url}", "explore.stop_when_alike=0"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert process.returncode == 0, process.stderr
+    episodes = episodes_of(open_store(str(tmp_path / "run")))
+    trials = [trial for episode in episodes for trial in episode.trials]
+    turns = [turn for trial in trials for turn in trial.turns]
+    assert any("***" in turn.reply_text for turn in turns)
+    assert any("***" in fault.detail for trial in trials for fault in trial.faults)
+    assert any(turn.observation_status == "ok" for turn in turns)
+    texts = [
+        text for path in (tmp_path / "run").rglob("*") if path.is_file() for text in contents(path)
+    ]
+    forms = (
+        KEY.encode().hex(":"),
+        "".join(f"%{byte:02x}" for byte in KEY.encode()),
+        base64.b64encode(f"Bearer {KEY}".encode()).decode()[12:],
+    )
+    for text in (*texts, process.stdout, process.stderr):
+        assert KEY[3:12].lower() not in text.lower()
+        for form in forms:
+            assert form[:16] not in text
 
 
 def contents(path: Path) -> list[str]:
