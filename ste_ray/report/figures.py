@@ -43,13 +43,24 @@ def _rows(value: Any) -> dict[str, Any]:
 
 
 def _table(name: str, value: Any) -> str:
-    rows = _rows(value)
+    rows = {key: _flat(row) for key, row in _rows(value).items()}
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     header = [_singular(name), *map(_words, columns)]
     return aligned(
         header,
         [[key, *(_inline(row.get(one)) for one in columns)] for key, row in rows.items()],
     )
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with the figures of a group within it as figures of its own."""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name} {inner}": one for inner, one in value.items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def _inline(value: Any) -> str:

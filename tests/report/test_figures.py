@@ -43,3 +43,13 @@ def test_settings_are_a_table_and_nothing_is_a_raw_mapping():
 
 def test_no_figures_are_no_lines():
     assert figures_text({}) == ""
+
+
+def test_a_group_within_a_row_has_columns_of_its_own():
+    settings = {"a": {"queries": 4, "timing": {"seconds": 1.5}}, "b": {"queries": 5}}
+    assert figures_text({"settings": settings}).splitlines()[1:] == [
+        "  setting  queries  timing seconds",
+        "  -------  -------  --------------",
+        "  a              4             1.5",
+        "  b              5               \N{EN DASH}",
+    ]
