@@ -24,16 +24,12 @@ from ste_ray.core.reasoning import estimated_tokens, reasoning_tokens, separate
 from ste_ray.core.stopping import OBSERVATION_STOP, cut_at_stop
 from ste_ray.errors import DecodingError
 from ste_ray.generation.constraints import CallGrammar, GrammarMask
+from ste_ray.generation.memory import is_lack_of_memory
 from ste_ray.generation.model import LocalModel
 from ste_ray.generation.sampling import GumbelSampling
 
 _log = logging.getLogger(__name__)
 OnTokens = Callable[[int], None]
-# What torch's allocator for the CPU says in a bare RuntimeError.
-_CPU_ALLOCATOR = (
-    "DefaultCPUAllocator: can't allocate memory",
-    "DefaultCPUAllocator: not enough memory",
-)
 
 
 @dataclass(frozen=True)
@@ -151,7 +147,7 @@ def _generate_or_halve(
         return _generate_batch(model, rows, decoding, on_tokens)
     except (RuntimeError, MemoryError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        if not _is_lack_of_memory(error):
+        if not is_lack_of_memory(error):
             raise DecodingError(
                 f"decoding a batch of {len(rows)} prompts failed: {reason}; memory is not what"
                 " lacks: look after the device and the model, then run the same command again;"
@@ -168,13 +164,6 @@ def _generate_or_halve(
         *_generate_or_halve(model, rows[:middle], decoding, on_tokens),
         *_generate_or_halve(model, rows[middle:], decoding, on_tokens),
     ]
-
-
-def _is_lack_of_memory(error: BaseException) -> bool:
-    """Whether an allocator raised it; a device that is broken raises a RuntimeError too."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return any(text in str(error) for text in _CPU_ALLOCATOR)
 
 
 def _generate_batch(

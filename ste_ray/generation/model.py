@@ -20,7 +20,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from ste_ray.core.formatting import INST_TEMPLATE
 from ste_ray.core.template_options import with_options
 from ste_ray.core.toolkens import TOOLKENS_FILE
-from ste_ray.errors import ConfigError, StageInputError
+from ste_ray.errors import ConfigError, DecodingError, StageInputError
+from ste_ray.generation.memory import is_lack_of_memory
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ class LocalModel:
     answers_at_once: bool = False
 
 
+_UNLOADABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
+
+
 @dataclass(frozen=True)
 class Loading:
     """How a model is loaded.
@@ -73,8 +77,9 @@ def load_model(folder: Path, loading: Loading | None = None) -> LocalModel:
 
     Raises:
         StageInputError: the folder holds no such model, or model and tokenizer do not belong
-            together.
+            together, or it does not fit into memory.
         ConfigError: a library that this takes is not installed.
+        DecodingError: the device fails.
     """
     loading = loading or Loading()
     device = torch.device("cuda" if loading.use_gpu else "cpu")
@@ -97,8 +102,20 @@ def load_model(folder: Path, loading: Loading | None = None) -> LocalModel:
         )
         if adapter:
             model = _adapted(model, tokenizer, folder, merge=not loading.int8)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+    except torch.AcceleratorError as error:
+        # A device that fails says nothing of the model.
         reason = " ".join(str(error).split())[:300]
+        raise DecodingError(
+            f"the device fails while the model in {str(folder)!r} is loaded: {reason}; run the"
+            " same command again, on another node if it stays so"
+        ) from None
+    except (*_UNLOADABLE, MemoryError) as error:
+        reason = " ".join(str(error).split())[:300]
+        if is_lack_of_memory(error):
+            raise StageInputError(
+                f"the model in {str(folder)!r} does not fit into memory ({reason}); set"
+                " infer.quantization=int8, lower infer.num_workers, or use a larger node"
+            ) from None
         raise StageInputError(
             f"cannot load the model in {str(folder)!r}: {reason}; it must be a Hugging Face folder"
             " of a causal language model with safetensors and tokenizer"

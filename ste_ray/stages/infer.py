@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from ste_ray.config import InferConfig
+from ste_ray.config import InferConfig, ToolsConfig
 from ste_ray.core.inference import (
     RUN_MODELS,
     PromptMaterial,
@@ -46,6 +46,7 @@ from ste_ray.stages.infer_queries import load_queries
 from ste_ray.stages.infer_workers import EndpointWorker, WorkerPlan
 from ste_ray.stages.nodes import Need, require_place
 from ste_ray.stages.reasoning import journal_reasoning
+from ste_ray.stages.tools import permissions
 from ste_ray.stages.turns import shared_turns
 from ste_ray.store.artifacts import RunStore
 from ste_ray.tools.kinds import CALLABLE_KINDS
@@ -152,10 +153,10 @@ def _answer_all(
     if local:
         require_place(_place_of_one(config))
     with ExitStack() as stack:
-        execute = _executable(context)
+        tools, execute = _executable(context)
         specs = [context.specs[name] for name in sorted(execute or ())]
         plan = WorkerPlan(
-            config=context.config,
+            config=context.config.model_copy(update={"tools": tools}),
             store=context.store,
             epoch=context.epoch,
             shared=[ray.put(material)],
@@ -210,26 +211,28 @@ def _place_of_one(config: InferConfig) -> Need:
     return Need(setting, 1, cpus, gpus, f"{remedy}, or give the cluster a larger node")
 
 
-def _executable(context: StageContext) -> frozenset[str] | None:
-    """Return the tools whose calls are executed; None: none, for it is not asked for.
+def _executable(context: StageContext) -> tuple[ToolsConfig, frozenset[str] | None]:
+    """Return how tools are called, and whose calls are executed; None: it is not asked for.
 
     Raises:
         ConfigError: no tool of the run can be called, or may be.
     """
     config = context.config
     if not config.infer.execute:
-        return None
+        return config.tools, None
+    # Workers know the configuration only, not the files.
+    allow, hosts = permissions(config.tools)
     allowed = {
         name
         for name, spec in context.specs.items()
         if spec.executor["kind"] in CALLABLE_KINDS
         and spec.executor["kind"] != "simulated"
-        and (is_free(spec) or name in config.tools.allow)
+        and (is_free(spec) or name in allow)
     }
     if not allowed:
         raise ConfigError(
             "infer.execute=true, but no tool of this run may be called; allow tools with effects"
-            " by tools.allow, or set infer.execute=false"
+            " by tools.allow or by allow: in their file, or set infer.execute=false"
         )
     others = sorted(context.specs.keys() - allowed)
     if others:
@@ -237,7 +240,7 @@ def _executable(context: StageContext) -> frozenset[str] | None:
             f"calls of {len(others)} tools were not executed, {others[0]!r} among them: they are"
             " played by a model, cannot be called here, or have effects that nobody allowed"
         )
-    return frozenset(allowed)
+    return config.tools.model_copy(update={"allow_hosts": hosts}), frozenset(allowed)
 
 
 def _needs(config: InferConfig) -> str:

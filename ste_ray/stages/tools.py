@@ -51,6 +51,19 @@ def configure_tools(config: ToolsConfig) -> ConfiguredTools:
     return ConfiguredTools(specs, left_out, hosts)
 
 
+def permissions(config: ToolsConfig) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Return which tools may change something, and which private hosts tools may reach.
+
+    As configuration and tool files say it now, whatever an earlier stage was allowed.
+
+    Raises:
+        ToolSpecError: a tool file is wrong.
+    """
+    files = read_tool_files(config.files, (), shipped=resource_folder("tool_metadata"))
+    hosts = tuple(dict.fromkeys((*config.allow_hosts, *files.allow_hosts)))
+    return files.allow.union(config.allow), hosts
+
+
 def open_tools(
     config: ToolsConfig, specs: dict[str, ToolSpec], simulator: Simulator | None = None
 ) -> Toolbox:

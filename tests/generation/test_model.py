@@ -6,12 +6,13 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
-from transformers import GenerationConfig, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerFast
 
-from ste_ray.errors import ConfigError, StageInputError
+from ste_ray.errors import ConfigError, DecodingError, StageInputError
 from ste_ray.generation.decode import Decoding, generate
 from ste_ray.generation.model import Loading, LocalModel, load_model, position_limit
 
@@ -90,6 +91,31 @@ def test_missing_files_are_refused(folder: Path, name: str) -> None:
 def test_damaged_weights_are_refused(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"no tensors")
     with pytest.raises(StageInputError, match="cannot load the model in"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+)
+def test_a_model_that_does_not_fit_is_not_called_damaged(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", Mock(side_effect=error))
+    with pytest.raises(StageInputError, match=r"does not fit into memory.*int8"):
+        load_model(folder)
+
+
+def test_a_device_that_fails_is_no_fault_of_the_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered")
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", Mock(side_effect=error))
+    with pytest.raises(DecodingError, match=r"the device fails.*ECC"):
         load_model(folder)
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from exploring import context_of, teacher
@@ -22,6 +25,25 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 ROOT = Path(__file__).parents[2]
 RAW = str(ROOT / "tests/mcp_servers/raw.py")
 TEXT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+
+
+@pytest.fixture
+def notes() -> Iterator[str]:
+    """The address of a service on this machine that says that it noted what it was told."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"noted")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/notes"
+        server.shutdown()
 
 
 def imported(tmp_path: Path, tool: dict[str, object], text: str) -> RunStore:
@@ -64,6 +86,21 @@ def note_taker() -> dict[str, object]:
 def test_a_stateful_server_knows_nothing_of_other_requests(tmp_path: Path) -> None:
     store = executed(tmp_path, note_taker(), "x")
     assert [json.loads(one) for one in observations(store)] == [["x"]] * 12
+
+
+def test_what_tool_files_allow_holds_for_executed_calls_too(tmp_path: Path, notes: str) -> None:
+    request = {"kind": "http", "url": notes, "query": {"text": "{text}"}}
+    tool = {"name": "note", "effect": "writes", "executor": request}
+    store = imported(tmp_path, tool, "x")
+    file = tmp_path / "tools.json"
+    allowed = {"allow": ["note"], "allow_hosts": ["127.0.0.1"], **json.loads(file.read_text())}
+    file.write_text(json.dumps(allowed))
+    call = 'Action: note\nAction Input: {"text": "x"}'
+    with teacher("--fixed-reply", call) as server:
+        options = ["infer.settings=[endpoint/plain]", "infer.execute=true"]
+        options += [f"tools.files=[{file}]", f"llm.base_url={server.url}"]
+        run_stages(("infer",), context_of(store, [], *options))
+    assert observations(store) == ["noted"] * 12
 
 
 def test_neither_does_it_where_a_local_model_calls(tmp_path: Path) -> None:
