@@ -212,9 +212,13 @@ def _explore(options: argparse.Namespace) -> None:
     context = _context(options)
     if options.dry_run:
         from ste_ray.stages.dry_run import dry_run, dry_run_lines
+        from ste_ray.stages.tools import survey_tools
 
-        plan = dry_run(context.configured_tools, context.config)
+        tools, refusal = survey_tools(context.config.tools)
+        plan = dry_run(tools, context.config)
         print_result(plan, dry_run_lines(plan), options.json)
+        if refusal is not None:  # a person has seen of each tool why
+            raise refusal
         return
     if options.estimate:
         from ste_ray.stages.estimate import as_lines, estimate_explore, recorded_answers

@@ -10,6 +10,7 @@ from ste_ray.config import Config
 from ste_ray.core.records import ToolSpec
 from ste_ray.core.schemas import Part, Place, described
 from ste_ray.stages.tools import ConfiguredTools, open_tools
+from ste_ray.tools.kinds import CALLABLE_KINDS
 from ste_ray.tools.safety import FREE_EFFECTS
 from ste_ray.tools.secrets import Secrets, references
 from ste_ray.tools.toolbox import Toolbox
@@ -21,7 +22,8 @@ def dry_run(tools: ConfiguredTools, config: Config) -> dict[str, Any]:
     """Say which tools an exploration would call and how, without calling any.
 
     Returns:
-        ``calls_at_most`` (calls of tools in a whole exploration), ``tools`` and ``left_out``. Of
+        ``calls_at_most`` (calls of tools in a whole exploration), ``tools`` (the allowed ones, of
+        which some may lack a secret or something that calls them) and ``left_out``. Of
         each tool there are: ``name``, ``kind``, ``effect``, ``where`` a call goes, ``allowed`` (and
         why, or why not), ``secrets`` (name -> whether it is set), ``takes`` (its arguments),
         ``example`` (arguments, or None where nobody gave any) and what a call with them ``would``
@@ -29,12 +31,13 @@ def dry_run(tools: ConfiguredTools, config: Config) -> dict[str, Any]:
     """
     section = config.explore
     per_tool = section.episodes_per_tool * section.trials_per_episode * section.max_turns
-    called = {n: s for n, s in tools.specs.items() if s.executor["kind"] != "simulated"}
+    called = {n: s for n, s in tools.specs.items() if s.executor["kind"] in CALLABLE_KINDS}
     toolbox = open_tools(config.tools, called)
     secrets = Secrets()
+    rows = [_row(spec, toolbox, secrets) for spec in tools.specs.values()]
     return {
-        "calls_at_most": per_tool * len(tools.specs),
-        "tools": [_row(spec, toolbox, secrets) for spec in tools.specs.values()],
+        "calls_at_most": per_tool * sum(_is_called(row) for row in rows),
+        "tools": rows,
         "left_out": [_row(spec, None, secrets) for spec in tools.left_out.values()],
     }
 
@@ -59,13 +62,23 @@ def dry_run_lines(plan: Mapping[str, Any]) -> str:
         ],
     )
     blocks = "\n".join(_block(row) for row in rows)
-    unset = f"\nSecrets that are not set: {', '.join(missing)}" if missing else ""
+    unset = (
+        f"\nSecrets that are not set: {', '.join(missing)}; an exploration needs those of all "
+        "tools that are allowed"
+        if missing
+        else ""
+    )
+    left_out = len(plan["left_out"])
+    why = f"; {left_out} left out because they were not allowed (tools.allow)" if left_out else ""
     return (
         f"{table}\n{blocks}\n"
-        f"{len(plan['tools'])} tools would be called, at most {plan['calls_at_most']:,} times in "
-        f"all; {len(plan['left_out'])} left out because they were not allowed (tools.allow)"
-        f"{unset}\n"
+        f"{sum(map(_is_called, plan['tools']))} tools would be called, at most "
+        f"{plan['calls_at_most']:,} times in all{why}{unset}\n"
     )
+
+
+def _is_called(row: Mapping[str, Any]) -> bool:
+    return bool(row["allowed"].startswith("yes"))
 
 
 def _row(spec: ToolSpec, toolbox: Toolbox | None, secrets: Secrets) -> dict[str, Any]:
@@ -77,14 +90,14 @@ def _row(spec: ToolSpec, toolbox: Toolbox | None, secrets: Secrets) -> dict[str,
     would = ""
     if kind == "simulated":
         would = "ask a language model, which plays the tool from its documentation"
-    elif toolbox is not None and example is not None:
+    elif toolbox is not None and example is not None and kind in CALLABLE_KINDS:
         would = toolbox.preview_of(spec.name, example)
     return {
         "name": spec.name,
         "kind": kind,
         "effect": spec.effect,
         "where": _where(spec.executor),
-        "allowed": _allowed(spec, toolbox is not None),
+        "allowed": _allowed(spec, toolbox is not None, missing),
         "secrets": {name: name not in missing for name in names},
         "takes": _takes(place),
         "example": example,
@@ -92,14 +105,18 @@ def _row(spec: ToolSpec, toolbox: Toolbox | None, secrets: Secrets) -> dict[str,
     }
 
 
-def _allowed(spec: ToolSpec, called: bool) -> str:
-    if not called:
+def _allowed(spec: ToolSpec, may_be: bool, missing: Sequence[str]) -> str:
+    if not may_be:
         return (
             f"no: it may change something (effect {spec.effect}); give its name in tools.allow, or "
             "under allow: in its file"
         )
     if spec.executor["kind"] == "simulated":
         return "yes: a model plays it, the tool is not reached"
+    if spec.executor["kind"] not in CALLABLE_KINDS:
+        return "no: it can be described, but not called; a model can play it (tools.simulate)"
+    if missing:
+        return f"no: {', '.join(missing)} not set; a model can play it (tools.simulate)"
     if spec.effect in FREE_EFFECTS:
         return "yes: it only reads"
     return "yes: it may change something, and was allowed by name"

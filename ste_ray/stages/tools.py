@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from ste_ray.config import ToolsConfig
 from ste_ray.core.records import ToolSpec
+from ste_ray.errors import ToolSpecError
 from ste_ray.resources import resource_folder
 from ste_ray.store.artifacts import open_store
 from ste_ray.tools.opening import Simulator, Surroundings, open_toolbox
-from ste_ray.tools.safety import allowed_specs
+from ste_ray.tools.safety import allowed_specs, divided_specs
 from ste_ray.tools.secrets import Secrets
 from ste_ray.tools.simulation import simulated_specs
 from ste_ray.tools.spec import read_tool_files
@@ -42,13 +43,29 @@ def configure_tools(config: ToolsConfig) -> ConfiguredTools:
     Raises:
         ToolSpecError: a file is wrong, a tool cannot be called, or none may be.
     """
+    tools, refusal = survey_tools(config)
+    if refusal is not None:
+        raise refusal
+    return tools
+
+
+def survey_tools(config: ToolsConfig) -> tuple[ConfiguredTools, ToolSpecError | None]:
+    """Do the same for whoever only looks: what an exploration would be refused for is returned.
+
+    Raises:
+        ToolSpecError: a file is wrong.
+    """
     files = read_tool_files(config.files, config.include, shipped=resource_folder("tool_metadata"))
     specs = simulated_specs(files.specs, config.simulate, Secrets())
     allow = files.allow.union(config.allow)
-    specs, left_out = allowed_specs(specs, allow, config.include)
-    refuse_uncallable(specs.values())
     hosts = tuple(dict.fromkeys((*config.allow_hosts, *files.allow_hosts)))
-    return ConfiguredTools(specs, left_out, hosts)
+    tools = ConfiguredTools(*divided_specs(specs, allow), hosts)
+    try:
+        allowed_specs(specs, allow, config.include)
+        refuse_uncallable(tools.specs.values())
+    except ToolSpecError as error:
+        return tools, error
+    return tools, None
 
 
 def permissions(config: ToolsConfig) -> tuple[frozenset[str], tuple[str, ...]]:

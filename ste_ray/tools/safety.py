@@ -36,8 +36,7 @@ def allowed_specs(
         ToolSpecError: a tool that was asked for is not allowed, or none is: naming the refused
             tools with their effect, and the remedy.
     """
-    kept = {name: spec for name, spec in specs.items() if is_free(spec) or name in allow}
-    left_out = {name: spec for name, spec in specs.items() if name not in kept}
+    kept, left_out = divided_specs(specs, allow)
     refused = left_out if not kept else {n: s for n, s in left_out.items() if n in include}
     if refused:
         raise ToolSpecError(
@@ -46,6 +45,14 @@ def allowed_specs(
             "each by name, in tools.allow or under allow: in its file"
         )
     return kept, left_out
+
+
+def divided_specs(
+    specs: Mapping[str, ToolSpec], allow: Collection[str]
+) -> tuple[dict[str, ToolSpec], dict[str, ToolSpec]]:
+    """Return the tools that may be called and those that may not, whatever was asked for."""
+    kept = {name: spec for name, spec in specs.items() if is_free(spec) or name in allow}
+    return kept, {name: spec for name, spec in specs.items() if name not in kept}
 
 
 def named(specs: Mapping[str, ToolSpec]) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from ste_ray.cli import main
 from ste_ray.config import load_config
 from ste_ray.stages.dry_run import dry_run, dry_run_lines
-from ste_ray.stages.tools import configure_tools
+from ste_ray.stages.tools import configure_tools, survey_tools
 
 TOOLS: list[dict[str, Any]] = [
     {
@@ -101,6 +102,7 @@ def test_a_call_is_shown_with_an_example_and_never_with_made_up_values(plan):
 
 def test_secrets_are_named_and_never_shown(plan, monkeypatch):
     assert plan["tools"][-1]["secrets"] == {"WEATHER_KEY": True}
+    assert plan["calls_at_most"] == 96
     lines = dry_run_lines(plan)
     assert "secrets  WEATHER_KEY (set)" in lines
     assert "canary" not in lines + str(plan)
@@ -126,3 +128,34 @@ def test_a_person_reads_a_table_and_then_each_tool(plan):
         "3 tools would be called, at most 96 times in all; 1 left out because they were not "
         "allowed (tools.allow)"
     )
+
+
+def test_tools_that_an_exploration_would_refuse_are_shown_as_not_called(tmp_path, monkeypatch):
+    monkeypatch.delenv("WEATHER_KEY", raising=False)
+    undocumented = TOOLS[0] | {"name": "old", "executor": {"kind": "bmtools", "function": "f"}}
+    file = tmp_path / "tools.yaml"
+    file.write_text(yaml.safe_dump({"tools": [TOOLS[0], TOOLS[1], undocumented]}))
+    config = load_config(None, [f"tools.files=[{file}]", "explore.episodes_per_tool=2"])
+    tools, refusal = survey_tools(config.tools)
+    assert "'old'" in str(refusal)
+    plan = dry_run(tools, config)
+    assert {row["name"]: row["allowed"] for row in plan["tools"]} == {
+        "calendar": "yes: it only reads",
+        "old": "no: it can be described, but not called; a model can play it (tools.simulate)",
+        "weather": "no: WEATHER_KEY not set; a model can play it (tools.simulate)",
+    }
+    end = dry_run_lines(plan).splitlines()[-2:]
+    assert end[0] == "1 tools would be called, at most 32 times in all"
+    assert end[1].startswith("Secrets that are not set: WEATHER_KEY;")
+
+
+def test_where_no_tool_is_allowed_the_table_still_comes_before_the_refusal(tmp_path, capsys):
+    file = tmp_path / "tools.yaml"
+    file.write_text(yaml.safe_dump({"tools": [TOOLS[3]]}))
+    options = ["--run", str(tmp_path / "run"), "--dry-run", f"tools.files=[{file}]"]
+    assert main(["explore", *options]) == 2
+    out, err = capsys.readouterr()
+    assert "called   no: it may change something (effect destructive)" in out
+    assert err.startswith("error: these tools may change something")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
