@@ -95,6 +95,7 @@ class Coordinator:
         self._counts: dict[str, Mapping[str, float]] = {}
         self._shown = Backlog()
         self._said: list[str] = []
+        self._num_ended = 0
         self._fencing = asyncio.Lock()
         self._endings = Endings(len(specs), len(specs) * episodes_per_tool * trials_per_episode)
 
@@ -165,6 +166,7 @@ class Coordinator:
             explorers=len(self._explorers),
             episodes=len(self._tools) * self._episodes_per_tool,
             episodes_stored=sum(len(tool.stored) for tool in self._tools.values()),
+            episodes_ended=self._num_ended,
             counts=sum((Counter(counts) for counts in self._counts.values()), Counter()),
             lost=tuple(self._lost),
             alike=self._endings.alike(),
@@ -208,6 +210,7 @@ class Coordinator:
             tool = self._tools.get(name)
             if tool is None:
                 continue
+            self._num_ended += number not in tool.stored | tool.ended
             tool.stored.add(number)
             if len(tool.stored) >= self._episodes_per_tool:
                 self._done.add(name)
@@ -217,6 +220,7 @@ class Coordinator:
         name, number = key
         tool = self._tools.get(name)
         if tool is not None and number not in tool.ended:
+            self._num_ended += number not in tool.stored
             tool.ended.add(number)
             self._endings.add(name, causes)
 

@@ -36,7 +36,7 @@ class Progress:
         self._stream = stream
         self._live = live and stream.isatty()
         self._bar: tqdm[Any] | None = None
-        self._first_stored: int | None = None
+        self._first_ended: int | None = None
         self._started = time.monotonic()
         self._last_line = 0.0
         self._recent: deque[tuple[float, float]] = deque()  # time, replies so far
@@ -53,15 +53,15 @@ class Progress:
         self._recent.append((now, status.counts["model"]))
         while now - self._recent[0][0] > _RATE_SECONDS:
             self._recent.popleft()
-        if self._first_stored is None:
-            self._first_stored = status.episodes_stored
+        if self._first_ended is None:
+            self._first_ended = _ended(status)
         if self._live:
             self._draw(status, limits)
         elif final or now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now
             self._say(
                 f"explore: {status.tools_done}/{status.tools} tools, "
-                f"{status.episodes_stored}/{status.episodes} episodes, "
+                f"{_ended(status)}/{status.episodes} episodes, "
                 f"{_figures(status, self._calls_per_second())}, ETA {self._eta(status)}"
                 f"{_shown(limits)}"
             )
@@ -85,7 +85,7 @@ class Progress:
             bar = self._bar = tqdm(
                 total=status.episodes, file=self._stream, bar_format=_BAR, dynamic_ncols=True
             )
-        bar.n = status.episodes_stored
+        bar.n = _ended(status)
         bar.set_description_str(f"explore {status.tools_done}/{status.tools} tools", refresh=False)
         bar.unit = self._eta(status)
         text = f"{_figures(status, self._calls_per_second())}{_shown(limits)}"
@@ -97,14 +97,19 @@ class Progress:
         return (after - before) / (ended - begun) if ended > begun else 0.0
 
     def _eta(self, status: Status) -> str:
-        done = status.episodes_stored - (self._first_stored or 0)
-        left = status.episodes - status.episodes_stored
+        ended = _ended(status)
+        done, left = ended - (self._first_ended or 0), status.episodes - ended
         if not left:
             return "0:00"
         if not done:
             return "?"
         seconds = int((time.monotonic() - self._started) / done * left)
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def _ended(status: Status) -> int:
+    """Return how many episodes are over; they are stored many at a time, a little later."""
+    return max(status.episodes_ended, status.episodes_stored)
 
 
 def _figures(status: Status, calls_per_second: float) -> str:

@@ -78,6 +78,7 @@ class Status:
         explorers: alive.
         episodes: of the run.
         episodes_stored: durable ones.
+        episodes_ended: those, and others that came to their end; many are stored at a time, later.
         counts: events since the start of this attempt, summed over explorers.
         lost: explorers that fell silent; they must be ended and may be replaced.
         alike: why most trials are of no use; None: they are, or for several causes.
@@ -91,6 +92,7 @@ class Status:
     episodes_stored: int
     counts: Counter[str]
     explorers: int = 0
+    episodes_ended: int = 0
     lost: tuple[str, ...] = ()
     alike: Alike | None = None
 

@@ -109,6 +109,16 @@ def test_every_tool_is_lent_once_and_the_work_ends_when_all_is_stored(store):
     assert (status.tools_done, status.episodes_stored, status.tools_active) == (3, 6, 0)
 
 
+def test_episodes_count_when_they_end_not_only_when_they_are_stored(store):
+    made = coordinator(store, "t1", "t2")
+    exchange(made, room=2, ended=((("t1", 0), ()), (("t2", 0), ())))
+    status = asyncio.run(made.status())
+    assert (status.episodes_ended, status.episodes_stored) == (2, 0)
+    exchange(made, stored=(("t1", 0), ("t1", 1)), ended=((("t1", 0), ()), (("t1", 1), ())))
+    status = asyncio.run(made.status())
+    assert (status.episodes_ended, status.episodes_stored) == (3, 2)
+
+
 def test_tools_are_shared_among_those_that_were_asked_for_then_among_those_that_came(store):
     made = coordinator(store, *(f"t{number}" for number in range(9)), num_explorers=3)
     assert len(exchange(made, "a", room=100).leases) == 3

@@ -150,6 +150,13 @@ class TestLines:
         shown.show(status(episodes_stored=stored), {}, final=True)
         assert lines[-1].endswith(f", ETA {eta}")
 
+    def test_episodes_that_have_ended_count_before_they_are_stored(self, shown, lines, clock):
+        shown.show(status(episodes_stored=0, episodes_ended=0), {})
+        clock.seconds += 10
+        shown.show(status(episodes_stored=0, episodes_ended=20), {}, final=True)
+        assert ", 20/60 episodes, " in lines[-1]
+        assert lines[-1].endswith(", ETA 0:00:20")
+
     @pytest.mark.parametrize(
         ("tokens", "text"),
         [(0, "0"), (999, "999"), (1000, "1.0k"), (2_340_000, "2.3M"), (5e9, "5.0G")],
