@@ -1,1 +1,6 @@
 """Batched decoding with a local model."""
+
+import logging
+
+# peft imports it where it is installed; it then misses a package for 4-bit weights, unused here.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
