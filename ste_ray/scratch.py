@@ -11,13 +11,16 @@ import contextlib
 import fcntl
 import functools
 import os
+import re
 import secrets
 import shutil
 import stat
 import tempfile
 from pathlib import Path
 
-_NAMES = "ste-*.lock"
+_RANDOM_BYTES = 4
+# Not any name that begins so: somebody's own folder may, with a lock of another program beside it.
+_LOCK_NAME = re.compile(rf"ste-.*[0-9a-f]{{{2 * _RANDOM_BYTES}}}\.lock")
 _MODE = 0o700
 
 
@@ -65,7 +68,7 @@ class ScratchFolder:
 
 def _claimed(where: Path, prefix: str) -> tuple[str, int]:
     while True:
-        folder = where / f"{prefix}{secrets.token_hex(4)}"
+        folder = where / f"{prefix}{secrets.token_hex(_RANDOM_BYTES)}"
         lock = f"{folder}.lock"
         try:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -88,9 +91,10 @@ def _claimed(where: Path, prefix: str) -> tuple[str, int]:
 @functools.cache
 def _remove_forgotten(_: int, where: str) -> None:
     """Remove folders whose owners are gone, once in each process and place."""
-    for lock in Path(where).glob(_NAMES):
-        with contextlib.suppress(OSError):
-            _remove_if_forgotten(lock)
+    for lock in Path(where).glob("ste-*.lock"):
+        if _LOCK_NAME.fullmatch(lock.name):
+            with contextlib.suppress(OSError):
+                _remove_if_forgotten(lock)
 
 
 def _remove_if_forgotten(lock: Path) -> None:

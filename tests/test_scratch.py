@@ -62,7 +62,10 @@ def test_the_next_run_removes_what_a_killed_one_left_and_nothing_else(tmp_path):
     foreign = [tmp_path / "ste-tools-other", tmp_path / "ste-z.lock.d", tmp_path / "x.lock"]
     for one in foreign:
         one.mkdir()
-    (tmp_path / "ste-link.lock").symlink_to(tmp_path / "x.lock")
+    (tmp_path / "ste-link-0123abcd.lock").symlink_to(tmp_path / "x.lock")
+    mine = tmp_path / "ste-mine"  # with a lock of another program beside it
+    mine.mkdir()
+    (tmp_path / "ste-mine.lock").touch()
     try:
         end(killed)
         scratch._remove_forgotten.cache_clear()
@@ -72,7 +75,8 @@ def test_the_next_run_removes_what_a_killed_one_left_and_nothing_else(tmp_path):
             assert (held / "kept").exists()
             assert own.exists()
             assert all(one.is_dir() for one in foreign)
-            assert (tmp_path / "ste-link.lock").is_symlink()
+            assert (tmp_path / "ste-link-0123abcd.lock").is_symlink()
+            assert mine.is_dir()
     finally:
         end(living)
         own.cleanup()

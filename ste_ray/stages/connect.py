@@ -94,8 +94,9 @@ def _own_sigterm() -> Iterator[None]:
         yield
     finally:
         utils.set_sigterm_handler = set_handler
-        if before is None:
-            os.environ.pop(_NO_NATIVE_STACK, None)
+        os.environ.pop(_NO_NATIVE_STACK, None)
+        if before is not None:
+            os.environ[_NO_NATIVE_STACK] = before
 
 
 @contextmanager

@@ -104,10 +104,15 @@ def names_node_types(status: bytes | None) -> bool:
 
 @contextmanager
 def naming_node() -> Iterator[None]:
-    """Name this node in errors about what it may lack and others have: a secret, a key, a file."""
+    """Name this node in errors about what it may lack and others have: a secret, a key, a file.
+
+    Where there is no other node, nothing is added.
+    """
     try:
         yield
     except (ToolSpecError, ConfigError, EndpointError) as error:
+        if sum(node["Alive"] for node in ray.nodes()) == 1:
+            raise
         where = f"{socket.gethostname()!r} ({ray.util.get_node_ip_address()})"
         raise type(error)(
             f"{error} (said by the node {where}; each node of the cluster needs the same secrets, "

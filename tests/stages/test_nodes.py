@@ -76,6 +76,7 @@ def test_where_nodes_may_be_added_nothing_is_refused(
 def test_an_error_about_what_a_node_lacks_names_the_node(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(nodes.ray, "nodes", lambda: [{"Alive": True}, {"Alive": True}])
     monkeypatch.setattr(nodes.ray.util, "get_node_ip_address", lambda: "10.0.0.7")
     with pytest.raises(ToolSpecError) as caught, naming_node():
         raise ToolSpecError("the secret 'TOKEN' is not set")
@@ -84,3 +85,10 @@ def test_an_error_about_what_a_node_lacks_names_the_node(
     with pytest.raises(StoreError) as other, naming_node():
         raise StoreError("the disk is full")
     assert str(other.value) == "the disk is full"
+
+
+def test_the_only_node_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes.ray, "nodes", lambda: [{"Alive": True}, {"Alive": False}])
+    with pytest.raises(ToolSpecError) as caught, naming_node():
+        raise ToolSpecError("the secret 'TOKEN' is not set")
+    assert str(caught.value) == "the secret 'TOKEN' is not set"
