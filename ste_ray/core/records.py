@@ -21,6 +21,7 @@ SCHEMA_VERSION = 1
 
 Verdict = Literal["yes", "no", "unparsable"]
 Effect = Literal["read_only", "idempotent", "writes", "destructive", "unknown"]
+TEACHER_MODEL = "scripted-teacher"  # how the script that stands in for a model calls itself
 ObservationStatus = Literal[
     "ok",  # the tool answered
     "error",  # the tool answered with an error of its own

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ste_ray.core.reasoning import Separated, estimated_tokens, separate
+from ste_ray.core.surrogates import without_halves
 
 # Several may be there with the same text: the first that says anything counts.
 _FIELDS = ("reasoning_content", "reasoning", "thinking", "thinking_blocks", "reasoning_details")
@@ -36,7 +37,8 @@ def read_message(message: Mapping[str, Any]) -> Separated:
     if field and field in own:
         reasoning = own
     unclosed = found.unclosed or (not found.content.strip() and bool(reasoning))
-    return Separated(_plain(found.content), _plain(reasoning.strip()), unclosed)
+    # A token limit can cut a pair in two.
+    return Separated(without_halves(found.content), without_halves(reasoning.strip()), unclosed)
 
 
 def text_of(value: Any, depth: int = 0) -> str:
@@ -112,8 +114,3 @@ def _content_of(content: Any, thoughts: list[str]) -> str:
 
 def _is_reasoning(kind: str) -> bool:
     return any(sign in kind for sign in _SIGNS)
-
-
-def _plain(text: str) -> str:
-    # Half of a surrogate pair, cut by a token limit, can be written nowhere as UTF-8.
-    return text.encode("utf-8", "replace").decode()

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from ste_ray.core.local_paths import public_name, without_paths
-from ste_ray.exports.source import SCRIPTED_MODEL, ExportSource
+from ste_ray.core.records import TEACHER_MODEL
+from ste_ray.exports.source import ExportSource
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _SPLITS = ("train", "validation", "test")
@@ -111,7 +112,7 @@ def _making(source: ExportSource) -> str:
 def _how(source: ExportSource) -> str:
     """Say who imagined the requests, and who answered for the tools."""
     explorer = source.models.get("explore", {}).get("explorer", "")
-    if explorer == SCRIPTED_MODEL:
+    if explorer == TEACHER_MODEL:
         who = (
             "A script, the scripted teacher that ships with ste-ray, and not a language model "
             "filled in requests for each tool, made the calls and wrote the answers."
@@ -142,7 +143,7 @@ def _how(source: ExportSource) -> str:
 
 def _by_whom(source: ExportSource) -> str:
     model = source.models.get("explore", {}).get("tool_simulator", "")
-    if model == SCRIPTED_MODEL:
+    if model == TEACHER_MODEL:
         return "by a script"
     return f"by the language model {public_name(model)}" if model else "by a language model"
 

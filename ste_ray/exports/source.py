@@ -8,10 +8,8 @@ from typing import Any
 
 from ste_ray.core.local_paths import is_local
 from ste_ray.core.prompts import PromptSet
-from ste_ray.core.records import Example, ToolSpec, TrainRow
+from ste_ray.core.records import TEACHER_MODEL, Example, ToolSpec, TrainRow
 from ste_ray.errors import StageInputError
-
-SCRIPTED_MODEL = "scripted-teacher"  # how the script names itself in its replies
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class ExportSource:
     def is_scripted(self, stage: str) -> bool:
         """Whether the scripted teacher, not a language model, played all roles of a stage."""
         models = self.models.get(stage, {}).values()
-        return bool(models) and all(model == SCRIPTED_MODEL for model in models)
+        return bool(models) and all(model == TEACHER_MODEL for model in models)
 
     def spec(self, tool: str) -> ToolSpec:
         """Return the specification of a tool in the data.

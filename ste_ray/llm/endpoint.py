@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict
 
 from ste_ray.config import LLMConfig, RoleConfig
 from ste_ray.core.effects import Role
+from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.errors import ConfigError
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
-TEACHER_MODEL = "scripted-teacher"
 Provider = Literal["compatible", "openai", "azure", "bedrock"]
 # What a request is made of; further fields of its body are the user's to set.
 _OWN_FIELDS = ("messages", "model", "n", "stream")

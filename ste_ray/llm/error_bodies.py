@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ste_ray.core.surrogates import without_halves
+
 # Bodies come from outside: neither their depth nor their length may cost time.
 _MAX_DEPTH = 8
 _MAX_NODES = 400
@@ -63,15 +65,10 @@ def read_error(text: str) -> ErrorBody:
     said: list[str] = []
     for key, leaf in _leaves(value):
         _note(key, leaf, found, said)
-    # JSON can write halves of surrogate pairs, which no record can hold.
-    found.message = _whole("; ".join(dict.fromkeys(said))[:_MAX_TEXT_CHARS]) or _plain(text)
-    found.codes = list(map(_whole, found.codes))
-    found.parameter = _whole(found.parameter)
+    found.message = without_halves("; ".join(dict.fromkeys(said))[:_MAX_TEXT_CHARS]) or _plain(text)
+    found.codes = list(map(without_halves, found.codes))
+    found.parameter = without_halves(found.parameter)
     return found
-
-
-def _whole(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
 
 
 def _json_of(text: str) -> Any:

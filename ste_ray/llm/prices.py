@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ste_ray.config import BudgetConfig, LLMConfig
+from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.errors import ConfigError
 
 _TOKENS_PER_PRICE = 1_000_000
@@ -77,7 +78,7 @@ PRICES: dict[str, Price] = {
     "gemini-2.5-flash-lite": Price(0.1, 0.01, 0.4),
     "gemini-2.5-pro": Price(1.25, 0.125, 10.0),
     # No language model, and free
-    "scripted-teacher": Price(0.0, 0.0, 0.0),
+    TEACHER_MODEL: Price(0.0, 0.0, 0.0),
 }
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 from ste_ray.core.effects import ModelReply
 from ste_ray.core.limits import LimitHeaders, Resource
 from ste_ray.core.reply_messages import read_message, read_usage
+from ste_ray.core.surrogates import without_halves
 from ste_ray.llm.error_bodies import read_error
 from ste_ray.llm.refusals import Refused, is_transient, read_quota, read_refused
 
@@ -107,7 +108,7 @@ def _read_completion(text: str, mask: Callable[[str], str]) -> Served | Failure:
             text=message.content,
             reasoning=message.reasoning,
             finish_reason=_FINISH_REASONS.get(choice.get("finish_reason") or "", "stop"),
-            model=str(answer.get("model") or "").encode("utf-8", "replace").decode(),
+            model=without_halves(str(answer.get("model") or "")),
             prompt_tokens=tokens.prompt,
             cached_tokens=tokens.cached,
             completion_tokens=tokens.completion,

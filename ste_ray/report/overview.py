@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.report.model import LedgerView, Notice, StageView
 from ste_ray.report.reading import cut
 
 MAX_CHARS = 20_000
-SCRIPTED_MODEL = "scripted-teacher"  # how the script names itself in its replies
 _SCRIPTED_PHRASE = "not a language model"  # in a stage's notes
 
 
@@ -68,7 +68,7 @@ def view_notices(
         stage: [str(note) for note in manifest.get("notes") or ()]
         for stage, manifest in manifests.items()
     }
-    scripted = SCRIPTED_MODEL in models or any(
+    scripted = TEACHER_MODEL in models or any(
         _SCRIPTED_PHRASE in note for stage_notes in notes.values() for note in stage_notes
     )
     notices = [_scripted_notice()] if scripted else []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ste_ray.config import Config
 from ste_ray.core.records import ToolSpec
 from ste_ray.core.schemas import Part, Place, described
+from ste_ray.report.terminal import aligned
 from ste_ray.stages.tools import ConfiguredTools, open_tools
 from ste_ray.tools.kinds import CALLABLE_KINDS
 from ste_ray.tools.safety import FREE_EFFECTS
@@ -48,7 +49,7 @@ def dry_run_lines(plan: Mapping[str, Any]) -> str:
     missing = sorted(
         {name for row in rows for name, is_set in row["secrets"].items() if not is_set}
     )
-    table = _table(
+    table = aligned(
         ["tool", "kind", "effect", "called", "where"],
         [
             [
@@ -60,6 +61,7 @@ def dry_run_lines(plan: Mapping[str, Any]) -> str:
             ]
             for row in rows
         ],
+        texts=True,
     )
     blocks = "\n".join(_block(row) for row in rows)
     unset = (
@@ -71,7 +73,7 @@ def dry_run_lines(plan: Mapping[str, Any]) -> str:
     left_out = len(plan["left_out"])
     why = f"; {left_out} left out because they were not allowed (tools.allow)" if left_out else ""
     return (
-        f"{table}\n{blocks}\n"
+        f"{table}\n\n{blocks}\n"
         f"{sum(map(_is_called, plan['tools']))} tools would be called, at most "
         f"{plan['calls_at_most']:,} times in all{why}{unset}\n"
     )
@@ -194,13 +196,3 @@ def _block(row: Mapping[str, Any]) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    lines = [header, ["-" * width for width in widths], *rows]
-    return "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        + "\n"
-        for line in lines
-    )

@@ -13,8 +13,9 @@ from typing import Any
 from ste_ray.core.effects import Answer
 from ste_ray.core.estimate import Usage, affordable_tools, estimate, minimum_seconds
 from ste_ray.core.lengths import measure
+from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.errors import StageInputError
-from ste_ray.llm.endpoint import TEACHER_MODEL, role_endpoint
+from ste_ray.llm.endpoint import role_endpoint
 from ste_ray.llm.prices import Price, cost, price_of
 from ste_ray.report.text import duration
 from ste_ray.runtime.journal import answer_of, iter_entries

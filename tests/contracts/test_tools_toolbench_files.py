@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ste_ray.errors import ToolSpecError
+from ste_ray.tools.names import name_problem
 from ste_ray.tools.spec import load_tool_specs
 from ste_ray.tools.spec_writing import write_tool_specs
 from ste_ray.tools.toolbench.tool_files import import_toolbench
@@ -111,6 +112,13 @@ def test_the_method_tells_the_effect(tmp_path, method, effect):
     file = write(tmp_path, "t.json", tool(endpoint("a", method=method)))
     assert import_toolbench(file)[0].effect == effect
     assert import_toolbench(file, "simulated")[0].effect == "read_only"
+
+
+def test_what_no_name_may_hold_becomes_a_space(tmp_path):
+    odd = tool(endpoint("High\u0085\u2028and <low>"), name="Tides\x1b")
+    (spec,) = import_toolbench(write(tmp_path, "tides.json", odd))
+    assert spec.name == "Tides %%High and  low "
+    assert name_problem(spec.name, "toolbench") == ""
 
 
 def test_at_rapidapi_a_tool_has_host_path_and_method(tmp_path):

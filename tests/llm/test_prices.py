@@ -1,8 +1,8 @@
 import pytest
 
 from ste_ray.config import BudgetConfig, BudgetLimits, LLMConfig, PriceConfig, load_config
+from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.errors import ConfigError
-from ste_ray.llm.endpoint import TEACHER_MODEL
 from ste_ray.llm.prices import PRICES, Price, cost, cost_of, price_of, require_prices
 
 PLAIN = LLMConfig()

@@ -10,9 +10,10 @@ from typing import Any
 
 from aiohttp import web
 
+from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.llm.teacher.asked import CHARS_PER_TOKEN, ChatRequest, num_tokens
 
-MODEL = "scripted-teacher"
+MODEL = TEACHER_MODEL
 _FIXED_HEAD = (
     '{"id":"chatcmpl-fixed","object":"chat.completion","created":0,"model":%s,"choices":[{"index":0,'
     '"message":{"role":"assistant","content":%s,"refusal":null},"finish_reason":"stop",'

@@ -16,6 +16,7 @@ from jmespath.exceptions import JMESPathError
 from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ToolSpec
+from ste_ray.core.surrogates import without_halves
 from ste_ray.tools.http.client import (
     BlockedAddressError,
     HttpCall,
@@ -63,7 +64,7 @@ async def send_for_outcome(
     def failed(status: Literal["timeout", "crashed", "error"], text: str) -> Outcome:
         seconds = time.monotonic() - started
         # A service may have chosen some of the words, such as where it redirects to.
-        result = ToolResult(status=status, text=_encodable(text), seconds=seconds)
+        result = ToolResult(status=status, text=without_halves(text), seconds=seconds)
         return Outcome(cut_result(result, spec.max_output_chars))
 
     try:
@@ -110,7 +111,7 @@ def reply_result(
         line = f"HTTP {reply.status} {_phrase(reply.status)}".rstrip()
         text = f"{line}: {text.strip()}" if text.strip() else line
     status: Literal["ok", "error"] = "error" if failed or problem else "ok"
-    text = _encodable(text)
+    text = without_halves(text)
     if reply.cut:  # perhaps within the last character
         text = text.rstrip("\ufffd")
     result = ToolResult(status=status, text=text, seconds=seconds)
@@ -141,11 +142,6 @@ def _shown(reply: HttpReply, response_path: str) -> tuple[str, str]:
         detail = " ".join(str(error).split())
         problem = f"the reply is not of the expected form ({detail})"
         return reply.text, problem if response_path else ""
-
-
-def _encodable(text: str) -> str:
-    """Return ``text`` without halves of surrogate pairs, which JSON can hold and no file can."""
-    return text if text.isascii() else text.encode("utf-8", errors="replace").decode()
 
 
 def _is_text(reply: HttpReply) -> bool:

@@ -19,6 +19,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 
 from ste_ray.core.schemas import described
+from ste_ray.core.surrogates import without_halves
 from ste_ray.tools.http.client import HttpCall
 from ste_ray.tools.kinds import HttpRequest
 from ste_ray.tools.secrets import Secrets
@@ -184,7 +185,7 @@ def as_text(value: Any) -> str:
     ``?``.
     """
     if isinstance(value, str):
-        return _encodable(value)
+        return without_halves(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
@@ -192,7 +193,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, float) and math.isfinite(value):
         # 0.0 added: there is no negative zero.
         return f"{Decimal(repr(value + 0.0)):f}".removesuffix(".0")
-    return _encodable(json.dumps(value, ensure_ascii=False))
+    return without_halves(json.dumps(value, ensure_ascii=False))
 
 
 def encode_body(value: Any, body_format: str) -> bytes:
@@ -205,10 +206,6 @@ def encode_body(value: Any, body_format: str) -> bytes:
         pairs = [(name, text) for name, one in value.items() for text in _query_values(one)]
         return urllib.parse.urlencode(pairs, errors="replace").encode()
     return as_text(value).encode("utf-8", errors="replace")
-
-
-def _encodable(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", errors="replace").decode()
 
 
 class _Filler:

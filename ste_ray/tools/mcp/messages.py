@@ -27,6 +27,8 @@ from mcp_types import (
 from mcp_types.methods import validate_server_result
 from pydantic import ValidationError
 
+from ste_ray.core.surrogates import without_halves
+
 RAW_SCHEMA = "ste-ray/inputSchema"  # in a tool's _meta: the schema as the server wrote it
 _LIST_TOOLS = "tools/list"
 _VERSION = "2025-11-25"  # whose form of a tool is held against what servers list
@@ -220,9 +222,9 @@ def _without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_halves(value: Any) -> Any:
-    """Replace halves of surrogate pairs, which JSON can write and no other text can hold."""
+    """Replace halves of surrogate pairs everywhere in a value."""
     if isinstance(value, str):
-        return value if value.isascii() else value.encode(errors="replace").decode()
+        return without_halves(value)
     if isinstance(value, dict):
         return {_without_halves(key): _without_halves(child) for key, child in value.items()}
     return [_without_halves(child) for child in value] if isinstance(value, list) else value

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from ste_ray.tools.names import FORBIDDEN
+
 
 def shortened(text: str, max_chars: int) -> str:
     """Return ``text`` cut between words to at most ``max_chars``, marked by an ellipsis."""
@@ -37,7 +39,7 @@ def unique(wanted: str, taken: Collection[str]) -> str:
 
 def tool_name(wanted: str) -> str:
     """Return a name without what names of tools may not hold."""
-    return " ".join(re.sub(r"[<>\x00-\x1f\x7f]", "_", wanted).split())
+    return " ".join(re.sub(FORBIDDEN, "_", wanted).split())
 
 
 def secret_name(*words: str) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from ste_ray.core.records import Effect, ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.templates import placeholders
+from ste_ray.tools.names import FORBIDDEN
 from ste_ray.tools.schema_checks import check_parameters
 from ste_ray.tools.toolbench.published import (
     SEPARATOR,
@@ -41,7 +42,6 @@ _EFFECTS: Mapping[str, Effect] = {
     "PATCH": "writes",
     "DELETE": "destructive",
 }
-_NOT_IN_NAMES = re.compile(r"[<>\x00-\x08\x0a-\x1f\x7f]+")  # what no tool file may hold in a name
 
 
 def import_toolbench(
@@ -223,7 +223,7 @@ def _spec(
         _require(parameters, sorted(placeholders(executor["path"])))
     own, parent = text_field(endpoint, "description"), text_field(tool, "tool_description")
     return ToolSpec(
-        name=_NOT_IN_NAMES.sub(" ", f"{tool_name}{SEPARATOR}{api_name}"),
+        name=re.sub(f"{FORBIDDEN}+", " ", f"{tool_name}{SEPARATOR}{api_name}"),
         description=endpoint_description(own, api_name, tool_name, parent),
         parameters=parameters,
         executor=executor,
