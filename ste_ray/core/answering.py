@@ -11,7 +11,7 @@ from ste_ray.core.inference import Menu, PromptMaterial, Query, Setting, menu_of
 from ste_ray.core.parsing import FinalAnswer, ToolCall, parse_action
 from ste_ray.core.records import Message, Prediction
 from ste_ray.core.replies import assistant_message, explained, no_answer
-from ste_ray.core.stopping import OBSERVATION_STOP, cut_at_stop
+from ste_ray.core.stop_texts import OBSERVATION_STOP, cut_at_stop
 from ste_ray.core.toolkens import escape_toolkens, unescape_toolkens
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from ste_ray.core.effects import Answer, ModelReply
-from ste_ray.core.stopping import OBSERVATION_STOP, cut_at_stop
+from ste_ray.core.stop_texts import OBSERVATION_STOP, cut_at_stop
 from ste_ray.core.trial import cut_observation
 
 CHARS_PER_TOKEN = 4

@@ -16,7 +16,7 @@ from ste_ray.core.parsing import ToolCall as ParsedCall
 from ste_ray.core.prompts import PromptSet, describe_tool
 from ste_ray.core.records import Fault, Message, Record, ToolSpec, Trial, Turn, fingerprint
 from ste_ray.core.replies import advice_on, assistant_message, explained, failure_of
-from ste_ray.core.stopping import OBSERVATION_STOP, THOUGHT_STOP, cut_at_stop
+from ste_ray.core.stop_texts import OBSERVATION_STOP, THOUGHT_STOP, cut_at_stop
 
 QUERY_STOP = THOUGHT_STOP
 ANSWER_STOP = OBSERVATION_STOP

@@ -105,8 +105,8 @@ class Exploration:
                 return status
             self._merge_segments()
 
-    def _print_news(self) -> None:
-        news: News = ray.get(self._coordinator.news.remote(), timeout=_CLOSING_SECONDS)
+    def _print_news(self, patience_seconds: float | None = None) -> None:
+        news: News = ray.get(self._coordinator.news.remote(), timeout=patience_seconds)
         print_conversations(news.shown, news.shown_left_out)
         for line in news.said:
             self._progress.say(line)
@@ -241,9 +241,9 @@ class Exploration:
         for name in self._runs.values():
             self._explorers[name].stop.remote()
         if self._coordinator is not None:
-            with suppress(RayError):
+            with suppress(RayError, OSError):  # who reads the output may be gone
                 self._await_explorers()
-                self._print_news()  # what they told at their end
+                self._print_news(_CLOSING_SECONDS)  # what they told at their end
         for actor in self._explorers.values():
             ray.kill(actor)
         if self._coordinator is not None:

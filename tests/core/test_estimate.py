@@ -13,7 +13,7 @@ from ste_ray.core.estimate import Usage, affordable_tools, estimate, minimum_sec
 from ste_ray.core.lengths import TEACHER_LENGTHS, Lengths, measure
 from ste_ray.core.memory import remember
 from ste_ray.core.records import ToolSpec
-from ste_ray.core.stopping import THOUGHT_STOP
+from ste_ray.core.stop_texts import THOUGHT_STOP
 from ste_ray.core.trial import TrialSettings
 from ste_ray.stages.base import StageContext, load_prompts
 from ste_ray.stages.estimate import as_lines, estimate_explore
