@@ -39,6 +39,7 @@ _CUT_MARK = re.compile(
     rb"['\"]?\s*(?:\.\.\.|\xe2\x80\xa6|[\[(<]\s*(?:cut|trunc|snip|\.\.|more)|\*\*\*)"
 )
 _WORDY = re.compile(r"\w")
+_SHORT_WORD = re.compile(rb"[a-z]+-?")
 
 
 class _Span(NamedTuple):
@@ -239,8 +240,11 @@ def _from_tail(low: bytes, form: _Form) -> Iterator[_Span]:
 def _tells(low: bytes, start: int, end: int, num_all: int) -> bool:
     """Whether a beginning of a form that stands here gives it away, or was cut here."""
     num = end - start
-    if num == num_all or end == len(low) or (num >= _MIN_ANYWHERE and 2 * num >= num_all):
+    if num == num_all or (num >= _MIN_ANYWHERE and 2 * num >= num_all):
         return True
+    if end == len(low):
+        # Many texts end in a word by which a key such as ``token-1234`` begins.
+        return num >= _MIN_PART or not _SHORT_WORD.fullmatch(low, start, end)
     return _CUT_MARK.match(low, end) is not None
 
 

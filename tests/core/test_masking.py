@@ -178,6 +178,16 @@ def test_a_secret_that_was_cut_leaves_no_tail(num):
         assert len(left.removesuffix(mark)) < 8 or left.startswith(MARK)
 
 
+@pytest.mark.parametrize(
+    ("key", "text"), [("token-1234abcd", "it is an invalid token"), ("hunter2-2024", "the hunt")]
+)
+def test_a_word_at_the_end_of_a_text_is_no_beginning_of_a_key(key, text):
+    masker = Masker({key: MARK})
+    assert masker.mask(text) == text
+    assert masker.mask(f"the key is {key[:9]}") == f"the key is {MARK}"
+    assert MARK not in masker.mask(text, cut=True)
+
+
 @pytest.mark.parametrize("num", range(len(KEY) // 2, len(KEY)))
 def test_most_of_a_secret_is_masked_anywhere(num):
     masker = Masker({KEY: MARK})
