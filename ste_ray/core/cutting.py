@@ -1,4 +1,4 @@
-"""Texts cut to a length, which say so at their end; the only mark of a cut there is.
+"""Texts cut to a length, which say so at their end; the only mark of a cut answer there is.
 
 How long an answer was, and how much of it is left, are fields of the result: what a tool itself
 writes at the end of its answer is never taken for this mark.
@@ -20,6 +20,11 @@ def cut_text(text: str, max_chars: int, num_chars: int | None = None, is_part: b
     """
     kept = text[:max_chars]
     return kept + _mark(len(kept), _total(text, num_chars, is_part))
+
+
+def ellipsed(text: str, max_chars: int) -> str:
+    """Return the beginning of what a message quotes, with an ellipsis where it goes on."""
+    return text if len(text) <= max_chars else f"{text[:max_chars]}…"
 
 
 def cut_result(

@@ -19,6 +19,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 from jsonschema.protocols import Validator
 from referencing import Registry
 
+from ste_ray.core.cutting import ellipsed
 from ste_ray.core.schemas import Part, described
 
 _SHOWN_CHARS = 80
@@ -234,7 +235,7 @@ def _expected(schema: Any) -> str:
 def _expected_of(said: Part) -> str:
     description = said.first("description")
     text = f"{_kind(said)} ({description})" if description else _kind(said)
-    return text if len(text) <= _EXPECTED_CHARS else f"{text[:_EXPECTED_CHARS]}…"
+    return ellipsed(text, _EXPECTED_CHARS)
 
 
 def _kind(said: Part) -> str:
@@ -254,8 +255,8 @@ def _written(value: Any) -> str:
 
 
 def _shown(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
+    return ellipsed(text, _SHOWN_CHARS)
 
 
 def _shorten(message: str) -> str:
-    return message if len(message) <= 3 * _SHOWN_CHARS else f"{message[: 3 * _SHOWN_CHARS]}…"
+    return ellipsed(message, 3 * _SHOWN_CHARS)

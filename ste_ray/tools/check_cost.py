@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ste_ray.core.definitions import PREFIX
+
 _MAX_NODES = 500
 _MAX_CHOICES = 2  # alternatives within alternatives double the work with each level
 _MAX_STEPS = 4_000  # a step is some microseconds
 _MAX_CHARS = 20_000
 _ENUM_VALUES_A_NODE = 4
 _NAMES_A_NODE = 16
-_PREFIX = "#/$defs/"
 _CHOICES = ("anyOf", "oneOf", "allOf")
 _PARTS = ("items", "additionalProperties")
 _NOTES = frozenset(
@@ -125,7 +126,7 @@ class _Counter:
             raise _CostlyError
 
     def _follow(self, reference: str, choices: int, path: tuple[str, ...]) -> None:
-        name = reference.removeprefix(_PREFIX)
+        name = reference.removeprefix(PREFIX)
         if name == reference or name in path or name not in self._definitions:
             raise _CostlyError
         self.count(self._definitions[name], choices, (*path, name))

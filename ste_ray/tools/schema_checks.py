@@ -14,6 +14,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, SchemaError
 
+from ste_ray.core.cutting import ellipsed
 from ste_ray.core.definitions import used
 from ste_ray.core.dialects import for_arguments, standalone
 from ste_ray.core.schema_references import UnusableSchemaError
@@ -98,8 +99,8 @@ def metaschema_problem(parameters: dict[str, Any]) -> str | None:
     except SchemaError as error:
         field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
         return (
-            f"parameters{_cut(field)} is no valid JSON Schema: "
-            f"{_cut(' '.join(error.message.split()))}; "
+            f"parameters{ellipsed(field, _MESSAGE_CHARS)} is no valid JSON Schema: "
+            f"{ellipsed(' '.join(error.message.split()), _MESSAGE_CHARS)}; "
             "see https://json-schema.org/understanding-json-schema"
         )
     return None
@@ -112,10 +113,6 @@ def _check_against_metaschema(parameters: dict[str, Any]) -> None:
         raise ValueError(f"parameters cannot be checked: {error}; simplify them") from None
     if problem is not None:
         raise ValueError(problem)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MESSAGE_CHARS else f"{text[:_MESSAGE_CHARS]}…"
 
 
 def _hint(given: str, known: Collection[str]) -> str:
