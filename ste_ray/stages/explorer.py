@@ -51,6 +51,7 @@ from ste_ray.tools.toolbox import Toolbox
 
 _HEARTBEAT_SECONDS = 1.0
 _IDLE_SECONDS = 0.2  # between two questions for work
+_TELLING_SECONDS = 5.0  # for the last report of an explorer that fails
 _MIN_SECONDS = 0.05  # between two reports, however many tools end
 Exchange = Callable[[str, Report], Awaitable[Directive]]
 OpenTool = Callable[[ToolSpec], ToolExecutor]
@@ -163,16 +164,28 @@ class Explorer:
         async with self._opened():
             try:
                 await self._work()
-            finally:
-                await _cancelled(list(self._active.values()))
-                self._active.clear()
-                if self._flush is not None:
-                    await asyncio.wait([self._flush])
-                    self._take_stored()
-                self._stored += await self._parts.flush()
-                await self._journal.close()
+            except Exception:
+                await self._settle()
+                # What happened before it failed; why it failed counts, whoever can be told of that.
+                with suppress(Exception):
+                    await asyncio.wait_for(self._exchange(), _TELLING_SECONDS)
+                raise
+            except BaseException:
+                await self._settle()
+                raise
+            await self._settle()
             await self._exchange()  # what was stored just now
         return self._leaving.noticed
+
+    async def _settle(self) -> None:
+        """End what is under way, and make all that is recorded and finished durable."""
+        await _cancelled(list(self._active.values()))
+        self._active.clear()
+        if self._flush is not None:
+            await asyncio.wait([self._flush])
+            self._take_stored()
+        self._stored += await self._parts.flush()
+        await self._journal.close()
 
     async def stop(self) -> None:
         """Make what is recorded durable and end soon; unfinished episodes go on in a later run."""
