@@ -101,7 +101,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="ste-ray", description=__doc__.splitlines()[0])
+    parser = _Parser(
+        prog="ste-ray",
+        description="Simulated trial and error: from tools to a model that calls them accurately.",
+    )
     parser.add_argument("--version", action="version", version=f"ste-ray {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for stage in (*STAGES, "continual"):

@@ -91,7 +91,8 @@ def _export_folder(options: argparse.Namespace) -> None:
         counts = _write(form, folder, source, options)
         result = {
             "format": form,
-            "run": source.run,
+            # The folder is given to others, whom the places on this machine do not concern.
+            "run": source.run if "://" in source.run else Path(source.run).name,
             "tools": len(source.tools),
             "rows": counts,
             "code_version": __version__,

@@ -199,6 +199,7 @@ def test_every_export_says_what_it_holds(tmp_path, capsys):
         marker = json.loads((tmp_path / form / "export.json").read_text())
         assert told == {"folder": str(tmp_path / form), **marker}
         assert marker["format"] == form
+        assert marker["run"] == "run"  # and not where it lies
         assert marker["tools"] == 4
 
 
