@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ START_WAIT = {"RAY_raylet_start_wait_time_s": "120"}
 # Ray Data ends whatever hands on no block for half an hour. Slow work is not stuck work: a batch on
 # a busy machine, an endpoint that answers slowly or a worker that waits for a node may take longer.
 _NO_LIMIT = -1
+_EXECUTION_SECONDS = 30.0  # in which a thread of Ray Data ends that was told to
 _NO_NATIVE_STACK = "RAY_DISABLE_FAILURE_SIGNAL_HANDLER"
 
 
@@ -118,4 +120,19 @@ def _connected(sigterm: Any) -> Iterator[None]:
     try:
         yield
     finally:
+        _end_executions()
         ray.shutdown()
+
+
+def _end_executions() -> None:
+    """End what Ray Data still runs.
+
+    Whatever interrupted a stage may hold the iterator, which then goes on; and a thread of it that
+    reaches for a Ray that has been shut down ends this process, with exit code 1.
+    """
+    from ray.data._internal.execution.streaming_executor import StreamingExecutor
+
+    for thread in threading.enumerate():
+        if isinstance(thread, StreamingExecutor):
+            thread.shutdown(force=True)
+            thread.join(_EXECUTION_SECONDS)

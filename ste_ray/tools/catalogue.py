@@ -117,6 +117,8 @@ def as_text(spec: ToolSpec) -> str:
     }
     if spec.requests_per_minute:
         parts["requests per minute"] = f"{spec.requests_per_minute:g}"
+    if spec.concurrency:
+        parts["calls at once"] = f"at most {spec.concurrency}"
     if spec.examples:
         calls = [
             f"{json.dumps(example.arguments, ensure_ascii=False)}"

@@ -322,12 +322,17 @@ def environment() -> dict[str, str]:
 
 def workers_of(pid: int) -> list[psutil.Process]:
     """The workers that prepare below a process."""
-    found = [
-        process
-        for process in psutil.Process(pid).children(recursive=True)
-        if any("MapWorker" in part for part in process.cmdline())
-    ]
+    found = workers_so_far(pid)
     assert found
+    return found
+
+
+def workers_so_far(pid: int) -> list[psutil.Process]:
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if any("MapWorker" in part for part in process.cmdline()):
+                found.append(process)
     return found
 
 
@@ -374,6 +379,25 @@ def test_a_killed_stage_goes_on_asks_nothing_again_and_makes_the_same(tmp_path: 
     assert len(one) > 60
     # Merged when the part is done; what the killed stage's worker wrote later does not count.
     assert len(segments.accepted(open_store(str(killed)), "prepare/journal/part-00000")) == 1
+
+
+@pytest.mark.parametrize("moment", ["a worker starts", "it asks"])
+def test_a_stage_that_is_stopped_while_ray_data_works_ends_in_order(
+    tmp_path: Path, moment: str
+) -> None:
+    store = open_store(str(tmp_path / "run"))
+    explored(store)
+    with teacher("--latency-seconds", "300") as server:
+        arguments = command(tmp_path / "run", server.url, *ASKING)
+        stage = subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True)
+        if moment == "it asks":
+            until(lambda: server.stats()["requests"] > 0)
+        else:
+            until(lambda: bool(workers_so_far(stage.pid)))
+        stage.terminate()
+        _, errors = stage.communicate(timeout=60)
+    assert stage.returncode == 75, errors
+    assert errors.splitlines()[-1].startswith("error: stopped by SIGTERM")
 
 
 @pytest.mark.usefixtures("ray_cluster")
