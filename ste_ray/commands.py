@@ -11,12 +11,26 @@ from ste_ray.errors import UserError
 from ste_ray.stopping import until_told
 
 T = TypeVar("T")
+_MAX_PORT = 65535
+
+
+def port_number(text: str) -> int:
+    """Return a port that a server may be given; of a larger number sockets take the low bits.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not text.isascii() or not text.isdigit() or int(text) > _MAX_PORT:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no port; give a number from 0 (any that is free) to {_MAX_PORT}"
+        )
+    return int(text)
 
 
 def add_teacher_command(commands: argparse._SubParsersAction[Any]) -> None:
     """Declare ``teacher``, with its limits and faults."""
     command = commands.add_parser("teacher", help="serve the scripted teacher over HTTP")
-    command.add_argument("--port", type=int, default=8009)
+    command.add_argument("--port", type=port_number, default=8009)
     command.add_argument("--host", default="127.0.0.1")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--api-key", default="", help="refuse requests without this key")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ste_ray.commands import port_number
 from ste_ray.errors import ConfigError, UserError
 from ste_ray.output import print_json, printable, write_text
 from ste_ray.stopping import until_told
@@ -39,7 +40,7 @@ def add_report_commands(commands: argparse._SubParsersAction[Any]) -> None:
     report.set_defaults(function=_report)
     view = commands.add_parser("view", help="serve a whole run: every prediction, every trial")
     view.add_argument("run", metavar="RUN", help="a folder or s3://bucket/prefix")
-    view.add_argument("--port", type=int, default=8010)
+    view.add_argument("--port", type=port_number, default=8010)
     view.add_argument("--host", default="127.0.0.1")
     view.add_argument(
         "--allow-host",

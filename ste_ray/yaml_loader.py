@@ -35,6 +35,7 @@ RESOLVERS = (
 )
 # What can nest deeply: many brackets, much indentation, or lists within lists on a line.
 _DEEP_BLOCKS = re.compile(rf"^ {{{_MAX_DEPTH}}}|(?:[-?][ \t]+){{{_MAX_DEPTH // 2}}}", re.MULTILINE)
+_PLACE = re.compile(r'\s+in "<[a-z ]+>", (line \d+, column \d+)')
 
 
 class DuplicateKeyError(ValueError):
@@ -147,8 +148,13 @@ def load_yaml(text: str, *, written: bool = False) -> Any:
         DuplicateKeyError: a mapping gives a key twice.
         ValueError: it is nested too deeply.
     """
-    _refuse_deep(text)
-    return yaml.load(text, Loader=_WrittenLoader if written else _Loader)
+    try:
+        _refuse_deep(text)
+        return yaml.load(text, Loader=_WrittenLoader if written else _Loader)
+    except yaml.MarkedYAMLError as error:
+        # The caller knows what the text is called; the parser says '<unicode string>'.
+        text = _PLACE.sub(r" (\1)", str(error))
+        raise yaml.YAMLError(" ".join(text.split())) from None
 
 
 def _refuse_deep(text: str) -> None:

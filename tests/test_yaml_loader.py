@@ -152,3 +152,12 @@ def test_what_is_written_is_read_alike_by_both_versions(value):
     text = as_yaml({"a": value})
     assert load_yaml(text) == {"a": value}
     assert yaml.safe_load(text) == {"a": value}
+
+
+def test_an_error_says_where_in_one_line_and_nothing_of_the_parser():
+    with pytest.raises(yaml.YAMLError) as caught:
+        load_yaml("explore: [1\n")
+    assert str(caught.value) == (
+        "while parsing a flow sequence (line 1, column 10) did not find expected ',' or ']' "
+        "(line 2, column 1)"
+    )

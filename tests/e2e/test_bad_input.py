@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ste_ray.cli import main
 from ste_ray.llm.teacher.server import TeacherSettings, running_teacher
 
 TOOL = """
@@ -137,3 +138,10 @@ def test_refused_key_stops_at_once(
     assert "401" in done.stderr
     assert "wrong-key-value" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [["teacher"], ["view", "run"]])
+@pytest.mark.parametrize("port", ["65536", "99999", "-1", "1.5", "http"])
+def test_a_server_is_given_no_other_port_than_the_one_asked_for(command, port, capsys):
+    assert main([*command, "--port", port]) == 2
+    assert f"'{port}' is no port; give a number from 0" in capsys.readouterr().err
