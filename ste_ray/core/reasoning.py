@@ -33,24 +33,27 @@ class Separated:
 
 
 _NAMES = (
-    r"think(?:ing)?|thoughts?|reason(?:ing)?|reflect(?:ion)?|analysis|scratch_?pad|"
-    r"chain_of_thought|cot|inner_monologue"
+    r"(?:(?!start_|begin_|end_)[a-z]{1,16}[_-]|ant|inner|internal)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|monologue)"
+    r"(?:[_-](?:process|steps?|traces?|blocks?|content|text|tags?|\d{1,4}))?"
+    r"|(?:self[_-])?reflect(?:ion)?|analysis|scratch_?pad|deliberation|rationale"
+    r"|chain[_-]?of[_-]?thoughts?|cot"
 )
 # ``<think>``, ``<seed:think>``, ``<thinking lang="en">``, ``<|think|>``, ``[THINK]``, ``◁think▷``
 _OPEN = re.compile(
-    rf"<[|｜]?(?:[a-z]\w{{0,20}}:)?(?P<xml>{_NAMES})(?:[ \t][^<>\n]{{0,80}})?[|｜]?>"
+    rf"<[|｜]?[ ]?(?:[a-z]\w{{0,20}}:)?(?P<xml>{_NAMES})(?:[ \t][^<>\n]{{0,80}})?[|｜]?>"
     r"|\[(?P<square>THINK(?:ING)?)\]"
     rf"|◁(?P<triangle>{_NAMES})▷"
-    r"|<\|(?:START_|begin_of_)(?P<begin>THINKING|thought)\|>"
-    r"|<(?P<details>details)[ \t]+type=[\"']reasoning[\"'][^<>\n]{0,80}>"
+    rf"|(?P<begin><\|(?:(?:start|begin)_(?:of_)?(?:{_NAMES})|(?:{_NAMES})_(?:start|begin))\|>)"
+    r"|<(?P<details>details)(?:[ \t]+type=[\"']reasoning[\"'][^<>\n]{0,80}>"
+    r"|[^<>\n]{0,80}>\s{0,4}<summary>[^<>\n]{0,40}(?:think|thought|reason)[^<>\n]{0,40}</summary>)"
     r"|(?P<turned><\|channel>(?:(?:thought|analysis)\b)?)",
     re.IGNORECASE,
 )
 _CLOSE = re.compile(
-    rf"<(?:/[|｜]?|[|｜]/)(?:[a-z]\w{{0,20}}:)?(?P<xml>{_NAMES})[|｜]?>"
+    rf"<(?:/[|｜]?|[|｜]/)[ ]?(?:[a-z]\w{{0,20}}:)?(?P<xml>{_NAMES})[ ]?[|｜]?>"
     r"|\[/(?P<square>THINK(?:ING)?)\]"
     rf"|◁/(?P<triangle>{_NAMES})▷"
-    r"|<\|(?:END_|end_of_)(?P<begin>THINKING|thought)\|>"
+    rf"|(?P<begin><\|(?:end_(?:of_)?(?:{_NAMES})|(?:{_NAMES})_end)\|>)"
     r"|</(?P<details>details)>"
     r"|<(?P<turned>channel)\|>",
     re.IGNORECASE,
@@ -67,15 +70,39 @@ _ANSWER_END = re.compile(
     r"|<\|(?:END_|end_of_)(?:RESPONSE|solution|answer)\|>|\[END FINAL RESPONSE\])\s*\Z",
     re.IGNORECASE,
 )
-# Headings instead of tags, as Granite and Apriel write them.
+# What stands at the beginning of reasoning and at its end where neither is a tag: headings, as
+# Granite, Apriel and medical models write them; reserved tokens; turns and code of that name.
 _HEADED = re.compile(
-    r"\s*Here(?: is|'s) my (?:thought process|reasoning)[ \t]*:"
-    r"|\s*Here are my (?:thoughts|reasoning steps)[ \t]*:",
+    r"Here(?: is|'s) my (?:thought process|reasoning)[ \t]*:"
+    r"|Here are my (?:thoughts|reasoning steps)[ \t]*:",
     re.IGNORECASE,
 )
 _HEADED_END = re.compile(
     r"^[ \t]*Here(?: is|'s) my (?:response|answer)[ \t]*:|\[BEGIN FINAL RESPONSE\]",
     re.IGNORECASE | re.MULTILINE,
+)
+_HEADING = re.compile(
+    r"(?:#{1,4} |\*\*)(?:thinking|thought process|reasoning|chain of thought)(?: process)?"
+    r":?(?:\*\*)?:?[ \t]*\n",
+    re.IGNORECASE,
+)
+_HEADING_END = re.compile(
+    r"^(?:#{1,4} |\*\*)(?:(?:final )?(?:response|output)|answer|reply):?(?:\*\*)?:?[ \t]*\n",
+    re.IGNORECASE | re.MULTILINE,
+)
+_RESERVED = re.compile(r"[<\[]unused\d{1,4}[>\]](?:thought\b)?", re.IGNORECASE)
+_RESERVED_END = re.compile(r"[<\[]unused\d{1,4}[>\]]", re.IGNORECASE)
+_TURN = re.compile(r"<\|im_start\|>think\b")
+_TURN_END = re.compile(r"(?:<\|im_end\|>\s*)?<\|im_start\|>answer\b")
+_CODE = re.compile(r"```[ \t]*(?:think(?:ing)?|thoughts?|reasoning)[ \t]*\n", re.IGNORECASE)
+_CODE_END = re.compile(r"^```[ \t]*(?:\n|\Z)", re.MULTILINE)
+# The last of each says whether the first means reasoning also where the second is missing.
+_FRAMES = (
+    (_HEADED, _HEADED_END, False),  # a sentence like any other
+    (_HEADING, _HEADING_END, False),
+    (_RESERVED, _RESERVED_END, True),
+    (_TURN, _TURN_END, True),
+    (_CODE, _CODE_END, True),
 )
 # The harmony format, whole or as it is left where special tokens were dropped.
 _HARMONY = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>", re.IGNORECASE)
@@ -83,10 +110,16 @@ _CHANNEL = re.compile(
     r"<\|channel\|>(?P<head>[^<]{0,200}+)(?:<\|constrain\|>[^<]{0,200}+)?<\|message\|>"
     r"(?P<body>(?:[^<]++|<(?!\|(?:end|return|call|start|channel)\|>))*+)"
 )
-_BARE_HARMONY = re.compile(r"\s*(?:assistant)?analysis(?=[A-Z\W])")
+_BARE_HARMONY = re.compile(r"\s*(?:assistant)?(?:analysis|commentary)(?=(?P<glued>[A-Z])?)")
 _BARE_FINAL = "assistantfinal"
 _QUOTES = "`\"'“”‘’"
-_BLANK = re.compile(r"\s++")
+# What may stand before the first tag: also marks of encodings, what begins a turn where a server
+# shows its special tokens, and whose turn it is.
+_BLANK = re.compile(
+    r"(?:[\s\ufeff\u200b-\u200d\u2060]|<s>|<\|(?:im_start|begin_of_text|startoftext)\|>(?!think)"
+    r"|assistant:?(?=\s{0,4}<))++",
+    re.IGNORECASE,
+)
 # Bounds on the work that a text can make; no reply of a model comes near.
 _MAX_BLOCKS = 32
 _MAX_TAGS = 200
@@ -253,14 +286,17 @@ def _after_preamble(text: str) -> Separated:
 
 
 def _headed(text: str) -> Separated | None:
-    heading = _HEADED.match(text)
-    if heading is None:
-        return None
-    end = _HEADED_END.search(text, heading.end())
-    if end is None:
-        return None  # without the second heading it may be a sentence like any other
-    content = _ANSWER_END.sub("", text[end.end() :])
-    return _put_together([text[heading.end() : end.start()]], content)
+    blank = _BLANK.match(text)
+    place = blank.end() if blank else 0
+    for opening, closing, is_certain in _FRAMES:
+        start = opening.match(text, place)
+        end = closing.search(text, start.end()) if start else None
+        if start and end:
+            content = _ANSWER_END.sub("", text[end.end() :])
+            return _put_together([text[start.end() : end.start()]], content)
+        if start and is_certain:
+            return _put_together([text[start.end() :]], "", unclosed=True)
+    return None
 
 
 def _harmony(text: str) -> Separated | None:
@@ -273,8 +309,12 @@ def _harmony(text: str) -> Separated | None:
             place.append(match["body"])
         return _put_together(thoughts, "\n".join(final).lstrip(), unclosed=not final)
     heading = _BARE_HARMONY.match(text)
-    if heading is None or _BARE_FINAL not in text:
+    if heading is None:
         return None
+    if _BARE_FINAL not in text:
+        # No word is written so; the reply was cut before its answer.
+        cut = heading["glued"] is not None
+        return _put_together([text[heading.end() :]], "", unclosed=True) if cut else None
     reasoning, _, content = text[heading.end() :].rpartition(_BARE_FINAL)
     return _put_together([reasoning], content)
 

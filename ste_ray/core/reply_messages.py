@@ -6,6 +6,7 @@ list of parts beside the text, or leave it in the text (see ``ste_ray.core.reaso
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,20 @@ from ste_ray.core.surrogates import without_halves
 
 # Several may be there with the same text: the first that says anything counts.
 _FIELDS = ("reasoning_content", "reasoning", "thinking", "thinking_blocks", "reasoning_details")
+# Others are told by their names; a signature or a count of tokens is no reasoning.
+_FIELD_NAMES = re.compile(
+    r"(?:model_)?(?:reason(?:ing)?|think(?:ing)?|thoughts?|reflection|chain_of_thought|cot)"
+    r"(?:_(?:content|texts?|blocks?|details|summary|process|steps?|trace|output))?"
+)
+# Where gateways put the fields that they do not know.
+_OTHER_FIELDS = ("provider_specific_fields", "additional_kwargs", "model_extra")
 _TEXT_TYPES = ("", "text", "output_text", "refusal")
-_TEXT_KEYS = ("text", "content", "thinking", "reasoning", "reasoning_content", "summary", "refusal")
+_LIST_KEYS = ("content", "parts")
+_TEXT_KEYS = (
+    *("text", "content", "value", "thinking", "reasoning", "reasoning_content", "think"),
+    *("thought", "summary", "refusal", "parts"),
+)
+_CONTENT_KEYS = ("content", "text", "refusal")
 _SIGNS = ("think", "reason", "thought", "redacted")
 _MAX_DEPTH = 8
 
@@ -25,12 +38,13 @@ def read_message(message: Mapping[str, Any]) -> Separated:
     """Return what a message says, and the reasoning before it.
 
     Raises:
-        TypeError: its content is neither text nor a list of parts.
+        TypeError: its content is neither text nor a part, nor a list of them.
     """
     thoughts: list[str] = []
-    content = _content_of(message.get("content"), thoughts)
+    given = (message.get(name) for name in _CONTENT_KEYS)
+    content = _content_of(next((one for one in given if one is not None), None), thoughts)
     found = separate(content)
-    field = next((text for name in _FIELDS if (text := text_of(message.get(name)))), "")
+    field = _field_of(message)
     # Some endpoints tell the same twice: in a field, and in the text or its parts.
     own = "\n\n".join(filter(None, [*thoughts, found.reasoning]))
     reasoning = field if not own or own in field else f"{field}\n\n{own}" if field else own
@@ -90,9 +104,18 @@ def _count(counts: Mapping[str, Any], name: str) -> int:
     return max(0, int(counts.get(name) or 0))
 
 
-def _content_of(content: Any, thoughts: list[str]) -> str:
+def _field_of(message: Mapping[str, Any]) -> str:
+    """Return the reasoning in a field beside the content; empty: none."""
+    names = (*_FIELDS, *(name for name in message if _FIELD_NAMES.fullmatch(name.lower())))
+    found = next((text for name in names if (text := text_of(message.get(name)))), "")
+    others = (message.get(name) for name in _OTHER_FIELDS)
+    inner = (_field_of(other) for other in others if not found and isinstance(other, Mapping))
+    return found or next(filter(None, inner), "")
+
+
+def _content_of(content: Any, thoughts: list[str], depth: int = 0) -> str:
     """Return the text of a content; what its parts hold of reasoning goes to ``thoughts``."""
-    if content is None:
+    if content is None or depth > _MAX_DEPTH:
         return ""
     if isinstance(content, str):
         return content
@@ -100,16 +123,25 @@ def _content_of(content: Any, thoughts: list[str]) -> str:
         content = [content]
     if not isinstance(content, list):
         raise TypeError(f"a content of type {type(content).__name__}")
-    texts = []
-    for part in content:
-        kind = str(part.get("type") or "").lower() if isinstance(part, Mapping) else ""
-        if isinstance(part, str):
-            texts.append(part)
-        elif isinstance(part, Mapping) and (_is_reasoning(kind) or part.get("thought") is True):
-            thoughts.append(text_of(part).strip())
-        elif isinstance(part, Mapping) and kind in _TEXT_TYPES:
-            texts.append(text_of(part))
-    return "".join(texts)
+    return "".join(_part_of(part, thoughts, depth + 1) for part in content)
+
+
+def _part_of(part: Any, thoughts: list[str], depth: int) -> str:
+    """Return the text of one part of a content; reasoning goes to ``thoughts``."""
+    if isinstance(part, str):
+        return part
+    if isinstance(part, list):
+        return _content_of(part, thoughts, depth)
+    if not isinstance(part, Mapping):
+        return ""
+    kind = str(part.get("type") or "").lower()
+    if _is_reasoning(kind) or part.get("thought") is True:
+        thoughts.append(text_of(part).strip())
+        return ""
+    inner = next((one for key in _LIST_KEYS if isinstance(one := part.get(key), list)), None)
+    if inner is not None and kind in ("message", *_TEXT_TYPES):
+        return _content_of(inner, thoughts, depth)
+    return text_of(part) if kind in _TEXT_TYPES else ""
 
 
 def _is_reasoning(kind: str) -> bool:

@@ -56,6 +56,7 @@ class _Call:
     num_refusals: int = 0  # for the rate, in a row
     refused_since: float = 0.0
     successes_at_refusal: int = 0
+    is_suspect: bool = False  # it, and not the endpoint, may be what fails
 
 
 def open_health(
@@ -152,28 +153,49 @@ class EndpointChat:
         probe = await health.enter() if health.is_open else False
         probe_failed = False
         try:
-            answer = await self._send(call, probe)
-            if isinstance(answer, Served):
-                health.succeed()
-                self._evidences.of(call.request).served()
-                self._reasons = self._reasons or answer.reply.reasoned
-                self._claims.learn(call.num_characters, answer.reply)
-                reply = self._masked(self._claims.with_usage(call.claim, answer))
-                return _with_faults(reply, call)
-            if isinstance(answer, Refused):
-                judged = await self._judged(call, answer, probe)
-            else:
-                judged = answer
+            stands_in = probe and call.is_suspect
+            judged = await (self._stand_in(call) if stands_in else self._answer(call, probe))
             if isinstance(judged, ModelReply):
                 health.succeed()
                 return judged
             if judged is None:
                 return 0.0
             probe_failed = True
+            call.is_suspect = call.is_suspect or probe
             return self._after(call, judged)
         finally:
             if probe:
                 health.end_probe(probe_failed)
+
+    async def _answer(self, call: _Call, probe: bool) -> ModelReply | Failure | None:
+        """Send a request; return its reply, the failure, or None where nothing is known yet."""
+        answer = await self._send(call, probe)
+        if isinstance(answer, Refused):
+            return await self._judged(call, answer, probe)
+        if not isinstance(answer, Served):
+            return answer
+        self._evidences.of(call.request).served()
+        self._reasons = self._reasons or answer.reply.reasoned
+        self._claims.learn(call.num_characters, answer.reply)
+        return _with_faults(self._masked(self._claims.with_usage(call.claim, answer)), call)
+
+    async def _stand_in(self, call: _Call) -> Failure | None:
+        """Probe with a minimal request in the place of one that may be what the server fails at.
+
+        If it is served, the other is sent once more, and what comes of that is its own.
+
+        Raises:
+            EndpointError: the minimal request is refused.
+        """
+        small = self._call(minimal(call.request), call.claim.account)
+        answer = await self._send(small, probe=True)
+        if isinstance(answer, Refused):
+            raise self._stop(small, answer)
+        if not isinstance(answer, Served):
+            return answer
+        self._health.succeed()
+        self._evidences.of(call.request).served()
+        return None
 
     async def _judged(
         self, call: _Call, refused: Refused, probe: bool
@@ -275,6 +297,7 @@ class EndpointChat:
             call.num_attempts >= config.max_attempts
             or call.spent_seconds > config.total_timeout_seconds
         )
+        call.is_suspect = call.is_suspect or used_up
         others_served = health.num_successes > call.successes_before
         health.fail(failure.alike, detail, exhausted=used_up and not others_served)
         if used_up and others_served:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Any, Literal
 
 from ste_ray.core.effects import ModelReply
 from ste_ray.core.limits import LimitHeaders, Resource
@@ -21,10 +21,14 @@ from ste_ray.llm.error_bodies import read_error
 from ste_ray.llm.refusals import Refused, is_transient, read_quota, read_refused
 
 FailureKind = Literal["rate_limited", "server_error", "timeout", "connection", "bad_reply"]
-_FINISH_REASONS: dict[str, Literal["length", "content_filter"]] = {
-    "length": "length",
-    "content_filter": "content_filter",
-}
+# Every family of servers has names of its own for what ends a reply: ``length``, ``max_tokens``,
+# ``MAX_TOKENS``, ``model_length``; ``content_filter``, ``SAFETY``, ``guardrail_intervened``, ….
+_FILTER_ENDS = re.compile(
+    r"filter|safety|recitation|blocklist|prohibited|spii|sensitive|guardrail|toxic|moderat|blocked"
+)
+_LENGTH_ENDS = re.compile(r"length|max_?(?:\w+_)?tokens|token_?limit|context_window|truncat")
+_BROKEN_ENDS = re.compile(r"error|abort|cancel|insufficient|overload|unavailable|time_?out")
+_END_FIELDS = ("finish_reason", "finishReason", "done_reason", "stop_reason")
 # Comes as 429: the request alone is above the limit of a minute, so it can never pass.
 _TOO_LARGE_SIGN = "request too large"
 # Statuses that say the same request may pass later.
@@ -97,7 +101,11 @@ def _read_completion(text: str, mask: Callable[[str], str]) -> Served | Failure:
     try:
         answer = json.loads(text)
         choice = answer["choices"][0]
-        message = read_message(choice["message"])
+        message = read_message(_message_of(choice))
+        end = _end_of(choice)
+        if end == "broken":
+            detail = f"a reply that was broken off: {mask(text)[:120]!r}"
+            return Failure("bad_reply", detail, "bad_reply", used=True)
         usage = answer.get("usage") or {}
         try:
             tokens = read_usage(usage, message)
@@ -107,7 +115,7 @@ def _read_completion(text: str, mask: Callable[[str], str]) -> Served | Failure:
         reply = ModelReply(
             text=message.content,
             reasoning=message.reasoning,
-            finish_reason=_FINISH_REASONS.get(choice.get("finish_reason") or "", "stop"),
+            finish_reason=end,
             model=without_halves(str(answer.get("model") or "")),
             prompt_tokens=tokens.prompt,
             cached_tokens=tokens.cached,
@@ -118,6 +126,28 @@ def _read_completion(text: str, mask: Callable[[str], str]) -> Served | Failure:
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         detail = f"a reply that is no chat completion: {mask(text)[:120]!r}"
         return Failure("bad_reply", detail, "bad_reply", used=True)
+
+
+def _message_of(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what holds a choice's text: its message, or what older servers write in its stead."""
+    message = next(
+        (one for key in ("message", "delta") if (one := choice.get(key)) is not None), None
+    )
+    if message is None:
+        message = {"content": choice["text"]}
+    found: Mapping[str, Any] = {"content": message} if isinstance(message, str) else message
+    return found
+
+
+def _end_of(choice: Mapping[str, Any]) -> Literal["stop", "length", "content_filter", "broken"]:
+    """Return how a reply came to its end; ``broken``: the server failed while it was written."""
+    told = next((one for key in _END_FIELDS if (one := choice.get(key))), "")
+    words = str(told.get("type") if isinstance(told, Mapping) else told)[:100].lower()
+    if _FILTER_ENDS.search(words):
+        return "content_filter"
+    if _LENGTH_ENDS.search(words):
+        return "length"
+    return "broken" if choice.get("error") or _BROKEN_ENDS.search(words) else "stop"
 
 
 def _read_refusal(

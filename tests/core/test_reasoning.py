@@ -35,6 +35,29 @@ DRAFT = 'Okay. I could write\nAction: some_tool\nAction Input: {"a": 1}\nbut car
         ("<scratchpad>", "</scratchpad>"),
         ('<thinking lang="en">', "</thinking>"),
         ("<think>", "</thinking>"),
+        ("<thought_process>\n", "\n</thought_process>\n"),
+        ("<antThinking>", "</antThinking>"),
+        ("<inner_thoughts>", "</inner_thoughts>"),
+        ("<reasoning-steps>", "</reasoning-steps>"),
+        ("<chain-of-thought>", "</chain-of-thought>"),
+        ("<monologue>", "</monologue>"),
+        ("< think >", "</ think >"),
+        ("<think>", "</think >"),
+        ("<|think_start|>", "<|think_end|>"),
+        ("<|begin_thinking|>", "<|end_thinking|>"),
+        ("\ufeff<think>", "</think>"),
+        ("\u200b\n<think>", "</think>"),
+        ("<s><think>", "</think>"),
+        ("Assistant: <think>", "</think>"),
+        ("assistant\n<think>", "</think>"),
+        ("<|im_start|>assistant\n<think>", "</think>"),
+        ("<|im_start|>think\n", "<|im_end|>\n<|im_start|>answer\n"),
+        ("<unused94>thought\n", "<unused95>"),
+        ("[unused16]", "[unused17]"),
+        ("## Thinking\n\n", "\n\n## Final Response\n\n"),
+        ("**Reasoning:**\n", "\n\n**Answer:**\n"),
+        ("```thinking\n", "\n```\n"),
+        ("<details><summary>Thinking</summary>\n", "\n</details>\n"),
         ("<seed:think>", "</seed:think>"),
         ("<|think|>", "<|/think|>"),
         ("<|begin_of_thought|>", "<|end_of_thought|>"),
@@ -172,3 +195,42 @@ def test_which_tokens_of_a_tokenizer_must_stay_to_be_seen():
     assert reasoning_tokens({"<|channel>", "<channel|>"}) == {"<|channel>", "<channel|>"}
     harmony = plain | {"<|channel|>", "<|return|>"}
     assert reasoning_tokens(harmony) == {"<|channel|>", "<|return|>", "<|end|>", "<|message|>"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "analysisWe need to answer",
+        "<|im_start|>think\nOkay",
+        "<unused94>thought\nOkay",
+        "<thought_process>Okay",
+        "```thinking\nOkay",
+        "\ufeff<think>Okay",
+    ],
+)
+def test_reasoning_that_was_cut_is_told_in_every_form(text):
+    found = separate(text)
+    assert (found.content, found.unclosed) == ("", True)
+    assert found.reasoning.endswith(("Okay", "answer"))
+
+
+def test_channels_whose_tokens_were_dropped_begin_in_any_case():
+    assert separate("analysiswe must.assistantfinalYes.") == Separated("Yes.", "we must.")
+    assert separate("assistantcommentaryHm.assistantfinalYes.") == Separated("Yes.", "Hm.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "analysis of the weather in Oslo",
+        "**Thought:** so\n**Action:** add",
+        "<season>spring</season>",
+        "<reasonable>yes</reasonable>",
+        "```json\n{}\n```",
+        "## Thinking\nis what people do.",
+        "Assistant: yes",
+        "<unusual>x</unusual>",
+    ],
+)
+def test_what_only_looks_like_it_stays(text):
+    assert separate(text) == Separated(text)

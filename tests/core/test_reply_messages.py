@@ -128,3 +128,37 @@ def test_deep_values_are_no_danger():
 )
 def test_tokens_of_the_reasoning(usage, expected):
     assert read_usage(usage, Separated("b" * 10, "a" * 30)) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "reasoning"),
+    [
+        ({"content": {"text": "Yes."}}, ""),
+        ({"content": {"type": "text", "text": {"value": "Yes."}}}, ""),
+        ({"content": [{"type": "text", "text": {"value": "Yes.", "annotations": []}}]}, ""),
+        ({"content": {"parts": [{"text": "hm", "thought": True}, {"text": "Yes."}]}}, "hm"),
+        ({"content": [[{"type": "text", "text": "Yes."}]]}, ""),
+        (
+            {
+                "content": [
+                    {"type": "message", "content": [{"type": "output_text", "text": "Yes."}]}
+                ]
+            },
+            "",
+        ),
+        ({"content": [{"type": "think", "think": "hm"}, "Yes."]}, "hm"),
+        ({"content": None, "text": "Yes."}, ""),
+        ({"content": None, "refusal": "Yes."}, ""),
+        ({"content": "Yes.", "reasoning": {"content": "hm"}}, "hm"),
+        ({"content": "Yes.", "reasoning": ["h", 5, None, {"text": "m"}]}, "hm"),
+        ({"content": "Yes.", "reasoning_text": "hm"}, "hm"),
+        ({"content": "Yes.", "thinking_content": "hm"}, "hm"),
+        ({"content": "Yes.", "thoughts": ["hm"]}, "hm"),
+        ({"content": "Yes.", "provider_specific_fields": {"reasoning_content": "hm"}}, "hm"),
+        ({"content": "Yes.", "thought_signature": "QUJD", "reasoning_effort": "low"}, ""),
+        ({"content": "Yes.", "reasoning": True, "thinking": 3}, ""),
+    ],
+)
+def test_fields_and_parts_of_odd_types(message, reasoning):
+    found = read_message(message)
+    assert (found.content, found.reasoning) == ("Yes.", reasoning)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ste_ray.core.limits import LimitHeaders
-from ste_ray.llm.replies import limited_resource, read_answer, read_limit_headers, read_reset
+from ste_ray.llm.replies import (
+    Failure,
+    Served,
+    limited_resource,
+    read_answer,
+    read_limit_headers,
+    read_reset,
+)
 
 
 @pytest.mark.parametrize(
@@ -88,3 +97,76 @@ def test_a_usage_that_cannot_be_read_costs_no_reply(count):
 @pytest.mark.parametrize("body", ["[" * 100_000, '{"choices": null}', "null", "NaN", ""])
 def test_what_is_no_reply_is_told_at_once(body):
     assert read(200, body).kind == "bad_reply"
+
+
+def read_choice(**choice):
+    return read_answer(200, {}, json.dumps({"choices": [choice]}).encode(), now=0.0)
+
+
+@pytest.mark.parametrize(
+    ("told", "end"),
+    [
+        ({"finish_reason": "length"}, "length"),
+        ({"finish_reason": "max_tokens"}, "length"),
+        ({"finish_reason": "MAX_TOKENS"}, "length"),
+        ({"finish_reason": "FinishReason.MAX_TOKENS"}, "length"),
+        ({"finish_reason": "max_output_tokens"}, "length"),
+        ({"finish_reason": "model_length"}, "length"),
+        ({"finish_reason": "model_context_window_exceeded"}, "length"),
+        ({"finish_reason": {"type": "length", "length": 360}}, "length"),
+        ({"finish_reason": None, "stop_reason": "max_tokens"}, "length"),
+        ({"done_reason": "length"}, "length"),
+        ({"finish_reason": "content_filter"}, "content_filter"),
+        ({"finish_reason": "content-filter"}, "content_filter"),
+        ({"finish_reason": "SAFETY"}, "content_filter"),
+        ({"finish_reason": "RECITATION"}, "content_filter"),
+        ({"finish_reason": "PROHIBITED_CONTENT"}, "content_filter"),
+        ({"finish_reason": "guardrail_intervened"}, "content_filter"),
+        ({"finish_reason": "sensitive"}, "content_filter"),
+        ({"finish_reason": "stop"}, "stop"),
+        ({"finish_reason": "end_turn"}, "stop"),
+        ({"finish_reason": "eos"}, "stop"),
+        ({"finish_reason": "eos_token"}, "stop"),
+        ({"finish_reason": "stop_sequence", "stop_reason": "max_tokens"}, "stop"),
+        ({"finish_reason": "tool_calls"}, "stop"),
+        ({"finish_reason": {"type": "stop", "matched": "length"}}, "stop"),
+        ({"finish_reason": ""}, "stop"),
+        ({"finish_reason": None}, "stop"),
+        ({"finish_reason": 7}, "stop"),
+        ({}, "stop"),
+    ],
+)
+def test_how_a_reply_ended_is_read_in_every_servers_words(told, end):
+    answer = read_choice(message={"content": "Yes."}, **told)
+    assert isinstance(answer, Served)
+    assert (answer.reply.text, answer.reply.finish_reason) == ("Yes.", end)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"finish_reason": "error"},
+        {"finish_reason": "abort"},
+        {"finish_reason": "insufficient_system_resource"},
+        {"finish_reason": "network_error"},
+        {"finish_reason": "stop", "error": {"code": 502, "message": "provider down"}},
+    ],
+)
+def test_a_reply_that_the_server_broke_off_is_asked_for_again(told):
+    answer = read_choice(message={"content": "Ye"}, **told)
+    assert isinstance(answer, Failure)
+    assert (answer.kind, answer.used) == ("bad_reply", True)
+
+
+def test_a_choice_without_a_message_may_hold_its_text():
+    for choice in ({"text": "Yes."}, {"delta": {"content": "Yes."}}, {"message": "Yes."}):
+        answer = read_choice(**choice)
+        assert isinstance(answer, Served)
+        assert answer.reply.text == "Yes."
+
+
+@pytest.mark.parametrize("choice", [{}, {"message": None}, {"message": 5}, {"index": 0}])
+def test_a_choice_that_says_nothing_is_no_completion(choice):
+    answer = read_choice(**choice)
+    assert isinstance(answer, Failure)
+    assert answer.kind == "bad_reply"
