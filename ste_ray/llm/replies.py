@@ -26,7 +26,7 @@ FailureKind = Literal["rate_limited", "server_error", "timeout", "connection", "
 _FILTER_ENDS = re.compile(
     r"filter|safety|recitation|blocklist|prohibited|spii|sensitive|guardrail|toxic|moderat|blocked"
 )
-_LENGTH_ENDS = re.compile(r"length|max_?(?:\w+_)?tokens|token_?limit|context_window|truncat")
+_LENGTH_ENDS = re.compile(r"length|max_?(?:\w+_)?tokens|token_?limit|context_window|truncated")
 _BROKEN_ENDS = re.compile(r"error|abort|cancel|insufficient|overload|unavailable|time_?out")
 _END_FIELDS = ("finish_reason", "finishReason", "done_reason", "stop_reason")
 # Comes as 429: the request alone is above the limit of a minute, so it can never pass.
