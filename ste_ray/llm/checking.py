@@ -118,8 +118,14 @@ def listed_name(model: str, offered: Sequence[str]) -> str | None:
     for form in (_lower_name, _bare_name):
         alike = [name for name in offered if form(name) == form(model)]
         if alike:
-            return alike[0] if len(alike) == 1 else None
+            return alike[0] if len(alike) == 1 and _may_be_one(alike[0], model) else None
     return None
+
+
+def _may_be_one(listed: str, model: str) -> bool:
+    """Whether not both name an organisation, or the same: another's model is another one."""
+    owners = [_lower_name(name).rpartition("/")[0] for name in (listed, model)]
+    return not all(owners) or owners[0] == owners[1]
 
 
 def _core_name(name: str) -> str:

@@ -170,6 +170,7 @@ def test_a_model_is_matched_with_the_listing_as_servers_mean_it(given, listed, a
         ("gpt-4o", ["a/gpt-4o", "b/gpt-4o"]),
         ("llama3.2", ["llama3.2:1b"]),
         ("gpt-4", ["gpt-4o"]),
+        ("meta-llama/Llama-3-8B", ["unsloth/Llama-3-8B"]),
     ],
 )
 def test_a_name_that_may_mean_several_or_another_model_stays_as_it_is(given, listed):
