@@ -179,9 +179,12 @@ def _read_hidden_refusal(
 ) -> Failure | Refused | None:
     """Return the refusal that gateways send with status 200; None: it is none."""
     try:
-        if json.loads(text).get("choices"):
-            return None
-    except (ValueError, AttributeError, RecursionError):
+        if choices := json.loads(text).get("choices"):
+            # Some put it into the choice that they broke off.
+            if not choices[0].get("error"):
+                return None
+            text = json.dumps({"error": choices[0]["error"]})
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     body = read_error(text)
     statuses = [int(code) for code in body.codes if code.isdigit() and 400 <= int(code) < 600]

@@ -9,6 +9,7 @@ import pytest
 from ste_ray.core.limits import LimitHeaders
 from ste_ray.llm.replies import (
     Failure,
+    Refused,
     Served,
     limited_resource,
     read_answer,
@@ -149,7 +150,7 @@ def test_how_a_reply_ended_is_read_in_every_servers_words(told, end):
         {"finish_reason": "abort"},
         {"finish_reason": "insufficient_system_resource"},
         {"finish_reason": "network_error"},
-        {"finish_reason": "stop", "error": {"code": 502, "message": "provider down"}},
+        {"finish_reason": "stop", "error": {"message": "provider down"}},
     ],
 )
 def test_a_reply_that_the_server_broke_off_is_asked_for_again(told):
@@ -170,3 +171,16 @@ def test_a_choice_that_says_nothing_is_no_completion(choice):
     answer = read_choice(**choice)
     assert isinstance(answer, Failure)
     assert answer.kind == "bad_reply"
+
+
+def test_a_refusal_in_a_choice_is_one():
+    error = {"code": 403, "message": "flagged", "metadata": {"reasons": ["violence"]}}
+    answer = read_choice(message={"content": ""}, finish_reason="error", error=error)
+    assert isinstance(answer, Refused)
+    assert (answer.own_cause, answer.certain, answer.ends_run) == ("content_filter", True, False)
+    quota = read_choice(message={"content": ""}, error={"code": 402, "message": "no credits"})
+    assert isinstance(quota, Refused)
+    assert (quota.run_cause, quota.ends_run) == ("quota", True)
+    failed = read_choice(message={"content": ""}, error={"code": 502, "message": "down"})
+    assert isinstance(failed, Failure)
+    assert failed.kind == "server_error"
