@@ -117,6 +117,7 @@ def _execute(
             "observation": result.text,
             "observation_status": result.status,
             "final_answer": final_answer_of(reply.text),
+            "final_error": _problem_of(reply, sampling),
             "final_reasoning": reply.reasoning,
             "prompt_tokens": prediction.prompt_tokens + reply.prompt_tokens,
             "completion_tokens": prediction.completion_tokens + reply.completion_tokens,
@@ -134,11 +135,6 @@ def _prediction(
     sampling: Sampling,
 ) -> Prediction:
     example = query.example
-    # A reply that was cut at its limit is scored as it stands; one that is none is an error.
-    failed = reply.finish_reason in ("failed", "refused", "context_overflow") or no_answer(reply)
-    failed = failed or (reply.finish_reason == "content_filter" and not reply.text)
-    problem = explained(reply, sampling.max_tokens, "assistant") if failed else ""
-    details = "; ".join(fault.detail for fault in reply.faults[-1:] if fault.detail)
     return Prediction(
         example_id=example.example_id,
         setting=setting.name,
@@ -150,7 +146,7 @@ def _prediction(
         if setting.prompt == "dialog"
         else tuple(tool.name for tool in shown.tools),
         output_text=cut_at_stop(reply.text, OBSERVATION_STOP),
-        error=f"{problem}: {details}" if problem and details else problem,
+        error=_problem_of(reply, sampling),
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
         reasoning=reply.reasoning,
@@ -158,3 +154,13 @@ def _prediction(
         tools_left_out=len(menu.tools) - len(shown.tools),
         demonstrations_left_out=len(menu.demonstrations) - len(shown.demonstrations),
     )
+
+
+def _problem_of(reply: ModelReply, sampling: Sampling) -> str:
+    """Return why a reply is none; empty: it is one, also if it was cut at its limit."""
+    failed = reply.finish_reason in ("failed", "refused", "context_overflow") or no_answer(reply)
+    failed = failed or (reply.finish_reason == "content_filter" and not reply.text)
+    if not failed:
+        return ""
+    details = "; ".join(fault.detail for fault in reply.faults[-1:] if fault.detail)
+    return ": ".join(filter(None, (explained(reply, sampling.max_tokens, "assistant"), details)))

@@ -215,6 +215,8 @@ def view_prediction(
         details.append(f"the judge says {score.verdict}: {score.verdict_reason}".rstrip(": "))
     if score.detail:
         details.append(score.detail)
+    if prediction.final_error:
+        details.append(f"no final answer: {prediction.final_error}")
     return PredictionView(
         setting=score.setting,
         outcome=score.outcome,

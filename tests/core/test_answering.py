@@ -109,6 +109,17 @@ def test_a_call_is_executed_and_answered_if_that_is_wanted():
     assert found.output_text == CALL
 
 
+def test_why_there_is_no_final_answer_is_kept_and_the_call_counts():
+    fault = Fault(kind="refused", detail="400 bad request")
+    refused = ModelReply(text="", finish_reason="refused", faults=(fault,))
+    answers = [CALL, ToolResult(status="ok", text="2"), refused]
+    found, _ = run("endpoint/plain", answers, execute={"t1"})
+    assert (found.output_text, found.observation, found.error) == (CALL, "2", "")
+    assert found.final_answer == ""
+    assert found.final_error.startswith("the endpoint refused this request")
+    assert found.final_error.endswith(": 400 bad request")
+
+
 @pytest.mark.parametrize("text", ["Final Answer: no", 'Action: t2\nAction Input: {"a": 1}', "hm"])
 def test_what_may_not_be_called_is_not(text):
     found, asked = run("endpoint/plain", [text], execute={"t1"})
