@@ -295,12 +295,14 @@ def _score_predictions(options: argparse.Namespace) -> None:
 
 
 def _check_before_ray(stages: Sequence[str], context: Any) -> None:
-    """Find mistakes in tool files and endpoints before a cluster is started."""
+    """Find mistakes in tool files, endpoints and the choice of the run before Ray is started."""
+    from ste_ray.stages.base import check_stages
     from ste_ray.stages.endpoints import check_before_ray
 
     check_before_ray(context.config, context.store, stages)
     if "explore" in stages:
         _ = context.configured_tools  # handed over to the stage
+    check_stages(stages, context)
 
 
 def _run_demo(options: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ import yaml
 # The parser in C, where it is there, is four times as fast: tool files can be large.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_DEPTH = 200
+_MAX_VALUES = 2_000_000  # of a document whose aliases are written out
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
 # The tags of plain scalars, how they are written, and the characters that they begin with.
@@ -121,6 +122,11 @@ def _null(loader: Any, node: Any) -> None:
     loader.construct_scalar(node)
 
 
+def _text(loader: Any, node: Any) -> str:
+    text: str = loader.construct_scalar(node)
+    return text
+
+
 def _written(construct: Any) -> Any:
     def build(loader: Any, node: Any) -> Any:
         value = construct(loader, node)
@@ -134,6 +140,8 @@ for _name, _pattern, _first in RESOLVERS:
 for _name, _construct in (("bool", _bool), ("int", _int), ("float", _float), ("null", _null)):
     _Loader.add_constructor(f"{_TAG}{_name}", _construct)
     _WrittenLoader.add_constructor(f"{_TAG}{_name}", _written(_construct))
+_Loader.add_constructor(_MERGE, _text)  # it merges where it is a key, and is text elsewhere
+_WrittenLoader.add_constructor(_MERGE, _text)
 
 
 def load_yaml(text: str, *, written: bool = False) -> Any:
@@ -146,15 +154,54 @@ def load_yaml(text: str, *, written: bool = False) -> Any:
     Raises:
         yaml.YAMLError: it is no YAML.
         DuplicateKeyError: a mapping gives a key twice.
-        ValueError: it is nested too deeply.
+        ValueError: it is nested too deeply, holds itself, or is huge by repetition.
     """
     try:
         _refuse_deep(text)
-        return yaml.load(text, Loader=_WrittenLoader if written else _Loader)
+        return _loaded(text, _WrittenLoader if written else _Loader)
     except yaml.MarkedYAMLError as error:
         # The caller knows what the text is called; the parser says '<unicode string>'.
         text = _PLACE.sub(r" (\1)", str(error))
         raise yaml.YAMLError(" ".join(text.split())) from None
+
+
+def _loaded(text: str, kind: Any) -> Any:
+    loader = kind(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if "*" in text and "&" in text:
+            _refuse_endless(node)
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _refuse_endless(root: Any) -> None:
+    """Refuse a document that holds itself by an alias, or that aliases make huge."""
+    sizes: dict[int, int] = {}  # of a node, with all that it stands for; 0: not known yet
+
+    def size(node: Any) -> int:
+        if not isinstance(node.value, list):
+            return 1
+        if id(node) not in sizes:
+            sizes[id(node)] = 0
+            children = (one for child in node.value for one in _nodes(child))
+            sizes[id(node)] = 1 + sum(map(size, children))
+        elif not sizes[id(node)]:
+            raise ValueError(
+                f"what line {node.start_mark.line + 1} names with & holds itself by an alias (*); "
+                "write it out"
+            )
+        return sizes[id(node)]
+
+    if size(root) > _MAX_VALUES:
+        raise ValueError(f"its aliases make more than {_MAX_VALUES} values of it; write less")
+
+
+def _nodes(child: Any) -> tuple[Any, ...]:
+    return child if isinstance(child, tuple) else (child,)  # key and value, or an item
 
 
 def _refuse_deep(text: str) -> None:

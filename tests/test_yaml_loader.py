@@ -124,6 +124,30 @@ def test_keys_are_texts_where_json_would_have_them():
         load_schemas("{1: a, 01: b}")
 
 
+@pytest.mark.parametrize("text", ["t: <<", "t: [<<, '<<']", "<<", "? x\n: <<", "<<: {t: <<}"])
+def test_a_mark_of_merging_is_text_where_nothing_is_merged(text):
+    found = load_yaml(text)
+    assert "<<" in str(found)
+    assert load_schemas(text) == found
+
+
+@pytest.mark.parametrize(
+    "text", ["&a [*a]", "a: &x {b: [1, *x]}", "&x {? *x : 1}", "{<<: &x {<<: *x}}"]
+)
+def test_a_document_that_holds_itself_is_refused(text):
+    for load in (load_yaml, load_schemas):
+        with pytest.raises(ValueError, match="line 1 names with & holds itself"):
+            load(text)
+
+
+def test_a_document_that_aliases_make_huge_is_refused_at_once():
+    rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
+    with pytest.raises(ValueError, match="aliases make more than"):
+        load_yaml("\n".join(rows))
+    assert len(load_yaml("\n".join(rows[:5]))) == 5
+
+
 ODD = [
     "NO",
     "1e3",

@@ -117,14 +117,16 @@ for _symbol, _names, _factor, _zero in (
     _SYMBOLS |= {name: ("temperature", _factor, _zero) for name in _symbol.split()}
     _WORDS |= {name: ("temperature", _factor, _zero) for name in _names.split()}
 
-_QUANTITY = re.compile(r"\s*([+-]?\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([^\d\s].*?)?\s*\Z")
+_QUANTITY = re.compile(
+    r"\s*([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([^\d\s,.].*?)?\s*\Z"
+)
 
 
 def same_quantity(one: Any, other: Any, unit: str) -> bool | None:
     """Whether two values are the same quantity; None where one of them cannot be read.
 
     A number, or a text without a unit, is taken in ``unit``; ``"5 km"`` equals 5000 in ``m``.
-    Digits may be grouped by commas.
+    Digits may be grouped by commas, in threes; another comma may be a decimal one, and is not read.
     """
     first, second = _read(one, unit), _read(other, unit)
     if first is None or second is None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -41,6 +41,7 @@ from ste_ray.store.manifest import (
     manifest_fingerprint,
     read_failure,
     read_manifest,
+    stage_state,
     write_failure,
     write_manifest,
 )
@@ -186,6 +187,24 @@ def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManife
         )
         write_manifest(store, manifest)
         return manifest
+
+
+def check_stages(stages: Sequence[str], context: StageContext) -> None:
+    """Refuse what the run cannot be used for, as far as that is known before any stage is run.
+
+    It takes no lock and writes nothing: ``run_stage`` finds the same, but only once Ray has started,
+    which takes long, and fails on a busy machine.
+
+    Raises:
+        StageInputError: an earlier stage is not complete.
+        RunConflictError: the run holds artifacts of another configuration.
+    """
+    for stage in stages:
+        inputs = _input_fingerprints(stage, context)
+        config = context.config
+        fields, print_of = config.stage_fields(stage), config.stage_fingerprint(stage)
+        if stage_state(context.store, stage, fields, print_of, inputs) != "complete":
+            return  # what comes after it depends on what it makes
 
 
 def _attempt(config: Config, inputs: dict[str, str]) -> str:

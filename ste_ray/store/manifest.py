@@ -94,13 +94,16 @@ def write_manifest(store: RunStore, manifest: StageManifest) -> None:
     store.write_json(f"{manifest.stage}/manifest.json", manifest.model_dump(mode="json"))
 
 
+State = Literal["complete", "resume", "new"]
+
+
 def begin_stage(
     store: RunStore,
     stage: str,
     config_fields: Mapping[str, Any],
     config_fingerprint: str,
     inputs: Mapping[str, str],
-) -> Literal["complete", "resume", "new"]:
+) -> State:
     """Say whether a stage is finished, was begun, or begins now (which is noted durably).
 
     One that was stopped before its work was done, by its budget for example, counts as begun.
@@ -108,23 +111,46 @@ def begin_stage(
     Raises:
         RunConflictError: the stage was run or begun with another configuration or other inputs.
     """
-    request = StageRequest(
+    request = _request(stage, config_fields, config_fingerprint, inputs)
+    state = _state(store, request)
+    path = f"{stage}/started.json"
+    if state != "new" or store.create_bytes(path, encode_json(request.model_dump(mode="json"))):
+        return state
+    return _state(store, request)
+
+
+def stage_state(
+    store: RunStore,
+    stage: str,
+    config_fields: Mapping[str, Any],
+    config_fingerprint: str,
+    inputs: Mapping[str, str],
+) -> State:
+    """Say the same without beginning anything."""
+    return _state(store, _request(stage, config_fields, config_fingerprint, inputs))
+
+
+def _request(
+    stage: str,
+    config_fields: Mapping[str, Any],
+    config_fingerprint: str,
+    inputs: Mapping[str, str],
+) -> StageRequest:
+    return StageRequest(
         stage=stage,
         config=dict(config_fields),
         config_fingerprint=config_fingerprint,
         inputs=dict(inputs),
     )
-    manifest = read_manifest(store, stage)
-    if manifest is not None:
-        _check_same(store, manifest, request)
-        return "resume" if manifest.stopped_by else "complete"
-    path = f"{stage}/started.json"
-    if store.create_bytes(path, encode_json(request.model_dump(mode="json"))):
+
+
+def _state(store: RunStore, request: StageRequest) -> State:
+    manifest = read_manifest(store, request.stage)
+    found = manifest or read_request(store, request.stage)
+    if found is None:
         return "new"
-    begun = read_request(store, stage)
-    if begun is not None:
-        _check_same(store, begun, request)
-    return "resume"
+    _check_same(store, found, request)
+    return "complete" if manifest is not None and not manifest.stopped_by else "resume"
 
 
 def write_failure(store: RunStore, stage: str, attempt: str, error: SteRayError) -> None:

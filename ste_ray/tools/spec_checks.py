@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -76,6 +77,8 @@ def _check_json(value: Any, path: str) -> None:
             _check_json(child, f"{path}[{index}]")
     elif value is not None and not isinstance(value, str | int | float | bool):
         raise ValueError(f"{path}={value!r} is no JSON value; put it in quotes")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{path}={value!r} is no number that JSON has; leave it out")
 
 
 def _completed(spec: ToolSpec, executor: ExecutorFields) -> ToolSpec:

@@ -389,3 +389,13 @@ def test_the_shipped_tools_load_from_the_repository():
         assert len(spec.examples) >= 3
         for name, schema in spec.parameters["properties"].items():
             assert schema.get("description"), (spec.name, name)
+
+
+@pytest.mark.parametrize("text", ["1e400", ".nan", "-.inf"])
+def test_numbers_that_json_does_not_have_are_refused(tmp_path, shipped, text):
+    path = tmp_path / "t.yaml"
+    path.write_text(
+        "tools:\n- {name: t, description: d, executor: {kind: python, target: m:f},\n"
+        f"   parameters: {{type: object, properties: {{a: {{type: number, maximum: {text}}}}}}}}}\n"
+    )
+    assert "properties.a.maximum" in refusal([str(path)], shipped)

@@ -29,6 +29,8 @@ from ste_ray.core.quantities import same_quantity
         ("5 Megawatts", "5 MW", "W", True),
         ("20 C", "20 Celsius", "C", True),
         ("90 Min", "1.5 Hours", "s", True),
+        ("1,500 m", "1.5 km", "m", True),
+        ("1,234,567.5 g", "1234567.5 g", "g", True),
     ],
 )
 def test_symbols_count_as_written_and_words_in_any_case(
@@ -48,3 +50,9 @@ def test_a_number_that_no_float_holds_is_compared_by_value() -> None:
     schema = {"properties": {"length": {"x-unit": "km"}}}
     assert not compare_arguments({"length": 10**400}, {"length": 10**400}, schema)
     assert compare_arguments({"length": 10**400}, {"length": 1}, schema).wrong == ("length",)
+
+
+@pytest.mark.parametrize("text", ["1,5 km", "1,5", "12,34 km", "1,00,000 m", "1.5.2 km", "1,"])
+def test_commas_that_do_not_group_in_threes_are_not_read(text: str) -> None:
+    for other in (1.5, 15, 1, "15 km", "1 km", "1.5 km"):
+        assert same_quantity(text, other, "km") is None

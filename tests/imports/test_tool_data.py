@@ -215,7 +215,8 @@ def test_batches_are_in_order_of_their_numbers_and_a_tool_belongs_to_its_first(t
     assert len(data.episodes["a"]) == 2
 
 
-def test_a_second_import_has_nothing_to_do_and_another_is_refused(tmp_path, capsys):
+def test_a_second_import_has_nothing_to_do_and_another_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray is started for nothing"))
     store = imported(tmp_path, [ROW])
     before = {path: store.read_bytes(path) for path in store.list("explore")}
     imported(tmp_path, [ROW])
