@@ -205,7 +205,7 @@ def _import(options: argparse.Namespace) -> None:
 
     imported: Imported = _IMPORTERS[options.source_kind](options)
     for name, reason in imported.skipped:
-        say(f"skipped {name}: {reason}")
+        say(" ".join(f"skipped {name}: {reason}".split()))
     specs = imported.specs
     allow = [s.name for s in specs if options.allow_unknown and s.effect == "unknown"]
     write_tool_specs(specs, options.out, allow=allow, allow_hosts=options.allow_host)

@@ -191,6 +191,8 @@ class _Converter:
             return enter(value)
         if keyword in MANY and isinstance(value, list):
             return [enter(one) for one in value]
+        if keyword in NAMED and value == []:
+            return {}  # in PHP, a map that is empty is written as a list
         if keyword in NAMED and isinstance(value, dict):
             return {name: enter(one) for name, one in value.items() if one is not None}
         return value

@@ -27,9 +27,12 @@ _ESCAPE = re.compile(
     rb"|(?P<named>[A-Za-z][A-Za-z0-9]{1,31};))"
     rb"|\\(?:u(?P<pair>[dD][89abAB]%(x)s{2}\\u[dD][c-fC-F]%(x)s{2})"
     rb"|(?:u|U0000)(?P<code>%(x)s{4})|u\{(?P<braced>%(x)s{1,6})\}|x(?P<escaped>%(x)s{2})"
-    rb"|(?P<octal>[0-3][0-7]{2})|(?P<simple>[^0-9]))" % {b"x": rb"[0-9A-Fa-f]"},
+    rb"|(?P<octal>[0-3][0-7]{2})|(?P<simple>[^0-9\x80-\xff]))"
+    rb"|(?P<unseen>\xe2(?:\x80[\x8b-\x8f\xaa-\xae]|\x81[\xa0-\xaf])|\xc2\xad|\xef\xbb\xbf)"
+    rb"|(?P<wide>\xef(?:\xbc[\x81-\xbf]|\xbd[\x80-\x9e]))" % {b"x": rb"[0-9A-Fa-f]"},
     re.DOTALL,
 )
+_BEGINNINGS = (b"%", b"\\", b"&", b"\xe2\x80", b"\xe2\x81", b"\xc2\xad", b"\xef")
 _BASE64 = (string.ascii_letters + string.digits + "+/-_").encode()
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _SPACE = b" \t\r\n\v\f+"
@@ -48,6 +51,7 @@ _BETWEEN_HEX = _SPACE + b"xX:;,.-_=|/\\'\"[](){}"
 _PRINTABLE = string.printable.encode()
 _RUNS_PRINTABLE = bytes.maketrans(_PRINTABLE, b"a" * len(_PRINTABLE))
 _MAX_RUN = 12
+_WIDER = 0xFEE0  # what wide characters are above the same narrow ones
 _HEX_PREFIX = re.compile(rb"0x(?=[0-9a-f])")
 
 
@@ -65,8 +69,12 @@ class View:
 
 
 def unescaped(data: bytes) -> View | None:
-    """Undo escape sequences once: those of URLs, JSON, Python and HTML; None: there are none."""
-    if b"%" not in data and b"\\" not in data and b"&" not in data:
+    """Undo escape sequences once, and what only looks different; None: there is nothing.
+
+    The sequences are those of URLs, JSON, Python and HTML. Characters that nobody sees are left
+    out, and those of East Asian width are narrow.
+    """
+    if not any(begin in data for begin in _BEGINNINGS):
         return None
     plain = _ESCAPE.sub(_meaning, data)
     return None if plain == data else View(plain, _Escaped(data))
@@ -140,6 +148,10 @@ def _meaning(match: re.Match[bytes]) -> bytes:
     found: bytes = match[kind]
     if kind in ("byte", "escaped"):
         return _BYTES[int(found, 16) :][:1]
+    if kind == "unseen":
+        return b""
+    if kind == "wide":
+        return bytes([ord(found.decode()) - _WIDER])
     if kind == "simple":
         return _SIMPLE.get(found, found)
     if kind == "octal":

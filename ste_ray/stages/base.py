@@ -192,8 +192,8 @@ def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManife
 def check_stages(stages: Sequence[str], context: StageContext) -> None:
     """Refuse what the run cannot be used for, as far as that is known before any stage is run.
 
-    It takes no lock and writes nothing: ``run_stage`` finds the same, but only once Ray has started,
-    which takes long, and fails on a busy machine.
+    It takes no lock and writes nothing: ``run_stage`` finds the same, but only once Ray has
+    started, which takes long, and fails on a busy machine.
 
     Raises:
         StageInputError: an earlier stage is not complete.

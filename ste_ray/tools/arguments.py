@@ -9,8 +9,10 @@ vanish silently. Nothing is fetched, coerced or filled in.
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
 from itertools import islice
 from typing import Any
 
@@ -47,8 +49,20 @@ def _may_fit(pattern: str, text: str) -> bool:
         return True  # the tool itself will judge
 
 
+def _multiple(
+    _: Validator, step: Any, instance: Any, __: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    """Check a multiple as it is written: in binary, 19.99 is no multiple of 0.01."""
+    numbers = (instance, step)
+    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in numbers):
+        return
+    is_number = isinstance(instance, int) or math.isfinite(instance)
+    if not is_number or Fraction(repr(instance)) % Fraction(repr(step)):
+        yield ValidationError(f"{instance!r} is not a multiple of {step!r}")
+
+
 _Validator: Any = validators.extend(  # type: ignore[no-untyped-call]
-    Draft202012Validator, {"pattern": _pattern}
+    Draft202012Validator, {"pattern": _pattern, "multipleOf": _multiple}
 )
 
 

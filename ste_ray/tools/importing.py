@@ -52,7 +52,7 @@ async def from_mcp(source: str, allow_hosts: Collection[str] = ()) -> Imported:
     found = read_servers(source)
     listed = await list_servers(found.servers, Secrets(), allow_hosts)
     notes = [f"not taken along, because it looks secret: {one}" for one in found.replaced]
-    notes += found.notes
+    notes += [*found.notes, *listed.notes]
     return _noted(Imported(listed.specs, [*found.skipped, *listed.skipped], notes))
 
 

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator, SchemaError
 from ste_ray.core.cutting import ellipsed
 from ste_ray.core.definitions import used
 from ste_ray.core.dialects import for_arguments, standalone
-from ste_ray.core.schema_references import UnusableSchemaError
+from ste_ray.core.schema_references import MANY, NAMED, ONE, UnusableSchemaError
 from ste_ray.core.schemas import described
 from ste_ray.tools.check_pool import UncheckedError, shared_pool
 
@@ -76,6 +76,35 @@ def _check_required(parameters: dict[str, Any]) -> None:
                 f"parameters.required names {name!r}, which parameters.properties lacks; "
                 f"describe it there{_hint(name, properties)}"
             )
+
+
+def without_foreign_patterns(schema: Any) -> tuple[Any, list[str]]:
+    """Leave out patterns that are no Python expressions, such as those of JavaScript.
+
+    Returns:
+        The schema, and the patterns that were left out.
+    """
+    left_out: list[str] = []
+
+    def kept(one: Any) -> Any:
+        if not isinstance(one, dict):
+            return one
+        pattern = one.get("pattern")
+        if isinstance(pattern, str) and not _is_pattern(pattern):
+            left_out.append(pattern)
+            one = {keyword: value for keyword, value in one.items() if keyword != "pattern"}
+        return {keyword: within(keyword, value) for keyword, value in one.items()}
+
+    def within(keyword: str, value: Any) -> Any:
+        if keyword in ONE and isinstance(value, dict):
+            return kept(value)
+        if keyword in MANY and isinstance(value, list):
+            return [kept(one) for one in value]
+        if keyword in NAMED and isinstance(value, dict):
+            return {name: kept(one) for name, one in value.items()}
+        return value
+
+    return kept(schema), left_out
 
 
 def plainly_valid(schema: Any) -> bool:

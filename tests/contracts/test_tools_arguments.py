@@ -162,7 +162,29 @@ def test_a_pattern_that_never_ends_is_left_to_the_tool():
 
 
 def test_numbers_that_cannot_be_reckoned_with_are_refused():
-    schema = {"type": "object", "properties": {"a": {"type": "number", "multipleOf": 0.01}}}
+    schema = {"type": "object", "properties": {"a": {"type": "number", "multipleOf": 0}}}
     refusal = ArgumentCheck(schema).refusal('{"a": %s}' % ("9" * 400))
     assert refusal.startswith("Invalid arguments: the arguments cannot be checked")
     assert len(refusal) < 1000
+
+
+@pytest.mark.parametrize(
+    ("step", "value", "fits"),
+    [
+        (0.01, 19.99, True),
+        (0.01, 4.35, True),
+        (0.1, 0.3, True),
+        (0.01, 19.995, False),
+        (7, 7 * 10**300, True),
+        (0.5, 1e300, True),
+        (0.01, 10**400 - 1, True),
+        (0.02, 10**400 - 1, True),
+        (0.3, 10**400, False),
+        (7, 8, False),
+        (1, 1.5, False),
+        (2, True, True),  # no number
+    ],
+)
+def test_multiples_are_told_as_they_are_written(step, value, fits):
+    check = ArgumentCheck({"type": "object", "properties": {"a": {"multipleOf": step}}})
+    assert (check.problems({"a": value}) == []) is fits

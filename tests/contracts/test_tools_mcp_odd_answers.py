@@ -40,6 +40,13 @@ def asked(text, tool="raw"):
             '{"a": NaN}',
         ),
         (HEAD + '"error": null, "result": {"content": []}}', "ok", ""),
+        (
+            HEAD + '"result": {"content": [{"type": "video"}, {"type": "image"}, '
+            '{"type": "text", "text": "x"}, {"type": "resource", "resource": null}, 7]}}',
+            "ok",
+            "[video]\n[image None, 0 bytes]\nx\n[resource]\n7",
+        ),
+        ("[" + HEAD + '"result": {"content": "in a batch"}}]', "ok", "in a batch"),
         ('{"id": @, "result": {"content": [{"type": "text", "text": "x"}]}}', "ok", "x"),
         (HEAD + '"result": null}', "error", "the answer cannot be used: content: Field required"),
         (HEAD + '"result": "text"}', "error", "no JSON-RPC response"),
@@ -71,6 +78,14 @@ def test_lines_that_are_no_messages_keep_no_answer_from_whoever_waits():
     assert asked(lines).text == "yes"
 
 
+def test_a_server_that_says_little_of_itself_is_taken():
+    said = '{"jsonrpc": "2.0", "id": 0, "result": {"protocolVersion": "2025-06-18", "serverInfo": '
+    for rest in ("null}}", '{"name": "s", "version": "1"}, "capabilities": null}}'):
+        message = read_message(said + rest, lambda *_: None)
+        validate_server_result("initialize", "2025-06-18", message.result)
+        assert message.result["serverInfo"]["name"] in ("", "s")
+
+
 def test_the_session_lives_on_after_odd_answers():
     odd, usual = calls(
         (spec("raw", raw(), timeout_seconds=TIMEOUT), {"text": HEAD + '"result": [}'}),
@@ -82,7 +97,11 @@ def test_the_session_lives_on_after_odd_answers():
 def test_odd_tools_are_left_out_by_name_and_the_others_stay():
     found = asyncio.run(list_servers([raw("odd_list")], Secrets({})))
     by_name = {one.name: one for one in found.specs}
-    assert set(by_name) == {"a<b", "odd?", "no_schema", "odd_rest", "halves"}
+    assert set(by_name) == {"a<b", "odd?", "no_schema", "odd_rest", "script", "halves"}
+    assert by_name["script"].parameters["properties"] == {"a": {"items": {"type": "string"}}}
+    (note,) = found.notes
+    assert note.startswith("script: not checked, because it is no Python expression: ")
+    assert r"'^\\p{L}+$'" in note
     assert by_name["halves"].description == "a?b"
     assert by_name["no_schema"].description == "no_schema"
     assert by_name["odd_rest"].parameters == {"type": "object", "properties": {}}

@@ -198,6 +198,11 @@ SHAPES = {
         [{"a": None}, {"a": 1}],
         [({"a": "x"}, "'a' is \"x\": it must be integer or null")],
     ),
+    "maps as PHP writes them": (
+        {"properties": {"a": {"type": "object", "properties": [], "$defs": []}}, "$defs": []},
+        [{}, {"a": {}}],
+        [({"a": 1}, "'a' is 1"), ({"b": 1}, "'b'")],
+    ),
     "open branch": (
         {"anyOf": [CITY, {"type": "object", "patternProperties": {"^x_": {"type": "null"}}}]},
         [{"city": "Bern"}, {"x_a": None}],

@@ -117,6 +117,22 @@ def test_every_form_is_masked(name, value):
     assert not _shows(masked, form, FORMS[name], value)
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("unseen", ["\u200b", "\u2060", "\u00ad", "\ufeff", "\u202e\u200d"])
+def test_characters_that_nobody_sees_hide_nothing(form, unseen):
+    shown = FORMS[form](KEY)
+    masked = Masker({KEY: MARK}).mask(f"it said — {unseen.join(shown)} again")
+    assert MARK in masked
+    assert masked.startswith("it said — ")
+    assert not _shows(masked.replace(unseen, ""), shown, FORMS[form], KEY)
+
+
+@pytest.mark.parametrize("value", [KEY, ODD])
+def test_wide_characters_hide_nothing(value):
+    wide = "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in value)
+    assert Masker({value: MARK}).mask(f"Ｋｅｙ： {wide}。") == f"Ｋｅｙ： {MARK}。"
+
+
 @pytest.mark.parametrize("outer", NESTABLE)
 @pytest.mark.parametrize("inner", FORMS)
 def test_forms_of_forms_are_masked(inner, outer):

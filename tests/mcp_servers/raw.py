@@ -125,6 +125,10 @@ ODD_TOOLS = [
     {"name": "odd_type", "inputSchema": {"type": 5}},
     {"name": "no_schema", "description": None, "title": None, "annotations": None},
     {"name": "odd_rest", "inputSchema": {"properties": None}, "icons": 5, "outputSchema": []},
+    {
+        "name": "script",
+        "inputSchema": {"properties": {"a": {"items": {"type": "string", "pattern": "^\\p{L}+$"}}}},
+    },
     {"name": "halves", "description": "a\ud800b", "inputSchema": {"type": "object"}},
 ]
 

@@ -20,10 +20,11 @@ from ste_ray.tools.kinds import McpServer
 from ste_ray.tools.mcp.messages import RAW_SCHEMA
 from ste_ray.tools.mcp.pool import SessionPool
 from ste_ray.tools.mcp.session import SessionStartError
-from ste_ray.tools.schema_checks import check_parameters
+from ste_ray.tools.schema_checks import check_parameters, without_foreign_patterns
 from ste_ray.tools.secrets import Secrets, references
 
 _PATIENCE_SECONDS = 10.0
+_PATTERN_CHARS = 80
 _CALL_SECONDS = 30.0  # servers do not say how long their tools take
 
 
@@ -34,10 +35,12 @@ class Listed:
     Attributes:
         specs: one for each tool that can be used.
         skipped: name and reason of the others.
+        notes: what cannot be checked of those that can be used, a line each.
     """
 
     specs: list[ToolSpec]
     skipped: list[tuple[str, str]]
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ async def list_servers(
     if len(problems) == len(servers):
         raise ToolSpecError(problems[0])
     counts = Counter(tool.name for one in found for tool in one.tools)
-    specs, skipped = [], []
+    specs, skipped, notes = [], [], []
     for server, listed in zip(servers, found, strict=True):
         tools = listed.tools
         if listed.problem:
@@ -83,9 +86,19 @@ async def list_servers(
             try:
                 spec = _spec(name, tool, kept, effects[tool.name])
                 specs.append(_masked(spec, masker))
+                if patterns := without_foreign_patterns(_written_schema(tool))[1]:
+                    notes.append(_unchecked(name, patterns))
             except (ValueError, ValidationError, RecursionError) as error:
                 skipped.append((name, " ".join(str(error).split())))
-    return Listed(specs, skipped)
+    return Listed(specs, skipped, notes)
+
+
+def _unchecked(name: str, patterns: list[str]) -> str:
+    more = f" and {len(patterns) - 1} more" if patterns[1:] else ""
+    shown = (
+        patterns[0] if len(patterns[0]) <= _PATTERN_CHARS else f"{patterns[0][:_PATTERN_CHARS]}…"
+    )
+    return f"{name}: not checked, because it is no Python expression: the pattern {shown!r}{more}"
 
 
 def effect_of(annotations: ToolAnnotations | None) -> Effect:
@@ -123,7 +136,7 @@ async def _list(pool: SessionPool, secrets: Secrets, server: McpServer) -> _Foun
 
 
 def _spec(name: str, tool: Tool, server: McpServer, effect: Effect) -> ToolSpec:
-    parameters = _schema(_written_schema(tool))
+    parameters = _schema(without_foreign_patterns(_written_schema(tool))[0])
     executor = {
         "kind": "mcp",
         "tool": tool.name,

@@ -18,6 +18,7 @@ from mcp_types import (
     CONNECTION_CLOSED,
     INTERNAL_ERROR,
     PARSE_ERROR,
+    ContentBlock,
     JSONRPCError,
     JSONRPCMessage,
     JSONRPCResponse,
@@ -25,7 +26,9 @@ from mcp_types import (
     jsonrpc_message_adapter,
 )
 from mcp_types.methods import validate_server_result
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+
+from ste_ray.tools.mcp.texts import answer_text
 
 from ste_ray.core.surrogates import without_halves
 
@@ -39,6 +42,8 @@ _LAST_ID = re.compile(rf',\s*{_ID}\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}}\s*\Z'
 _HEAD_CHARS = 400
 _NEEDED = ("name", "description", "inputSchema", "_meta")
 _WITHOUT_TYPE = ("$schema", "properties", "required")
+
+_CONTENT: TypeAdapter[ContentBlock] = TypeAdapter(ContentBlock)
 
 Skip = Callable[[str, str], None]
 
@@ -82,6 +87,8 @@ def mended(text: str, skip: Skip) -> str:
 
 
 def _validated(value: Any, skip: Skip) -> JSONRPCMessage:
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]  # earlier versions of the protocol allowed batches
     if not isinstance(value, dict):
         raise ValueError("it is no object")
     answer = "method" not in value and value.get("id") is not None
@@ -124,6 +131,8 @@ def _result(result: Mapping[str, Any], skip: Skip) -> dict[str, Any]:
     cursor = kept.get("nextCursor", "")
     if not isinstance(cursor, str):
         kept["nextCursor"] = str(cursor) if isinstance(cursor, int) else ""
+    if "protocolVersion" in kept:
+        kept = {"capabilities": {}, "serverInfo": {"name": "", "version": ""}} | kept
     if isinstance(kept.get("tools"), list):
         kept["tools"] = _tools(kept["tools"], skip)
     return kept
@@ -139,15 +148,17 @@ def _content(content: Any) -> Any:
     return [_part(part) for part in content if part is not None]
 
 
-def _part(part: Any) -> Any:
-    if isinstance(part, str):
-        return {"type": "text", "text": part}
+def _part(part: Any) -> dict[str, Any]:
     if not isinstance(part, dict):
-        return part
+        return {"type": "text", "text": answer_text([part])}
     kept = _without_nulls(part)
     if kept.get("type") == "text" and not isinstance(kept.get("text"), str):
         text = kept.get("text")
         kept["text"] = "" if text is None else json.dumps(text, ensure_ascii=False)
+    try:
+        _CONTENT.validate_python(kept, by_name=False)
+    except ValidationError:  # of a kind that the library does not know, or not as it says
+        return {"type": "text", "text": answer_text([kept])}
     return kept
 
 
