@@ -64,7 +64,9 @@ def _run(arguments: list[str]) -> int:
         return 0
     except SteRayError as error:
         return _fail(error, as_json)
-    except stopping.StoppedError:
+    except SystemExit as error:
+        if not stopping.is_told(error):
+            raise
         return _fail(TemporaryError(stopping.MESSAGE), as_json)
     except KeyboardInterrupt:
         say("interrupted; run the same command again to go on")

@@ -12,10 +12,12 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
+from threading import Event
 from typing import Any, NoReturn
 
 EXIT_CODE = 75
 MESSAGE = "stopped by SIGTERM; run the same command again to go on"
+_told = Event()
 
 
 class StoppedError(SystemExit):
@@ -33,6 +35,7 @@ def end_at_once(_: int, __: object) -> NoReturn:
 
 def end_in_order(_: int, __: object) -> NoReturn:
     """Handle SIGTERM while a command works."""
+    _told.set()
     # A pod is told twice, by KubeRay and before it stops; the second must not cut the end short.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise StoppedError(EXIT_CODE)
@@ -45,8 +48,18 @@ def starting() -> None:
 
 def take_over() -> None:
     """Handle SIGTERM in a command that did not begin with ``starting``."""
+    _told.clear()
     if signal.getsignal(signal.SIGTERM) is not end_at_once:
         signal.signal(signal.SIGTERM, end_in_order)
+
+
+def is_told(error: SystemExit) -> bool:
+    """Whether ``error`` ends a command that was told to stop.
+
+    Where the signal comes while Ray's native code waits, Ray puts a ``SystemExit`` of its own, with
+    exit code 1, in the place of a ``StoppedError``.
+    """
+    return _told.is_set() or isinstance(error, StoppedError)
 
 
 def working() -> None:

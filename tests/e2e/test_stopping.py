@@ -135,6 +135,14 @@ def test_a_stage_is_stopped_at_any_moment_of_its_start(moment, tmp_path):
         stop(process)
 
 
+def test_an_exploration_is_stopped_while_it_waits_for_ray(tmp_path):
+    """Ray's native code waits then, which turns what the signal raises into something else."""
+    arguments = ["explore", "--run", str(tmp_path / "run"), "--show", "tools.include=[add_date]"]
+    with started([*arguments, "explore.episodes_per_tool=1000"], tmp_path) as process:
+        assert process.stdout.readline(), process.stderr.read()
+        stop(process)
+
+
 @pytest.mark.parametrize("command", [name for name in JOINS_RAY if name != "explore"])
 def test_each_stage_is_stopped_while_ray_starts(command, tmp_path):
     with started([command, "--run", str(tmp_path / "run")], tmp_path) as process:
