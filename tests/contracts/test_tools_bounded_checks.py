@@ -60,10 +60,11 @@ def test_a_check_ends_in_time_and_never_holds_up_the_loop(schema, arguments):
     async def main():
         check = BoundedCheck("t", schema)
         found = asyncio.create_task(check.refusal(arguments))
-        longest, last = 0.0, time.perf_counter()
+        # Processor time of this process: how busy the machine is says nothing of the check.
+        longest, last = 0.0, time.process_time()
         while not found.done():
             await asyncio.sleep(0.001)
-            longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+            longest, last = max(longest, time.process_time() - last), time.process_time()
         return longest, await found
 
     shared_pool().close_idle()

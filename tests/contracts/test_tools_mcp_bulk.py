@@ -28,12 +28,12 @@ def bulky(*options):
 
 
 async def watched(awaitable):
-    """Return a result, and the longest time for which the loop stood still meanwhile."""
+    """Return a result, and the processor time of the loop's longest standstill meanwhile."""
     task = asyncio.ensure_future(awaitable)
-    longest, last = 0.0, time.perf_counter()
+    longest, last = 0.0, time.process_time()
     while not task.done():
         await asyncio.sleep(0.001)
-        longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+        longest, last = max(longest, time.process_time() - last), time.process_time()
     return await task, longest
 
 
