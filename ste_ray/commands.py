@@ -8,23 +8,10 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from ste_ray.errors import UserError
+from ste_ray.option_types import port_number
 from ste_ray.stopping import until_told
 
 T = TypeVar("T")
-_MAX_PORT = 65535
-
-
-def port_number(text: str) -> int:
-    """Return a port that a server may be given; of a larger number sockets take the low bits.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none.
-    """
-    if not text.isascii() or not text.isdigit() or int(text) > _MAX_PORT:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no port; give a number from 0 (any that is free) to {_MAX_PORT}"
-        )
-    return int(text)
 
 
 def add_teacher_command(commands: argparse._SubParsersAction[Any]) -> None:

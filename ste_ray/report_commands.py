@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ste_ray.commands import port_number
 from ste_ray.errors import ConfigError, UserError
+from ste_ray.option_types import port_number
 from ste_ray.output import print_json, printable, write_text
 from ste_ray.stopping import until_told
 

@@ -1,0 +1,20 @@
+"""What options of several commands are read as."""
+
+from __future__ import annotations
+
+import argparse
+
+_MAX_PORT = 65535
+
+
+def port_number(text: str) -> int:
+    """Return a port that a server may be given; of a larger number sockets take the low bits.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not text.isascii() or not text.isdigit() or int(text) > _MAX_PORT:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no port; give a number from 0 (any that is free) to {_MAX_PORT}"
+        )
+    return int(text)
