@@ -20,8 +20,11 @@ import psutil
 import pytest
 
 from ste_ray.cli import _parser
-from ste_ray.config import STAGES
+from ste_ray.config import STAGES, load_config
+from ste_ray.stages.base import inputs_of
 from ste_ray.stopping import EXIT_CODE, MESSAGE
+from ste_ray.store.artifacts import open_store
+from ste_ray.store.manifest import StageManifest
 
 ENDS_WITHIN = 20.0
 STARTS_WITHIN = 100.0
@@ -145,7 +148,20 @@ def test_an_exploration_is_stopped_while_it_waits_for_ray(tmp_path):
 
 @pytest.mark.parametrize("command", [name for name in JOINS_RAY if name != "explore"])
 def test_each_stage_is_stopped_while_ray_starts(command, tmp_path):
-    with started([command, "--run", str(tmp_path / "run")], tmp_path) as process:
+    store = open_store(str(tmp_path / "run"))
+    # Without what it reads a stage is refused before Ray starts.
+    for earlier in inputs_of(command, load_config(None, ())) if command != "pipeline" else ():
+        manifest = StageManifest(
+            stage=earlier,
+            config={},
+            config_fingerprint="of another run",
+            code_version="",
+            started_at=0.0,
+            seconds=0.0,
+            seed=0,
+        )
+        store.write_json(f"{earlier}/manifest.json", manifest.model_dump(mode="json"))
+    with started([command, "--run", store.uri], tmp_path) as process:
         wait_for(lambda: has_child(process, "gcs_server"), process)
         stop(process)
 
