@@ -30,10 +30,14 @@ def bulky(*options):
 async def watched(awaitable):
     """Return a result, and the processor time of the loop's longest standstill meanwhile."""
     task = asyncio.ensure_future(awaitable)
-    longest, last = 0.0, time.process_time()
+    longest, last, num_turns = 0.0, time.process_time(), 0
+    started = time.monotonic()
     while not task.done():
         await asyncio.sleep(0.001)
         longest, last = max(longest, time.process_time() - last), time.process_time()
+        num_turns += 1
+    # A loop that only waits takes no processor time, but neither does it turn.
+    assert num_turns >= 20 * (time.monotonic() - started) - 20
     return await task, longest
 
 
