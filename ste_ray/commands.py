@@ -52,7 +52,7 @@ def add_teacher_command(commands: argparse._SubParsersAction[Any]) -> None:
 def _serve_teacher(options: argparse.Namespace) -> None:
     import uvloop
 
-    from ste_ray.llm.teacher.server import TeacherSettings, serve
+    from ste_ray.simulated_provider.server import TeacherSettings, serve
 
     given = {field.name: getattr(options, field.name) for field in fields(TeacherSettings)}
     kinds = given.pop("faults")

@@ -1,1 +1,1 @@
-"""The OpenAI-compatible chat client, and the scripted teacher that can stand in for a model."""
+"""OpenAI-compatible chat clients: endpoints, retries, refusals, prices, and a local server."""

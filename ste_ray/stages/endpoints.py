@@ -14,7 +14,7 @@ from ste_ray.errors import RunConflictError
 from ste_ray.llm.checking import check_endpoints
 from ste_ray.llm.endpoint import Endpoints, roles_without_address
 from ste_ray.llm.local_server import running_local_model
-from ste_ray.llm.teacher.server import TeacherSettings, running_teacher
+from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
 from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore, encode_json
 from ste_ray.store.manifest import read_manifest

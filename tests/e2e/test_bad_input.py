@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ste_ray.cli import main
-from ste_ray.llm.teacher.server import TeacherSettings, running_teacher
+from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
 
 TOOL = """
 tools:

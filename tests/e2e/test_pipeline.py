@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ste_ray.core.records import Episode, Example, LedgerEntry, Prediction, Score, TrainRow
-from ste_ray.llm.teacher.server import TeacherSettings, running_teacher
+from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.tables import read_records
 

@@ -12,8 +12,8 @@ from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import StoreError
 from ste_ray.llm.checking import check_endpoints
-from ste_ray.llm.teacher.server import TeacherSettings, running_teacher
 from ste_ray.runtime.clock import MonotonicClock
+from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
 from ste_ray.stages.coordinator import Coordinator, packed
 from ste_ray.stages.explorer import Explorer
 from ste_ray.stages.limit_server import LimitServer

@@ -1,0 +1,81 @@
+"""The scripted teacher's reply to a list of chat messages: a pure function of messages and seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from ste_ray.simulated_provider.teacher.acting import act
+from ste_ray.simulated_provider.teacher.answering import answer
+from ste_ray.simulated_provider.teacher.concluding import reflect
+from ste_ray.simulated_provider.teacher.conversation import (
+    Conversation,
+    Task,
+    read_conversation,
+    task_of,
+    text_of,
+)
+from ste_ray.simulated_provider.teacher.imagining import imagine
+from ste_ray.simulated_provider.teacher.judging import judge
+from ste_ray.simulated_provider.teacher.lessons import learn
+from ste_ray.simulated_provider.teacher.paraphrasing import paraphrase
+from ste_ray.simulated_provider.teacher.scoring import score
+from ste_ray.simulated_provider.teacher.simulating import simulate
+
+INTRODUCTION = (
+    "I am a scripted teacher, not a language model: I can explore a tool, stand in for one, call "
+    "one of many, judge an example of its use and reword a request, and nothing else."
+)
+ROLES: dict[Task, str] = {
+    "imagine": "explorer",
+    "answer": "explorer",
+    "reflect": "explorer",
+    "judge": "judge",
+    "paraphrase": "paraphraser",
+    "simulate": "tool_simulator",
+    "act": "assistant",
+    "score": "scorer",
+    "other": "other",
+}
+
+
+def reply(messages: Sequence[dict[str, Any]], seed: int) -> str:
+    """Return the reply to ``messages``; equal messages and seed give an equal reply."""
+    task = task_of(messages)
+    if task == "judge":
+        return judge(text_of(messages[0]))  # asked again, the sections stand in the first message
+    if task == "score":
+        return score(text_of(messages[0]))
+    if task == "other":
+        return INTRODUCTION
+    rng = _random(messages, seed)
+    if task == "act":
+        return act(messages, rng)
+    if task == "paraphrase":
+        return paraphrase(messages, rng)
+    if task == "simulate":
+        return simulate(text_of(messages[-1]), rng)
+    conversation = read_conversation(messages)
+    if task == "reflect":
+        return reflect(conversation)
+    if task == "answer":
+        return answer(conversation, rng)
+    return _imagine(conversation, rng)
+
+
+def _imagine(conversation: Conversation, rng: random.Random) -> str:
+    if not conversation.tools:
+        return INTRODUCTION
+    tool = conversation.tools[-1]
+    here = [(item.request, True) for item in conversation.rounds]
+    lessons = learn(conversation, tool)
+    return imagine(tool, [*conversation.remembered, *here], lessons, rng)
+
+
+def _random(messages: Sequence[dict[str, Any]], seed: int) -> random.Random:
+    seen = [(str(item.get("role")), text_of(item)) for item in messages]
+    digest = hashlib.sha256(json.dumps([seed, seen]).encode()).digest()
+    return random.Random(digest)

@@ -1,0 +1,133 @@
+"""What a request's messages say: the tool, the rounds so far, and what is asked for now."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ste_ray.simulated_provider.teacher.schema import Tool, read_tools
+
+Task = Literal[
+    "imagine", "answer", "reflect", "judge", "paraphrase", "simulate", "act", "score", "other"
+]
+OBSERVATION = "Observation:"
+_DECODER = json.JSONDecoder()
+_ACTION_INPUT = re.compile(r"^Action Input:\s*", re.M)
+_MEMORY_LINE = re.compile(r"^- (?P<query>.+?)(?P<mark> \(solved\)| \(not solved\))?$", re.M)
+_MAX_TURNS = re.compile(r"at most (\d+) times")
+
+
+@dataclass
+class Call:
+    """A call that was made, and what came back (None: nothing has yet)."""
+
+    arguments: dict[str, Any]
+    observation: str | None = None
+
+
+@dataclass
+class Round:
+    """A request, the calls that tried to answer it, and the final answer."""
+
+    request: str
+    calls: list[Call] = field(default_factory=list)
+    final_answer: str = ""
+    max_turns: int = 4
+    num_observations: int = 0
+
+
+@dataclass
+class Conversation:
+    """The messages of an exploration, read."""
+
+    tools: list[Tool]
+    rounds: list[Round]
+    remembered: list[tuple[str, bool]]  # earlier requests and whether they were solved
+
+
+def task_of(messages: Sequence[dict[str, Any]]) -> Task:
+    """Return what the last message asks for."""
+    last = text_of(messages[-1])
+    first = text_of(messages[0])
+    if messages[0].get("role") == "system" and "\n\nThe tools:\n\n" in first:
+        return "act"
+    if "The other arguments:\n" in first and "Verdict: Same, Different or Unsure" in last:
+        return "score"
+    if last.rstrip().endswith("User Query:"):
+        return "imagine"
+    if last.rstrip().endswith("Answer of the service:") and not last.startswith(OBSERVATION):
+        return "simulate"
+    if last.startswith(OBSERVATION) or ("Action Input:" in last and "Final Answer:" in last):
+        return "answer"
+    if all(mark in last for mark in ("Informative:", "Faithful:", "Appropriate:")):
+        return "judge"
+    if "Yes" in last and "No" in last and len(messages) > 1:
+        return "reflect"
+    if "other words" in text_of(messages[0]) and "wording" in last:
+        return "paraphrase"
+    return "other"
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """Return the text of a message; of several parts, the texts joined."""
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+
+
+def read_conversation(messages: Sequence[dict[str, Any]]) -> Conversation:
+    """Read the rounds of an exploration out of its messages."""
+    tools = [tool for message in messages for tool in read_tools(text_of(message))]
+    rounds: list[Round] = []
+    expects_request = False
+    for message in messages:
+        text = text_of(message)
+        if message.get("role") == "assistant":
+            if expects_request:
+                rounds.append(Round(" ".join(text.split())))
+            elif rounds:
+                _read_reply(text, rounds[-1])
+            expects_request = False
+            continue
+        expects_request = text.rstrip().endswith("User Query:")
+        if rounds and not expects_request:
+            _read_prompt(text, rounds[-1])
+    last = text_of(messages[-1])
+    return Conversation(tools, rounds, _read_memory(last))
+
+
+def _read_reply(text: str, current: Round) -> None:
+    match = _ACTION_INPUT.search(text)
+    if match is not None:
+        try:
+            arguments, _ = _DECODER.raw_decode(text, match.end())
+        except ValueError:
+            return
+        if isinstance(arguments, dict):
+            current.calls.append(Call(arguments))
+    elif "Final Answer:" in text:
+        current.final_answer = text.partition("Final Answer:")[2].strip()
+
+
+def _read_prompt(text: str, current: Round) -> None:
+    turns = _MAX_TURNS.search(text)
+    if turns is not None and "Action Input:" in text:
+        current.max_turns = int(turns[1])
+    if text.startswith(OBSERVATION):
+        current.num_observations += 1
+        if current.calls and current.calls[-1].observation is None:
+            current.calls[-1].observation = text.removeprefix(OBSERVATION).strip()
+
+
+def _read_memory(prompt: str) -> list[tuple[str, bool]]:
+    start = prompt.find("already been tried")
+    if start < 0:
+        return []
+    return [
+        (match["query"], match["mark"] != " (not solved)")
+        for match in _MEMORY_LINE.finditer(prompt, start)
+    ]

@@ -1,0 +1,88 @@
+"""Requests tell tools apart, vary, and are reworded without losing a value."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from teacher_runs import PROMPTS, builtin_specs, play
+
+from ste_ray.core.paraphrasing import paraphrase_flow
+from ste_ray.core.prompts import describe_tool
+from ste_ray.core.records import ToolSpec
+from ste_ray.simulated_provider.teacher.brain import reply
+from ste_ray.simulated_provider.teacher.words import content_words, stem
+
+SPECS = builtin_specs()
+
+
+def imagine(spec: ToolSpec, seed: int) -> str:
+    prompt = PROMPTS.render("explore_query_first", tools=describe_tool(spec), long_term_memory="")
+    return reply([{"role": "user", "content": prompt}], seed)
+
+
+def skeleton(query: str) -> str:
+    """The query without its values, so that only the way of asking is left."""
+    return re.sub(r"\S*\d\S*|\b[A-Z]\w*(?:/\w+)?", "#", query[1:])
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_a_tool_is_asked_for_in_many_ways(spec: ToolSpec) -> None:
+    assert len({skeleton(imagine(spec, seed)) for seed in range(100)}) >= 40
+
+
+def test_a_request_tells_which_tool_is_meant() -> None:
+    """A nearest-neighbour guess by shared words, from eight other requests a tool."""
+    known = [(spec.name, _words(imagine(spec, seed))) for spec in SPECS for seed in range(100, 130)]
+    right = total = 0
+    for spec in SPECS:
+        for seed in range(8):
+            words = _words(imagine(spec, seed))
+            guess = max(known, key=lambda item: len(words & item[1]) / len(words | item[1]))[0]
+            right += guess == spec.name
+            total += 1
+    assert right / total >= 0.9
+
+
+def _words(query: str) -> set[str]:
+    words = {stem(word) for word in content_words(query)}
+    return words | {re.sub(r"[A-Z]", "A", re.sub(r"\d", "9", word)) for word in query.split()[-6:]}
+
+
+QUERIES = (
+    ("I need 236.5 converted from weeks to days.", '{"v":236.5,"a":"weeks","b":"days"}'),
+    ("Is the IBAN NL69RABO7196451605 valid?", '{"x":"NL69RABO7196451605"}'),
+    ("In Finnish, show me 19 written out in words. Thank you.", '{"n":19,"l":"fi"}'),
+    ("My boss wonders about the weather of Oslo on 2031-05-04, mostly rain.", '{"c":"Oslo"}'),
+)
+
+
+@pytest.mark.parametrize(("query", "arguments"), QUERIES)
+def test_paraphrases_differ_and_keep_every_value(query: str, arguments: str) -> None:
+    results = play(paraphrase_flow(query, arguments, 6, PROMPTS), _no_tool, 3)
+    assert [item.reason for item in results] == [""] * 6
+    codes = re.findall(r"\S*\d\S*\w", query)
+    assert all(code in item.text for item in results for code in codes)
+
+
+def _no_tool(tool: str, arguments: object) -> object:
+    raise AssertionError(f"a paraphrase called {tool} with {arguments}")
+
+
+def test_memory_changes_what_is_asked() -> None:
+    spec = next(item for item in SPECS if item.name == "airport")
+    first = imagine(spec, 0)
+    memory = PROMPTS.render("explore_long_term_memory", queries=f"- {first} (solved)")
+    prompt = PROMPTS.render(
+        "explore_query_first", tools=describe_tool(spec), long_term_memory=memory
+    )
+    assert reply([{"role": "user", "content": prompt}], 0) != first
+
+
+def test_equal_messages_and_seed_give_equal_replies() -> None:
+    assert imagine(SPECS[0], 7) == imagine(SPECS[0], 7)
+    assert len({imagine(SPECS[0], seed) for seed in range(8)}) > 4
+
+
+def test_an_unknown_prompt_is_answered_honestly() -> None:
+    assert "not a language model" in reply([{"role": "user", "content": "Tell me a joke."}], 0)
