@@ -1,6 +1,6 @@
 """All stages as a Ray job: `ray job submit -- python jobs/pipeline.py --run URI`."""
 
-from ste_ray.entry import run_job
+from ste_ray.cli.entry import run_job
 
 if __name__ == "__main__":
     run_job("pipeline")

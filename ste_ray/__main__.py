@@ -1,5 +1,5 @@
 """``python -m ste_ray`` is ``ste-ray``."""
 
-from ste_ray.entry import entry
+from ste_ray.cli.entry import entry
 
 entry()

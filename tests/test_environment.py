@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from ste_ray import cli
+from ste_ray.cli import main as cli
 from ste_ray.config import Config
-from ste_ray.environment import environment_masker, environment_secrets
 from ste_ray.errors import EndpointError
-from ste_ray.output import masked_output, print_json, say
+from ste_ray.process.environment import environment_masker, environment_secrets
+from ste_ray.process.output import masked_output, print_json, say
 from ste_ray.stages.base import StageContext, run_stage
 from ste_ray.store.artifacts import open_store
 

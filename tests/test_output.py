@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ste_ray.output import print_json, print_result, printable, say, write_text
+from ste_ray.process.output import print_json, print_result, printable, say, write_text
 
 UNSAFE = "\x1b[2J\x07\r\x00\x7f\x9b31m\u202e\u2066\u200b\ufeff\u2028\ud800\U000e0041"
 

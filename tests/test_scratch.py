@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ste_ray import scratch
-from ste_ray.scratch import ScratchFolder
+from ste_ray.process import scratch
+from ste_ray.process.scratch import ScratchFolder
 
 OWNER = """
 import sys, os
-from ste_ray.scratch import ScratchFolder
+from ste_ray.process.scratch import ScratchFolder
 folder = ScratchFolder(prefix="ste-x-", dir=sys.argv[1])
 open(folder.name + "/kept", "w").close()
 os.mkdir(folder.name + "/deep")

@@ -21,7 +21,7 @@ from ste_ray.errors import ConfigError
 from ste_ray.generation.grammar_merging import smallest
 from ste_ray.generation.grammar_schemas import GrammarSchema
 from ste_ray.generation.model import LocalModel
-from ste_ray.output import say
+from ste_ray.process.output import say
 
 _OPEN_OBJECT = {"type": "object"}
 # As canonical JSON is written, in which models are trained; others may put a space.

@@ -30,7 +30,7 @@ from ste_ray.llm.endpoint import (
 from ste_ray.llm.reply_limits import UnusableReplyError
 from ste_ray.llm.sdk import open_sync_client, sdk_secrets
 from ste_ray.llm.transport import MASK, refuse_redirect
-from ste_ray.output import say
+from ste_ray.process.output import say
 
 _LISTING_SECONDS = 20.0
 _SECONDS_BETWEEN_ATTEMPTS = (0.5, 2.0)  # one lost connection is no reason to end a stage

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ste_ray.errors import ConfigError, EndpointError
-from ste_ray.scratch import ScratchFolder
+from ste_ray.process.scratch import ScratchFolder
 
 START_SECONDS = 600.0  # a large model takes minutes to load
 _POLL_SECONDS = 0.1

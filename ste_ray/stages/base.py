@@ -19,7 +19,6 @@ from ste_ray.core.inference import RUN_MODELS, parse_settings
 from ste_ray.core.masking import Masker
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
 from ste_ray.core.records import ToolSpec, fingerprint
-from ste_ray.environment import environment_masker
 from ste_ray.errors import (
     ConfigError,
     DecodingError,
@@ -30,6 +29,7 @@ from ste_ray.errors import (
     UserError,
 )
 from ste_ray.imports.general_data import GeneralData
+from ste_ray.process.environment import environment_masker
 from ste_ray.resources import resource_folder
 from ste_ray.stages.tools import ConfiguredTools, configure_tools
 from ste_ray.store.artifacts import RunStore

@@ -14,9 +14,9 @@ from typing import Any
 
 import ray
 
-from ste_ray import stopping
 from ste_ray.errors import ConfigError, TemporaryError
-from ste_ray.scratch import ScratchFolder
+from ste_ray.process import stopping
+from ste_ray.process.scratch import ScratchFolder
 
 _TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 # On a busy machine Ray's own processes can take longer than the 30 s Ray waits by default.

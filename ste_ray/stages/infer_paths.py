@@ -11,7 +11,7 @@ import pyarrow.fs as pafs
 from ste_ray.config import InferConfig
 from ste_ray.core.inference import Setting
 from ste_ray.errors import ConfigError
-from ste_ray.scratch import ScratchFolder
+from ste_ray.process.scratch import ScratchFolder
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.training.base import base_folder
 

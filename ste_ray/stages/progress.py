@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from ste_ray.output import printable
+from ste_ray.process.output import printable
 from ste_ray.stages.work import Status
 
 Limits = Mapping[str, float | None]  # see RateLimits.snapshot

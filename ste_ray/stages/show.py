@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 
-from ste_ray.output import printable
+from ste_ray.process.output import printable
 from ste_ray.runtime.events import Shown
 
 _COLOURS = {"user": "\033[36m", "explorer": "\033[33m", "tool": "\033[32m", "error": "\033[31m"}

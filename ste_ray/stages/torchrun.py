@@ -20,7 +20,7 @@ import torch.distributed as dist
 
 from ste_ray.config import Config, load_config
 from ste_ray.errors import SteRayError
-from ste_ray.output import say
+from ste_ray.process.output import say
 from ste_ray.stages.base import StageContext, run_stage
 from ste_ray.stages.train_layout import lay_out, stage_counts
 from ste_ray.stages.train_shards import write_shards_here

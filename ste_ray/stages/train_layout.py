@@ -20,7 +20,7 @@ from ste_ray.core.records import TrainRow, fingerprint
 from ste_ray.core.template_options import unused_options
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError
-from ste_ray.scratch import ScratchFolder
+from ste_ray.process.scratch import ScratchFolder
 from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.damage import reading

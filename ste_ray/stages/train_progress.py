@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 from ray.train import Checkpoint as RayCheckpoint
 from ray.util.queue import Queue
 
-from ste_ray.scratch import ScratchFolder
+from ste_ray.process.scratch import ScratchFolder
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.leaving import Leaving
 from ste_ray.stages.limiting import beside_driver

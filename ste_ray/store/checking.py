@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ste_ray.errors import ConfigError
-from ste_ray.scratch import ScratchFolder
+from ste_ray.process.scratch import ScratchFolder
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.trust import CA_VARIABLES
 

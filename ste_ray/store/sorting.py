@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ste_ray.errors import StageInputError, StoreError
-from ste_ray.scratch import ScratchFolder
+from ste_ray.process.scratch import ScratchFolder
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.damage import parsing
 from ste_ray.store.tables import encode_table

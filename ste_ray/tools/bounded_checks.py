@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ste_ray.output import say
+from ste_ray.process.output import say
 from ste_ray.tools.arguments import ArgumentCheck
 from ste_ray.tools.check_cost import CheckCost
 from ste_ray.tools.check_pool import UncheckedError, shared_pool

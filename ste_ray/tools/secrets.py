@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ste_ray.core.masking import MIN_CHARS, Masker
-from ste_ray.environment import SECRETS_FOLDER, environment_secrets
 from ste_ray.errors import ToolSpecError
+from ste_ray.process.environment import SECRETS_FOLDER, environment_secrets
 
 FOLDER_VARIABLE = SECRETS_FOLDER
 WORKDIR = "WORKDIR"  # no secret: the working directory of a session

@@ -12,7 +12,7 @@ from huggingface_hub.errors import HFValidationError
 
 from ste_ray.errors import ConfigError
 from ste_ray.ports import RunFiles
-from ste_ray.scratch import ScratchFolder
+from ste_ray.process.scratch import ScratchFolder
 
 BASE_PATH = "train/base"
 _WEIGHTS = ".safetensors"

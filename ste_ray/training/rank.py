@@ -20,7 +20,7 @@ from ste_ray import __version__
 from ste_ray.config import TrainConfig
 from ste_ray.errors import StageInputError, TrainingError
 from ste_ray.ports import RunFiles
-from ste_ray.scratch import ScratchFolder
+from ste_ray.process.scratch import ScratchFolder
 from ste_ray.training.adapters import adapt
 from ste_ray.training.attention import can_pack, use_packed_attention
 from ste_ray.training.base import copy_base

@@ -10,7 +10,7 @@ from tensorboardX import SummaryWriter
 
 from ste_ray.errors import SteRayError
 from ste_ray.ports import RunFiles
-from ste_ray.scratch import ScratchFolder
+from ste_ray.process.scratch import ScratchFolder
 from ste_ray.training.figures import StepRecord
 
 TENSORBOARD_PATH = "train/tensorboard"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ste_ray.cli import main
+from ste_ray.cli.main import main
 from ste_ray.tools.spec import read_tool_files
 
 HERE = Path(__file__).parent

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ste_ray.cli import main
+from ste_ray.cli.main import main
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.arguments import ArgumentCheck
 from ste_ray.tools.spec import load_tool_specs

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ste_ray.cli import main
+from ste_ray.cli.main import main
 from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
 
 TOOL = """

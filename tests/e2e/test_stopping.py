@@ -19,10 +19,10 @@ import aiohttp
 import psutil
 import pytest
 
-from ste_ray.cli import _parser
+from ste_ray.cli.main import _parser
 from ste_ray.config import STAGES, load_config
+from ste_ray.process.stopping import EXIT_CODE, MESSAGE
 from ste_ray.stages.base import inputs_of
-from ste_ray.stopping import EXIT_CODE, MESSAGE
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.manifest import StageManifest
 

@@ -10,7 +10,7 @@ from exports.prepared_run import HELD_OUT, NAMES, make_run
 from openai.types.chat import ChatCompletionFunctionToolParam, ChatCompletionMessageParam
 from pydantic import TypeAdapter
 
-from ste_ray.cli import main
+from ste_ray.cli.main import main
 from ste_ray.core.safe_names import safe_name
 from ste_ray.exports.chat import Offers
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flow_examples import FINAL, PROMPTS, SPEC, call
 
-from ste_ray.cli import main
+from ste_ray.cli.main import main
 from ste_ray.core.effects import ModelReply
 from ste_ray.core.episode import episode_flow
 from ste_ray.core.records import Episode

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from exports.prepared_run import NAMES, make_run
 
-from ste_ray.cli import main
+from ste_ray.cli.main import main
 from ste_ray.core.records import Example
 from ste_ray.errors import ConfigError
 from ste_ray.exports.folder import new_folder, write_json_list

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ste_ray.cli import main
+from ste_ray.cli.main import main
 from ste_ray.errors import StageInputError
 from ste_ray.imports.predictions import read_predictions
 from ste_ray.imports.rows import read_rows

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from exports.prepared_run import make_run
 
-from ste_ray.cli import main
+from ste_ray.cli.main import main
 from ste_ray.core.records import Episode, ToolSpec
 from ste_ray.core.selecting import select_call
 from ste_ray.errors import ConfigError

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import ClientSession, web
 from exploring import context_of, episodes_of, explore, teacher
 
-from ste_ray.cli import main
+from ste_ray.cli.main import main
 from ste_ray.core.records import Example, Prediction, TrainRow
 from ste_ray.errors import EndpointError, StageInputError
 from ste_ray.stages.registry import run_stages

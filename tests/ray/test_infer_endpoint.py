@@ -12,7 +12,7 @@ import pytest
 import ray
 from exploring import context_of, teacher
 
-from ste_ray.cli import main
+from ste_ray.cli.main import main
 from ste_ray.core.inference import parse_settings
 from ste_ray.core.records import Prediction, Score
 from ste_ray.errors import BudgetExhaustedError, SteRayError, TemporaryError

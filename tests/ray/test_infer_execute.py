@@ -14,7 +14,7 @@ import pytest
 from exploring import context_of, teacher
 from tiny_model import save_tiny_model
 
-from ste_ray.cli import main
+from ste_ray.cli.main import main
 from ste_ray.core.records import Prediction
 from ste_ray.stages.registry import run_stages
 from ste_ray.store.artifacts import RunStore, open_store

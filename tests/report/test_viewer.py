@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ste_ray.cli import main
+from ste_ray.cli.main import main
 from ste_ray.core.records import Episode, Judgment, LedgerEntry, Prediction, Score
 from ste_ray.report.viewer import serve
 from ste_ray.stages.viewing import StoredWholeRun

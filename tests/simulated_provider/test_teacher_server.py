@@ -12,7 +12,7 @@ import openai
 import pytest
 from teacher_server import Client, with_teacher
 
-from ste_ray.cli import main
+from ste_ray.cli.main import main
 from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
 
 HELLO = [{"role": "user", "content": "Hello there"}]

@@ -19,9 +19,9 @@ from uuid import uuid4
 import pyarrow as pa
 
 from ste_ray.config import Config
+from ste_ray.process.scratch import ScratchFolder
 from ste_ray.runtime import journal
 from ste_ray.runtime.drive import RunFlow
-from ste_ray.scratch import ScratchFolder
 from ste_ray.stages.asking import Asking, JournalPlace, answering
 from ste_ray.stages.base import load_prompts, read_specs
 from ste_ray.stages.preparation.outputs import Outputs

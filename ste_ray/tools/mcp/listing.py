@@ -15,7 +15,7 @@ from ste_ray.core.masking import Masker
 from ste_ray.core.records import Effect, ToolSpec, fingerprint
 from ste_ray.core.schemas import described
 from ste_ray.errors import ToolSpecError
-from ste_ray.output import masked_value
+from ste_ray.process.output import masked_value
 from ste_ray.tools.kinds import McpServer
 from ste_ray.tools.mcp.messages import RAW_SCHEMA
 from ste_ray.tools.mcp.pool import SessionPool

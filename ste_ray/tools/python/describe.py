@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from ste_ray.core.records import Effect, ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.scratch import ScratchFolder
+from ste_ray.process.scratch import ScratchFolder
 from ste_ray.tools.python.worker_process import worker_environment
 from ste_ray.tools.schema_checks import check_parameters
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
 from ste_ray.errors import TemporaryError
-from ste_ray.scratch import ScratchFolder
+from ste_ray.process.scratch import ScratchFolder
 from ste_ray.tools.python.worker_process import Reply, WorkerDiedError, WorkerProcess
 from ste_ray.tools.shield import hide
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from ste_ray import stopping
+from ste_ray.process import stopping
 
 
 def entry() -> NoReturn:
     """The console script."""
     stopping.starting()
-    from ste_ray.cli import entry as enter
+    from ste_ray.cli.main import entry as enter
 
     enter()
 
@@ -18,6 +18,6 @@ def entry() -> NoReturn:
 def run_job(stage: str) -> NoReturn:
     """Run ``stage`` with the arguments of a job script."""
     stopping.starting()
-    from ste_ray.cli import run_job as run
+    from ste_ray.cli.main import run_job as run
 
     run(stage)

@@ -15,7 +15,7 @@ from typing import Any
 
 from ste_ray.config import Config, load_config
 from ste_ray.errors import ToolSpecError, UserError
-from ste_ray.output import print_result, say
+from ste_ray.process.output import print_result, say
 
 _SOURCES = {
     "mcp": ("an mcpServers file", "MCPSERVERS.json"),

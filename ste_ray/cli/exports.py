@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from ste_ray.errors import ConfigError, StageInputError
-from ste_ray.output import print_result, say
+from ste_ray.process.output import print_result, say
 
 if TYPE_CHECKING:
     from ste_ray.exports.source import ExportSource

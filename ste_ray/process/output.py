@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from ste_ray.core.masking import Masker
-from ste_ray.environment import environment_masker
+from ste_ray.process.environment import environment_masker
 
 # Control characters but tab and line feed, DEL and C1; what turns the direction of writing; other
 # line breaks; what is invisible, but for the joiners that scripts and emoji need; half characters.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ste_ray.output import print_json, write_text
+from ste_ray.process.output import print_json, write_text
 
 
 def add_store_commands(commands: argparse._SubParsersAction[Any]) -> None:

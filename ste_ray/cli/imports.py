@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from ste_ray.errors import ToolSpecError
-from ste_ray.output import print_result, say
+from ste_ray.process.output import print_result, say
 
 if TYPE_CHECKING:
     from ste_ray.core.records import ToolSpec

@@ -7,9 +7,9 @@ import sys
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from ste_ray.cli.option_types import port_number
 from ste_ray.errors import UserError
-from ste_ray.option_types import port_number
-from ste_ray.stopping import until_told
+from ste_ray.process.stopping import until_told
 
 T = TypeVar("T")
 

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ste_ray.cli.option_types import port_number
 from ste_ray.errors import ConfigError, UserError
-from ste_ray.option_types import port_number
-from ste_ray.output import print_json, printable, write_text
-from ste_ray.stopping import until_told
+from ste_ray.process.output import print_json, printable, write_text
+from ste_ray.process.stopping import until_told
 
 
 def add_report_commands(commands: argparse._SubParsersAction[Any]) -> None:

@@ -16,16 +16,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ste_ray import __version__, stopping
-from ste_ray.commands import add_teacher_command
+from ste_ray import __version__
+from ste_ray.cli.exports import add_export_commands
+from ste_ray.cli.imports import add_import_commands
+from ste_ray.cli.report import add_report_commands
+from ste_ray.cli.serve import add_teacher_command
+from ste_ray.cli.store import add_store_commands
+from ste_ray.cli.tools import add_tools_commands
 from ste_ray.config import STAGES, load_config
 from ste_ray.errors import ConfigError, SteRayError, TemporaryError
-from ste_ray.export_commands import add_export_commands
-from ste_ray.import_commands import add_import_commands
-from ste_ray.output import masked_output, print_json, print_result, say, write_text
-from ste_ray.report_commands import add_report_commands
-from ste_ray.store_commands import add_store_commands
-from ste_ray.tool_commands import add_tools_commands
+from ste_ray.process import stopping
+from ste_ray.process.output import masked_output, print_json, print_result, say, write_text
 
 _JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the driver of a submitted job
 _STAGE_HELP = {

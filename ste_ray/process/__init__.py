@@ -1,0 +1,1 @@
+"""What concerns a process as a whole: signals, secrets, scratch folders, output."""
