@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ste_ray.core.effects import Answer, AskModel, CallTool, ModelReply, Request, ToolResult
-from ste_ray.core.limits import LimitHeaders, Refusal
+from ste_ray.core.limits.rates import LimitHeaders, Refusal
 
 
 class ChatModel(Protocol):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ste_ray.core.effects import Flow
-from ste_ray.core.episode import episode_flow
+from ste_ray.core.exploring.episode import episode_flow
+from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Episode, Message, ToolSpec, Trial, Turn
-from ste_ray.core.trial import TrialSettings
 
 PROMPT_TEXTS = {
     "explore_query_first": "FIRST $tools$long_term_memory",

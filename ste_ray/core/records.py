@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ste_ray.core.safe_names import safe_name
+from ste_ray.core.texts.safe_names import safe_name
 
 SCHEMA_VERSION = 1
 

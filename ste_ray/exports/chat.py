@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from ste_ray.core.records import Example, TrainRow
-from ste_ray.core.safe_names import SafeNames
+from ste_ray.core.texts.safe_names import SafeNames
 from ste_ray.core.toolkens import unescape_toolkens
 from ste_ray.exports.source import ExportSource
 

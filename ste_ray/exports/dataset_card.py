@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from ste_ray.core.local_paths import public_name, without_paths
 from ste_ray.core.records import TEACHER_MODEL
+from ste_ray.core.texts.local_paths import public_name, without_paths
 from ste_ray.exports.source import ExportSource
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))

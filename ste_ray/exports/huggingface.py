@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ste_ray.core.formatting import example_dialog
+from ste_ray.core.preparing.formatting import example_dialog
 from ste_ray.core.records import Example, TrainRow
 from ste_ray.exports.dataset_card import dataset_card
 from ste_ray.exports.source import ExportSource

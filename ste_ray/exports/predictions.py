@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ste_ray.core.records import Prediction, ToolSpec
-from ste_ray.core.study import rule_labels, study_parse
+from ste_ray.core.scoring.study import rule_labels, study_parse
 
 
 def saved_results(

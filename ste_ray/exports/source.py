@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ste_ray.core.local_paths import is_local
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import TEACHER_MODEL, Example, ToolSpec, TrainRow
+from ste_ray.core.texts.local_paths import is_local
 from ste_ray.errors import StageInputError
 
 

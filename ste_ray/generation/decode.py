@@ -20,8 +20,8 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from ste_ray.core.reasoning import estimated_tokens, reasoning_tokens, separate
-from ste_ray.core.stop_texts import OBSERVATION_STOP, cut_at_stop
+from ste_ray.core.replies.reasoning import estimated_tokens, reasoning_tokens, separate
+from ste_ray.core.replies.stop_texts import OBSERVATION_STOP, cut_at_stop
 from ste_ray.errors import DecodingError
 from ste_ray.generation.constraints import CallGrammar, GrammarMask
 from ste_ray.generation.memory import is_lack_of_memory

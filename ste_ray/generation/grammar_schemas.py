@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ste_ray.core.definitions import PREFIX
-from ste_ray.core.schema_matching import same_value
-from ste_ray.core.schemas import described
+from ste_ray.core.schemas.definitions import PREFIX
+from ste_ray.core.schemas.matching import same_value
+from ste_ray.core.schemas.values import described
 from ste_ray.generation.grammar_merging import merged, only_one
 
 _MAX_ALTERNATIVES = 400

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 from jinja2 import TemplateError
 
-from ste_ray.core.answering import final_answer_of, observed_dialog
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.inference import PromptMaterial, Query, Setting
-from ste_ray.core.reasoning import opens_reasoning
+from ste_ray.core.inferring.answering import final_answer_of, observed_dialog
+from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting
 from ste_ray.core.records import Prediction
+from ste_ray.core.replies.reasoning import opens_reasoning
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.generation.constraints import CallGrammar, Constraints

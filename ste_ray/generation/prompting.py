@@ -11,9 +11,9 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from ste_ray.chat_tokens import ChatEncoder
-from ste_ray.core.answering import dialog_of
-from ste_ray.core.formatting import INST_TEMPLATE, toolken_dialog, without_system
-from ste_ray.core.inference import PromptMaterial, Query, Setting, menu_of
+from ste_ray.core.inferring.answering import dialog_of
+from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, menu_of
+from ste_ray.core.preparing.formatting import INST_TEMPLATE, toolken_dialog, without_system
 from ste_ray.core.records import Message
 
 

@@ -7,8 +7,8 @@ wrote under ``model_output`` (or ``output_text``), and may have ``query``, ``acc
 
 from __future__ import annotations
 
-from ste_ray.core.reasoning import separate
 from ste_ray.core.records import Prediction
+from ste_ray.core.replies.reasoning import separate
 from ste_ray.imports.rows import Row, read_rows
 
 SETTING = "predictions"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ste_ray.core.records import Message, canonical_json
-from ste_ray.core.strict_json import JSONTextError, clip, decode_value
+from ste_ray.core.replies.strict_json import JSONTextError, clip, decode_value
 from ste_ray.errors import StageInputError
 
 _TOOL_KEYS = ("action", "tool")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ste_ray.core.formatting import call_text
+from ste_ray.core.preparing.formatting import call_text
 from ste_ray.core.records import (
     Episode,
     Message,
@@ -26,7 +26,7 @@ from ste_ray.core.records import (
     Turn,
     text_fingerprint,
 )
-from ste_ray.core.strict_json import JSONTextError, decode_value
+from ste_ray.core.replies.strict_json import JSONTextError, decode_value
 from ste_ray.errors import ConfigError
 
 _BATCH = re.compile(r"batch_(\d+)")

@@ -13,7 +13,7 @@ import openai
 
 from ste_ray.config import LLMConfig
 from ste_ray.core.effects import Role
-from ste_ray.core.masking import Masker, is_placeholder
+from ste_ray.core.texts.masking import Masker, is_placeholder
 from ste_ray.errors import (
     ConfigError,
     EndpointError,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ste_ray.core.effects import ModelReply
-from ste_ray.core.limits import LimitHeaders, Refusal
-from ste_ray.core.reasoning import estimated_tokens
+from ste_ray.core.limits.rates import LimitHeaders, Refusal
+from ste_ray.core.replies.reasoning import estimated_tokens
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.refusals import Refused
 from ste_ray.llm.replies import Failure, Served, read_limit_headers

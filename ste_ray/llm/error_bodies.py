@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ste_ray.core.surrogates import without_halves
+from ste_ray.core.texts.surrogates import without_halves
 
 # Bodies come from outside: neither their depth nor their length may cost time.
 _MAX_DEPTH = 8

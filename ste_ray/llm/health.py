@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from ste_ray.core.breaker import Breaker
+from ste_ray.core.limits.breaker import Breaker
 from ste_ray.errors import ProviderUnavailableError
 
 OnEvent = Callable[[str, dict[str, object]], None]

@@ -14,9 +14,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from ste_ray.core.effects import ModelReply
-from ste_ray.core.limits import LimitHeaders, Resource
-from ste_ray.core.reply_messages import read_message, read_usage
-from ste_ray.core.surrogates import without_halves
+from ste_ray.core.limits.rates import LimitHeaders, Resource
+from ste_ray.core.replies.messages import read_message, read_usage
+from ste_ray.core.texts.surrogates import without_halves
 from ste_ray.llm.error_bodies import read_error
 from ste_ray.llm.refusals import Refused, is_transient, read_quota, read_refused
 

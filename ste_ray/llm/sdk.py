@@ -17,7 +17,7 @@ import httpx2
 import openai
 
 from ste_ray.config import LLMConfig
-from ste_ray.core.masking import Masker
+from ste_ray.core.texts.masking import Masker
 from ste_ray.errors import ConfigError, EndpointError
 from ste_ray.llm.attempts import EndpointChat
 from ste_ray.llm.endpoint import RoleEndpoint, proxy_secrets, read_proxy

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from ste_ray.core.masking import Masker, is_placeholder
+from ste_ray.core.texts.masking import Masker, is_placeholder
 
 SECRETS_FOLDER = "STE_SECRETS_DIR"
 _WORDS = frozenset(

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from ste_ray.core.masking import Masker
+from ste_ray.core.texts.masking import Masker
 from ste_ray.process.environment import environment_masker
 
 # Control characters but tab and line feed, DEL and C1; what turns the direction of writing; other

@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ste_ray.core.agreement import Agreement
 from ste_ray.core.records import Prediction, Score
-from ste_ray.core.scoring import OUTCOMES, Summary
+from ste_ray.core.scoring.agreement import Agreement
+from ste_ray.core.scoring.scores import OUTCOMES, Summary
 from ste_ray.report.model import (
     Confusion,
     EvaluationSummary,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ste_ray.core.ledger import LedgerTotals, ToolTotals
+from ste_ray.core.preparing.ledger import LedgerTotals, ToolTotals
 from ste_ray.report.model import LedgerReason, LedgerView, ToolData
 
 MAX_TOOLS = 500

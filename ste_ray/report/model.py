@@ -10,9 +10,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ste_ray.core.agreement import Agreement
-from ste_ray.core.scoring import Figures, Metric, Summary
-from ste_ray.core.statistics import PairedComparison, Proportion
+from ste_ray.core.scoring.agreement import Agreement
+from ste_ray.core.scoring.scores import Figures, Metric, Summary
+from ste_ray.core.scoring.statistics import PairedComparison, Proportion
 
 
 class View(BaseModel):

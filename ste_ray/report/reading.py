@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from ste_ray.core.cutting import cut_text
+from ste_ray.core.texts.cutting import cut_text
 
 R = TypeVar("R", bound=BaseModel)
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from ste_ray.core.study import StudyReport, study_report
+from ste_ray.core.scoring.study import StudyReport, study_report
 from ste_ray.errors import StageInputError
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ste_ray.core.statistics import Interval, Proportion
+from ste_ray.core.scoring.statistics import Interval, Proportion
 
 NOTHING = "\N{EN DASH}"
 METRIC_LABELS = {

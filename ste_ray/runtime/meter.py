@@ -2,7 +2,7 @@
 
 While no limit is known, requests go without asking, with a window of requests in flight that grows
 with each good reply. The limit server is reached through an async function, so that this knows
-nothing of Ray; its rules are in ``ste_ray.core.limits`` and ``ste_ray.stages.limit_server``.
+nothing of Ray; its rules are in ``ste_ray.core.limits.rates`` and ``ste_ray.stages.limit_server``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from ste_ray.core.leases import UNASKED, Ask, LeaseReply, LeaseRequest, Settled
-from ste_ray.core.limits import LimitHeaders
+from ste_ray.core.limits.leases import UNASKED, Ask, LeaseReply, LeaseRequest, Settled
+from ste_ray.core.limits.rates import LimitHeaders
 from ste_ray.errors import BudgetExhaustedError
 from ste_ray.ports import Claim, Outcome, Permit
 from ste_ray.runtime.meter_tally import UnaskedTally

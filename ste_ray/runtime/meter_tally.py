@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ste_ray.core.leases import AccountUse, Unasked
-from ste_ray.core.limits import Refusal
+from ste_ray.core.limits.leases import AccountUse, Unasked
+from ste_ray.core.limits.rates import Refusal
 from ste_ray.ports import Claim, Outcome
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from ste_ray import __version__
 from ste_ray.config import Config
-from ste_ray.core.inference import RUN_MODELS, parse_settings
-from ste_ray.core.masking import Masker
+from ste_ray.core.inferring.settings import RUN_MODELS, parse_settings
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
 from ste_ray.core.records import ToolSpec, fingerprint
+from ste_ray.core.texts.masking import Masker
 from ste_ray.errors import (
     ConfigError,
     DecodingError,

@@ -18,7 +18,8 @@ from typing import Any
 import ray
 
 from ste_ray.config import Config
-from ste_ray.core.continual import (
+from ste_ray.core.records import Score, TrainRow
+from ste_ray.core.scoring.continual import (
     ContinualSummary,
     GeneralLoss,
     RoundResult,
@@ -26,7 +27,6 @@ from ste_ray.core.continual import (
     round_result,
     summarise_variant,
 )
-from ste_ray.core.records import Score, TrainRow
 from ste_ray.stages import evaluate, infer, retrieve, train
 from ste_ray.stages.base import StageContext, run_stage
 from ste_ray.stages.continual_rounds import (

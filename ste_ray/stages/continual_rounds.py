@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ste_ray import __version__
-from ste_ray.core.continual import Variant
 from ste_ray.core.records import Example, TrainRow, fingerprint
+from ste_ray.core.scoring.continual import Variant
 from ste_ray.errors import StageInputError
 from ste_ray.stages.base import TOOLS_PATH, StageContext
 from ste_ray.store.artifacts import RunStore

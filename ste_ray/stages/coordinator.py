@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ste_ray.core.alike import Cause, Endings, cause_of
+from ste_ray.core.exploring.alike import Cause, Endings, cause_of
 from ste_ray.core.records import Episode
 from ste_ray.ports import Clock
 from ste_ray.runtime import journal, segments

@@ -8,7 +8,7 @@ from typing import Any
 
 from ste_ray.config import Config
 from ste_ray.core.records import ToolSpec
-from ste_ray.core.schemas import Part, Place, described
+from ste_ray.core.schemas.values import Part, Place, described
 from ste_ray.report.terminal import aligned
 from ste_ray.stages.tools import ConfiguredTools, open_tools
 from ste_ray.tools.kinds import CALLABLE_KINDS

@@ -18,9 +18,9 @@ from typing import Any
 import ray
 
 from ste_ray.config import Config, EvaluateConfig
-from ste_ray.core.equivalence import Pair
 from ste_ray.core.records import Prediction, Score, ToolSpec
-from ste_ray.core.scoring import (
+from ste_ray.core.scoring.equivalence import Pair
+from ste_ray.core.scoring.scores import (
     METRICS,
     Summary,
     compare_settings,
@@ -29,7 +29,7 @@ from ste_ray.core.scoring import (
     undecided_pair,
     with_verdict,
 )
-from ste_ray.core.statistics import Proportion
+from ste_ray.core.scoring.statistics import Proportion
 from ste_ray.errors import StageInputError
 from ste_ray.report.model import Difference, EvaluationSummary
 from ste_ray.stages.base import StageContext

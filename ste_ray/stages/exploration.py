@@ -16,7 +16,7 @@ from ray.exceptions import (
     RayError,
 )
 
-from ste_ray.core.alike import Alike
+from ste_ray.core.exploring.alike import Alike
 from ste_ray.errors import EndpointError, TemporaryError
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.runtime import journal

@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ste_ray.config import Config
-from ste_ray.core.alike import Cause, cause_of
 from ste_ray.core.effects import AskModel, ModelReply
-from ste_ray.core.episode import episode_flow, episode_id
-from ste_ray.core.memory import MemoryEntry, remember
+from ste_ray.core.exploring.alike import Cause, cause_of
+from ste_ray.core.exploring.episode import episode_flow, episode_id
+from ste_ray.core.exploring.memory import MemoryEntry, remember
+from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.records import ToolSpec
-from ste_ray.core.trial import TrialSettings
 from ste_ray.errors import BudgetExhaustedError
 from ste_ray.llm.chat import Chat, open_chat
 from ste_ray.llm.endpoint import Endpoints

@@ -19,7 +19,7 @@ import pyarrow as pa
 import ray
 
 from ste_ray.config import InferConfig, ToolsConfig
-from ste_ray.core.inference import (
+from ste_ray.core.inferring.settings import (
     RUN_MODELS,
     PromptMaterial,
     Query,

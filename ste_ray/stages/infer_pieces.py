@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from ste_ray.core.inference import Query, Setting
+from ste_ray.core.inferring.settings import Query, Setting
 from ste_ray.core.records import Prediction, fingerprint
 from ste_ray.stages.infer_paths import folder_of, pieces_of
 from ste_ray.store.artifacts import RunStore

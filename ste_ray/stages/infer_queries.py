@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ste_ray.core.inference import PromptMaterial, Query, Setting
+from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting
 from ste_ray.core.records import Example, Retrieved, TestDialog
 from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext

@@ -19,10 +19,10 @@ import pyarrow as pa
 import ray
 
 from ste_ray.config import Config
-from ste_ray.core.answering import Asking as EndpointAsking
-from ste_ray.core.answering import answer_flow
 from ste_ray.core.effects import CallTool
-from ste_ray.core.inference import PromptMaterial, Query, Setting, parse_settings
+from ste_ray.core.inferring.answering import Asking as EndpointAsking
+from ste_ray.core.inferring.answering import answer_flow
+from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, parse_settings
 from ste_ray.core.records import Prediction, ToolSpec
 from ste_ray.ports import ToolExecutor
 from ste_ray.runtime.journal_reader import JournalReader

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from ste_ray.core.agreement import Agreement, agreement
-from ste_ray.core.comparing import compare_arguments
-from ste_ray.core.equivalence import Pair, Verdict, scoring_flow, scoring_prompt
-from ste_ray.core.parsing import ToolCall, parse_action
-from ste_ray.core.reasoning import separate
 from ste_ray.core.records import Record, ToolSpec, canonical_json, fingerprint
+from ste_ray.core.replies.parsing import ToolCall, parse_action
+from ste_ray.core.replies.reasoning import separate
+from ste_ray.core.scoring.agreement import Agreement, agreement
+from ste_ray.core.scoring.comparing import compare_arguments
+from ste_ray.core.scoring.equivalence import Pair, Verdict, scoring_flow, scoring_prompt
 from ste_ray.errors import StageInputError
 from ste_ray.imports.rows import Row, read_rows
 from ste_ray.stages.asking import Asking, JournalPlace, answering, bounded, open_asking

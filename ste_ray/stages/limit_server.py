@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ste_ray.core.budget import Budget, Spending
-from ste_ray.core.leases import UNASKED, Ask, LeaseReply, LeaseRequest, Settled, Unasked
-from ste_ray.core.limits import RateLimits
+from ste_ray.core.limits.budget import Budget, Spending
+from ste_ray.core.limits.leases import UNASKED, Ask, LeaseReply, LeaseRequest, Settled, Unasked
+from ste_ray.core.limits.rates import RateLimits
 
 _WINDOW = 48  # requests of all clients together that are sent before anything is known
 _WINDOW_TOKENS = 32_000.0

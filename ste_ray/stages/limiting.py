@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ste_ray.core.budget import Spending
+from ste_ray.core.limits.budget import Spending
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.llm.prices import require_prices
 from ste_ray.runtime.meter import LeaseCall

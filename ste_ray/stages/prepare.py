@@ -19,9 +19,9 @@ from typing import Any, get_args
 import pyarrow as pa
 import ray
 
-from ste_ray.core.alike import MOST
 from ste_ray.core.effects import Role
-from ste_ray.core.ledger import DropReason, LedgerTotals, ToolTotals, few_examples
+from ste_ray.core.exploring.alike import MOST
+from ste_ray.core.preparing.ledger import DropReason, LedgerTotals, ToolTotals, few_examples
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import StageInputError
 from ste_ray.stages.asking import Asking, open_asking

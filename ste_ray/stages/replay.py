@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from ste_ray.core.effects import AskModel, CallTool
-from ste_ray.core.episode import episode_flow, episode_id
-from ste_ray.core.memory import remember
+from ste_ray.core.exploring.episode import episode_flow, episode_id
+from ste_ray.core.exploring.memory import remember
 from ste_ray.core.records import Episode, ToolSpec
 from ste_ray.errors import RunConflictError, StageInputError, SteRayError
 from ste_ray.runtime import journal, segments

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ste_ray.config import STAGES, BudgetConfig, BudgetLimits, LLMConfig
-from ste_ray.core.budget import Bounds, Budget, Spending
+from ste_ray.core.limits.budget import Bounds, Budget, Spending
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.llm.prices import cost, price_of
 from ste_ray.store.artifacts import RunStore

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ste_ray.core.alike import Alike, Cause
+from ste_ray.core.exploring.alike import Alike, Cause
 from ste_ray.runtime.events import Shown
 from ste_ray.stages.parts import EpisodeKey
 

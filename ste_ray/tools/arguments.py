@@ -21,8 +21,8 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 from jsonschema.protocols import Validator
 from referencing import Registry
 
-from ste_ray.core.cutting import ellipsed
-from ste_ray.core.schemas import Part, described
+from ste_ray.core.schemas.values import Part, described
+from ste_ray.core.texts.cutting import ellipsed
 
 _SHOWN_CHARS = 80
 _EXPECTED_CHARS = 400

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ste_ray.core.definitions import PREFIX
+from ste_ray.core.schemas.definitions import PREFIX
 
 _MAX_NODES = 500
 _MAX_CHOICES = 2  # alternatives within alternatives double the work with each level

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.masking import Masker
 from ste_ray.core.records import ToolSpec
+from ste_ray.core.texts.cutting import cut_result
+from ste_ray.core.texts.masking import Masker
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.executor import Executor, ToolCall
 from ste_ray.tools.secrets import Secrets

@@ -14,11 +14,11 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, SchemaError
 
-from ste_ray.core.cutting import ellipsed
-from ste_ray.core.definitions import used
-from ste_ray.core.dialects import for_arguments, standalone
-from ste_ray.core.schema_references import MANY, NAMED, ONE, UnusableSchemaError
-from ste_ray.core.schemas import described
+from ste_ray.core.schemas.definitions import used
+from ste_ray.core.schemas.dialects import for_arguments, standalone
+from ste_ray.core.schemas.references import MANY, NAMED, ONE, UnusableSchemaError
+from ste_ray.core.schemas.values import described
+from ste_ray.core.texts.cutting import ellipsed
 from ste_ray.tools.check_pool import UncheckedError, shared_pool
 
 _CHECK_SECONDS = 10.0

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ste_ray.core.masking import MIN_CHARS, Masker
+from ste_ray.core.texts.masking import MIN_CHARS, Masker
 from ste_ray.errors import ToolSpecError
 from ste_ray.process.environment import SECRETS_FOLDER, environment_secrets
 

@@ -1,6 +1,6 @@
 """Simulated tools: a language model answers in their place, and every answer is marked simulated.
 
-What the model is asked, and how its reply is read, is in ``ste_ray.core.simulating``. Equal calls
+What the model is asked, and how its reply is read, is in ``ste_ray.core.exploring.simulating``. Equal calls
 get equal answers only when a ``RecordingExecutor`` stands around this executor.
 """
 
@@ -10,12 +10,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import AskModel, ModelReply, ToolResult
+from ste_ray.core.exploring.simulating import ask_simulator, read_simulation
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import ToolSpec, canonical_json
-from ste_ray.core.simulating import ask_simulator, read_simulation
-from ste_ray.core.strict_json import clip
+from ste_ray.core.replies.strict_json import clip
+from ste_ray.core.texts.cutting import cut_result
 from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.kinds import CALLABLE_KINDS
 from ste_ray.tools.secrets import Secrets, references

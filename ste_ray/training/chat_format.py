@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerFast
 
-from ste_ray.core.formatting import without_system
+from ste_ray.core.preparing.formatting import without_system
 from ste_ray.core.records import Message
 from ste_ray.errors import ConfigError
 

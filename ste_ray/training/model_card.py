@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ste_ray.config import TrainConfig
-from ste_ray.core.local_paths import public_name
+from ste_ray.core.texts.local_paths import public_name
 from ste_ray.core.toolkens import toolken
 from ste_ray.training.figures import TrainSummary
 

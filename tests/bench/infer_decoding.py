@@ -11,10 +11,10 @@ import torch
 from tables import Row
 
 from ste_ray.config import ModelConfig
-from ste_ray.core.formatting import call_text
-from ste_ray.core.inference import PromptMaterial, Query, Setting
-from ste_ray.core.parsing import ToolCall, parse_action
+from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting
+from ste_ray.core.preparing.formatting import call_text
 from ste_ray.core.records import Example, Prediction, ToolSpec, canonical_json
+from ste_ray.core.replies.parsing import ToolCall, parse_action
 from ste_ray.core.toolkens import toolken
 from ste_ray.generation.decode import Decoding
 from ste_ray.generation.model import LocalModel, load_model
@@ -147,7 +147,7 @@ def _model(folder: Path, specs: dict[str, ToolSpec], queries: list[Query]) -> Lo
 
 
 def _teach(model, tokenizer, texts: list[str], answers: list[str]) -> None:  # type: ignore[no-untyped-def]
-    from ste_ray.core.formatting import toolken_dialog
+    from ste_ray.core.preparing.formatting import toolken_dialog
     from ste_ray.generation.prompting import encode_dialog
 
     prompts = load_prompts()

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' own packages
 from report import synthetic
 from report.browser import opened
 
-from ste_ray.core.scoring import score_prediction
+from ste_ray.core.scoring.scores import score_prediction
 from ste_ray.report.assemble import assemble_report
 from ste_ray.report.html import render_html
 

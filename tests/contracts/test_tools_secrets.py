@@ -7,9 +7,9 @@ import urllib.parse
 
 import pytest
 
-from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ToolSpec
+from ste_ray.core.texts.cutting import cut_result
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.masking import MaskingExecutor

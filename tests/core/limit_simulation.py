@@ -9,7 +9,7 @@ import heapq
 import random
 from dataclasses import dataclass
 
-from ste_ray.core.limits import LimitHeaders, Refusal
+from ste_ray.core.limits.rates import LimitHeaders, Refusal
 from ste_ray.ports import Claim, Outcome
 from ste_ray.runtime.meter import Meter
 from ste_ray.stages.limit_server import LimitServer

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from flow_examples import FINAL, call, called, episode, trial
 
-from ste_ray.core.alike import Endings, cause_of
 from ste_ray.core.effects import ModelReply, ToolResult
+from ste_ray.core.exploring.alike import Endings, cause_of
 from ste_ray.core.records import Fault
 from ste_ray.runtime.fakes import play
 

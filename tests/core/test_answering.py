@@ -3,9 +3,9 @@
 import pytest
 from flow_examples import PROMPTS
 
-from ste_ray.core.answering import Asking, answer_flow
 from ste_ray.core.effects import AskModel, CallTool, ModelReply, ToolResult
-from ste_ray.core.inference import PromptMaterial, Query, parse_settings
+from ste_ray.core.inferring.answering import Asking, answer_flow
+from ste_ray.core.inferring.settings import PromptMaterial, Query, parse_settings
 from ste_ray.core.records import Example, Fault, Message, ToolSpec
 from ste_ray.runtime.fakes import play
 

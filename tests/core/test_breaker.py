@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ste_ray.core.breaker import Admission, Breaker
+from ste_ray.core.limits.breaker import Admission, Breaker
 
 GO, PROBE, GIVE_UP = Admission("go"), Admission("probe"), Admission("give_up")
 

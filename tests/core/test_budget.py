@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ste_ray.core.budget import Bounds, Budget, Spending
+from ste_ray.core.limits.budget import Bounds, Budget, Spending
 
 ONE = Spending(usd=0.1, tokens=100, calls=1)
 NOTHING = Spending()

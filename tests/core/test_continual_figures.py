@@ -2,8 +2,8 @@
 
 import pytest
 
-from ste_ray.core.continual import GeneralLoss, round_result, summarise_variant
 from ste_ray.core.records import Score
+from ste_ray.core.scoring.continual import GeneralLoss, round_result, summarise_variant
 
 BATCH_OF = {"a": 0, "b": 0, "c": 1, "d": 1}
 OPTIONS = {"seed": 0, "num_resamples": 100, "confidence": 0.95}

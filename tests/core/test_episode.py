@@ -4,10 +4,10 @@ import pytest
 from flow_examples import FINAL, FIRST, PROMPTS, SPEC, call, episode, lines
 
 from ste_ray.core.effects import AskModel, ModelReply
-from ste_ray.core.episode import episode_flow, episode_id
-from ste_ray.core.memory import MemoryEntry
+from ste_ray.core.exploring.episode import episode_flow, episode_id
+from ste_ray.core.exploring.memory import MemoryEntry
+from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.records import ToolExample, ToolSpec
-from ste_ray.core.trial import TrialSettings
 from ste_ray.runtime.fakes import play
 
 OLD = (MemoryEntry(query="old one", solved="no"), MemoryEntry(query="old two", solved="unparsable"))

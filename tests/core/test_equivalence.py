@@ -5,17 +5,17 @@ import json
 import pytest
 from flow_examples import PROMPTS, SPEC
 
-from ste_ray.core.agreement import agreement
 from ste_ray.core.effects import AskModel, ModelReply
-from ste_ray.core.equivalence import (
+from ste_ray.core.records import Prediction, ToolSpec
+from ste_ray.core.scoring.agreement import agreement
+from ste_ray.core.scoring.equivalence import (
     Pair,
     Verdict,
     parse_equivalence,
     scoring_flow,
     scoring_prompt,
 )
-from ste_ray.core.records import Prediction, ToolSpec
-from ste_ray.core.scoring import score_prediction, undecided_pair, with_verdict
+from ste_ray.core.scoring.scores import score_prediction, undecided_pair, with_verdict
 from ste_ray.runtime.fakes import play
 
 PAIR = Pair("add", "q", '{"a":"x"}', '{"a":"y"}', ("a",))

@@ -6,15 +6,15 @@ import pytest
 from flow_examples import PROMPTS, SPEC
 
 from ste_ray.config import load_config
-from ste_ray.core.budget import Bounds
 from ste_ray.core.effects import AskModel, CallTool, ModelReply, ToolResult
-from ste_ray.core.episode import episode_flow
-from ste_ray.core.estimate import Usage, affordable_tools, estimate, minimum_seconds
-from ste_ray.core.lengths import TEACHER_LENGTHS, Lengths, measure
-from ste_ray.core.memory import remember
+from ste_ray.core.exploring.episode import episode_flow
+from ste_ray.core.exploring.estimate import Usage, affordable_tools, estimate, minimum_seconds
+from ste_ray.core.exploring.lengths import TEACHER_LENGTHS, Lengths, measure
+from ste_ray.core.exploring.memory import remember
+from ste_ray.core.exploring.trial import TrialSettings
+from ste_ray.core.limits.budget import Bounds
 from ste_ray.core.records import ToolSpec
-from ste_ray.core.stop_texts import THOUGHT_STOP
-from ste_ray.core.trial import TrialSettings
+from ste_ray.core.replies.stop_texts import THOUGHT_STOP
 from ste_ray.stages.base import StageContext, load_prompts
 from ste_ray.stages.estimate import as_lines, estimate_explore
 

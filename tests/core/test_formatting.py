@@ -1,7 +1,7 @@
 import pytest
 from flow_examples import FIRST, PROMPTS, SPEC, lines
 
-from ste_ray.core.formatting import (
+from ste_ray.core.preparing.formatting import (
     absent_tool_row,
     call_text,
     general_no_call_row,
@@ -10,8 +10,8 @@ from ste_ray.core.formatting import (
     toolken_dialog,
     training_rows,
 )
-from ste_ray.core.parsing import ToolCall, parse_action
 from ste_ray.core.records import Example, Message
+from ste_ray.core.replies.parsing import ToolCall, parse_action
 
 DESCRIPTION = FIRST.removeprefix("FIRST ")
 

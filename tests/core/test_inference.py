@@ -3,7 +3,14 @@
 import pytest
 from flow_examples import PROMPTS
 
-from ste_ray.core.inference import Menu, PromptMaterial, Query, Setting, menu_of, parse_settings
+from ste_ray.core.inferring.settings import (
+    Menu,
+    PromptMaterial,
+    Query,
+    Setting,
+    menu_of,
+    parse_settings,
+)
 from ste_ray.core.records import Example, ToolSpec
 from ste_ray.errors import ConfigError
 

@@ -2,7 +2,7 @@ import pytest
 from flow_examples import PROMPTS, SPEC, called, lines, trial
 
 from ste_ray.core.effects import ModelReply
-from ste_ray.core.judging import failed_questions, judge_flow
+from ste_ray.core.preparing.judging import failed_questions, judge_flow
 from ste_ray.core.prompts import describe_tool
 from ste_ray.runtime.fakes import play
 

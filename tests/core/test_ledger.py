@@ -1,6 +1,6 @@
 import pytest
 
-from ste_ray.core.ledger import few_examples
+from ste_ray.core.preparing.ledger import few_examples
 
 
 @pytest.mark.parametrize(

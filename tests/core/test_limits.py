@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from limit_simulation import Scenario, simulate
 
-from ste_ray.core.budget import Bounds, Budget, Spending
-from ste_ray.core.leases import AccountUse, Ask, LeaseRequest, Settled, Unasked
-from ste_ray.core.limits import LimitHeaders, RateLimits, Refusal
+from ste_ray.core.limits.budget import Bounds, Budget, Spending
+from ste_ray.core.limits.leases import AccountUse, Ask, LeaseRequest, Settled, Unasked
+from ste_ray.core.limits.rates import LimitHeaders, RateLimits, Refusal
 from ste_ray.stages.limit_server import LimitServer
 
 TOKEN_BOUND = {

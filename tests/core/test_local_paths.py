@@ -1,6 +1,6 @@
 import pytest
 
-from ste_ray.core.local_paths import is_local, public_name, without_paths
+from ste_ray.core.texts.local_paths import is_local, public_name, without_paths
 
 
 @pytest.mark.parametrize(

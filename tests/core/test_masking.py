@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ste_ray.core.masking import Masker
+from ste_ray.core.texts.masking import Masker
 
 KEY = "sk-canary-Zq8vR3xT6wL1pN4mB7"
 ODD = 'p@ss/w"ör d+1\\x%41&<é>'

@@ -1,7 +1,7 @@
 import pytest
 from flow_examples import FINAL, PROMPTS, episode
 
-from ste_ray.core.memory import MemoryEntry, remember, render_memory
+from ste_ray.core.exploring.memory import MemoryEntry, remember, render_memory
 from ste_ray.runtime.fakes import play
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ste_ray.core.mixing import draw, rank, replay_quotas, round_of
+from ste_ray.core.preparing.mixing import draw, rank, replay_quotas, round_of
 
 COUNTS = st.dictionaries(st.text(min_size=1, max_size=4), st.integers(0, 500), max_size=8)
 FRACTIONS = st.floats(0, 1)

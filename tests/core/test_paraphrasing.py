@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ste_ray.core.effects import ModelReply
-from ste_ray.core.paraphrasing import num_paraphrases, paraphrase_flow
+from ste_ray.core.preparing.paraphrasing import num_paraphrases, paraphrase_flow
 from ste_ray.runtime.fakes import play
 
 QUERY = "Fly from LHR at 9?"

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ste_ray.core import parsing
-from ste_ray.core.markers import find_markers
-from ste_ray.core.parsing import FinalAnswer, ParseFailure, ToolCall, parse_action
 from ste_ray.core.records import canonical_json
-from ste_ray.core.strict_json import MAX_DEPTH
+from ste_ray.core.replies import parsing
+from ste_ray.core.replies.markers import find_markers
+from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure, ToolCall, parse_action
+from ste_ray.core.replies.strict_json import MAX_DEPTH
 
 TOOLS = {"add_date", "Car database%%Makes", "CatchLoc%%[Group Management] API", "Español & más-1"}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ste_ray.core.parsing import clean_query, parse_yes_no
+from ste_ray.core.replies.parsing import clean_query, parse_yes_no
 
 
 @pytest.mark.parametrize(

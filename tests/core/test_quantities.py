@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ste_ray.core.comparing import compare_arguments
-from ste_ray.core.quantities import same_quantity
+from ste_ray.core.scoring.comparing import compare_arguments
+from ste_ray.core.scoring.quantities import same_quantity
 
 
 @pytest.mark.parametrize(

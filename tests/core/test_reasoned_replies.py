@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from flow_examples import FINAL, PROMPTS, SPEC, call, called, episode, lines, trial
 
-from ste_ray.core.answering import Asking, answer_flow
 from ste_ray.core.effects import ModelReply, ToolResult
-from ste_ray.core.equivalence import scoring_flow
-from ste_ray.core.inference import PromptMaterial, Query, parse_settings
-from ste_ray.core.judging import failed_questions, judge_flow
-from ste_ray.core.paraphrasing import paraphrase_flow
+from ste_ray.core.exploring.simulating import read_simulation
+from ste_ray.core.inferring.answering import Asking, answer_flow
+from ste_ray.core.inferring.settings import PromptMaterial, Query, parse_settings
+from ste_ray.core.preparing.judging import failed_questions, judge_flow
+from ste_ray.core.preparing.paraphrasing import paraphrase_flow
 from ste_ray.core.records import Example
-from ste_ray.core.replies import advice_on, explained, failure_of
-from ste_ray.core.simulating import read_simulation
+from ste_ray.core.replies.conversation import advice_on, explained, failure_of
+from ste_ray.core.scoring.equivalence import scoring_flow
 from ste_ray.runtime.fakes import play
 
 RAISE = "raise explore.max_tokens (models that reason need thousands)"

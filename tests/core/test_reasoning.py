@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ste_ray.core.reasoning import (
+from ste_ray.core.replies.reasoning import (
     Separated,
     estimated_tokens,
     opens_reasoning,

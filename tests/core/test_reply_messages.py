@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ste_ray.core.reasoning import Separated
-from ste_ray.core.reply_messages import TokenUse, read_message, read_usage
+from ste_ray.core.replies.messages import TokenUse, read_message, read_usage
+from ste_ray.core.replies.reasoning import Separated
 
 
 @pytest.mark.parametrize(

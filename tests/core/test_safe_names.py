@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ste_ray.core.safe_names import SafeNames, safe_name
+from ste_ray.core.texts.safe_names import SafeNames, safe_name
 from ste_ray.errors import ToolSpecError
 
 ALLOWED = re.compile(r"[a-zA-Z0-9_-]{1,64}")

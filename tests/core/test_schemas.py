@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ste_ray.core.comparing import compare_arguments
-from ste_ray.core.dialects import for_arguments, standalone
-from ste_ray.core.schema_references import UnusableSchemaError
-from ste_ray.core.schemas import described
+from ste_ray.core.schemas.dialects import for_arguments, standalone
+from ste_ray.core.schemas.references import UnusableSchemaError
+from ste_ray.core.schemas.values import described
+from ste_ray.core.scoring.comparing import compare_arguments
 
 PLACE = {
     "type": "object",

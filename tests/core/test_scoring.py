@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ste_ray.core.comparing import ArgumentDifferences, compare_arguments
 from ste_ray.core.records import Prediction, Score, ToolSpec
-from ste_ray.core.scoring import (
+from ste_ray.core.scoring.comparing import ArgumentDifferences, compare_arguments
+from ste_ray.core.scoring.scores import (
     OUTCOMES,
     ConfusionCell,
     compare_settings,
     score_prediction,
     summarise,
 )
-from ste_ray.core.statistics import wilson_interval
+from ste_ray.core.scoring.statistics import wilson_interval
 from ste_ray.errors import StageInputError
 
 SCHEMA: dict[str, Any] = {

@@ -5,7 +5,7 @@ from flow_examples import called, trial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ste_ray.core.selecting import (
+from ste_ray.core.preparing.selecting import (
     group_id,
     normalise,
     select_call,

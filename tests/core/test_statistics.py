@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 import pytest
 
-from ste_ray.core.statistics import (
+from ste_ray.core.scoring.statistics import (
     Proportion,
     cluster_bootstrap,
     clustered_proportion,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ste_ray.core.parsing import ToolCall, parse_action
-from ste_ray.core.stop_texts import OBSERVATION_STOP, THOUGHT_STOP, cut_at_stop
+from ste_ray.core.replies.parsing import ToolCall, parse_action
+from ste_ray.core.replies.stop_texts import OBSERVATION_STOP, THOUGHT_STOP, cut_at_stop
 
 HEAD = "Thought: t\nAction: note\nAction Input: "
 MARKERS = ["Observation:", "Thought:", "Action:", "Action Input:", "Final Answer:", '"', "\\", "\n"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ste_ray.core.study import (
+from ste_ray.core.scoring.study import (
     StudyCall,
     StudyReport,
     study_arguments_match,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ste_ray.core.surrogates import without_halves
+from ste_ray.core.texts.surrogates import without_halves
 
 
 @pytest.mark.parametrize("text", ["", "plain", "Zürich 東京 🙂", json.loads(r'"\ud83d\ude42"')])

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ste_ray.core.effects import AskModel, CallTool, ModelReply, ToolResult
-from ste_ray.core.trial import cut_observation
+from ste_ray.core.exploring.trial import cut_observation
 from ste_ray.runtime.fakes import play
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ste_ray.core.number_words import number_words
-from ste_ray.core.values import find_value, required_values
+from ste_ray.core.preparing.number_words import number_words
+from ste_ray.core.preparing.values import find_value, required_values
 
 
 @pytest.mark.parametrize(

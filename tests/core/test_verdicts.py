@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ste_ray.core.verdicts import LABELS, parse_judgment
+from ste_ray.core.replies.verdicts import LABELS, parse_judgment
 
 UNPARSABLE = ("unparsable",) * 3
 

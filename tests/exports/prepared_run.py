@@ -6,7 +6,12 @@ import time
 from pathlib import Path
 
 from ste_ray.config import load_config
-from ste_ray.core.formatting import absent_tool_row, general_no_call_row, general_row, training_rows
+from ste_ray.core.preparing.formatting import (
+    absent_tool_row,
+    general_no_call_row,
+    general_row,
+    training_rows,
+)
 from ste_ray.core.records import Example, Message, ToolSpec, TrainRow, canonical_json
 from ste_ray.core.toolkens import toolken
 from ste_ray.stages.base import load_prompts

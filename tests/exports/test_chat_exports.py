@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletionFunctionToolParam, ChatCompletionMes
 from pydantic import TypeAdapter
 
 from ste_ray.cli.main import main
-from ste_ray.core.safe_names import safe_name
+from ste_ray.core.texts.safe_names import safe_name
 from ste_ray.exports.chat import Offers
 
 

@@ -226,7 +226,7 @@ def test_a_tool_that_is_not_described_is_named_and_nothing_left(tmp_path, capsys
 
 def test_names_that_clash_are_told_in_one_line(tmp_path, capsys, monkeypatch):
     store, _, _ = make_run(tmp_path / "run")
-    monkeypatch.setattr("ste_ray.core.safe_names.safe_name", lambda _: "same")
+    monkeypatch.setattr("ste_ray.core.texts.safe_names.safe_name", lambda _: "same")
     assert export("openai", store, tmp_path / "out") == 2
     err = capsys.readouterr().err
     assert "would both be called 'same'" in err

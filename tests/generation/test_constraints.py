@@ -9,10 +9,10 @@ import json
 import jsonschema
 import pytest
 
-from ste_ray.core.inference import PromptMaterial, Query, parse_settings
-from ste_ray.core.parsing import ToolCall, parse_action
+from ste_ray.core.inferring.settings import PromptMaterial, Query, parse_settings
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
 from ste_ray.core.records import Example, Prediction, ToolSpec
+from ste_ray.core.replies.parsing import ToolCall, parse_action
 from ste_ray.errors import ConfigError
 from ste_ray.generation.constraints import Constraints
 from ste_ray.generation.decode import Decoding, generate

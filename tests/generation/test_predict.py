@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.inference import PromptMaterial, Query, parse_settings
+from ste_ray.core.inferring.settings import PromptMaterial, Query, parse_settings
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
 from ste_ray.core.records import Example, Message, Prediction, ToolSpec
 from ste_ray.errors import ConfigError, StageInputError

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from ste_ray.core.inference import PromptMaterial, Query, Setting
+from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
 from ste_ray.core.records import Example, Message, ToolSpec
 from ste_ray.generation.prompting import (

@@ -12,7 +12,7 @@ import torch
 from conftest import TEMPLATE, make_llama, make_tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from ste_ray.core.inference import PromptMaterial, Query, parse_settings
+from ste_ray.core.inferring.settings import PromptMaterial, Query, parse_settings
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
 from ste_ray.core.records import Example, Prediction, ToolSpec
 from ste_ray.generation.decode import Completion, Decoding, generate

@@ -9,8 +9,8 @@ import pytest
 from exports.prepared_run import make_run
 
 from ste_ray.cli.main import main
+from ste_ray.core.preparing.selecting import select_call
 from ste_ray.core.records import Episode, ToolSpec
-from ste_ray.core.selecting import select_call
 from ste_ray.errors import ConfigError
 from ste_ray.imports.tool_data import read_tool_data
 from ste_ray.stages.base import read_specs

@@ -9,9 +9,9 @@ import pytest
 from chat_server import body_of, cut_body, hang, refusal, reply, reset, serving, text_of
 
 from ste_ray.config import LLMConfig
-from ste_ray.core.breaker import Breaker
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
-from ste_ray.core.limits import LimitHeaders, Refusal
+from ste_ray.core.limits.breaker import Breaker
+from ste_ray.core.limits.rates import LimitHeaders, Refusal
 from ste_ray.core.records import Message
 from ste_ray.errors import BudgetExhaustedError, EndpointError, ProviderUnavailableError
 from ste_ray.llm import attempts

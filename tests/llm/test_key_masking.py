@@ -10,8 +10,8 @@ from chat_server import body_of, refusal, reply, serving, text_of
 
 from ste_ray.config import LLMConfig
 from ste_ray.core.effects import AskModel, Sampling
-from ste_ray.core.masking import Masker, is_placeholder
 from ste_ray.core.records import Message
+from ste_ray.core.texts.masking import Masker, is_placeholder
 from ste_ray.errors import EndpointError, ProviderUnavailableError
 from ste_ray.llm import attempts
 from ste_ray.llm.checking import check_endpoints

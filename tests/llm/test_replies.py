@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ste_ray.core.limits import LimitHeaders
+from ste_ray.core.limits.rates import LimitHeaders
 from ste_ray.llm.replies import (
     Failure,
     Refused,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ste_ray.config import Config
-from ste_ray.core.continual import ContinualSummary
 from ste_ray.core.records import Prediction, TrainRow
+from ste_ray.core.scoring.continual import ContinualSummary
 from ste_ray.errors import StageInputError
 from ste_ray.stages import continual
 from ste_ray.stages.base import StageContext

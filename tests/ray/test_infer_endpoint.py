@@ -13,7 +13,7 @@ import ray
 from exploring import context_of, teacher
 
 from ste_ray.cli.main import main
-from ste_ray.core.inference import parse_settings
+from ste_ray.core.inferring.settings import parse_settings
 from ste_ray.core.records import Prediction, Score
 from ste_ray.errors import BudgetExhaustedError, SteRayError, TemporaryError
 from ste_ray.stages.asking import open_asking

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ste_ray.core.scoring import score_prediction
+from ste_ray.core.scoring.scores import score_prediction
 from ste_ray.report.assemble import assemble_report
 from ste_ray.report.html import render_html
 from ste_ray.report.model import ReportData

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ste_ray.config import EvaluateConfig
-from ste_ray.core.ledger import DropReason, LedgerTotals, ToolTotals, few_examples
+from ste_ray.core.preparing.ledger import DropReason, LedgerTotals, ToolTotals, few_examples
 from ste_ray.core.records import (
     Episode,
     Example,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ste_ray.core.ledger import LedgerTotals, ToolTotals
+from ste_ray.core.preparing.ledger import LedgerTotals, ToolTotals
 from ste_ray.core.records import Score
 from ste_ray.report.assemble import assemble_report
 from ste_ray.report.evaluation import describe_failure, view_evaluation

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ste_ray.core.continual import ContinualSummary, round_result, summarise_variant
 from ste_ray.core.records import Prediction, Score
-from ste_ray.core.scoring import score_prediction
+from ste_ray.core.scoring.continual import ContinualSummary, round_result, summarise_variant
+from ste_ray.core.scoring.scores import score_prediction
 from ste_ray.errors import StageInputError
 from ste_ray.report.assemble import assemble_report
 from ste_ray.report.comparison import compare_runs

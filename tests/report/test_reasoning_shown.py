@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ste_ray.core.records import Episode
-from ste_ray.core.scoring import score_prediction
+from ste_ray.core.scoring.scores import score_prediction
 from ste_ray.report.evaluation import view_prediction
 from ste_ray.report.exploration import view_exploration
 from ste_ray.report.html import render_page

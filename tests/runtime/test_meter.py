@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from ste_ray.core.budget import Bounds, Budget
-from ste_ray.core.leases import UNASKED, LeaseReply
-from ste_ray.core.limits import LimitHeaders, Refusal
+from ste_ray.core.limits.budget import Bounds, Budget
+from ste_ray.core.limits.leases import UNASKED, LeaseReply
+from ste_ray.core.limits.rates import LimitHeaders, Refusal
 from ste_ray.errors import BudgetExhaustedError
 from ste_ray.ports import Claim, Outcome
 from ste_ray.runtime.meter import Meter

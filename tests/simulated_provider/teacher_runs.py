@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 
 from ste_ray.core.effects import AskModel, CallTool, Flow, ModelReply, ToolResult
-from ste_ray.core.episode import episode_flow
-from ste_ray.core.memory import remember
+from ste_ray.core.exploring.episode import episode_flow
+from ste_ray.core.exploring.memory import remember
+from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Episode, ToolSpec, canonical_json
-from ste_ray.core.trial import TrialSettings
 from ste_ray.simulated_provider.teacher.brain import reply
 from ste_ray.tools.arguments import ArgumentCheck
 

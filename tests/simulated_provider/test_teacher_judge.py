@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from teacher_runs import PROMPTS, play
 
-from ste_ray.core.judging import judge_flow
+from ste_ray.core.preparing.judging import judge_flow
 from ste_ray.core.records import Judgment, ToolSpec, Trial, Turn
 from ste_ray.simulated_provider.teacher.judging import judge
 

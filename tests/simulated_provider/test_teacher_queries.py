@@ -7,7 +7,7 @@ import re
 import pytest
 from teacher_runs import PROMPTS, builtin_specs, play
 
-from ste_ray.core.paraphrasing import paraphrase_flow
+from ste_ray.core.preparing.paraphrasing import paraphrase_flow
 from ste_ray.core.prompts import describe_tool
 from ste_ray.core.records import ToolSpec
 from ste_ray.simulated_provider.teacher.brain import reply

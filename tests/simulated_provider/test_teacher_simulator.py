@@ -13,8 +13,8 @@ from teacher_runs import PROMPTS, ask, explore, measure
 from teacher_server import Client, with_teacher
 
 from ste_ray.core.effects import ToolResult
+from ste_ray.core.exploring.simulating import ask_simulator, read_simulation
 from ste_ray.core.records import ToolSpec
-from ste_ray.core.simulating import ask_simulator, read_simulation
 from ste_ray.simulated_provider.settings import TeacherSettings
 from ste_ray.simulated_provider.teacher.brain import reply
 from ste_ray.simulated_provider.teacher.conversation import task_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ste_ray.core.inference import Query, Setting, parse_settings
+from ste_ray.core.inferring.settings import Query, Setting, parse_settings
 from ste_ray.core.records import Example, Prediction
 from ste_ray.errors import RunLockedError
 from ste_ray.stages.infer_paths import folder_of, pieces_of

@@ -11,9 +11,9 @@ import pytest
 from flow_examples import PROMPTS, SPEC, called, lines, trial
 
 from ste_ray.config import load_config
-from ste_ray.core.paraphrasing import Paraphrase
+from ste_ray.core.preparing.paraphrasing import Paraphrase
+from ste_ray.core.preparing.selecting import normalise
 from ste_ray.core.records import Episode, Example, Judgment, LedgerEntry, TrainRow
-from ste_ray.core.selecting import normalise
 from ste_ray.errors import BudgetExhaustedError
 from ste_ray.stages.preparation.outputs import KINDS, Outputs
 from ste_ray.stages.preparation.spool import Spool

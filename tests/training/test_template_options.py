@@ -2,7 +2,7 @@
 
 import pytest
 
-from ste_ray.core.formatting import toolken_dialog
+from ste_ray.core.preparing.formatting import toolken_dialog
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
 from ste_ray.generation.model import Loading, load_model
 from ste_ray.generation.prompting import encode_dialog

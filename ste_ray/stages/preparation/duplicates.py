@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 
 from ste_ray.config import PrepareConfig
-from ste_ray.core.selecting import normalise
+from ste_ray.core.preparing.selecting import normalise
 from ste_ray.retrieval.near_duplicates import NearDuplicates
 from ste_ray.stages.preparation.spool import Spool
 

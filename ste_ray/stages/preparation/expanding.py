@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Literal
 
-from ste_ray.core.formatting import absent_tool_row, training_rows
-from ste_ray.core.paraphrasing import Paraphrase, num_paraphrases, paraphrase_flow
+from ste_ray.core.preparing.formatting import absent_tool_row, training_rows
+from ste_ray.core.preparing.paraphrasing import Paraphrase, num_paraphrases, paraphrase_flow
+from ste_ray.core.preparing.selecting import normalise
 from ste_ray.core.records import Example, LedgerEntry, text_fingerprint
-from ste_ray.core.selecting import normalise
 from ste_ray.runtime.windows import in_order
 from ste_ray.stages.preparation.outputs import Outputs, ledger_entry
 from ste_ray.stages.preparation.spool import Candidate

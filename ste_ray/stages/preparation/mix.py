@@ -16,9 +16,9 @@ import pyarrow as pa
 import ray
 
 from ste_ray.config import MixConfig
-from ste_ray.core.formatting import general_no_call_row, general_row
-from ste_ray.core.ledger import ToolTotals
-from ste_ray.core.mixing import draw, rank, replay_quotas, round_of
+from ste_ray.core.preparing.formatting import general_no_call_row, general_row
+from ste_ray.core.preparing.ledger import ToolTotals
+from ste_ray.core.preparing.mixing import draw, rank, replay_quotas, round_of
 from ste_ray.core.records import Message, TrainRow, fingerprint
 from ste_ray.errors import ConfigError
 from ste_ray.imports.general_data import GeneralData

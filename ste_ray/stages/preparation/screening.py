@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ste_ray.config import Config
-from ste_ray.core.judging import failed_questions, judge_flow
+from ste_ray.core.preparing.judging import failed_questions, judge_flow
+from ste_ray.core.preparing.selecting import group_id, select_call, split_of
 from ste_ray.core.records import Judgment, LedgerEntry, Trial, Turn
-from ste_ray.core.selecting import group_id, select_call, split_of
 from ste_ray.runtime.windows import in_order
 from ste_ray.stages.preparation.outputs import Outputs, ledger_entry
 from ste_ray.stages.preparation.spool import Candidate

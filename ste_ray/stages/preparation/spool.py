@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 
 import pyarrow as pa
 
-from ste_ray.core.selecting import Split, normalise
+from ste_ray.core.preparing.selecting import Split, normalise
 from ste_ray.errors import StoreError
 
 _ROWS_PER_BATCH = 512

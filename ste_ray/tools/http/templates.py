@@ -18,8 +18,8 @@ from typing import Any
 import jmespath
 from jmespath.exceptions import JMESPathError
 
-from ste_ray.core.schemas import described
-from ste_ray.core.surrogates import without_halves
+from ste_ray.core.schemas.values import described
+from ste_ray.core.texts.surrogates import without_halves
 from ste_ray.tools.http.client import HttpCall
 from ste_ray.tools.kinds import HttpRequest
 from ste_ray.tools.secrets import Secrets

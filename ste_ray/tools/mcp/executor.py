@@ -11,9 +11,9 @@ from collections.abc import Collection, Sequence
 from mcp import MCPError
 from pydantic import ValidationError
 
-from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ToolSpec, canonical_json, fingerprint
+from ste_ray.core.texts.cutting import cut_result
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.kinds import McpServer, McpTool

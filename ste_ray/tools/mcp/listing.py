@@ -11,9 +11,9 @@ from typing import Any
 from mcp_types import Tool, ToolAnnotations
 from pydantic import ValidationError
 
-from ste_ray.core.masking import Masker
 from ste_ray.core.records import Effect, ToolSpec, fingerprint
-from ste_ray.core.schemas import described
+from ste_ray.core.schemas.values import described
+from ste_ray.core.texts.masking import Masker
 from ste_ray.errors import ToolSpecError
 from ste_ray.process.output import masked_value
 from ste_ray.tools.kinds import McpServer

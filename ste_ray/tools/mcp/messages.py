@@ -28,7 +28,7 @@ from mcp_types import (
 from mcp_types.methods import validate_server_result
 from pydantic import TypeAdapter, ValidationError
 
-from ste_ray.core.surrogates import without_halves
+from ste_ray.core.texts.surrogates import without_halves
 from ste_ray.tools.mcp.texts import answer_text
 
 RAW_SCHEMA = "ste-ray/inputSchema"  # in a tool's _meta: the schema as the server wrote it

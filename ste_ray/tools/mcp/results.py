@@ -7,8 +7,8 @@ from typing import Literal
 from mcp import MCPError
 from mcp_types import REQUEST_TIMEOUT, CallToolResult
 
-from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
+from ste_ray.core.texts.cutting import cut_result
 from ste_ray.tools.mcp.condensing import ALL_CHARS
 from ste_ray.tools.mcp.texts import answer_text
 

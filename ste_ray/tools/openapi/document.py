@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from referencing import Registry, Resource, Specification
 from referencing.exceptions import Unresolvable
 
-from ste_ray.core.dialects import without_ids
-from ste_ray.core.schema_references import UnusableSchemaError, children
+from ste_ray.core.schemas.dialects import without_ids
+from ste_ray.core.schemas.references import UnusableSchemaError, children
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.openapi.texts import shortened
 from ste_ray.tools.schema_texts import load_schemas

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from ste_ray.core.definitions import PREFIX, circle, used, used_at_once
+from ste_ray.core.schemas.definitions import PREFIX, circle, used, used_at_once
 from ste_ray.tools.openapi.document import Part, UnusableError
 from ste_ray.tools.openapi.families import Families, Family, fitting, usable, with_key
 from ste_ray.tools.openapi.keywords import is_pattern, is_short, plain_keyword

@@ -13,8 +13,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
+from ste_ray.core.texts.cutting import cut_result
 from ste_ray.errors import TemporaryError
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.tools.python.worker_process import Reply, WorkerDiedError, WorkerProcess

@@ -17,9 +17,9 @@ import urllib.parse
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from ste_ray.core.cutting import cut_result
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ObservationSource, ToolSpec
+from ste_ray.core.texts.cutting import cut_result
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.http.client import HttpCall, HttpClient

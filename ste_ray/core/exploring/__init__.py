@@ -1,0 +1,1 @@
+"""Simulated trial and error as flows: trials, episodes, memory, estimates."""

@@ -1,0 +1,233 @@
+"""What an exploration will use, estimated before it starts: calls and tokens.
+
+The conversation and the long-term memory grow as they do in ``core.trial`` and ``core.episode``,
+from the real prompts and tool descriptions; only the lengths of replies and observations are
+guessed, from recorded answers or else from ``TEACHER_LENGTHS``. Four characters count as a token.
+Nothing is added for requests that are repeated, and nothing subtracted for a prompt's cached part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor
+from statistics import fmean
+
+from ste_ray.core.exploring.lengths import (
+    CHARS_PER_TOKEN,
+    TEACHER_LENGTHS,
+    TEACHER_SHORT_LENGTHS,
+    Lengths,
+    capped,
+)
+from ste_ray.core.exploring.memory import MemoryEntry, render_memory
+from ste_ray.core.exploring.trial import TrialSettings
+from ste_ray.core.limits.budget import Bounds
+from ste_ray.core.prompts import PromptSet, describe_tool
+from ste_ray.core.records import ToolSpec
+from ste_ray.core.texts.cutting import cut_text
+
+_OBSERVATION = "Observation: "
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What is used: requests to the model, and tokens."""
+
+    calls: float
+    prompt_tokens: float
+    completion_tokens: float
+
+    @property
+    def tokens(self) -> float:
+        """Of prompts and completions together."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def times(self, factor: float) -> Usage:
+        """Return the usage of ``factor`` times as much work."""
+        return Usage(
+            self.calls * factor, self.prompt_tokens * factor, self.completion_tokens * factor
+        )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The usage of a whole exploration: at least, as expected, and at most."""
+
+    low: Usage
+    expected: Usage
+    high: Usage
+
+
+def estimate(
+    specs: Sequence[ToolSpec],
+    prompts: PromptSet,
+    settings: TrialSettings,
+    *,
+    num_episodes: int,
+    num_trials: int,
+    parallel_episodes: int = 1,
+    short: Lengths = TEACHER_SHORT_LENGTHS,
+    expected: Lengths = TEACHER_LENGTHS,
+) -> Estimate:
+    """Estimate the exploration of ``specs``, of which there is at least one.
+
+    Args:
+        specs: the tools.
+        prompts: the prompt templates.
+        settings: how trials are run.
+        num_episodes: for each tool.
+        num_trials: in each episode.
+        parallel_episodes: of one tool; the memory misses those that are still running.
+        short: lengths for the estimate "at least".
+        expected: lengths for the one in between. "At most" has all turns and ``max_tokens``.
+    """
+    # What is used grows linearly with the lengths of name and description, so the tool with the
+    # mean lengths stands for all.
+    name = fmean(len(spec.name) for spec in specs)
+    description = fmean(len(describe_tool(spec)) for spec in specs)
+    longest = _longest(settings)
+    usages = []
+    for lengths in (
+        capped(short, capped(expected, longest)),
+        capped(expected, longest),
+        longest,
+    ):
+        texts = _texts(prompts, settings, name, description)
+        walk = _Walk(texts, lengths, settings, parallel_episodes)
+        usages.append(walk.tool(num_episodes, num_trials).times(len(specs)))
+    return Estimate(*usages)
+
+
+def affordable_tools(bounds: Bounds, total: Usage, usd: float | None, num_tools: int) -> int:
+    """Return for how many of ``num_tools`` tools the bounds last, if each uses the same."""
+    pairs = (
+        (bounds.max_calls, total.calls),
+        (bounds.max_tokens, total.tokens),
+        (bounds.max_usd, usd),
+    )
+    shares = [bound / used for bound, used in pairs if bound is not None and used]
+    return floor(num_tools * min([1.0, *shares]) + 1e-9)
+
+
+def minimum_seconds(
+    total: Usage, requests_per_minute: float | None, tokens_per_minute: float | None
+) -> float | None:
+    """Return how long the rate limits alone make it take; None without any."""
+    pairs = ((total.calls, requests_per_minute), (total.tokens, tokens_per_minute))
+    minutes = [used / limit for used, limit in pairs if limit is not None]
+    return 60 * max(minutes) if minutes else None
+
+
+def _longest(settings: TrialSettings) -> Lengths:
+    reply = settings.max_tokens * CHARS_PER_TOKEN
+    mark = len(cut_text("x" * (10 * settings.observation_chars), settings.observation_chars))
+    return Lengths(reply, reply, reply, reply, mark, settings.max_turns)
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Characters of what is sent besides the replies."""
+
+    first: float  # the query prompt that describes the tool
+    following: float
+    answer: float
+    reflect: float
+    memory: float  # around the entries of the long-term memory
+    withheld: float
+
+
+def _texts(prompts: PromptSet, settings: TrialSettings, name: float, description: float) -> _Texts:
+    def rendered(prompt: str, **values: str) -> int:
+        return len(prompts.render(prompt, **values))
+
+    def grown(prompt: str, key: str, length: float, **values: str) -> float:
+        empty = rendered(prompt, **{key: ""}, **values)
+        return empty + length * (rendered(prompt, **{key: "x"}, **values) - empty)
+
+    turns = str(settings.max_turns)
+    block = render_memory([MemoryEntry(query="", solved="not_asked")], prompts)
+    return _Texts(
+        first=grown("explore_query_first", "tools", description, long_term_memory=""),
+        following=rendered("explore_query_next", long_term_memory=""),
+        answer=grown("explore_answer", "tool_names", name, max_turns=turns),
+        reflect=rendered("explore_reflect"),
+        memory=len(block) - len("- "),
+        withheld=rendered("observation_withheld"),
+    )
+
+
+class _Walk:
+    """Goes through the trials of one tool and sums up what is sent and received."""
+
+    def __init__(
+        self, texts: _Texts, lengths: Lengths, settings: TrialSettings, parallel_episodes: int
+    ) -> None:
+        self._texts = texts
+        self._lengths = lengths
+        self._settings = settings
+        self._parallel = parallel_episodes
+        observation = lengths.observation if settings.execution_feedback else texts.withheld
+        self._turn = lengths.action + len(_OBSERVATION) + observation
+        verdict = len(" (solved)") if settings.reflection else 0
+        self._entry = len("- \n") + lengths.query + verdict
+        self._prompt_chars = 0.0
+
+    def tool(self, num_episodes: int, num_trials: int) -> Usage:
+        """Return what one tool uses."""
+        for episode in range(num_episodes):
+            remembered = max(0, episode - self._parallel + 1) * num_trials
+            conversation = 0.0
+            for trial in range(num_trials):
+                if not self._settings.short_term_memory:
+                    conversation = 0.0
+                conversation = self._trial(conversation, remembered + trial)
+        trials = num_episodes * num_trials
+        return Usage(
+            trials * self._calls(), self._prompt_chars / CHARS_PER_TOKEN, trials * self._replies()
+        )
+
+    def _trial(self, conversation: float, remembered: int) -> float:
+        """Count the prompts of a trial; return the characters of the conversation behind it."""
+        texts, lengths = self._texts, self._lengths
+        conversation += texts.following if conversation else texts.first
+        self._prompt_chars += conversation + self._memory(remembered)
+        conversation += lengths.query + texts.answer
+        self._prompt_chars += self._turns(conversation)
+        conversation += lengths.actions_per_trial * self._turn
+        self._prompt_chars += conversation
+        conversation += lengths.final
+        if self._settings.reflection:
+            conversation += texts.reflect
+            self._prompt_chars += conversation
+            conversation += lengths.reflection
+        return conversation
+
+    def _memory(self, num_entries: int) -> float:
+        if not self._settings.long_term_memory or not num_entries:
+            return 0.0
+        return self._texts.memory + num_entries * self._entry - len("\n")
+
+    def _turns(self, conversation: float) -> float:
+        """The prompts of all actions; a broken number is a mixture of the whole ones around it."""
+        whole = floor(self._lengths.actions_per_trial)
+        rest = self._lengths.actions_per_trial - whole
+        sums = [num * conversation + self._turn * num * (num - 1) / 2 for num in (whole, whole + 1)]
+        return (1 - rest) * sums[0] + rest * sums[1]
+
+    def _calls(self) -> float:
+        return 2 + self._lengths.actions_per_trial + self._settings.reflection
+
+    def _replies(self) -> float:
+        """Completion tokens of a trial."""
+        lengths = self._lengths
+        replies = [
+            (1.0, lengths.query),
+            (lengths.actions_per_trial, lengths.action),
+            (1.0, lengths.final),
+            (float(self._settings.reflection), lengths.reflection),
+        ]
+        most = self._settings.max_tokens
+        return sum(
+            num * min(most, chars / CHARS_PER_TOKEN * lengths.hidden) for num, chars in replies
+        )

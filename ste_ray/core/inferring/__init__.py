@@ -1,0 +1,1 @@
+"""What is asked at inference, and the flow that answers a test query."""

@@ -1,0 +1,166 @@
+"""A test query answered by an endpoint, as a flow; and what follows a call that is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ste_ray.core.effects import AskModel, CallTool, Flow, ModelReply, Sampling, ToolResult
+from ste_ray.core.inferring.settings import Menu, PromptMaterial, Query, Setting, menu_of
+from ste_ray.core.preparing.formatting import retrieved_dialog
+from ste_ray.core.records import Message, Prediction
+from ste_ray.core.replies.conversation import assistant_message, explained, no_answer
+from ste_ray.core.replies.parsing import FinalAnswer, ToolCall, parse_action
+from ste_ray.core.replies.stop_texts import OBSERVATION_STOP, cut_at_stop
+from ste_ray.core.toolkens import escape_toolkens, unescape_toolkens
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How an endpoint is asked.
+
+    Attributes:
+        temperature: 0: greedy.
+        max_tokens: of an answer.
+        execute: tools whose calls are executed; None: none is.
+    """
+
+    temperature: float
+    max_tokens: int
+    execute: Collection[str] | None = None
+
+
+def answer_flow(
+    query: Query, setting: Setting, material: PromptMaterial, asking: Asking
+) -> Flow[Prediction]:
+    """Ask an endpoint for the call that answers a query, and execute it if wanted.
+
+    Where the model says that the prompt is too long, candidates are left out from the end of their
+    list, then demonstrations, and counted. A reply that does not come is an error of the row.
+    """
+    menu = menu_of(setting, query, material)
+    sampling = Sampling(
+        temperature=asking.temperature, max_tokens=asking.max_tokens, stop=OBSERVATION_STOP
+    )
+    left_out = 0
+    while True:
+        shown = menu.without(left_out)
+        messages = dialog_of(query, setting, shown, material)
+        reply = yield AskModel(role="assistant", messages=messages, sampling=sampling)
+        assert isinstance(reply, ModelReply)
+        more = menu.most_left_out - left_out
+        if reply.finish_reason != "context_overflow" or not more:
+            break
+        left_out += max(1, more // 4)
+    prediction = _prediction(query, setting, menu, shown, reply, sampling)
+    if asking.execute is None or prediction.error:
+        return prediction
+    return (yield from _execute(prediction, messages, asking, material))
+
+
+def dialog_of(
+    query: Query, setting: Setting, menu: Menu, material: PromptMaterial
+) -> tuple[Message, ...]:
+    """Return the messages of a prompt that shows ``menu``."""
+    if setting.prompt == "dialog":
+        return query.dialog
+    examples = menu.demonstrations
+    ordered = examples[::-1] if material.nearest_last else examples
+    return retrieved_dialog(query.example.query, menu.tools, ordered, material.prompts)
+
+
+def call_to_execute(prediction: Prediction, tools: Collection[str]) -> CallTool | None:
+    """Return the call that a prediction makes of one of ``tools``, if it makes one."""
+    found = parse_action(prediction.output_text, tools, suggest=False)
+    if prediction.error or not isinstance(found, ToolCall):
+        return None
+    return CallTool(tool=found.tool, arguments_json=found.arguments_json)
+
+
+def observed_dialog(
+    messages: Sequence[Message], output_text: str, observation: str
+) -> tuple[Message, ...]:
+    """Return a dialog gone on by the model's call and what the tool returned.
+
+    It looks as in training: toolkens in what the tool returned are escaped.
+    """
+    told = Message(role="user", content=f"Observation: {escape_toolkens(observation)}")
+    return (*messages, assistant_message(output_text), told)
+
+
+def final_answer_of(text: str) -> str:
+    """Return the final answer in a reply; a reply without the marker is one as a whole.
+
+    Models are trained to write what looks like a toolken escaped; here it is read back.
+    """
+    found = parse_action(text, (), suggest=False)
+    return unescape_toolkens(found.text if isinstance(found, FinalAnswer) else text.strip())
+
+
+def _execute(
+    prediction: Prediction,
+    messages: Sequence[Message],
+    asking: Asking,
+    material: PromptMaterial,
+) -> Flow[Prediction]:
+    call = call_to_execute(prediction, asking.execute or ())
+    if call is None:
+        return prediction
+    result = yield call
+    assert isinstance(result, ToolResult)
+    dialog = observed_dialog(messages, prediction.output_text, result.text)
+    sampling = Sampling(temperature=asking.temperature, max_tokens=asking.max_tokens)
+    reply = yield AskModel(role="assistant", messages=dialog, sampling=sampling)
+    assert isinstance(reply, ModelReply)
+    return prediction.model_copy(
+        update={
+            "observation": result.text,
+            "observation_status": result.status,
+            "final_answer": final_answer_of(reply.text),
+            "final_error": _problem_of(reply, sampling),
+            "final_reasoning": reply.reasoning,
+            "prompt_tokens": prediction.prompt_tokens + reply.prompt_tokens,
+            "completion_tokens": prediction.completion_tokens + reply.completion_tokens,
+            "reasoning_tokens": prediction.reasoning_tokens + reply.reasoning_tokens,
+        }
+    )
+
+
+def _prediction(
+    query: Query,
+    setting: Setting,
+    menu: Menu,
+    shown: Menu,
+    reply: ModelReply,
+    sampling: Sampling,
+) -> Prediction:
+    example = query.example
+    return Prediction(
+        example_id=example.example_id,
+        setting=setting.name,
+        tool=example.tool,
+        query=example.query,
+        arguments_json=example.arguments_json,
+        accepted_json=example.accepted_json,
+        candidates=query.tools
+        if setting.prompt == "dialog"
+        else tuple(tool.name for tool in shown.tools),
+        output_text=cut_at_stop(reply.text, OBSERVATION_STOP),
+        error=_problem_of(reply, sampling),
+        prompt_tokens=reply.prompt_tokens,
+        completion_tokens=reply.completion_tokens,
+        reasoning=reply.reasoning,
+        reasoning_tokens=reply.reasoning_tokens,
+        tools_left_out=len(menu.tools) - len(shown.tools),
+        demonstrations_left_out=len(menu.demonstrations) - len(shown.demonstrations),
+    )
+
+
+def _problem_of(reply: ModelReply, sampling: Sampling) -> str:
+    """Return why a reply is none; empty: it is one, also if it was cut at its limit."""
+    failed = reply.finish_reason in ("failed", "refused", "context_overflow") or no_answer(reply)
+    failed = failed or (reply.finish_reason == "content_filter" and not reply.text)
+    if not failed:
+        return ""
+    details = "; ".join(fault.detail for fault in reply.faults[-1:] if fault.detail)
+    return ": ".join(filter(None, (explained(reply, sampling.max_tokens, "assistant"), details)))

@@ -1,0 +1,1 @@
+"""Who may send when, and what may be spent: rate limits, leases, budget, breaker."""

@@ -1,0 +1,1 @@
+"""From trials to training data: judge, select, paraphrase, format, mix, and the ledger."""

@@ -1,0 +1,100 @@
+"""The judge: three questions on a trial, asked as a flow, re-asked once when unparsable."""
+
+from __future__ import annotations
+
+from ste_ray.core.effects import AskModel, Flow, ModelReply, Sampling
+from ste_ray.core.prompts import PromptSet, describe_tool
+from ste_ray.core.records import Judgment, Message, ToolSpec, Trial, Turn
+from ste_ray.core.replies.conversation import advice_on, assistant_message, explained, failure_of
+from ste_ray.core.replies.verdicts import LABELS, Answer, parse_judgment
+
+_MAX_TOKENS = 240
+_ATTEMPTS = 2
+
+
+def judge_flow(
+    trial: Trial, call: Turn, spec: ToolSpec, prompts: PromptSet, temperature: float
+) -> Flow[Judgment]:
+    """Ask whether the trial's reply is informative, faithful, and used the tool appropriately.
+
+    A reply that cannot be read is answered with what was wrong with it, once: the same question
+    again would get the same reply at temperature 0.
+    """
+    prompt = prompts.render(
+        "judge",
+        tool=describe_tool(spec),
+        query=trial.query,
+        tool_name=call.tool,
+        arguments=call.arguments_json,
+        observation=call.observation,
+        final_answer=trial.final_answer,
+    )
+    messages = [Message(role="user", content=prompt)]
+    sampling = Sampling(temperature=temperature, max_tokens=_MAX_TOKENS)
+    reasoning_tokens = 0
+    for attempt in range(1, _ATTEMPTS + 1):
+        reply = yield AskModel(role="judge", messages=tuple(messages), sampling=sampling)
+        assert isinstance(reply, ModelReply)
+        answers = _answers(reply)
+        reasoning_tokens += reply.reasoning_tokens
+        judgment = _judgment(trial, reply, answers, attempt, reasoning_tokens)
+        problem = unparsable_questions(judgment)
+        if not problem or attempt == _ATTEMPTS or reply.finish_reason not in ("stop", "length"):
+            break
+        if advice_on(reply, "judge"):
+            problem = failure_of(reply, _MAX_TOKENS)  # the advice is not for the model
+        again = prompts.render("judge_again", problem=problem)
+        messages += [assistant_message(reply.text), Message(role="user", content=again)]
+    return judgment
+
+
+def failed_questions(judgment: Judgment) -> str:
+    """Return why a judgment does not let its trial pass."""
+    if unparsable := unparsable_questions(judgment):
+        return f"unparsable verdict ({unparsable})"
+    return ", ".join(f"not {label}" for label in LABELS if getattr(judgment, label) == "no")
+
+
+def unparsable_questions(judgment: Judgment) -> str:
+    """Return which verdicts could not be read, and why; empty: none."""
+    return "; ".join(
+        f"{label}: {getattr(judgment, f'{label}_reason')}"
+        for label in LABELS
+        if getattr(judgment, label) == "unparsable"
+    )
+
+
+def _answers(reply: ModelReply) -> dict[str, Answer]:
+    """Read a reply; where it failed, that is the reason why a verdict is not there."""
+    answers = parse_judgment(reply.text)
+    failure = explained(reply, _MAX_TOKENS, "judge")
+    if failure:
+        return {
+            label: Answer("unparsable", failure) if answer.verdict == "unparsable" else answer
+            for label, answer in answers.items()
+        }
+    return answers
+
+
+def _judgment(
+    trial: Trial,
+    reply: ModelReply,
+    answers: dict[str, Answer],
+    num_replies: int,
+    reasoning_tokens: int,
+) -> Judgment:
+    informative, faithful, appropriate = (answers[label] for label in LABELS)
+    return Judgment(
+        trial_id=trial.trial_id,
+        informative=informative.verdict,
+        faithful=faithful.verdict,
+        appropriate=appropriate.verdict,
+        informative_reason=informative.reason,
+        faithful_reason=faithful.reason,
+        appropriate_reason=appropriate.reason,
+        num_replies=num_replies,
+        reply_text=reply.text,
+        model=reply.model,
+        reasoning=reply.reasoning,
+        reasoning_tokens=reasoning_tokens,
+    )

@@ -1,0 +1,1 @@
+"""What models reply, read: calls, verdicts, reasoning, and where a reply ends."""

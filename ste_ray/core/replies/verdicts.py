@@ -1,0 +1,93 @@
+"""Reads the judge's reply: three verdicts, each with its reason.
+
+What is asked for is three lines; models also number them, put them in bold, write the verdict on
+the next line, or answer with a JSON object. What cannot be read is unparsable, never a yes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ste_ray.core.records import Verdict
+from ste_ray.core.replies.parsing import parse_yes_no
+from ste_ray.core.replies.strict_json import clip
+
+LABELS = ("informative", "faithful", "appropriate")
+_LINE = re.compile(
+    r"^[ \t>*_#`(|-]*+(?:\d{1,2}[.)][ \t*_]*+)?(informative|faithful|appropriate)"
+    r"[ \t*_`)]*+[:=–—?|-][ \t:*_]*+(.*)$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NEXT_LINE = re.compile(r"\n[ \t]*+\n?([^\n]++)")
+_REASON = re.compile(r"\A[\W_]*(?:yes|no)(?![^\W_])[\s*_:,;.|–—-]*", re.IGNORECASE)
+_VERDICT_KEYS = ("verdict", "answer", "value", "result")
+_REASON_KEYS = ("reason", "explanation", "why")
+
+
+class Answer(NamedTuple):
+    """A verdict and its reason; for an unparsable one, what could not be read."""
+
+    verdict: Verdict
+    reason: str = ""
+
+
+def parse_judgment(text: str) -> dict[str, Answer]:
+    """Return the answers to the three questions, by label.
+
+    A line that is missing, has no verdict, or comes twice with different ones is unparsable.
+    """
+    found = _from_json(text)
+    if found is None:
+        found = {}
+        for match in _LINE.finditer(text):
+            label, answer = match[1].lower(), _read(match[2].strip() or _next_line(text, match))
+            before = found.setdefault(label, answer)
+            if before.verdict != answer.verdict:
+                found[label] = Answer("unparsable", "it comes twice, with different verdicts")
+    missing = Answer("unparsable", "it is not there")
+    return {label: found.get(label, missing) for label in LABELS}
+
+
+def _next_line(text: str, match: re.Match[str]) -> str:
+    """Return the line behind an empty one; of another question it is none of ours."""
+    following = _NEXT_LINE.match(text, match.end())
+    return "" if following is None or _LINE.match(following[1]) else following[1]
+
+
+def _read(text: str) -> Answer:
+    verdict = parse_yes_no(text)
+    if verdict == "unparsable":
+        return Answer(verdict, f"neither yes nor no: {clip(text)}" if text else "it is empty")
+    return Answer(verdict, _REASON.sub("", text, count=1).strip(" \t*_|"))
+
+
+def _from_json(text: str) -> dict[str, Answer] | None:
+    """Read a reply that is one JSON object, perhaps in a fence; None: it is none."""
+    start = text.find("{")
+    if start < 0 or text[:start].strip().strip("`").strip().lower() not in ("", "json"):
+        return None
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return None
+    folded = {str(key).lower(): item for key, item in value.items()}
+    return {label: _read_value(folded, label) for label in LABELS if label in folded}
+
+
+def _read_value(values: Mapping[str, Any], label: str) -> Answer:
+    value, reason = values[label], values.get(f"{label}_reason")
+    if isinstance(value, Mapping):
+        folded = {str(key).lower(): item for key, item in value.items()}
+        value = next((folded[key] for key in _VERDICT_KEYS if key in folded), None)
+        reason = next((folded[key] for key in _REASON_KEYS if key in folded), None)
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
+    if not isinstance(value, str):
+        return Answer("unparsable", f"neither yes nor no: {clip(json.dumps(value))}")
+    answer = _read(value)
+    if answer.verdict != "unparsable" and isinstance(reason, str) and reason.strip():
+        return Answer(answer.verdict, reason.strip())
+    return answer

@@ -1,0 +1,90 @@
+"""How far a judge agrees with labels that are known: accuracy, Cohen's kappa, base rate.
+
+Source: Cohen 1960 (Educ. Psychol. Meas. 20). An unsure verdict never agrees with a label.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ste_ray.core.records import Record
+from ste_ray.core.scoring.statistics import Proportion, single_proportion
+
+
+class Agreement(Record):
+    """A judge's verdicts beside labels.
+
+    Attributes:
+        n: pairs that were judged.
+        accuracy: verdicts that agree with their label, of all.
+        kappa: agreement beyond chance, 1 at most; None where chance alone would agree always.
+        base_rate: pairs that the labels call the same, of all.
+        said_same: pairs that the judge calls the same, of all.
+        unsure: pairs of which it is unsure.
+        false_same: pairs that it calls the same and the labels different.
+        false_different: the other way round.
+        floor: the kappa below which the judge may not gate.
+        min_pairs: the number of pairs below which it may not either.
+    """
+
+    n: int
+    accuracy: Proportion
+    kappa: float | None
+    base_rate: Proportion
+    said_same: Proportion
+    unsure: int
+    false_same: int
+    false_different: int
+    floor: float
+    min_pairs: int
+
+    @property
+    def may_gate(self) -> bool:
+        """Whether the judge's verdicts may count."""
+        return self.n >= self.min_pairs and self.kappa is not None and self.kappa >= self.floor
+
+
+def agreement(
+    pairs: Iterable[tuple[bool, str]], floor: float, min_pairs: int, confidence: float = 0.95
+) -> Agreement:
+    """Compare verdicts with labels.
+
+    Args:
+        pairs: for each pair its label, whether it is the same, and the verdict on it: ``same``,
+            ``different`` or ``unsure``.
+        floor: of kappa.
+        min_pairs: fewer say nothing.
+        confidence: of the intervals.
+    """
+    counts = Counter((label, verdict) for label, verdict in pairs)
+    n = counts.total()
+    label_same = counts[True, "same"] + counts[True, "different"] + counts[True, "unsure"]
+    said = {name: counts[True, name] + counts[False, name] for name in _VERDICTS}
+    agreed = counts[True, "same"] + counts[False, "different"]
+
+    def share(count: int) -> Proportion:
+        return single_proportion(count, n, confidence)
+
+    return Agreement(
+        n=n,
+        accuracy=share(agreed),
+        kappa=_kappa(n, agreed, [(label_same, said["same"]), (n - label_same, said["different"])]),
+        base_rate=share(label_same),
+        said_same=share(said["same"]),
+        unsure=said["unsure"],
+        false_same=counts[False, "same"],
+        false_different=counts[True, "different"],
+        floor=floor,
+        min_pairs=min_pairs,
+    )
+
+
+_VERDICTS = ("same", "different", "unsure")
+
+
+def _kappa(n: int, agreed: int, margins: Sequence[tuple[int, int]]) -> float | None:
+    if not n:
+        return None
+    by_chance = sum(first * second for first, second in margins) / n**2
+    return None if by_chance == 1 else (agreed / n - by_chance) / (1 - by_chance)

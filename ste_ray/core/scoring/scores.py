@@ -1,0 +1,347 @@
+"""Scoring predictions by strict rules, and what a set of scores amounts to.
+
+Every share is a share of all predictions, so a figure never rises because more of the output is
+malformed or unanswered. The rules of the published study stand in ``ste_ray.core.scoring.study``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+from pydantic_core import from_json
+
+from ste_ray.core.records import Prediction, Record, Score, ToolSpec, canonical_json
+from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure, parse_action
+from ste_ray.core.scoring.comparing import compare_arguments
+from ste_ray.core.scoring.equivalence import Pair, Verdict
+from ste_ray.core.scoring.statistics import (
+    PairedComparison,
+    Proportion,
+    clustered_proportion,
+    compare_paired,
+    single_proportion,
+)
+from ste_ray.errors import StageInputError
+
+OUTCOMES: tuple[str, ...] = get_args(Score.model_fields["outcome"].annotation)
+Metric = Literal["wellformed", "tool_match", "correct"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+
+# The outcomes that count as success for each metric.
+_SUCCESSES: Mapping[Metric, frozenset[str]] = {
+    "wellformed": frozenset({"correct", "wrong_arguments", "wrong_tool", "unknown_tool"}),
+    "tool_match": frozenset({"correct", "wrong_arguments"}),
+    "correct": frozenset({"correct"}),
+}
+_NO_CALL = frozenset({"empty", "no_action", "empty_answer"})
+
+
+def score_prediction(prediction: Prediction, spec_by_name: Mapping[str, ToolSpec]) -> Score:
+    """Decide the outcome of a prediction by rules.
+
+    Args:
+        prediction: the output of a model, with the right tool and arguments.
+        spec_by_name: all registered tools; a call of another registered tool is ``wrong_tool``,
+            of any other name ``unknown_tool``.
+
+    Raises:
+        StageInputError: the right tool is not registered, or its right arguments are no object.
+    """
+    spec = spec_by_name.get(prediction.tool)
+    if spec is None:
+        raise StageInputError(
+            f"prediction {prediction.example_id!r} is of tool {prediction.tool!r}, which is not "
+            "registered; give the tool files that its run was made with"
+        )
+    gold = _gold_arguments(prediction)
+    if prediction.error:
+        return _score(prediction, gold, outcome="error", detail=prediction.error)
+    reply = parse_action(prediction.output_text, spec_by_name, suggest=False, thoughts=False)
+    if isinstance(reply, FinalAnswer):
+        return _score(prediction, gold, outcome="no_call", failure_kind="final_answer")
+    if isinstance(reply, ParseFailure):
+        return _score_failure(prediction, gold, reply)
+    call = {"predicted_tool": reply.tool, "predicted_arguments_json": reply.arguments_json}
+    if reply.tool != prediction.tool:
+        return _score(prediction, gold, outcome="wrong_tool", **call)
+    differences = compare_arguments(gold, reply.arguments, spec.parameters, _accepted(prediction))
+    if not differences:
+        return _score(prediction, gold, outcome="correct", **call)
+    return _score(
+        prediction,
+        gold,
+        outcome="wrong_arguments",
+        missing=differences.missing,
+        extra=differences.extra,
+        wrong=differences.wrong,
+        undecided=differences.undecided,
+        **call,
+    )
+
+
+def undecided_pair(prediction: Prediction, score: Score) -> Pair | None:
+    """Return what a judge would have to compare; None: the rules decide."""
+    if not score.undecided:
+        return None
+    gold = canonical_json(_gold_arguments(prediction))
+    return Pair(
+        prediction.tool, prediction.query, gold, score.predicted_arguments_json, score.wrong
+    )
+
+
+def with_verdict(score: Score, verdict: Verdict, gates: bool) -> Score:
+    """Return a score with what a judge says of it; it counts only if the judge may gate."""
+    changes: dict[str, Any] = {
+        "verdict": verdict.verdict,
+        "verdict_reason": verdict.reason,
+    }
+    if gates:
+        changes["decided_by"] = "judge"
+        if verdict.verdict == "same":
+            changes |= {"outcome": "correct", "wrong": ()}
+    return score.model_copy(update=changes)
+
+
+def _score_failure(prediction: Prediction, gold: dict[str, Any], failure: ParseFailure) -> Score:
+    found = {"predicted_tool": failure.tool, "detail": failure.message}
+    if failure.kind == "unknown_tool":
+        return _score(prediction, gold, outcome="unknown_tool", **found)
+    outcome = "no_call" if failure.kind in _NO_CALL else "malformed"
+    return _score(prediction, gold, outcome=outcome, failure_kind=failure.kind, **found)
+
+
+def _score(prediction: Prediction, gold: dict[str, Any], **fields: Any) -> Score:
+    return Score(
+        example_id=prediction.example_id,
+        setting=prediction.setting,
+        tool=prediction.tool,
+        num_gold_arguments=len(gold),
+        **fields,
+    )
+
+
+def _gold_arguments(prediction: Prediction) -> dict[str, Any]:
+    try:
+        gold = from_json(prediction.arguments_json)  # several times faster than the json module
+    except ValueError:
+        gold = None
+    if not isinstance(gold, dict):
+        raise StageInputError(
+            f"prediction {prediction.example_id!r} has the right arguments "
+            f"{prediction.arguments_json!r}, which must be a JSON object"
+        )
+    return gold
+
+
+def _accepted(prediction: Prediction) -> dict[str, list[Any]]:
+    if not prediction.accepted_json:
+        return {}
+    try:
+        accepted = json.loads(prediction.accepted_json)
+    except (ValueError, RecursionError):
+        accepted = None
+    if not isinstance(accepted, dict) or not all(isinstance(v, list) for v in accepted.values()):
+        raise StageInputError(
+            f"prediction {prediction.example_id!r} has the accepted values "
+            f"{prediction.accepted_json!r}, which must be a JSON object of lists"
+        )
+    return accepted
+
+
+class Figures(Record):
+    """The three headline figures of some predictions, each a share of all of them."""
+
+    n: int
+    wellformed: Proportion  # a complete call, whatever its tool
+    tool_match: Proportion  # a complete call of the right tool
+    correct: Proportion  # ... with the right arguments
+
+
+class ToolFigures(Record):
+    """The figures of the predictions whose right tool is ``tool``."""
+
+    tool: str
+    figures: Figures
+
+
+class ConfusionCell(Record):
+    """How often ``predicted`` stood where ``tool`` was right.
+
+    ``predicted`` is the name of a registered tool, or empty; ``kind`` then says what there was.
+    """
+
+    tool: str
+    predicted: str
+    kind: Literal["tool", "unknown_tool", "malformed", "no_call", "error"]
+    count: int
+
+
+class Summary(Record):
+    """What the scores of one setting amount to.
+
+    Figures over several tools have intervals clustered by tool, those of one tool Wilson's.
+    """
+
+    setting: str
+    confidence: float
+    overall: Figures
+    with_arguments: Figures  # right calls that have arguments
+    without_arguments: Figures
+    tools: tuple[ToolFigures, ...]  # by name
+    outcomes: dict[str, int]  # all outcomes, also those that never came
+    failure_kinds: dict[str, int]  # why replies were malformed or no call
+    confusion: tuple[ConfusionCell, ...]  # by right tool, then most frequent first
+    undecided: int = 0  # predictions of which no rule can tell whether they are right
+    correct_by_judge: int = 0  # of those, counted as correct by a judge
+
+
+def summarise(
+    scores: Iterable[Score],
+    *,
+    seed: int,
+    num_resamples: int = 2000,
+    confidence: float = 0.95,
+) -> Summary:
+    """Summarise the scores of one setting.
+
+    Args:
+        scores: in any order; their order does not change the summary.
+        seed: of the bootstrap.
+        num_resamples: of the bootstrap.
+        confidence: of all intervals.
+
+    Raises:
+        ValueError: there are no scores, they are of several settings, or an example comes twice.
+    """
+    scores = list(scores)
+    setting = _only_setting(scores)
+    groups = _by_tool(scores)
+
+    def figures(keep: Callable[[Score], bool]) -> Figures:
+        kept = [[score for score in group if keep(score)] for group in groups]
+        return _clustered_figures(kept, seed, num_resamples, confidence)
+
+    return Summary(
+        setting=setting,
+        confidence=confidence,
+        overall=figures(lambda score: True),
+        with_arguments=figures(lambda score: score.num_gold_arguments > 0),
+        without_arguments=figures(lambda score: score.num_gold_arguments == 0),
+        tools=tuple(
+            ToolFigures(tool=group[0].tool, figures=_single_figures(group, confidence))
+            for group in groups
+        ),
+        outcomes=dict.fromkeys(OUTCOMES, 0) | Counter(score.outcome for score in scores),
+        failure_kinds=dict(
+            sorted(Counter(s.failure_kind for s in scores if s.failure_kind).items())
+        ),
+        confusion=_confusion(scores),
+        undecided=sum(score.undecided for score in scores),
+        correct_by_judge=sum(s.decided_by == "judge" and s.outcome == "correct" for s in scores),
+    )
+
+
+def figures_of(
+    scores: Iterable[Score], *, seed: int, num_resamples: int = 2000, confidence: float = 0.95
+) -> Figures:
+    """Return the headline figures of scores, with intervals clustered by tool."""
+    return _clustered_figures(_by_tool(scores), seed, num_resamples, confidence)
+
+
+def _by_tool(scores: Iterable[Score]) -> list[list[Score]]:
+    by_tool: dict[str, list[Score]] = defaultdict(list)
+    for score in scores:
+        by_tool[score.tool].append(score)
+    return [by_tool[tool] for tool in sorted(by_tool)]
+
+
+def _only_setting(scores: Sequence[Score]) -> str:
+    settings = sorted({score.setting for score in scores})
+    if len(settings) != 1:
+        raise ValueError(f"scores of one setting are needed, not of {settings!r}")
+    example_id, times = Counter(score.example_id for score in scores).most_common(1)[0]
+    if times > 1:
+        raise ValueError(f"example {example_id!r} is scored {times} times in {settings[0]!r}")
+    return settings[0]
+
+
+def _count(scores: Iterable[Score], metric: Metric) -> int:
+    successes = _SUCCESSES[metric]
+    return sum(score.outcome in successes for score in scores)
+
+
+def _clustered_figures(
+    groups: Sequence[Sequence[Score]], seed: int, num_resamples: int, confidence: float
+) -> Figures:
+    proportions = {
+        metric: clustered_proportion(
+            [(_count(group, metric), len(group)) for group in groups],
+            seed=seed,
+            num_resamples=num_resamples,
+            confidence=confidence,
+        )
+        for metric in METRICS
+    }
+    return Figures(n=sum(map(len, groups)), **proportions)
+
+
+def _single_figures(scores: Sequence[Score], confidence: float) -> Figures:
+    proportions = {
+        metric: single_proportion(_count(scores, metric), len(scores), confidence)
+        for metric in METRICS
+    }
+    return Figures(n=len(scores), **proportions)
+
+
+def _confusion(scores: Iterable[Score]) -> tuple[ConfusionCell, ...]:
+    counts = Counter((score.tool, *_predicted(score)) for score in scores)
+    ordered = sorted(counts.items(), key=lambda item: (item[0][0], -item[1], item[0]))
+    return tuple(
+        ConfusionCell.model_validate(
+            {"tool": tool, "predicted": predicted, "kind": kind, "count": count}
+        )
+        for (tool, predicted, kind), count in ordered
+    )
+
+
+def _predicted(score: Score) -> tuple[str, str]:
+    if score.outcome in ("correct", "wrong_arguments", "wrong_tool"):
+        return score.predicted_tool, "tool"
+    return "", score.outcome
+
+
+def compare_settings(
+    first: Sequence[Score],
+    second: Sequence[Score],
+    metric: Metric,
+    *,
+    seed: int,
+    num_resamples: int = 2000,
+    confidence: float = 0.95,
+) -> PairedComparison:
+    """Compare two settings on the same examples, clustered by tool.
+
+    Raises:
+        ValueError: a side holds several settings or an example twice, or they differ in examples.
+    """
+    settings = _only_setting(first), _only_setting(second)
+    other = {score.example_id: score for score in second}
+    unpaired = other.keys() ^ {score.example_id for score in first}
+    if unpaired:
+        raise ValueError(
+            f"settings {settings[0]!r} and {settings[1]!r} differ in {len(unpaired)} examples, "
+            f"for instance {min(unpaired)!r}; score both on the same test set"
+        )
+    successes = _SUCCESSES[metric]
+    return compare_paired(
+        (
+            (score.tool, score.outcome in successes, other[score.example_id].outcome in successes)
+            for score in first
+        ),
+        seed=seed,
+        num_resamples=num_resamples,
+        confidence=confidence,
+    )

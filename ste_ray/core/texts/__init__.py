@@ -1,0 +1,1 @@
+"""Texts made safe: secrets masked, long ones cut, names and halves of characters mended."""
