@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from ste_ray.config import load_config
 from ste_ray.errors import ConfigError
-from ste_ray.tools.schema_texts import load_schemas
-from ste_ray.tools.spec_writing import as_yaml
+from ste_ray.tools.spec.schema_texts import load_schemas
+from ste_ray.tools.spec.writing import as_yaml
 from ste_ray.yaml_loader import DuplicateKeyError, load_json, load_yaml
 
 

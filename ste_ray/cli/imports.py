@@ -68,7 +68,7 @@ def _import_tests(options: argparse.Namespace) -> None:
     from ste_ray.resources import resource_folder
     from ste_ray.stages.import_tests import import_tests
     from ste_ray.store.artifacts import open_store
-    from ste_ray.tools.spec import read_tool_files
+    from ste_ray.tools.spec.files import read_tool_files
 
     tests = read_test_set(options.source)
     shown = read_tool_data(options.demonstrations) if options.demonstrations else None

@@ -285,7 +285,7 @@ def _score_predictions(options: argparse.Namespace) -> None:
     from ste_ray.report.terminal import summary_table
     from ste_ray.resources import resource_folder
     from ste_ray.stages.evaluate import score_predictions
-    from ste_ray.tools.spec import read_tool_files
+    from ste_ray.tools.spec.files import read_tool_files
 
     predictions = read_predictions(options.predictions)
     shipped = resource_folder("tool_metadata")

@@ -120,7 +120,7 @@ def _config(options: argparse.Namespace) -> Config:
 
 def _read(options: argparse.Namespace) -> tuple[Config, Any]:
     from ste_ray.resources import resource_folder
-    from ste_ray.tools.spec import read_tool_files
+    from ste_ray.tools.spec.files import read_tool_files
 
     config = _config(options)
     shipped = resource_folder("tool_metadata")
@@ -151,7 +151,7 @@ def _call(options: argparse.Namespace) -> None:
     from ste_ray.core.effects import CallTool
     from ste_ray.stages.tools import open_tools
     from ste_ray.tools.catalogue import find
-    from ste_ray.tools.safety import is_free
+    from ste_ray.tools.spec.safety import is_free
 
     config, files = _read(options)
     spec = find(files.specs, options.name)
@@ -186,7 +186,7 @@ def _call(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     from ste_ray.stages.tools import open_tools
-    from ste_ray.tools.checking import as_lines, check_tools
+    from ste_ray.tools.trying import as_lines, check_tools
 
     config, files = _read(options)
     toolbox = open_tools(config.tools, files.specs)
@@ -200,8 +200,8 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
-    from ste_ray.tools.imported import Imported
-    from ste_ray.tools.spec_writing import write_tool_specs
+    from ste_ray.tools.spec.imported import Imported
+    from ste_ray.tools.spec.writing import write_tool_specs
 
     imported: Imported = _IMPORTERS[options.source_kind](options)
     for name, reason in imported.skipped:

@@ -11,10 +11,10 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.core.schemas.values import Part, Place, described
 from ste_ray.report.terminal import aligned
 from ste_ray.stages.tools import ConfiguredTools, open_tools
-from ste_ray.tools.kinds import CALLABLE_KINDS
-from ste_ray.tools.safety import FREE_EFFECTS
-from ste_ray.tools.secrets import Secrets, references
-from ste_ray.tools.toolbox import Toolbox
+from ste_ray.tools.run.secrets import Secrets, references
+from ste_ray.tools.run.toolbox import Toolbox
+from ste_ray.tools.spec.kinds import CALLABLE_KINDS
+from ste_ray.tools.spec.safety import FREE_EFFECTS
 
 _MAX_ARGUMENTS = 12
 

@@ -28,7 +28,7 @@ from ste_ray.stages.reasoning import reasoning_counts, reasoning_line
 from ste_ray.stages.spending import RoleCosts
 from ste_ray.stages.tools import ConfiguredTools, open_tools
 from ste_ray.stages.work import Status
-from ste_ray.tools.safety import named
+from ste_ray.tools.spec.safety import named
 
 
 def run(context: StageContext) -> dict[str, Any]:

@@ -44,10 +44,10 @@ from ste_ray.stages.tools import open_tools
 from ste_ray.stages.work import Directive, Lease, Report
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.lock import require_epoch
-from ste_ray.tools.gate import Gate, GatedTool
-from ste_ray.tools.opening import Simulator
-from ste_ray.tools.secrets import Secrets
-from ste_ray.tools.toolbox import Toolbox
+from ste_ray.tools.run.gate import Gate, GatedTool
+from ste_ray.tools.run.opening import Simulator
+from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.run.toolbox import Toolbox
 
 _HEARTBEAT_SECONDS = 1.0
 _IDLE_SECONDS = 0.2  # between two questions for work

@@ -49,8 +49,8 @@ from ste_ray.stages.reasoning import journal_reasoning
 from ste_ray.stages.tools import permissions
 from ste_ray.stages.turns import shared_turns
 from ste_ray.store.artifacts import RunStore
-from ste_ray.tools.kinds import CALLABLE_KINDS
-from ste_ray.tools.safety import is_free
+from ste_ray.tools.spec.kinds import CALLABLE_KINDS
+from ste_ray.tools.spec.safety import is_free
 
 _COUNTED = (
     "queries",

@@ -13,7 +13,7 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.ports import ToolExecutor
 from ste_ray.stages.tools import open_tools
 from ste_ray.stages.turns import SharedGates, TurnCalls
-from ste_ray.tools.toolbox import Toolbox
+from ste_ray.tools.run.toolbox import Toolbox
 
 
 @asynccontextmanager

@@ -9,12 +9,12 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.resources import resource_folder
 from ste_ray.store.artifacts import open_store
-from ste_ray.tools.opening import Simulator, Surroundings, open_toolbox
-from ste_ray.tools.safety import allowed_specs, divided_specs
-from ste_ray.tools.secrets import Secrets
-from ste_ray.tools.simulation import simulated_specs
-from ste_ray.tools.spec import read_tool_files
-from ste_ray.tools.toolbox import Toolbox, refuse_uncallable
+from ste_ray.tools.run.opening import Simulator, Surroundings, open_toolbox
+from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.run.simulation import simulated_specs
+from ste_ray.tools.run.toolbox import Toolbox, refuse_uncallable
+from ste_ray.tools.spec.files import read_tool_files
+from ste_ray.tools.spec.safety import allowed_specs, divided_specs
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.ports import Clock
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.stages.limiting import RemoteCall, beside_driver
-from ste_ray.tools.gate import Turns
+from ste_ray.tools.run.gate import Turns
 
 _RETRY_SECONDS = 0.1  # of a worker that waits for a place
 # Beyond this no call lasts: whoever holds a place for longer is gone.

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from ste_ray.config import ToolsConfig
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.kinds import CALLABLE_KINDS
-from ste_ray.tools.safety import is_free
-from ste_ray.tools.secrets import Secrets
-from ste_ray.tools.simulation import simulated_specs
-from ste_ray.tools.spec import ToolFiles
+from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.run.simulation import simulated_specs
+from ste_ray.tools.spec.files import ToolFiles
+from ste_ray.tools.spec.kinds import CALLABLE_KINDS
+from ste_ray.tools.spec.safety import is_free
 
 _TEXT_CHARS = 72
 

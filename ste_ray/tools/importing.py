@@ -16,10 +16,10 @@ from ste_ray.tools.http.client import (
     HttpClient,
     HttpFailureError,
 )
-from ste_ray.tools.imported import Imported
-from ste_ray.tools.safety import is_free
-from ste_ray.tools.secrets import Secrets
-from ste_ray.tools.spec_checks import build_spec
+from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.spec.checks import build_spec
+from ste_ray.tools.spec.imported import Imported
+from ste_ray.tools.spec.safety import is_free
 
 _ROWS_SHOWN = 40
 _DOWNLOAD_SECONDS = 60.0

@@ -21,7 +21,7 @@ from ste_ray.generation.model import LocalModel, load_model
 from ste_ray.generation.predict import Predictor
 from ste_ray.resources import resource_folder
 from ste_ray.stages.base import load_prompts
-from ste_ray.tools.spec import read_tool_files
+from ste_ray.tools.spec.files import read_tool_files
 from ste_ray.training.export import save_model
 from ste_ray.training.model import build_model
 from ste_ray.training.tokenizer import train_tokenizer

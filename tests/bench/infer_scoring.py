@@ -15,7 +15,7 @@ from ste_ray.core.records import Prediction, ToolSpec
 from ste_ray.core.scoring.scores import score_prediction
 from ste_ray.core.scoring.study import study_report
 from ste_ray.resources import resource_folder
-from ste_ray.tools.spec import read_tool_files
+from ste_ray.tools.spec.files import read_tool_files
 
 GOAL_STRICT, GOAL_STUDY = 40_000, 10_000
 _NUMBER = 100_000

@@ -26,15 +26,15 @@ from tables import Row, exit_code, print_machine, print_rows
 from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.records import ToolSpec
 from ste_ray.stages.base import load_prompts
-from ste_ray.tools.executor import Executor, ToolCall
 from ste_ray.tools.http.client import HttpClient
 from ste_ray.tools.http.executor import HttpExecutor, RapidApiExecutor
 from ste_ray.tools.mcp.executor import McpExecutor
 from ste_ray.tools.openapi.executor import OpenApiExecutor
 from ste_ray.tools.python.executor import PythonExecutor
 from ste_ray.tools.python.pool import WorkerPool
-from ste_ray.tools.secrets import Secrets
-from ste_ray.tools.simulation import SimulatedExecutor
+from ste_ray.tools.run.executor import Executor, ToolCall
+from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.run.simulation import SimulatedExecutor
 from ste_ray.tools.toolbench.executor import ToolbenchExecutor
 
 ROUNDS = 15

@@ -5,7 +5,7 @@ import asyncio
 from ste_ray.core.records import ToolSpec
 from ste_ray.tools.http.client import HttpClient
 from ste_ray.tools.http.executor import HttpExecutor
-from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.run.secrets import Secrets
 from tests.http_server import http_service
 
 SECRETS = Secrets({"KEY": "canary-4711", "RAPIDAPI_KEY": "canary-rapid"})

@@ -4,11 +4,11 @@ import asyncio
 import json
 import sys
 
-from ste_ray.tools.executor import ToolCall
-from ste_ray.tools.kinds import McpServer
 from ste_ray.tools.mcp.executor import McpExecutor
 from ste_ray.tools.mcp.listing import list_servers
-from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.spec.kinds import McpServer
 
 
 async def main():

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ste_ray.cli.main import main
-from ste_ray.tools.spec import read_tool_files
+from ste_ray.tools.spec.files import read_tool_files
 
 HERE = Path(__file__).parent
 RAW = str(HERE.parent / "mcp_servers/raw.py")

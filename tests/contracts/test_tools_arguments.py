@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ste_ray.tools.arguments import ArgumentCheck
+from ste_ray.tools.checks.arguments import ArgumentCheck
 
 SCHEMA = {
     "type": "object",

@@ -8,13 +8,14 @@ import pytest
 
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
-from ste_ray.tools import bounded_checks, schema_checks
-from ste_ray.tools.arguments import ArgumentCheck
-from ste_ray.tools.bounded_checks import BoundedCheck
-from ste_ray.tools.check_cost import CheckCost
-from ste_ray.tools.check_pool import UncheckedError, shared_pool
-from ste_ray.tools.schema_checks import check_parameters
-from ste_ray.tools.toolbox import Toolbox
+from ste_ray.tools.checks import bounded as bounded_checks
+from ste_ray.tools.checks import schemas as schema_checks
+from ste_ray.tools.checks.arguments import ArgumentCheck
+from ste_ray.tools.checks.bounded import BoundedCheck
+from ste_ray.tools.checks.cost import CheckCost
+from ste_ray.tools.checks.pool import UncheckedError, shared_pool
+from ste_ray.tools.checks.schemas import check_parameters
+from ste_ray.tools.run.toolbox import Toolbox
 
 MAX_REFUSAL_CHARS = 8_000
 

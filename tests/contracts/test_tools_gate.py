@@ -10,7 +10,7 @@ from jumping_clock import JumpingClock
 
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
-from ste_ray.tools.gate import Gate, GatedTool
+from ste_ray.tools.run.gate import Gate, GatedTool
 
 
 class Tool:

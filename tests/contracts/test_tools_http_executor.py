@@ -7,8 +7,8 @@ import pytest
 from http_calls import declared, executor_test
 
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.executor import ToolCall
-from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.secrets import Secrets
 
 
 def test_a_declared_request_is_sent_and_answered():

@@ -10,8 +10,8 @@ import zlib
 import pytest
 from http_calls import HOSTILE, declared, executor_test
 
-from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.http.client import BlockedAddressError, HttpCall, HttpClient, HttpFailureError
+from ste_ray.tools.run.executor import ToolCall
 
 OK = b"HTTP/1.1 200 OK\r\n"
 BLOCK = b"y" * 65_536

@@ -11,10 +11,10 @@ import pytest
 from http_calls import SECRETS, executor_test, tool
 
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.http.client import HttpClient
 from ste_ray.tools.http.executor import RapidApiExecutor
-from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.secrets import Secrets
 
 
 def endpoint(host, path="/it", **fields):

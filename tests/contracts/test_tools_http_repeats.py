@@ -6,9 +6,9 @@ import time
 import pytest
 from http_calls import SECRETS, declared, executor_test
 
-from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.http.client import HttpClient
 from ste_ray.tools.http.executor import HttpExecutor
+from ste_ray.tools.run.executor import ToolCall
 
 
 def busy(server, times=1, status=429, after=None, spec=None, method="GET"):

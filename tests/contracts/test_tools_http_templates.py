@@ -15,8 +15,8 @@ from ste_ray.tools.http.templates import (
     fill_request,
     placeholders,
 )
-from ste_ray.tools.kinds import HttpRequest
-from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.spec.kinds import HttpRequest
 
 SECRETS = Secrets({"KEY": "canary/4711 é", "HOME": "canary-home"})
 

@@ -10,7 +10,7 @@ from mcp_types.methods import validate_server_result
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.mcp.listing import list_servers
 from ste_ray.tools.mcp.messages import mended, read_message
-from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.run.secrets import Secrets
 from tests.contracts.mcp_calls import calls, raw, spec
 
 HEAD = '{"jsonrpc": "2.0", "id": @, '

@@ -6,7 +6,7 @@ import pytest
 from openapi_documents import imported
 
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.spec_checks import build_spec
+from ste_ray.tools.spec.checks import build_spec
 
 SOUND = {
     "openapi": "3.0.3",

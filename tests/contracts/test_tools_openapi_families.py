@@ -4,7 +4,7 @@ import pytest
 from openapi_documents import body_of, tool
 
 from ste_ray.core.scoring.comparing import compare_arguments
-from ste_ray.tools.arguments import ArgumentCheck
+from ste_ray.tools.checks.arguments import ArgumentCheck
 
 REFERENCE = "#/components/schemas/{}".format
 

@@ -7,12 +7,12 @@ import urllib.request
 import pytest
 from openapi_service import running, service
 
-from ste_ray.tools.arguments import ArgumentCheck
-from ste_ray.tools.executor import ToolCall
+from ste_ray.tools.checks.arguments import ArgumentCheck
 from ste_ray.tools.http.client import HttpClient
 from ste_ray.tools.openapi.executor import OpenApiExecutor
 from ste_ray.tools.openapi.operations import import_openapi
-from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.secrets import Secrets
 
 SECRETS = Secrets(
     {"API_127_0_0_1_APIKEYHEADER": "canary-key", "API_127_0_0_1_HTTPBEARER": "canary-token"}

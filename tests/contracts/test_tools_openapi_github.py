@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ste_ray.tools.arguments import ArgumentCheck
+from ste_ray.tools.checks.arguments import ArgumentCheck
 from ste_ray.tools.openapi.operations import import_openapi
-from ste_ray.tools.spec_checks import build_spec
+from ste_ray.tools.spec.checks import build_spec
 
 DESCRIPTION = (
     Path(__file__).parents[2]

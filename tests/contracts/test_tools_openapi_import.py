@@ -7,11 +7,11 @@ import yaml
 from openapi_documents import SERVER, body_of, document, imported, operation, tool
 
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.arguments import ArgumentCheck
-from ste_ray.tools.kinds import OpenApiField, OpenApiOperation
+from ste_ray.tools.checks.arguments import ArgumentCheck
 from ste_ray.tools.openapi.operations import import_openapi
-from ste_ray.tools.spec import load_tool_specs
-from ste_ray.tools.spec_writing import write_tool_specs
+from ste_ray.tools.spec.files import load_tool_specs
+from ste_ray.tools.spec.kinds import OpenApiField, OpenApiOperation
+from ste_ray.tools.spec.writing import write_tool_specs
 
 PARAMETER = {"name": "limit", "in": "query", "schema": {"type": "integer", "maximum": 50}}
 

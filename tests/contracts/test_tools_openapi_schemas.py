@@ -7,7 +7,7 @@ from jsonschema import Draft202012Validator
 from openapi_documents import body_of, document, imported, operation, tool
 
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.arguments import ArgumentCheck
+from ste_ray.tools.checks.arguments import ArgumentCheck
 
 REFERENCE = "#/components/schemas/{}".format
 

@@ -12,14 +12,14 @@ import pytest
 import yaml
 
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.arguments import ArgumentCheck
-from ste_ray.tools.executor import ToolCall
+from ste_ray.tools.checks.arguments import ArgumentCheck
 from ste_ray.tools.python.describe import describe_targets, import_python
 from ste_ray.tools.python.executor import PythonExecutor
 from ste_ray.tools.python.pool import WorkerPool
-from ste_ray.tools.secrets import Secrets
-from ste_ray.tools.spec import load_tool_specs
-from ste_ray.tools.spec_checks import build_spec
+from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.spec.checks import build_spec
+from ste_ray.tools.spec.files import load_tool_specs
 
 HERE = Path(__file__).parent
 

@@ -17,8 +17,8 @@ from ste_ray.errors import (
     UserError,
 )
 from ste_ray.runtime.fakes import MemoryStore
-from ste_ray.tools.executor import ToolCall
-from ste_ray.tools.recording import RecordingExecutor
+from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.recording import RecordingExecutor
 
 PARAMETERS = {"type": "object"}
 

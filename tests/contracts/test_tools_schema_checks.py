@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, SchemaError
 
-from ste_ray.tools import schema_checks
-from ste_ray.tools.schema_checks import check_parameters, plainly_valid
-from ste_ray.tools.spec import load_tool_specs
+from ste_ray.tools.checks import schemas as schema_checks
+from ste_ray.tools.checks.schemas import check_parameters, plainly_valid
+from ste_ray.tools.spec.files import load_tool_specs
 
 EVERYDAY = {
     "type": "object",

@@ -11,9 +11,9 @@ from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.executor import ToolCall
-from ste_ray.tools.masking import MaskingExecutor
-from ste_ray.tools.secrets import FOLDER_VARIABLE, Secrets, references
+from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.masking import MaskingExecutor
+from ste_ray.tools.run.secrets import FOLDER_VARIABLE, Secrets, references
 
 VALUE = 'p@ss/w"ör d+1'
 

@@ -13,10 +13,10 @@ from ste_ray.core.records import ToolExample, ToolSpec
 from ste_ray.errors import BudgetExhaustedError, EndpointError, ProviderUnavailableError
 from ste_ray.resources import resource_folder
 from ste_ray.runtime.fakes import MemoryStore
-from ste_ray.tools.executor import ToolCall
-from ste_ray.tools.recording import RecordingExecutor
-from ste_ray.tools.secrets import Secrets
-from ste_ray.tools.simulation import SimulatedExecutor, simulated_specs
+from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.recording import RecordingExecutor
+from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.run.simulation import SimulatedExecutor, simulated_specs
 
 PROMPTS = PromptSet(
     {path.stem: path.read_text("utf-8") for path in resource_folder("prompts").glob("*.txt")}

@@ -10,10 +10,10 @@ import yaml
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.kinds import McpTool
-from ste_ray.tools.safety import allowed_specs
-from ste_ray.tools.spec import load_tool_specs, read_tool_files
-from ste_ray.tools.spec_writing import write_tool_specs
+from ste_ray.tools.spec.files import load_tool_specs, read_tool_files
+from ste_ray.tools.spec.kinds import McpTool
+from ste_ray.tools.spec.safety import allowed_specs
+from ste_ray.tools.spec.writing import write_tool_specs
 
 TOOL = {
     "name": "weather",

@@ -12,9 +12,9 @@ from aiohttp import web
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.http.client import HttpClient
-from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.toolbench.executor import ToolbenchExecutor
 from ste_ray.tools.toolbench.names import (
     standard_arguments,

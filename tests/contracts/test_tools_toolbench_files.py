@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.names import name_problem
-from ste_ray.tools.spec import load_tool_specs
-from ste_ray.tools.spec_writing import write_tool_specs
+from ste_ray.tools.spec.files import load_tool_specs
+from ste_ray.tools.spec.names import name_problem
+from ste_ray.tools.spec.writing import write_tool_specs
 from ste_ray.tools.toolbench.tool_files import import_toolbench
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"

@@ -14,9 +14,9 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ConfigError, ToolSpecError
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.store.artifacts import open_store
-from ste_ray.tools.gate import Gate
-from ste_ray.tools.opening import Surroundings, open_toolbox
-from ste_ray.tools.toolbox import Toolbox
+from ste_ray.tools.run.gate import Gate
+from ste_ray.tools.run.opening import Surroundings, open_toolbox
+from ste_ray.tools.run.toolbox import Toolbox
 
 CONFIG = ToolsConfig(num_workers=2, memory_mb=512)
 

@@ -11,7 +11,7 @@ import pytest
 
 from ste_ray.generation.grammar_merging import smallest
 from ste_ray.generation.grammar_schemas import GrammarSchema
-from ste_ray.tools.arguments import ArgumentCheck
+from ste_ray.tools.checks.arguments import ArgumentCheck
 
 llguidance = importlib.import_module("llguidance")
 LAYOUT = {"whitespace_pattern": " ?", "item_separator": ",", "key_separator": ":"}

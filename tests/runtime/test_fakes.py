@@ -24,7 +24,7 @@ from ste_ray.runtime.fakes import (
 )
 from ste_ray.runtime.journal import SegmentJournal, load
 from ste_ray.store.artifacts import open_store
-from ste_ray.tools.opening import open_toolbox
+from ste_ray.tools.run.opening import open_toolbox
 
 QUESTION = AskModel(
     role="judge", messages=(Message(role="user", content="hi"),), sampling=Sampling()

@@ -19,7 +19,7 @@ from ste_ray.stages.preparation.outputs import Outputs, ledger_entry
 from ste_ray.stages.preparation.spool import Candidate
 from ste_ray.stages.preparation.workshop import Workshop
 from ste_ray.store.tables import RefusedRow, iter_results
-from ste_ray.tools.bounded_checks import BoundedCheck
+from ste_ray.tools.checks.bounded import BoundedCheck
 
 
 async def screened(

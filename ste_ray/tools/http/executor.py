@@ -13,7 +13,6 @@ from typing import Any
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.http.client import (
     BlockedAddressError,
     HttpCall,
@@ -29,8 +28,9 @@ from ste_ray.tools.http.templates import (
     fill_request,
     placeholders,
 )
-from ste_ray.tools.kinds import HttpRequest, RapidApiEndpoint
-from ste_ray.tools.secrets import Secrets, references
+from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.secrets import Secrets, references
+from ste_ray.tools.spec.kinds import HttpRequest, RapidApiEndpoint
 
 _BUSY = (429, 503)
 _MAX_REPEATS = 2

@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 
-from ste_ray.tools.check_pool import UncheckedError, shared_pool
+from ste_ray.tools.checks.pool import UncheckedError, shared_pool
 
 MAX_MESSAGE_BYTES = 32 * 2**20
 _LITTLE_BYTES, _LITTLE_MARKS = 2**20, 2_000  # some milliseconds of work

@@ -15,8 +15,6 @@ from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ToolSpec, canonical_json, fingerprint
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.executor import ToolCall
-from ste_ray.tools.kinds import McpServer, McpTool
 from ste_ray.tools.mcp.pool import SessionPool
 from ste_ray.tools.mcp.results import call_result, error_result
 from ste_ray.tools.mcp.session import (
@@ -25,7 +23,9 @@ from ste_ray.tools.mcp.session import (
     SessionStartError,
     first_problem,
 )
-from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.spec.kinds import McpServer, McpTool
 
 _VERIFY_SECONDS = 10.0
 

@@ -16,12 +16,12 @@ from ste_ray.core.schemas.values import described
 from ste_ray.core.texts.masking import Masker
 from ste_ray.errors import ToolSpecError
 from ste_ray.process.output import masked_value
-from ste_ray.tools.kinds import McpServer
+from ste_ray.tools.checks.schemas import check_parameters, without_foreign_patterns
 from ste_ray.tools.mcp.messages import RAW_SCHEMA
 from ste_ray.tools.mcp.pool import SessionPool
 from ste_ray.tools.mcp.session import SessionStartError
-from ste_ray.tools.schema_checks import check_parameters, without_foreign_patterns
-from ste_ray.tools.secrets import Secrets, references
+from ste_ray.tools.run.secrets import Secrets, references
+from ste_ray.tools.spec.kinds import McpServer
 
 _PATIENCE_SECONDS = 10.0
 _PATTERN_CHARS = 80

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ste_ray.process.scratch import ScratchFolder
-from ste_ray.tools.kinds import McpServer
 from ste_ray.tools.mcp.processes import ServerOutput
 from ste_ray.tools.mcp.session import Session, SessionStartError
 from ste_ray.tools.mcp.transports import http_transport, process_transport
-from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.spec.kinds import McpServer
 
 _MAX_PAUSE_SECONDS = 30.0
 _FIRST_PAUSE_SECONDS = 0.5

@@ -23,7 +23,7 @@ from ste_ray.core.schemas.dialects import without_ids
 from ste_ray.core.schemas.references import UnusableSchemaError, children
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.openapi.texts import shortened
-from ste_ray.tools.schema_texts import load_schemas
+from ste_ray.tools.spec.schema_texts import load_schemas
 from ste_ray.yaml_loader import DuplicateKeyError, load_json
 
 _MAX_NODES = 2_000_000  # GitHub's description has about 260,000

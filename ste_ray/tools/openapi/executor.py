@@ -6,11 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.http.client import HttpCall
 from ste_ray.tools.http.executor import RequestExecutor
 from ste_ray.tools.http.templates import ArgumentError, encode_body
-from ste_ray.tools.kinds import OpenApiBody, OpenApiOperation
 from ste_ray.tools.openapi.bodies import FORM, MULTIPART, is_json
 from ste_ray.tools.openapi.forms import form_body, multipart_body
 from ste_ray.tools.openapi.styles import (
@@ -20,7 +18,9 @@ from ste_ray.tools.openapi.styles import (
     query_pairs,
     query_text,
 )
-from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.spec.kinds import OpenApiBody, OpenApiOperation
 
 _SELDOM_WITH_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
 

@@ -15,8 +15,7 @@ from pydantic import ValidationError
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.imported import Imported
-from ste_ray.tools.kinds import OpenApiOperation
+from ste_ray.tools.checks.schemas import check_parameters
 from ste_ray.tools.openapi.auth import Credentials, SecuritySchemes
 from ste_ray.tools.openapi.bodies import BodyReader, is_json
 from ste_ray.tools.openapi.document import (
@@ -31,8 +30,9 @@ from ste_ray.tools.openapi.parameters import Arguments, ParameterReader
 from ste_ray.tools.openapi.schemas import SchemaConverter
 from ste_ray.tools.openapi.servers import Servers
 from ste_ray.tools.openapi.texts import described, tool_name, unique
-from ste_ray.tools.schema_checks import check_parameters
-from ste_ray.tools.secrets import references
+from ste_ray.tools.run.secrets import references
+from ste_ray.tools.spec.imported import Imported
+from ste_ray.tools.spec.kinds import OpenApiOperation
 
 _EFFECTS = {
     "get": "read_only",

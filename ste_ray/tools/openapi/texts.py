@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from ste_ray.tools.names import FORBIDDEN
+from ste_ray.tools.spec.names import FORBIDDEN
 
 
 def shortened(text: str, max_chars: int) -> str:

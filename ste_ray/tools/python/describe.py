@@ -22,8 +22,8 @@ from pydantic import ValidationError
 from ste_ray.core.records import Effect, ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.process.scratch import ScratchFolder
+from ste_ray.tools.checks.schemas import check_parameters
 from ste_ray.tools.python.worker_process import worker_environment
-from ste_ray.tools.schema_checks import check_parameters
 
 _LOAD_SECONDS = 60.0
 

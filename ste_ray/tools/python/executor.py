@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.executor import ToolCall
-from ste_ray.tools.kinds import PythonFunction
 from ste_ray.tools.python.pool import WorkerPool
-from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.spec.kinds import PythonFunction
 
 
 class PythonExecutor:

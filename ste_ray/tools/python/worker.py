@@ -26,8 +26,8 @@ from collections.abc import Callable, Coroutine
 from typing import IO, Any
 
 from ste_ray.tools.errors import ToolError
-from ste_ray.tools.process_group import die_with, guard_group
-from ste_ray.tools.shield import shield
+from ste_ray.tools.run.process_group import die_with, guard_group
+from ste_ray.tools.run.shield import shield
 
 
 def main() -> None:

@@ -21,11 +21,11 @@ from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ObservationSource, ToolSpec
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.executor import ToolCall
 from ste_ray.tools.http.client import HttpCall, HttpClient
 from ste_ray.tools.http.executor import RequestExecutor
-from ste_ray.tools.kinds import ToolbenchEndpoint
-from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.spec.kinds import ToolbenchEndpoint
 from ste_ray.tools.toolbench.names import (
     standard_arguments,
     standard_category,

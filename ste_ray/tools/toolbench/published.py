@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ste_ray.tools.kinds import KINDS
-from ste_ray.tools.secrets import references
+from ste_ray.tools.run.secrets import references
+from ste_ray.tools.spec.kinds import KINDS
 from ste_ray.tools.toolbench.study_types import default_value, typed_schema
 
 SEPARATOR = "%%"  # between the names of a tool and of its endpoint

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.schema_checks import check_parameters
+from ste_ray.tools.checks.schemas import check_parameters
 from ste_ray.tools.toolbench.published import (
     SEPARATOR,
     endpoint_description,

@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 from ste_ray.core.records import Effect, ToolSpec
 from ste_ray.errors import ToolSpecError
+from ste_ray.tools.checks.schemas import check_parameters
 from ste_ray.tools.http.templates import placeholders
-from ste_ray.tools.names import FORBIDDEN
-from ste_ray.tools.schema_checks import check_parameters
+from ste_ray.tools.spec.names import FORBIDDEN
 from ste_ray.tools.toolbench.published import (
     SEPARATOR,
     endpoint_description,

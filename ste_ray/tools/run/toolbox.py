@@ -13,12 +13,12 @@ from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.ports import ToolExecutor
-from ste_ray.tools.arguments import parse_object
-from ste_ray.tools.bounded_checks import BoundedCheck
-from ste_ray.tools.check_pool import shared_pool
-from ste_ray.tools.executor import Executor, ToolCall
-from ste_ray.tools.gate import Turns
-from ste_ray.tools.kinds import CALLABLE_KINDS
+from ste_ray.tools.checks.arguments import parse_object
+from ste_ray.tools.checks.bounded import BoundedCheck
+from ste_ray.tools.checks.pool import shared_pool
+from ste_ray.tools.run.executor import Executor, ToolCall
+from ste_ray.tools.run.gate import Turns
+from ste_ray.tools.spec.kinds import CALLABLE_KINDS
 
 _NAMES_SHOWN = 20
 

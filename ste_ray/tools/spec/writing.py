@@ -13,8 +13,8 @@ import yaml
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.safety import is_free
-from ste_ray.tools.spec import SUFFIXES
+from ste_ray.tools.spec.files import SUFFIXES
+from ste_ray.tools.spec.safety import is_free
 from ste_ray.yaml_loader import RESOLVERS
 
 # libyaml's writer, where PyYAML was built with it, writes the same three times as fast.

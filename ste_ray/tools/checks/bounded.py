@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ste_ray.process.output import say
-from ste_ray.tools.arguments import ArgumentCheck
-from ste_ray.tools.check_cost import CheckCost
-from ste_ray.tools.check_pool import UncheckedError, shared_pool
+from ste_ray.tools.checks.arguments import ArgumentCheck
+from ste_ray.tools.checks.cost import CheckCost
+from ste_ray.tools.checks.pool import UncheckedError, shared_pool
 
 _CHECK_SECONDS = 1.0
 _MAX_FAILURES = 3

@@ -13,9 +13,11 @@ from pydantic import ValidationError
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.bounded_checks import BoundedCheck
+from ste_ray.tools.checks.bounded import BoundedCheck
+from ste_ray.tools.checks.schemas import check_parameters
 from ste_ray.tools.http.templates import check_request
-from ste_ray.tools.kinds import (
+from ste_ray.tools.run.secrets import references
+from ste_ray.tools.spec.kinds import (
     FORBIDDEN_HEADERS,
     KINDS,
     ExecutorFields,
@@ -24,9 +26,7 @@ from ste_ray.tools.kinds import (
     McpTool,
     PythonFunction,
 )
-from ste_ray.tools.names import name_problem
-from ste_ray.tools.schema_checks import check_parameters
-from ste_ray.tools.secrets import references
+from ste_ray.tools.spec.names import name_problem
 
 _MAY_HOLD_SECRETS = ("headers", "query", "cookies", "body", "key", "server")
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")

@@ -16,9 +16,9 @@ from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import ToolSpec, canonical_json
 from ste_ray.core.replies.strict_json import clip
 from ste_ray.core.texts.cutting import cut_result
-from ste_ray.tools.executor import ToolCall
-from ste_ray.tools.kinds import CALLABLE_KINDS
-from ste_ray.tools.secrets import Secrets, references
+from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.secrets import Secrets, references
+from ste_ray.tools.spec.kinds import CALLABLE_KINDS
 
 AskSimulator = Callable[[AskModel, str], Awaitable[ModelReply]]
 SimulationMode = Literal["never", "when_missing", "always"]

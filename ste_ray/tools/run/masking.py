@@ -10,8 +10,8 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.core.texts.masking import Masker
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.executor import Executor, ToolCall
-from ste_ray.tools.secrets import Secrets
+from ste_ray.tools.run.executor import Executor, ToolCall
+from ste_ray.tools.run.secrets import Secrets
 
 # Each character of a secret can take several of a text: ``\u0061``, escaped once more.
 _CHARS_PER_CHAR = 7

@@ -10,11 +10,11 @@ from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolExample, ToolSpec, canonical_json
 from ste_ray.errors import ToolSpecError
 from ste_ray.runtime.clock import MonotonicClock
-from ste_ray.tools.gate import Gate
-from ste_ray.tools.kinds import CALLABLE_KINDS
-from ste_ray.tools.safety import is_free
-from ste_ray.tools.spec import ToolFiles
-from ste_ray.tools.toolbox import Toolbox
+from ste_ray.tools.run.gate import Gate
+from ste_ray.tools.run.toolbox import Toolbox
+from ste_ray.tools.spec.files import ToolFiles
+from ste_ray.tools.spec.kinds import CALLABLE_KINDS
+from ste_ray.tools.spec.safety import is_free
 
 _SHOWN_CHARS = 200
 

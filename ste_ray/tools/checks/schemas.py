@@ -19,7 +19,7 @@ from ste_ray.core.schemas.dialects import for_arguments, standalone
 from ste_ray.core.schemas.references import MANY, NAMED, ONE, UnusableSchemaError
 from ste_ray.core.schemas.values import described
 from ste_ray.core.texts.cutting import ellipsed
-from ste_ray.tools.check_pool import UncheckedError, shared_pool
+from ste_ray.tools.checks.pool import UncheckedError, shared_pool
 
 _CHECK_SECONDS = 10.0
 _MESSAGE_CHARS = 300

@@ -12,13 +12,13 @@ from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ConfigError
 from ste_ray.ports import ArtifactStore
-from ste_ray.tools.executor import Executor
 from ste_ray.tools.http.client import HttpClient
-from ste_ray.tools.masking import MaskingExecutor
-from ste_ray.tools.recording import RecordingExecutor
-from ste_ray.tools.secrets import Secrets
-from ste_ray.tools.simulation import AskSimulator, SimulatedExecutor
-from ste_ray.tools.toolbox import Toolbox
+from ste_ray.tools.run.executor import Executor
+from ste_ray.tools.run.masking import MaskingExecutor
+from ste_ray.tools.run.recording import RecordingExecutor
+from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.run.simulation import AskSimulator, SimulatedExecutor
+from ste_ray.tools.run.toolbox import Toolbox
 
 SIMULATED = "explore/simulated"
 

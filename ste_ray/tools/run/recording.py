@@ -29,7 +29,7 @@ from ste_ray.core.records import ObservationSource, Record, ToolSpec, canonical_
 from ste_ray.core.replies.strict_json import clip
 from ste_ray.errors import RecordingMissError, StageInputError
 from ste_ray.ports import ArtifactStore
-from ste_ray.tools.executor import Executor, ToolCall
+from ste_ray.tools.run.executor import Executor, ToolCall
 
 RecordingMode = Literal["record", "reuse", "replay"]
 _KEPT_STATUSES = ("ok", "error")

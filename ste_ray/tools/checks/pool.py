@@ -124,7 +124,7 @@ class _Worker:
         folders = dict.fromkeys(path or os.getcwd() for path in sys.path)
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ste_ray.tools.check_worker", str(_MEMORY_MB)],
+            [sys.executable, "-P", "-m", "ste_ray.tools.checks.worker", str(_MEMORY_MB)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -1,0 +1,1 @@
+"""Arguments and schemas are checked here, for a limited time."""

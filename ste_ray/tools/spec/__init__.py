@@ -1,0 +1,1 @@
+"""Tool files and what a tool in them must fulfil."""
