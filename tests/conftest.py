@@ -17,7 +17,7 @@ import hypothesis
 import psutil
 import pytest
 
-from ste_ray.stages.connect import ray_connection
+from ste_ray.stages.cluster.connect import ray_connection
 from ste_ray.store.artifacts import RunStore, open_store
 
 # Machines that run tests are shared: the time of one example says nothing about the code.

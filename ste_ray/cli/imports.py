@@ -10,7 +10,7 @@ from ste_ray.process.output import print_result, say
 
 if TYPE_CHECKING:
     from ste_ray.core.records import ToolSpec
-    from ste_ray.stages.import_data import Describe
+    from ste_ray.stages.imports.training_data import Describe
     from ste_ray.store.manifest import StageManifest
 
 
@@ -54,7 +54,7 @@ def add_import_commands(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def _import_tool_data(options: argparse.Namespace) -> None:
-    from ste_ray.stages.import_data import import_tool_data
+    from ste_ray.stages.imports.training_data import import_tool_data
     from ste_ray.store.artifacts import open_store
 
     store = open_store(options.run)
@@ -66,7 +66,7 @@ def _import_tests(options: argparse.Namespace) -> None:
     from ste_ray.imports.test_sets import read_test_set
     from ste_ray.imports.tool_data import read_tool_data
     from ste_ray.resources import resource_folder
-    from ste_ray.stages.import_tests import import_tests
+    from ste_ray.stages.imports.test_sets import import_tests
     from ste_ray.store.artifacts import open_store
     from ste_ray.tools.spec.files import read_tool_files
 

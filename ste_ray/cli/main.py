@@ -189,7 +189,7 @@ def _run_stages(options: argparse.Namespace) -> None:
     if options.show and options.json:
         raise ConfigError("--show and --json both write to standard output; give one of them")
     context = _context(options)
-    from ste_ray.stages.connect import ray_connection
+    from ste_ray.stages.cluster.connect import ray_connection
     from ste_ray.stages.registry import run_stages
 
     started, store = time.time(), context.store
@@ -217,8 +217,8 @@ def _explore(options: argparse.Namespace) -> None:
         return
     context = _context(options)
     if options.dry_run:
-        from ste_ray.stages.dry_run import dry_run, dry_run_lines
-        from ste_ray.stages.tools import survey_tools
+        from ste_ray.stages.explore.dry_run import dry_run, dry_run_lines
+        from ste_ray.stages.shared.tools import survey_tools
 
         tools, refusal = survey_tools(context.config.tools)
         plan = dry_run(tools, context.config)
@@ -227,12 +227,12 @@ def _explore(options: argparse.Namespace) -> None:
             raise refusal
         return
     if options.estimate:
-        from ste_ray.stages.estimate import as_lines, estimate_explore, recorded_answers
+        from ste_ray.stages.explore.estimate import as_lines, estimate_explore, recorded_answers
 
         figures = estimate_explore(context, recorded_answers(context.store))
         print_json(figures) if options.json else write_text(as_lines(figures))
         return
-    from ste_ray.stages.replay import replay_exploration, require_equal
+    from ste_ray.stages.explore.replay import replay_exploration, require_equal
 
     figures = replay_exploration(context)
     print_json(figures) if options.json else write_text(f"replay\n{_figures(figures)}")
@@ -284,7 +284,7 @@ def _score_predictions(options: argparse.Namespace) -> None:
     from ste_ray.imports.predictions import read_predictions
     from ste_ray.report.terminal import summary_table
     from ste_ray.resources import resource_folder
-    from ste_ray.stages.evaluate import score_predictions
+    from ste_ray.stages.evaluate.stage import score_predictions
     from ste_ray.tools.spec.files import read_tool_files
 
     predictions = read_predictions(options.predictions)
@@ -300,7 +300,7 @@ def _score_predictions(options: argparse.Namespace) -> None:
 def _check_before_ray(stages: Sequence[str], context: Any) -> None:
     """Find mistakes in tool files, endpoints and the choice of the run before Ray is started."""
     from ste_ray.stages.base import check_stages
-    from ste_ray.stages.endpoints import check_before_ray
+    from ste_ray.stages.shared.endpoints import check_before_ray
 
     check_before_ray(context.config, context.store, stages)
     if "explore" in stages:
@@ -312,8 +312,8 @@ def _run_demo(options: argparse.Namespace) -> None:
     from ste_ray.report.terminal import before_after_table, stage_times_table
     from ste_ray.resources import resource_folder
     from ste_ray.stages.demo import run_demo
-    from ste_ray.stages.endpoints import check_before_ray
-    from ste_ray.stages.reporting import write_report
+    from ste_ray.stages.report.writing import write_report
+    from ste_ray.stages.shared.endpoints import check_before_ray
     from ste_ray.store.artifacts import open_store
 
     run = options.run or "runs/demo"

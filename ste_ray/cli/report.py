@@ -53,7 +53,7 @@ def add_report_commands(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from ste_ray.stages.reporting import comparison, load_report_data, require_run
+    from ste_ray.stages.report.writing import comparison, load_report_data, require_run
     from ste_ray.store.artifacts import open_store
 
     form = _form(options)
@@ -112,8 +112,8 @@ def _view(options: argparse.Namespace) -> None:
     import asyncio
 
     from ste_ray.report.viewer import serve
-    from ste_ray.stages.reporting import require_run
-    from ste_ray.stages.viewing import StoredWholeRun
+    from ste_ray.stages.report.viewing import StoredWholeRun
+    from ste_ray.stages.report.writing import require_run
     from ste_ray.store.artifacts import open_store
 
     store = open_store(options.run)

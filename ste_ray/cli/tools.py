@@ -149,7 +149,7 @@ def _show(options: argparse.Namespace) -> None:
 
 def _call(options: argparse.Namespace) -> None:
     from ste_ray.core.effects import CallTool
-    from ste_ray.stages.tools import open_tools
+    from ste_ray.stages.shared.tools import open_tools
     from ste_ray.tools.catalogue import find
     from ste_ray.tools.spec.safety import is_free
 
@@ -185,7 +185,7 @@ def _call(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from ste_ray.stages.tools import open_tools
+    from ste_ray.stages.shared.tools import open_tools
     from ste_ray.tools.trying import as_lines, check_tools
 
     config, files = _read(options)

@@ -1,6 +1,7 @@
 """What the report needs from a run: records, JSON files and manifests, whichever exist.
 
-The report does not know how runs are stored; ``ste_ray.stages.reporting`` joins it to the store.
+The report does not know how runs are stored; ``ste_ray.stages.report.writing`` joins it to the
+store.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from ste_ray.errors import (
 from ste_ray.imports.general_data import GeneralData
 from ste_ray.process.environment import environment_masker
 from ste_ray.resources import resource_folder
-from ste_ray.stages.tools import ConfiguredTools, configure_tools
+from ste_ray.stages.shared.tools import ConfiguredTools, configure_tools
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.lock import RunLock
 from ste_ray.store.manifest import (

@@ -18,7 +18,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from ste_ray.config import STAGES
 from ste_ray.errors import SteRayError, TemporaryError, UserError
 from ste_ray.resources import resource_folder
-from ste_ray.stages.local_cluster import LocalCluster
+from ste_ray.stages.cluster.local import LocalCluster
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import read_manifest
 

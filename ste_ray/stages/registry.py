@@ -10,7 +10,7 @@ from ste_ray.store.manifest import StageManifest
 
 def stage_body(stage: str) -> StageBody:
     """Return the function that runs ``stage``, one of ``config.STAGES``."""
-    body: StageBody = import_module(f"ste_ray.stages.{stage}").run
+    body: StageBody = import_module(f"ste_ray.stages.{stage}.stage").run
     return body
 
 

@@ -11,7 +11,7 @@ from tables import Row
 
 from ste_ray.core.records import Episode
 from ste_ray.runtime import segments
-from ste_ray.stages.parts import PARTS
+from ste_ray.stages.explore.parts import PARTS
 from ste_ray.store.tables import read_records
 
 NUM_TOOLS = 50

@@ -22,12 +22,12 @@ from ste_ray.llm.checking import check_endpoints
 from ste_ray.runtime import segments
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.runtime.fakes import ConstantTool
-from ste_ray.stages.connect import ray_connection
-from ste_ray.stages.coordinator import JOURNAL, Coordinator, packed
-from ste_ray.stages.explorer import Explorer
-from ste_ray.stages.limit_server import LimitServer
-from ste_ray.stages.limiting import RemoteCall
-from ste_ray.stages.parts import PARTS
+from ste_ray.stages.cluster.connect import ray_connection
+from ste_ray.stages.explore.coordinator import JOURNAL, Coordinator, packed
+from ste_ray.stages.explore.explorer import Explorer
+from ste_ray.stages.explore.parts import PARTS
+from ste_ray.stages.shared.limit_actor import RemoteCall
+from ste_ray.stages.shared.limit_server import LimitServer
 from ste_ray.store.artifacts import RunStore, open_store
 
 _KINDS = ("string", "integer", "number", "boolean")

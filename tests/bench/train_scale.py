@@ -19,9 +19,9 @@ from train_data import KINDS
 from ste_ray.config import Config
 from ste_ray.core.records import Message, TrainRow
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.connect import ray_connection
-from ste_ray.stages.train_layout import lay_out
-from ste_ray.stages.train_shards import write_shards_by_ray
+from ste_ray.stages.cluster.connect import ray_connection
+from ste_ray.stages.train.inputs import lay_out
+from ste_ray.stages.train.shards import write_shards_by_ray
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.tables import encode_records
 from ste_ray.training.plan import BatchPlan

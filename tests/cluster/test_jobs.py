@@ -18,7 +18,7 @@ from ray.job_submission import JobSubmissionClient
 
 from ste_ray.config import STAGES
 from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
-from ste_ray.stages.local_cluster import LocalCluster
+from ste_ray.stages.cluster.local import LocalCluster
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.manifest import read_manifest
 from tests.cluster.manifests import ROOT

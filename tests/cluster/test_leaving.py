@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ste_ray.stages import leaving
+from ste_ray.stages.cluster import drain as leaving
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ def leaving_seconds(group: dict[str, Any]) -> int:
     spec = group["template"]["spec"]
     (container,) = spec["containers"]
     command = container["lifecycle"]["preStop"]["exec"]["command"]
-    assert command[:3] == ["python", "-m", "ste_ray.stages.leaving"]
+    assert command[:3] == ["python", "-m", "ste_ray.stages.cluster.drain"]
     assert int(command[3]) < spec["terminationGracePeriodSeconds"]
     return int(command[3])
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from ste_ray.core.limits.rates import LimitHeaders, Refusal
 from ste_ray.ports import Claim, Outcome
-from ste_ray.runtime.meter import Meter
-from ste_ray.stages.limit_server import LimitServer
+from ste_ray.runtime.limiter_client import Meter
+from ste_ray.stages.shared.limit_server import LimitServer
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

@@ -16,7 +16,7 @@ from ste_ray.core.limits.budget import Bounds
 from ste_ray.core.records import ToolSpec
 from ste_ray.core.replies.stop_texts import THOUGHT_STOP
 from ste_ray.stages.base import StageContext, load_prompts
-from ste_ray.stages.estimate import as_lines, estimate_explore
+from ste_ray.stages.explore.estimate import as_lines, estimate_explore
 
 QUERY = "What is one plus two?"
 ACTION = 'Thought: try\nAction: add\nAction Input: {"n": 1}'

@@ -11,7 +11,7 @@ from limit_simulation import Scenario, simulate
 from ste_ray.core.limits.budget import Bounds, Budget, Spending
 from ste_ray.core.limits.leases import AccountUse, Ask, LeaseRequest, Settled, Unasked
 from ste_ray.core.limits.rates import LimitHeaders, RateLimits, Refusal
-from ste_ray.stages.limit_server import LimitServer
+from ste_ray.stages.shared.limit_server import LimitServer
 
 TOKEN_BOUND = {
     "requests_per_second": 1e6,

@@ -21,8 +21,8 @@ import psutil
 from ste_ray.config import load_config
 from ste_ray.core.records import Episode
 from ste_ray.stages.base import StageContext
+from ste_ray.stages.explore.replay import replay_exploration
 from ste_ray.stages.registry import run_stages
-from ste_ray.stages.replay import replay_exploration
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import StageManifest
 from ste_ray.store.tables import read_records

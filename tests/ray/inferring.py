@@ -14,8 +14,8 @@ from tokenizers import AddedToken
 from ste_ray.config import Config, ModelConfig
 from ste_ray.core.records import Example, Prediction, ToolSpec
 from ste_ray.core.toolkens import toolken
-from ste_ray.stages import infer
 from ste_ray.stages.base import TOOLS_PATH, StageContext
+from ste_ray.stages.infer import stage as infer
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.lock import RunLock
 from ste_ray.store.tables import read_records, write_records

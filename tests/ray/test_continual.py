@@ -12,8 +12,8 @@ from ste_ray.config import Config
 from ste_ray.core.records import Prediction, TrainRow
 from ste_ray.core.scoring.continual import ContinualSummary
 from ste_ray.errors import StageInputError
-from ste_ray.stages import continual
 from ste_ray.stages.base import StageContext
+from ste_ray.stages.continual import stage as continual
 from ste_ray.stages.registry import run_stages
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.tables import read_records

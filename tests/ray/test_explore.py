@@ -30,8 +30,8 @@ from ste_ray.errors import (
     SteRayError,
     StoreError,
 )
+from ste_ray.stages.explore.replay import require_equal
 from ste_ray.stages.registry import run_stages
-from ste_ray.stages.replay import require_equal
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.tables import write_records
 

@@ -16,12 +16,12 @@ from ste_ray.cli.main import main
 from ste_ray.core.inferring.settings import parse_settings
 from ste_ray.core.records import Prediction, Score
 from ste_ray.errors import BudgetExhaustedError, SteRayError, TemporaryError
-from ste_ray.stages.asking import open_asking
-from ste_ray.stages.infer_paths import JOURNALS
-from ste_ray.stages.infer_pieces import put_in_order
-from ste_ray.stages.infer_queries import load_queries
-from ste_ray.stages.infer_workers import EndpointWorker, WorkerPlan
+from ste_ray.stages.infer.models import JOURNALS
+from ste_ray.stages.infer.pieces import put_in_order
+from ste_ray.stages.infer.queries import load_queries
+from ste_ray.stages.infer.workers import EndpointWorker, WorkerPlan
 from ste_ray.stages.registry import run_stages
+from ste_ray.stages.shared.model_session import open_asking
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.lock import RunLock
 from ste_ray.store.tables import read_records

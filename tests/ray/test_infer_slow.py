@@ -17,9 +17,11 @@ from inferring import Run, copied, predictions, prepared_run
 
 from ste_ray.core.records import Prediction
 from ste_ray.errors import DecodingError, TemporaryError
-from ste_ray.stages import infer, infer_progress, retrieve
 from ste_ray.stages.base import StageContext, find_own_error
-from ste_ray.stages.infer_paths import PIECES_PATH
+from ste_ray.stages.infer import progress as infer_progress
+from ste_ray.stages.infer import stage as infer
+from ste_ray.stages.infer.models import PIECES_PATH
+from ste_ray.stages.retrieve import stage as retrieve
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import read_records
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ste_ray.stages.local_cluster import LocalCluster, cluster_processes
+from ste_ray.stages.cluster.local import LocalCluster, cluster_processes
 
 _HOLD_A_HEAD = """
 import sys, time
-from ste_ray.stages.local_cluster import LocalCluster
+from ste_ray.stages.cluster.local import LocalCluster
 with LocalCluster(num_cpus=1, object_store_mb=80) as cluster:
     print(cluster._id, cluster._folder, flush=True)
     time.sleep(300)

@@ -21,7 +21,7 @@ from ste_ray.core.records import Episode, Example, LedgerEntry, TrainRow, Trial
 from ste_ray.errors import BudgetExhaustedError, ConfigError, StageInputError, TemporaryError
 from ste_ray.runtime import segments
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.preparation import units
+from ste_ray.stages.prepare import partitions as units
 from ste_ray.stages.registry import run_stages
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.manifest import StageManifest, write_manifest

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from ste_ray.errors import TemporaryError
-from ste_ray.stages import train
-from ste_ray.stages.leaving import is_worker
-from ste_ray.stages.train_layout import lay_out
-from ste_ray.stages.train_shards import write_shards_by_ray, write_shards_here
+from ste_ray.stages.cluster.drain import is_worker
+from ste_ray.stages.train import stage as train
+from ste_ray.stages.train.inputs import lay_out
+from ste_ray.stages.train.shards import write_shards_by_ray, write_shards_here
 from ste_ray.training.figures import StepRecord
 from tests.training.ranks import TwoRanks
 from tests.training.training_runs import SECTION, job_of, losses, prepared
@@ -152,7 +152,7 @@ import json, sys
 from ste_ray.config import Config
 from ste_ray.stages import train
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.connect import ray_connection
+from ste_ray.stages.cluster.connect import ray_connection
 from ste_ray.store.artifacts import open_store
 
 config = Config.model_validate({"seed": 5, "train": json.loads(sys.argv[2])})

@@ -26,7 +26,7 @@ from ste_ray.core.records import (
     fingerprint,
 )
 from ste_ray.report.model import EvaluationSummary
-from ste_ray.stages.evaluate import summarise_settings
+from ste_ray.stages.evaluate.stage import summarise_settings
 
 TOOLS = (
     "add_date", "airport", "airports_by_city", "amount_words_mxn_en", "amount_words_mxn_es",

@@ -11,9 +11,9 @@ import pytest
 from ste_ray.config import Config
 from ste_ray.core.records import Episode, Prediction, Score
 from ste_ray.errors import StageInputError
-from ste_ray.stages import evaluate
 from ste_ray.stages.base import StageContext, find_own_error
-from ste_ray.stages.reporting import load_report_data
+from ste_ray.stages.evaluate import stage as evaluate
+from ste_ray.stages.report.writing import load_report_data
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.tables import read_records, write_records
 

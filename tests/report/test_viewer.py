@@ -14,7 +14,7 @@ import pytest
 from ste_ray.cli.main import main
 from ste_ray.core.records import Episode, Judgment, LedgerEntry, Prediction, Score
 from ste_ray.report.viewer import serve
-from ste_ray.stages.viewing import StoredWholeRun
+from ste_ray.stages.report.viewing import StoredWholeRun
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.tables import write_records
 

@@ -10,8 +10,8 @@ from ste_ray.core.limits.leases import UNASKED, LeaseReply
 from ste_ray.core.limits.rates import LimitHeaders, Refusal
 from ste_ray.errors import BudgetExhaustedError
 from ste_ray.ports import Claim, Outcome
-from ste_ray.runtime.meter import Meter
-from ste_ray.stages.limit_server import LimitServer
+from ste_ray.runtime.limiter_client import Meter
+from ste_ray.stages.shared.limit_server import LimitServer
 
 CLAIM = Claim("m", "t", 100, 50)
 GOOD = Outcome(prompt_tokens=80, completion_tokens=20, usd=0.25)

@@ -11,9 +11,9 @@ from ste_ray.core.effects import AskModel, ModelReply, Sampling
 from ste_ray.core.records import Episode, Message
 from ste_ray.runtime import segments
 from ste_ray.runtime.journal import SegmentJournal, compact
-from ste_ray.stages.coordinator import JOURNAL, Coordinator, packed
-from ste_ray.stages.parts import PARTS, PartWriter
-from ste_ray.stages.work import News, Report
+from ste_ray.stages.explore.coordinator import JOURNAL, Coordinator, packed
+from ste_ray.stages.explore.messages import News, Report
+from ste_ray.stages.explore.parts import PARTS, PartWriter
 from ste_ray.store.artifacts import RunStore, open_store
 
 EPISODES = 2

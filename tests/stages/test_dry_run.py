@@ -9,8 +9,8 @@ import yaml
 
 from ste_ray.cli.main import main
 from ste_ray.config import load_config
-from ste_ray.stages.dry_run import dry_run, dry_run_lines
-from ste_ray.stages.tools import configure_tools, survey_tools
+from ste_ray.stages.explore.dry_run import dry_run, dry_run_lines
+from ste_ray.stages.shared.tools import configure_tools, survey_tools
 
 TOOLS: list[dict[str, Any]] = [
     {

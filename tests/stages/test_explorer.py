@@ -14,10 +14,10 @@ from ste_ray.errors import StoreError
 from ste_ray.llm.checking import check_endpoints
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
-from ste_ray.stages.coordinator import Coordinator, packed
-from ste_ray.stages.explorer import Explorer
-from ste_ray.stages.limit_server import LimitServer
-from ste_ray.stages.tools import configure_tools
+from ste_ray.stages.explore.coordinator import Coordinator, packed
+from ste_ray.stages.explore.explorer import Explorer
+from ste_ray.stages.shared.limit_server import LimitServer
+from ste_ray.stages.shared.tools import configure_tools
 from ste_ray.store.artifacts import open_store
 
 

@@ -10,8 +10,8 @@ import pytest
 from ste_ray.core.inferring.settings import Query, Setting, parse_settings
 from ste_ray.core.records import Example, Prediction
 from ste_ray.errors import RunLockedError
-from ste_ray.stages.infer_paths import folder_of, pieces_of
-from ste_ray.stages.infer_pieces import Pieces, answered, put_in_order
+from ste_ray.stages.infer.models import folder_of, pieces_of
+from ste_ray.stages.infer.pieces import Pieces, answered, put_in_order
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.lock import RunLock
 from ste_ray.store.tables import read_records

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from ste_ray.stages.infer_progress import Figures, Pace, Reporter, Tally
+from ste_ray.stages.infer.progress import Figures, Pace, Reporter, Tally
 
 
 class Time:

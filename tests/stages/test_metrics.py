@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import ray
 
-from ste_ray.stages.metrics import ExploreMetrics
-from ste_ray.stages.work import Status
+from ste_ray.stages.explore.messages import Status
+from ste_ray.stages.explore.metrics import ExploreMetrics
 
 RUN = "s3://bucket/run"
 # Ray's nodes export every 10 s; a busy machine may take longer.
@@ -218,7 +218,7 @@ def test_the_metrics_port_of_the_node_shows_them(ray_cluster):
 
 
 def test_steps_of_a_training_are_gauges(gauges):
-    from ste_ray.stages.train_progress import TrainMetrics
+    from ste_ray.stages.train.progress import TrainMetrics
     from tests.training.test_figures import record
 
     metrics = TrainMetrics(RUN)

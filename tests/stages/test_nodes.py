@@ -8,8 +8,8 @@ import socket
 import pytest
 
 from ste_ray.errors import ConfigError, StoreError, ToolSpecError
-from ste_ray.stages import nodes
-from ste_ray.stages.nodes import Need, fitting, names_node_types, naming_node, require_place
+from ste_ray.stages.cluster import nodes
+from ste_ray.stages.cluster.nodes import Need, fitting, names_node_types, naming_node, require_place
 
 
 def need(workers: int = 1, cpus: float = 1.0, gpus: float = 0.0) -> Need:

@@ -15,10 +15,10 @@ from ste_ray.core.preparing.paraphrasing import Paraphrase
 from ste_ray.core.preparing.selecting import normalise
 from ste_ray.core.records import Episode, Example, Judgment, LedgerEntry, TrainRow
 from ste_ray.errors import BudgetExhaustedError
-from ste_ray.stages.preparation.outputs import KINDS, Outputs
-from ste_ray.stages.preparation.spool import Spool
-from ste_ray.stages.preparation.unit import prepare_unit
-from ste_ray.stages.preparation.workshop import Workshop
+from ste_ray.stages.prepare.equipment import Workshop
+from ste_ray.stages.prepare.outputs import KINDS, Outputs
+from ste_ray.stages.prepare.partition import prepare_unit
+from ste_ray.stages.prepare.spool import Spool
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.tables import read_records, to_table
 

@@ -7,8 +7,8 @@ from flow_examples import called, trial
 
 from ste_ray.core.records import Episode
 from ste_ray.errors import StageInputError
-from ste_ray.stages.preparation import units
-from ste_ray.stages.preparation.units import Slice, Unit, iter_episode_tables, plan_units
+from ste_ray.stages.prepare import partitions as units
+from ste_ray.stages.prepare.partitions import Slice, Unit, iter_episode_tables, plan_units
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.tables import to_table, write_records
 

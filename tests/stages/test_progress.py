@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from ste_ray.stages import progress
-from ste_ray.stages.progress import Progress
-from ste_ray.stages.work import Status
+from ste_ray.stages.explore import progress
+from ste_ray.stages.explore.messages import Status
+from ste_ray.stages.explore.progress import Progress
 
 COUNTS = {
     "model": 120,

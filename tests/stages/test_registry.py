@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from ste_ray.config import load_config
-from ste_ray.stages import registry, tools
+from ste_ray.stages import registry
 from ste_ray.stages.base import StageContext
+from ste_ray.stages.shared import tools
 from ste_ray.store.artifacts import open_store
 
 TOOLS = """

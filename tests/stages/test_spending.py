@@ -14,7 +14,7 @@ from ste_ray.core.records import Fault, Message
 from ste_ray.llm.endpoint import Endpoints, RoleEndpoint
 from ste_ray.runtime import journal, segments
 from ste_ray.runtime.journal import SegmentJournal
-from ste_ray.stages.spending import (
+from ste_ray.stages.shared.spending import (
     RoleCosts,
     bounds_of,
     open_budget,

@@ -10,7 +10,7 @@ import pytest
 from jumping_clock import JumpingClock
 
 from ste_ray.core.records import ToolSpec
-from ste_ray.stages.turns import SharedGates, TurnCalls, TurnServer
+from ste_ray.stages.infer.turns import SharedGates, TurnCalls, TurnServer
 
 
 def tool(name: str, **limits: Any) -> ToolSpec:

@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from ste_ray.errors import TemporaryError
-from ste_ray.stages import watching
-from ste_ray.stages.watching import Watch
+from ste_ray.stages.infer import watching
+from ste_ray.stages.infer.watching import Watch
 
 
 class Looks:

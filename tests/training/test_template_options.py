@@ -6,8 +6,8 @@ from ste_ray.core.preparing.formatting import toolken_dialog
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
 from ste_ray.generation.model import Loading, load_model
 from ste_ray.generation.prompting import encode_dialog
-from ste_ray.stages.train_layout import lay_out
-from ste_ray.stages.train_shards import write_shards_here
+from ste_ray.stages.train.inputs import lay_out
+from ste_ray.stages.train.shards import write_shards_here
 from ste_ray.training.examples import RowTokenizer
 from ste_ray.training.tokenizer import load_tokenizer
 from ste_ray.training.toolkens import tokenizer_of

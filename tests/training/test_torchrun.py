@@ -16,7 +16,7 @@ from tests.training.training_runs import SECTION, job_of, losses, prepared, trai
 def torchrun(run, *overrides):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
-    command += ["-m", "ste_ray.stages.torchrun", str(run), "seed=5"]
+    command += ["-m", "ste_ray.stages.train.torchrun", str(run), "seed=5"]
     settings = {name: value for name, value in SECTION.items() if name != "model"}
     settings |= {f"model.{name}": value for name, value in SECTION["model"].items()}
     command += [f"train.{name}={json.dumps(value)}" for name, value in settings.items()]

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ste_ray.config import Config
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError, TrainingError
-from ste_ray.stages import train
+from ste_ray.stages.train import stage as train
 from ste_ray.training.export import save_model
 from ste_ray.training.model import build_model
 from tests.training.conftest import TOOLS, make_row

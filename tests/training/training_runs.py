@@ -16,8 +16,8 @@ from transformers import (
 from ste_ray.config import Config
 from ste_ray.core.records import TrainRow
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.train_layout import lay_out
-from ste_ray.stages.train_shards import write_shards_here
+from ste_ray.stages.train.inputs import lay_out
+from ste_ray.stages.train.shards import write_shards_here
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.tables import write_records
 from ste_ray.training.export import save_model

@@ -1,7 +1,7 @@
 """Rate limits of one model endpoint: what the provider says of them, and who may send when.
 
-How fast is decided in ``ste_ray.core.limits.pacing``; here requests and tokens come together, and clients
-get their shares. Nothing here knows the time: every clock reading is an argument.
+How fast is decided in ``ste_ray.core.limits.pacing``; here requests and tokens come together, and
+clients get their shares. Nothing here knows the time: every clock reading is an argument.
 """
 
 from __future__ import annotations

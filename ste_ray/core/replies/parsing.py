@@ -2,8 +2,8 @@
 
 ``parse_action`` is the one parser of the reply format (Thought / Action / Action Input / Final
 Answer); it never guesses what a model meant, and never raises on any text. The rules by which the
-published study read its replies, with their known faults, stand apart in ``ste_ray.core.scoring.study``.
-All regular expressions here run in linear time.
+published study read its replies, with their known faults, stand apart in
+``ste_ray.core.scoring.study``. All regular expressions here run in linear time.
 """
 
 from __future__ import annotations

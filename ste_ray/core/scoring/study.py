@@ -2,7 +2,8 @@
 
 They are here to reproduce its figures, and for nothing else: they destroy nested objects, turn any
 made-up name into a real one, never find an extra argument wrong, and divide API matches by
-well-formed predictions only. New work uses ``ste_ray.core.replies.parsing`` and ``ste_ray.core.scoring.scores``.
+well-formed predictions only. New work uses ``ste_ray.core.replies.parsing`` and
+``ste_ray.core.scoring.scores``.
 
 Source: Wang et al., "LLMs in the Imaginarium: Tool Learning through Simulated Trial and Error",
 2024, arXiv 2403.04746.

@@ -1,7 +1,7 @@
 """Simulated tools: a language model answers in their place, and every answer is marked simulated.
 
-What the model is asked, and how its reply is read, is in ``ste_ray.core.exploring.simulating``. Equal calls
-get equal answers only when a ``RecordingExecutor`` stands around this executor.
+What the model is asked, and how its reply is read, is in ``ste_ray.core.exploring.simulating``.
+Equal calls get equal answers only when a ``RecordingExecutor`` stands around this executor.
 """
 
 from __future__ import annotations

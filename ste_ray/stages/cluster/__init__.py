@@ -1,0 +1,1 @@
+"""Ray clusters: joined, started on this machine, drained; and their nodes."""

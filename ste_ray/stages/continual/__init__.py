@@ -1,0 +1,1 @@
+"""The continual stage: rounds of tools, each trained from the round before."""

@@ -1,0 +1,207 @@
+"""The evaluate stage: Ray tasks score the predictions of all settings; then the report is written.
+
+Inputs: ``infer/predictions``, and whatever the run holds for the report. Output:
+``evaluate/scores`` (one part for each part of predictions), ``evaluate/undecided.jsonl`` (pairs of
+which no rule can tell whether they are the same), ``evaluate/judge.json`` where a judge is asked,
+``evaluate/summary.json`` (figures of each setting, every setting compared with every other) and
+``report.html`` at the run's root.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import ray
+
+from ste_ray.config import Config, EvaluateConfig
+from ste_ray.core.records import Prediction, Score, ToolSpec
+from ste_ray.core.scoring.equivalence import Pair
+from ste_ray.core.scoring.scores import (
+    METRICS,
+    Summary,
+    compare_settings,
+    score_prediction,
+    summarise,
+    undecided_pair,
+    with_verdict,
+)
+from ste_ray.core.scoring.statistics import Proportion
+from ste_ray.errors import StageInputError
+from ste_ray.report.model import Difference, EvaluationSummary
+from ste_ray.stages.base import StageContext
+from ste_ray.stages.evaluate.judging import judge_pairs, write_undecided
+from ste_ray.stages.report.writing import REPORT_PATH, ending_manifest, write_report
+from ste_ray.store.artifacts import RunStore
+from ste_ray.store.tables import iter_records, read_records, write_records
+
+PREDICTIONS_PATH = "infer/predictions"
+SCORES_PATH = "evaluate/scores"
+SUMMARY_PATH = "evaluate/summary.json"
+
+
+def run(context: StageContext) -> dict[str, Any]:
+    """Score, summarise and report; see the module's docstring.
+
+    Raises:
+        StageInputError: there are no predictions of a setting, or they cannot be scored.
+    """
+    started_at = time.time()
+    store, config = context.store, context.config
+    undecided = _score_all(store, context.specs)
+    write_undecided(context, dict.fromkeys(undecided))
+    spent = _judge(context, undecided) if config.evaluate.judge.enabled else {}
+    scores = read_records(store, SCORES_PATH, Score)
+    by_setting = _by_setting(scores, config.infer.settings)
+    num_predictions = sum(map(len, by_setting.values()))
+    context.progress(f"evaluate: {num_predictions} predictions scored, now summarising")
+    summary = summarise_settings(by_setting, config.evaluate, config.seed)
+    store.write_json(SUMMARY_PATH, summary.model_dump(mode="json"))
+    counts: dict[str, Any] = {
+        "predictions": num_predictions,
+        "settings": {one.setting: _headline(one) for one in summary.settings},
+        **({"spent": spent} if spent else {}),
+    }
+    # The manifest is written after this body; the report shows what it will say.
+    own = ending_manifest(context, "evaluate", started_at, counts)
+    write_report(store, unfinished={"evaluate": own})
+    context.progress(f"evaluate: the report is {store.address(REPORT_PATH)}")
+    return {**counts, "report": REPORT_PATH}
+
+
+def score_predictions(
+    predictions: Iterable[Prediction], specs: Mapping[str, ToolSpec], config: Config
+) -> EvaluationSummary:
+    """Score predictions that belong to no run by the strict rules, and summarise them.
+
+    Raises:
+        StageInputError: a prediction is of an unknown tool, or settings differ in their queries.
+    """
+    by_setting: dict[str, list[Score]] = {}
+    for prediction in predictions:
+        score = score_prediction(prediction, specs)
+        by_setting.setdefault(score.setting, []).append(score)
+    return summarise_settings(by_setting, config.evaluate, config.seed)
+
+
+def _score_all(store: RunStore, specs: Mapping[str, ToolSpec]) -> list[Pair]:
+    """Score every part of the predictions in a task of its own; return what no rule decides."""
+    parts = _parts(store)
+    shared = ray.put(dict(specs))
+    task = ray.remote(score_part)
+    found = ray.get([task.remote(store, part, shared) for part in parts])
+    return [pair for pairs in found for pair in pairs]
+
+
+def _parts(store: RunStore) -> list[str]:
+    parts = [name for name in store.list(PREDICTIONS_PATH) if name.endswith(".parquet")]
+    if not parts:
+        raise StageInputError(
+            f"there are no predictions at {store.address(PREDICTIONS_PATH)!r}; "
+            "run 'ste-ray infer' first"
+        )
+    return parts
+
+
+def score_part(store: RunStore, part: str, specs: Mapping[str, ToolSpec]) -> list[Pair]:
+    """Score one file of predictions and return what no rule decides.
+
+    Safe to run twice: the same predictions give the same file.
+
+    Raises:
+        StageInputError: the file is damaged, or a prediction has no right call or an unknown tool.
+    """
+    pairs: list[Pair] = []
+
+    def scores() -> Iterator[Score]:
+        for prediction in iter_records(store, part, Prediction):
+            score = score_prediction(prediction, specs)
+            if (pair := undecided_pair(prediction, score)) is not None:
+                pairs.append(pair)
+            yield score
+
+    write_records(store, _scores_of(part), scores(), Score)
+    return pairs
+
+
+def _scores_of(part: str) -> str:
+    return f"{SCORES_PATH}{part.removeprefix(PREDICTIONS_PATH)}"
+
+
+def _judge(context: StageContext, undecided: Sequence[Pair]) -> dict[str, Any]:
+    """Add a judge's verdicts to the scores; return what it took."""
+    store = context.store
+    verdicts, report, spent = judge_pairs(context, list(dict.fromkeys(undecided)))
+    for part in _parts(store) if undecided else ():
+        changed = []
+        scores = iter_records(store, _scores_of(part), Score)
+        for prediction, score in zip(iter_records(store, part, Prediction), scores, strict=True):
+            pair = undecided_pair(prediction, score)
+            changed.append(
+                with_verdict(score, verdicts[pair], report.gates) if pair is not None else score
+            )
+        write_records(store, _scores_of(part), changed, Score)
+    return spent
+
+
+def _by_setting(scores: Iterable[Score], settings: Sequence[str]) -> dict[str, list[Score]]:
+    """Return the scores of each setting, in the order in which settings were asked for.
+
+    Raises:
+        StageInputError: a setting has no predictions.
+    """
+    found: dict[str, list[Score]] = defaultdict(list)
+    for score in scores:
+        found[score.setting].append(score)
+    for setting in settings:
+        if setting not in found:
+            raise StageInputError(
+                f"setting {setting!r} has no predictions, only {', '.join(sorted(found))} have; "
+                "run 'ste-ray infer' with the same settings, or give infer.settings those it ran"
+            )
+    others = sorted(found.keys() - set(settings))
+    return {setting: found[setting] for setting in (*dict.fromkeys(settings), *others)}
+
+
+def summarise_settings(
+    by_setting: Mapping[str, Sequence[Score]], config: EvaluateConfig, seed: int
+) -> EvaluationSummary:
+    """Return the figures of each setting, and every setting compared with every other.
+
+    Raises:
+        StageInputError: settings differ in their test queries, or hold one twice.
+    """
+    options: dict[str, Any] = {
+        "seed": seed,
+        "num_resamples": config.num_bootstrap,
+        "confidence": config.confidence,
+    }
+    groups = list(by_setting.values())
+    try:
+        return EvaluationSummary(
+            settings=tuple(summarise(scores, **options) for scores in groups),
+            differences=tuple(
+                Difference(
+                    first=first[0].setting,
+                    second=second[0].setting,
+                    metric=metric,
+                    comparison=compare_settings(first, second, metric, **options),
+                )
+                for first, second in itertools.combinations(groups, 2)
+                for metric in METRICS
+            ),
+        )
+    except ValueError as error:
+        raise StageInputError(f"the predictions cannot be compared: {error}") from error
+
+
+def _headline(summary: Summary) -> dict[str, Any]:
+    shares: dict[str, Proportion] = {name: getattr(summary.overall, name) for name in METRICS}
+    shares["correct_with_arguments"] = summary.with_arguments.correct
+    rounded = {
+        name: None if one.share is None else round(one.share, 4) for name, one in shares.items()
+    }
+    return {"n": summary.overall.n, **rounded}

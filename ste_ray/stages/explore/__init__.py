@@ -1,0 +1,1 @@
+"""The explore stage: Ray actors run the episodes of all tools and survive any loss."""

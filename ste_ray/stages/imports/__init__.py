@@ -1,0 +1,1 @@
+"""Runs made of data that others made."""

@@ -1,0 +1,170 @@
+"""Makes a run of a test set: retrieve, infer and evaluate go on from there, nothing is trained.
+
+Its ``explore`` holds the tools and its ``prepare`` the test queries, and as training examples the
+demonstrations, if any are given.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ste_ray import __version__
+from ste_ray.core.records import Example, TestDialog, ToolSpec, fingerprint
+from ste_ray.core.toolkens import toolken
+from ste_ray.errors import StageInputError, ToolSpecError
+from ste_ray.imports.test_sets import TestSet, call_group
+from ste_ray.imports.tool_data import ToolData
+from ste_ray.stages.base import TOOLS_PATH
+from ste_ray.stages.imports.training_data import Describe
+from ste_ray.stages.infer.models import DIALOGS_PATH
+from ste_ray.stages.retrieve.stage import EXAMPLES_PATH
+from ste_ray.store.artifacts import RunStore
+from ste_ray.store.lock import RunLock
+from ste_ray.store.manifest import (
+    StageManifest,
+    begin_stage,
+    manifest_fingerprint,
+    read_manifest,
+    write_manifest,
+)
+from ste_ray.store.tables import write_records
+
+PREPARED_TOOLS_PATH = "prepare/tools.json"
+
+
+def import_tests(
+    store: RunStore,
+    tests: TestSet,
+    demonstrations: ToolData | None,
+    tools: Mapping[str, ToolSpec],
+    describe: Describe,
+    say: Callable[[str], None],
+) -> StageManifest:
+    """Import a test set into a new run; a second time there is nothing to do.
+
+    Args:
+        store: the run.
+        tests: what was read.
+        demonstrations: of calls, to show in prompts; None: none.
+        tools: known tools by name; empty: those that the test set names, as it describes them.
+        describe: returns a tool of a name and its description in the file; raises ToolSpecError
+            where that says too little.
+        say: tells the person who waits.
+
+    Raises:
+        StageInputError: a right tool is not known.
+        RunConflictError: the run holds something else.
+    """
+    started = time.time()
+    specs = dict(tools) or _described(tests, describe)
+    unknown = sorted({example.tool for example in tests.examples} - specs.keys())
+    if unknown:
+        raise StageInputError(
+            f"the right tool {unknown[0]!r} of a test query is not known"
+            f" ({len(unknown)} such tools); describe it by --tools or --descriptions, or in the"
+            " rows' 'api_descriptions'"
+        )
+    examples = [*tests.examples, *_training(demonstrations, specs)]
+    fields = {
+        "imported": {
+            "form": "tests",
+            "sha256": tests.fingerprint,
+            "demonstrations": demonstrations.fingerprint if demonstrations else "",
+            "tools": fingerprint([spec.fingerprint for _, spec in sorted(specs.items())]),
+        }
+    }
+    with RunLock(store, "import") as lock:
+        before = begin_stage(store, "explore", fields, fingerprint(fields), {})
+        if before == "complete" and (manifest := read_manifest(store, "prepare")) is not None:
+            say(f"import: the test set was imported into {store.uri} already, nothing to do")
+            return manifest
+        listed = [spec.model_dump(mode="json") for _, spec in sorted(specs.items())]
+        store.write_json(TOOLS_PATH, listed)
+        write_records(store, f"{EXAMPLES_PATH}/part-00000.parquet", examples, Example)
+        if tests.dialogs:
+            path = f"{DIALOGS_PATH}/part-00000.parquet"
+            write_records(store, path, tests.dialogs, TestDialog)
+        store.write_json(PREPARED_TOOLS_PATH, [_listed(spec) for _, spec in sorted(specs.items())])
+        lock.check()
+        explored = _manifest("explore", fields, {}, {"tools": len(specs)}, started)
+        write_manifest(store, explored)
+        counts = {
+            "tests": len(tests.examples),
+            "tools": len(specs),
+            "dialogs": len(tests.dialogs),
+            "demonstrations": len(examples) - len(tests.examples),
+        }
+        inputs = {"explore": manifest_fingerprint(explored)}
+        begin_stage(store, "prepare", fields, fingerprint(fields), inputs)
+        prepared = _manifest("prepare", fields, inputs, counts, started)
+        write_manifest(store, prepared)
+    return prepared
+
+
+def _manifest(
+    stage: str,
+    fields: dict[str, Any],
+    inputs: dict[str, str],
+    counts: dict[str, Any],
+    started: float,
+) -> StageManifest:
+    return StageManifest(
+        stage=stage,
+        config=fields,
+        config_fingerprint=fingerprint(fields),
+        inputs=inputs,
+        code_version=__version__,
+        started_at=started,
+        seconds=round(time.time() - started, 3),
+        counts=counts,
+        notes=("the test set was imported: nothing was explored in this run",),
+        seed=0,
+    )
+
+
+def _described(tests: TestSet, describe: Describe) -> dict[str, ToolSpec]:
+    """Return the tools that the rows name, in order of their names."""
+    names = sorted({example.tool for example in tests.examples} | tests.candidates)
+    specs = {}
+    for name in names:
+        try:
+            specs[name] = describe(name, tests.descriptions.get(name, ""))
+        except ToolSpecError:
+            continue  # a candidate that nothing describes cannot be shown
+    return specs
+
+
+def _training(data: ToolData | None, specs: Mapping[str, ToolSpec]) -> list[Example]:
+    """Return the rows of training data as examples to demonstrate calls with."""
+    found = []
+    for tool, episodes in sorted(data.episodes.items()) if data else ():
+        if tool not in specs:
+            continue
+        for episode in episodes:
+            trial = episode.trials[0]
+            call = trial.turns[0]
+            found.append(
+                Example(
+                    example_id=f"demonstration-{episode.episode_id}",
+                    group_id=call_group(tool, trial.query, call.arguments_json),
+                    trial_id=trial.trial_id,
+                    tool=tool,
+                    query=trial.query,
+                    origin="explored",
+                    arguments_json=call.arguments_json,
+                    observation=call.observation,
+                    final_answer=trial.final_answer,
+                    split="train",
+                )
+            )
+    return found
+
+
+def _listed(spec: ToolSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "toolken": toolken(spec.name),
+        "description": spec.description,
+    }

@@ -1,0 +1,147 @@
+"""The Ray Data actor of the infer stage that holds a local model.
+
+Decoding blocks, so it runs in a thread beside the event loop, which meanwhile reports how far it
+is, keeps what is finished, and notices when no token comes any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from ste_ray.config import InferConfig
+from ste_ray.core.effects import ToolResult
+from ste_ray.core.inferring.answering import call_to_execute
+from ste_ray.core.inferring.settings import Query, Setting
+from ste_ray.core.records import Prediction
+from ste_ray.generation.decode import Decoding
+from ste_ray.generation.model import Loading, LocalModel, load_model
+from ste_ray.generation.predict import Answered, Predictor
+from ste_ray.generation.prompting import Prompt
+from ste_ray.ports import ToolExecutor
+from ste_ray.stages.infer.models import model_folder
+from ste_ray.stages.infer.pieces import Pieces
+from ste_ray.stages.infer.watching import Watch
+from ste_ray.stages.infer.workers import Worker, WorkerPlan
+from ste_ray.stages.shared.model_session import bounded
+
+# A batch of long prompts takes a CPU minutes; what is finished shall be kept now and then.
+_BATCH_TOKENS_ON_CPU = 16_384
+
+
+class LocalWorker(Worker):
+    """Holds one local model at a time and decodes in batches."""
+
+    def __init__(self, plan: WorkerPlan) -> None:
+        super().__init__(plan)
+        self._model_name = ""
+        self._model: LocalModel | None = None
+        self._predictor: tuple[str, Predictor] | None = None
+        self._watch = Watch("", plan.config.infer.stall_seconds)
+
+    async def _answer(self, setting: Setting, queries: Sequence[Query], pieces: Pieces) -> None:
+        predictor = self._predictor_of(setting)
+        section = self._plan.config.infer
+
+        def meanwhile() -> None:
+            self._progress.tell()
+            pieces.flush_if_due()
+
+        self._watch = Watch(f"setting {setting.name!r}", section.stall_seconds, meanwhile)
+        prompts = predictor.prompts(queries)
+        lengths = [predictor.num_tokens(prompt) for prompt in prompts]
+        weight = sum(lengths) + len(queries) * section.max_new_tokens
+        self._progress.begin_part(setting.name, len(queries), weight)
+        async with self._plan.calls(self._material, self._name) as calls:
+            for places in predictor.batches(prompts):
+                prompt_tokens = sum(lengths[place] for place in places)
+                answer_tokens = len(places) * section.max_new_tokens
+                self._progress.begin_batch(prompt_tokens, answer_tokens)
+                batch = [queries[place] for place in places], [prompts[place] for place in places]
+                predictions = await self._batch(predictor, *batch, calls)
+                pieces.add(predictions)
+                self._progress.end_batch(len(places), prompt_tokens + answer_tokens)
+                pieces.flush_if_due()
+
+    async def _batch(
+        self,
+        predictor: Predictor,
+        queries: Sequence[Query],
+        prompts: Sequence[Prompt | str],
+        calls: ToolExecutor,
+    ) -> list[Prediction]:
+        answered = await self._watch.run(predictor.answer, queries, prompts)
+        if self._plan.execute is None:
+            return [one.prediction for one in answered]
+        results = await self._execute(answered, calls)
+        return await self._watch.run(predictor.conclude, answered, results)
+
+    async def _execute(
+        self, answered: Sequence[Answered], calls: ToolExecutor
+    ) -> dict[int, ToolResult]:
+        """Call what was chosen; return the results by place."""
+        execute = self._plan.execute or frozenset()
+        chosen = {
+            place: call
+            for place, one in enumerate(answered)
+            if (call := call_to_execute(one.prediction, execute)) is not None
+        }
+        results = await bounded(
+            [lambda call=call: calls.call(call) for call in chosen.values()],  # type: ignore[misc]
+            self._plan.config.llm.max_concurrency,
+        )
+        return dict(zip(chosen, results, strict=True))
+
+    def _on_tokens(self, number: int) -> None:
+        self._progress.count_tokens(number)
+        self._watch.step()
+
+    def _predictor_of(self, setting: Setting) -> Predictor:
+        if self._predictor is None or self._predictor[0] != setting.name:
+            config = self._plan.config
+            section = config.infer
+            model = self._load(setting.model)
+            made = Predictor(
+                model,
+                setting,
+                self._material,
+                Decoding(
+                    section.max_new_tokens,
+                    section.batch_size,
+                    _batch_tokens(section),
+                    temperature=section.temperature,
+                    top_p=section.top_p,
+                    seed=config.seed,
+                ),
+                section.constrained,
+                self._on_tokens,
+            )
+            self._predictor = setting.name, made
+        return self._predictor[1]
+
+    def _load(self, name: str) -> LocalModel:
+        # Not in the constructor: Ray hands on only the text of an error that is raised there.
+        if self._model is None or self._model_name != name:
+            self._model = self._predictor = None  # frees the memory of the other model first
+            section = self._plan.config.infer
+            transformers_logging.disable_progress_bar()
+            torch.set_num_threads(section.threads_per_worker)
+            loading = Loading(
+                use_gpu=section.use_gpu,
+                spread=section.use_gpu and section.gpus_per_worker > 1,
+                int8=section.quantization == "int8",
+                trust_remote_code=section.trust_remote_code,
+                template_options=section.template_options,
+            )
+            with model_folder(self._plan.store, name, section) as folder:
+                self._model = load_model(folder, loading)
+            self._model_name = name
+        return self._model
+
+
+def _batch_tokens(section: InferConfig) -> int | None:
+    if section.batch_tokens is None and not section.use_gpu:
+        return _BATCH_TOKENS_ON_CPU
+    return section.batch_tokens

@@ -1,0 +1,324 @@
+"""The infer stage: batch inference on the test split, by pools of Ray Data actors.
+
+Inputs: ``prepare/examples``, where a setting shows them ``retrieve/retrieved`` and
+``prepare/dialogs``, and the models of ``train``. Output: ``infer/predictions``, one folder a
+setting. Actors write what they have answered as Parquet pieces of their own, so a stage that was
+cut off goes on with the queries that no piece holds; what an endpoint answered is in a journal
+besides. Of a setting that is complete the pieces are put in order.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from ste_ray.config import InferConfig, ToolsConfig
+from ste_ray.core.inferring.settings import (
+    RUN_MODELS,
+    PromptMaterial,
+    Query,
+    Setting,
+    parse_settings,
+)
+from ste_ray.core.records import MADE_CALLS
+from ste_ray.errors import ConfigError, StageInputError
+from ste_ray.generation.model import position_limit
+from ste_ray.generation.predict import max_prompt_tokens
+from ste_ray.stages.base import StageContext
+from ste_ray.stages.cluster.nodes import Need, require_place
+from ste_ray.stages.infer.local_workers import LocalWorker
+from ste_ray.stages.infer.models import (
+    JOURNALS,
+    MODEL_PATHS,
+    PIECES_PATH,
+    PREDICTIONS_PATH,
+    folder_of,
+)
+from ste_ray.stages.infer.pieces import answered, put_in_order
+from ste_ray.stages.infer.progress import progress
+from ste_ray.stages.infer.queries import load_queries
+from ste_ray.stages.infer.turns import shared_turns
+from ste_ray.stages.infer.workers import EndpointWorker, WorkerPlan
+from ste_ray.stages.shared.model_session import open_asking
+from ste_ray.stages.shared.reasoning import journal_reasoning
+from ste_ray.stages.shared.tools import permissions
+from ste_ray.store.artifacts import RunStore
+from ste_ray.tools.spec.kinds import CALLABLE_KINDS
+from ste_ray.tools.spec.safety import is_free
+
+_COUNTED = (
+    "queries",
+    "errors",
+    "prompt_tokens",
+    "completion_tokens",
+    "tools_left_out",
+    "demonstrations_left_out",
+    "executed",
+)
+# Enough for batches of similar length. What is finished of a part is kept before its end.
+_DECODING_BATCHES_PER_PART = 8
+# Many, because a part waits for its slowest answer; what is answered is in the journal.
+_QUERIES_PER_ENDPOINT_PART = 4096
+
+
+def run(context: StageContext) -> dict[str, Any]:
+    """Answer the test queries in all settings; see the module's docstring."""
+    config, store = context.config.infer, context.store
+    settings = parse_settings(config.settings, config.models)
+    for setting in settings:
+        _check_model(store, setting, config)
+    queries, material = load_queries(context, settings)
+    todo = {}
+    for setting in sorted(settings, key=lambda setting: setting.model):  # few changes of model
+        if store.exists(_marker(setting)):
+            context.progress(f"infer: {setting.name} is already complete")
+            continue
+        done = answered(store, setting)
+        todo[setting] = [query for query in queries if query.example.example_id not in done]
+        number = len(todo[setting])
+        context.progress(f"infer: {setting.name}, {number} of {len(queries)} queries to answer")
+    spent = _infer(context, todo, material)
+    counts = {setting.name: store.read_json(_marker(setting)) for setting in settings}
+    store.delete_folder(PIECES_PATH)  # what is in them is in the predictions now
+    return {"queries": len(queries), "settings": counts, **spent}
+
+
+def _marker(setting: Setting) -> str:
+    """The object that says that a setting is complete, and holds its counts."""
+    return f"{folder_of(setting)}/_complete"
+
+
+def _check_model(store: RunStore, setting: Setting, config: InferConfig) -> None:
+    """Check before any actor starts what would fail in all of them."""
+    if setting.is_endpoint:
+        return
+    if setting.model not in RUN_MODELS:
+        _check_own_model(setting, config)
+        return
+    path = MODEL_PATHS[setting.model]
+    try:
+        found = store.read_json(f"{path}/config.json")
+    except FileNotFoundError:
+        raise StageInputError(
+            f"setting {setting.name!r} needs the model in {store.address(path)!r}, which is not"
+            f" there; run 'ste-ray train --run {shlex.quote(store.uri)}' first"
+        ) from None
+    max_prompt_tokens(position_limit(found.get("text_config", found)), config.max_new_tokens)
+
+
+def _check_own_model(setting: Setting, config: InferConfig) -> None:
+    given = config.models[setting.model]
+    folder = Path(given).expanduser()
+    if not folder.is_dir():
+        if given.startswith(("/", ".", "~")):
+            raise ConfigError(
+                f"infer.models: {setting.model}={given!r} is no folder here; give the folder of a"
+                " model that all nodes see, a hub name, or the URI of a model in a run"
+            )
+        return  # a hub name or a URI, which the actors fetch
+    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        raise ConfigError(
+            f"infer.models: {setting.model}={given!r} holds neither config.json nor"
+            " adapter_config.json; give the folder of a model, such as RUN/train/model"
+        )
+
+
+def _infer(
+    context: StageContext, todo: Mapping[Setting, Sequence[Query]], material: PromptMaterial
+) -> dict[str, Any]:
+    """Answer what is left to answer; return what it cost."""
+    spent = _answer_all(context, todo, material) if any(todo.values()) else {}
+    for setting, queries in todo.items():
+        if not queries:  # all was answered before, only the marker was missing
+            _complete(context, setting, 0.0, 0)
+    return spent
+
+
+def _answer_all(
+    context: StageContext, todo: Mapping[Setting, Sequence[Query]], material: PromptMaterial
+) -> dict[str, Any]:
+    """Answer with the workers that this takes, and complete each setting as soon as it is."""
+    config = context.config.infer
+    rows = {setting.name: len(queries) for setting, queries in todo.items() if queries}
+    completion = _Completion(context, todo)
+    local = _part_rows(todo, config)
+    asked = _endpoint_rows(todo, config)
+    spent: dict[str, Any] = {}
+    if local:
+        require_place(_place_of_one(config))
+    with ExitStack() as stack:
+        tools, execute = _executable(context)
+        specs = [context.specs[name] for name in sorted(execute or ())]
+        plan = WorkerPlan(
+            config=context.config.model_copy(update={"tools": tools}),
+            store=context.store,
+            epoch=context.epoch,
+            shared=[ray.put(material)],
+            execute=execute,
+            report=stack.enter_context(progress(context.progress, rows, _needs(config))),
+            turns=stack.enter_context(shared_turns(specs)),
+        )
+        if asked:
+            asking, limiting = stack.enter_context(
+                open_asking(context, "infer", ("assistant",), JOURNALS, config.num_workers)
+            )
+            for result in _answers(asked, EndpointWorker, (plan, asking), config, endpoint=True):
+                completion.take(result)
+            spent = {"spent": limiting.spent()}
+            spent |= journal_reasoning(context, "infer", asking.endpoints, JOURNALS)
+        if local:
+            for result in _answers(local, LocalWorker, (plan,), config, endpoint=False):
+                completion.take(result)
+    return spent
+
+
+class _Completion:
+    """Counts what is left of each setting, and completes those of which nothing is."""
+
+    def __init__(self, context: StageContext, todo: Mapping[Setting, Sequence[Query]]) -> None:
+        self._context = context
+        self._settings = {setting.name: setting for setting in todo}
+        self._totals = {setting.name: len(queries) for setting, queries in todo.items()}
+        self._left = dict(self._totals)
+        self._seconds = dict.fromkeys(self._totals, 0.0)
+
+    def take(self, result: Mapping[str, Any]) -> None:
+        """Take what a worker says of a part that is answered."""
+        name = result["setting"]
+        self._left[name] -= result["queries"]
+        self._seconds[name] += result["seconds"]
+        self._context.progress(f"infer: {name}, {self._left[name]} left to answer")
+        if self._left[name] == 0:
+            setting = self._settings[name]
+            _complete(self._context, setting, self._seconds[name], self._totals[name])
+
+
+def _place_of_one(config: InferConfig) -> Need:
+    """Return what one local model takes; the others may follow it."""
+    cpus, gpus = float(config.threads_per_worker), 0.0
+    setting, remedy = f"infer.threads_per_worker={config.threads_per_worker}", "lower it"
+    if config.use_gpu:
+        gpus = float(config.gpus_per_worker)
+        setting = f"infer.use_gpu=true with infer.gpus_per_worker={config.gpus_per_worker}"
+        setting += f" and infer.threads_per_worker={config.threads_per_worker}"
+        remedy = "set infer.use_gpu=false, or lower the others"
+    return Need(setting, 1, cpus, gpus, f"{remedy}, or give the cluster a larger node")
+
+
+def _executable(context: StageContext) -> tuple[ToolsConfig, frozenset[str] | None]:
+    """Return how tools are called, and whose calls are executed; None: it is not asked for.
+
+    Raises:
+        ConfigError: no tool of the run can be called, or may be.
+    """
+    config = context.config
+    if not config.infer.execute:
+        return config.tools, None
+    # Workers know the configuration only, not the files.
+    allow, hosts = permissions(config.tools)
+    allowed = {
+        name
+        for name, spec in context.specs.items()
+        if spec.executor["kind"] in CALLABLE_KINDS
+        and spec.executor["kind"] != "simulated"
+        and (is_free(spec) or name in allow)
+    }
+    if not allowed:
+        raise ConfigError(
+            "infer.execute=true, but no tool of this run may be called; allow tools with effects"
+            " by tools.allow or by allow: in their file, or set infer.execute=false"
+        )
+    others = sorted(context.specs.keys() - allowed)
+    if others:
+        context.notes.append(
+            f"calls of {len(others)} tools were not executed, {others[0]!r} among them: they are"
+            " played by a model, cannot be called here, or have effects that nobody allowed"
+        )
+    return config.tools.model_copy(update={"allow_hosts": hosts}), frozenset(allowed)
+
+
+def _needs(config: InferConfig) -> str:
+    """Say what a worker with a local model takes of the cluster."""
+    if not config.use_gpu:
+        return f"{config.threads_per_worker} CPUs (infer.threads_per_worker)"
+    return f"{config.gpus_per_worker} GPUs (infer.gpus_per_worker)"
+
+
+def _part_rows(
+    todo: Mapping[Setting, Sequence[Query]], config: InferConfig
+) -> list[dict[str, Any]]:
+    """Cut queries into parts, each one row of the dataset; no worker is left without one."""
+    rows = []
+    for setting, queries in todo.items():
+        share = -(-len(queries) // config.num_workers)
+        size = max(1, min(share, config.batch_size * _DECODING_BATCHES_PER_PART))
+        rows += [] if setting.is_endpoint else _rows(setting, queries, size)
+    return rows
+
+
+def _endpoint_rows(
+    todo: Mapping[Setting, Sequence[Query]], config: InferConfig
+) -> list[dict[str, Any]]:
+    rows = []
+    for setting, queries in todo.items():
+        share = -(-len(queries) // config.num_workers)
+        size = max(1, min(share, _QUERIES_PER_ENDPOINT_PART))
+        rows += _rows(setting, queries, size) if setting.is_endpoint else []
+    return rows
+
+
+def _rows(setting: Setting, queries: Sequence[Query], size: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "setting": setting.name,
+            "queries": [item.model_dump_json() for item in queries[start : start + size]],
+        }
+        for start in range(0, len(queries), size)
+    ]
+
+
+def _answers(
+    rows: Sequence[dict[str, Any]],
+    worker: Any,
+    arguments: tuple[Any, ...],
+    config: InferConfig,
+    endpoint: bool,
+) -> Iterator[dict[str, Any]]:
+    """Yield what the workers return, a row a part, as the parts get done."""
+    gpus = config.gpus_per_worker if config.use_gpu and not endpoint else None
+    dataset = ray.data.from_arrow([pa.Table.from_pylist([row]) for row in rows]).map_batches(
+        worker,
+        fn_constructor_args=arguments,
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=min(config.num_workers, len(rows))),
+        num_cpus=0.5 if endpoint else config.threads_per_worker,
+        num_gpus=gpus,
+    )
+    for batch in dataset.iter_batches(batch_format="pyarrow", batch_size=None):
+        yield from batch.to_pylist()
+
+
+def _complete(context: StageContext, setting: Setting, seconds: float, num_timed: int) -> None:
+    """Put a setting's predictions in order, and write its counts as the sign that it is complete.
+
+    The seconds are those that its last queries took workers.
+    """
+    counts = dict.fromkeys(_COUNTED, 0)
+    for item in put_in_order(context.store, setting, context.check_owner):
+        counts["queries"] += 1
+        counts["errors"] += bool(item.error)
+        counts["executed"] += item.observation_status in MADE_CALLS
+        for name in _COUNTED[2:6]:
+            counts[name] += getattr(item, name)
+    timing = {"seconds": round(seconds, 3), "queries": num_timed}
+    context.store.write_json(_marker(setting), {**counts, "timing": timing})
+
+
+__all__ = ["PREDICTIONS_PATH", "run"]

@@ -1,0 +1,163 @@
+"""Keeps calls within their tools' limits where several workers call the same tool.
+
+An exploration lends a tool to one explorer at a time, whose gate suffices. Where requests are
+spread over workers and each may call any tool, one actor beside the driver says whose turn it is.
+Tools without limits ask nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+import ray
+
+from ste_ray.core.records import ToolSpec
+from ste_ray.ports import Clock
+from ste_ray.runtime.clock import MonotonicClock
+from ste_ray.stages.shared.limit_actor import RemoteCall, beside_driver
+from ste_ray.tools.run.gate import Turns
+
+_RETRY_SECONDS = 0.1  # of a worker that waits for a place
+# Beyond this no call lasts: whoever holds a place for longer is gone.
+_TIMEOUTS_PER_CALL = 3
+_MARGIN_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """An answer to whoever wants to call a tool.
+
+    Attributes:
+        number: of the place that it holds from now on; None: there is none.
+        wait_seconds: until it may call, or else until it should ask again.
+    """
+
+    number: int | None
+    wait_seconds: float
+
+
+@dataclass
+class _Tool:
+    """What is known of one tool."""
+
+    spacing_seconds: float
+    concurrency: int | None
+    hold_seconds: float
+    next_at: float
+    holds: dict[int, float] = field(default_factory=dict)  # number -> when it falls back
+
+
+class TurnServer:
+    """Says whose turn it is; see ``tools.gate.Gate``, whose rules these are.
+
+    Args:
+        specs: the tools that have limits.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, specs: Iterable[ToolSpec], clock: Clock) -> None:
+        self._clock = clock
+        self._num_turns = 0
+        self._tools = {
+            spec.name: _Tool(
+                spacing_seconds=60.0 / spec.requests_per_minute
+                if spec.requests_per_minute
+                else 0.0,
+                concurrency=spec.concurrency,
+                hold_seconds=spec.timeout_seconds * _TIMEOUTS_PER_CALL + _MARGIN_SECONDS,
+                next_at=clock.now(),
+            )
+            for spec in specs
+        }
+
+    def ask(self, name: str) -> Turn:
+        """Give a place, and say when the call may begin; or say when to ask again."""
+        tool, now = self._tools[name], self._clock.now()
+        # Of workers that were lost nobody gives the places back.
+        tool.holds = {number: until for number, until in tool.holds.items() if until > now}
+        if tool.concurrency is not None and len(tool.holds) >= tool.concurrency:
+            return Turn(None, _RETRY_SECONDS)
+        begins = max(now, tool.next_at)
+        tool.next_at = begins + tool.spacing_seconds
+        self._num_turns += 1
+        if tool.concurrency is not None:
+            tool.holds[self._num_turns] = begins + tool.hold_seconds
+        return Turn(self._num_turns, begins - now)
+
+    def end(self, name: str, number: int) -> None:
+        """Give a place back."""
+        self._tools[name].holds.pop(number, None)
+
+
+@dataclass(frozen=True)
+class TurnCalls:
+    """How a worker reaches the turn server; ``limited`` names the tools that have limits."""
+
+    limited: frozenset[str]
+    ask: Callable[[str], Awaitable[Turn]]
+    end: Callable[[str, int], Awaitable[None]]
+
+
+class SharedGates:
+    """The gates of one worker; use it in one event loop only."""
+
+    def __init__(self, calls: TurnCalls) -> None:
+        self._calls = calls
+        self._asking: dict[str, asyncio.Lock] = {}
+
+    def of(self, tool: str) -> Turns | None:
+        """Return the gate of a tool; None: it has no limits."""
+        if tool not in self._calls.limited:
+            return None
+        return _SharedGate(tool, self._calls, self._asking.setdefault(tool, asyncio.Lock()))
+
+
+@dataclass(frozen=True)
+class _SharedGate:
+    """Fulfils ``tools.gate.Turns``."""
+
+    tool: str
+    calls: TurnCalls
+    asking: asyncio.Lock
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        return self._turn()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        number, wait_seconds = await self._place()
+        try:
+            await asyncio.sleep(wait_seconds)
+            yield
+        finally:
+            await self.calls.end(self.tool, number)
+
+    async def _place(self) -> tuple[int, float]:
+        # One of a worker's calls asks for all of them, in the order in which they came.
+        async with self.asking:
+            while True:
+                turn = await self.calls.ask(self.tool)
+                if turn.number is not None:
+                    return turn.number, turn.wait_seconds
+                await asyncio.sleep(turn.wait_seconds)
+
+
+@contextmanager
+def shared_turns(specs: Iterable[ToolSpec]) -> Iterator[TurnCalls | None]:
+    """Run a turn server for the tools that have limits; None: none of them has."""
+    limited = [spec for spec in specs if spec.requests_per_minute or spec.concurrency]
+    if not limited:
+        yield None
+        return
+    server = ray.remote(TurnServer).options(**beside_driver()).remote(limited, MonotonicClock())
+    try:
+        yield TurnCalls(
+            limited=frozenset(spec.name for spec in limited),
+            ask=RemoteCall(server, "ask"),
+            end=RemoteCall(server, "end"),
+        )
+    finally:
+        ray.kill(server)

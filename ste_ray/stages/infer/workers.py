@@ -1,0 +1,162 @@
+"""The Ray Data actors of the infer stage: what all have in common, and those that ask an endpoint.
+
+Each answers parts of the test queries, writes the predictions as Parquet pieces, and returns what
+it has done. Those that hold a local model are in ``infer_local``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import zlib
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+import ray
+
+from ste_ray.config import Config
+from ste_ray.core.effects import CallTool
+from ste_ray.core.inferring.answering import Asking as EndpointAsking
+from ste_ray.core.inferring.answering import answer_flow
+from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, parse_settings
+from ste_ray.core.records import Prediction, ToolSpec
+from ste_ray.ports import ToolExecutor
+from ste_ray.runtime.journal_reader import JournalReader
+from ste_ray.stages.cluster.nodes import naming_node
+from ste_ray.stages.infer.models import JOURNALS
+from ste_ray.stages.infer.pieces import Pieces
+from ste_ray.stages.infer.progress import Report, Reporter
+from ste_ray.stages.infer.tools import open_calls
+from ste_ray.stages.infer.turns import TurnCalls
+from ste_ray.stages.shared.model_session import Asking, JournalPlace, answering, bounded
+from ste_ray.store.artifacts import RunStore
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """What every worker of the stage needs.
+
+    Attributes:
+        config: the whole configuration.
+        store: the run.
+        epoch: of the run lock.
+        shared: one reference to the ``PromptMaterial``, of which a node keeps one copy.
+        execute: tools whose calls are executed; None: none is.
+        report: is told how far the worker is.
+        turns: who says when a call of a tool may go; None: no tool has limits.
+    """
+
+    config: Config
+    store: RunStore
+    epoch: int
+    shared: Sequence[Any]
+    execute: frozenset[str] | None
+    report: Report
+    turns: TurnCalls | None = None
+
+    def material(self) -> PromptMaterial:
+        """Return what prompts are made of."""
+        found: PromptMaterial = ray.get(self.shared[0])
+        return found
+
+    def calls(
+        self, material: PromptMaterial, name: str
+    ) -> AbstractAsyncContextManager[ToolExecutor]:
+        """Return what executes calls, while it is entered."""
+        specs = {tool: material.specs[tool] for tool in self.execute or ()}
+        return open_calls(self.config.tools, specs, self.turns, name)
+
+
+class Worker:
+    """What all kinds of worker do with a part."""
+
+    def __init__(self, plan: WorkerPlan) -> None:
+        self._plan = plan
+        self._material = plan.material()
+        self._name = f"infer-{uuid4().hex[:8]}"
+        self._progress = Reporter(plan.report)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Answer parts, one a row; the predictions are written, and only counted in the result."""
+        return pa.Table.from_pylist([self._part(row) for row in batch.to_pylist()])
+
+    def _part(self, row: dict[str, Any]) -> dict[str, Any]:
+        plan, section = self._plan, self._plan.config.infer
+        (setting,) = parse_settings([row["setting"]], section.models)
+        queries = [Query.model_validate_json(text) for text in row["queries"]]
+        started = time.monotonic()
+        pieces = Pieces(plan.store, plan.epoch, setting, queries, section.flush_seconds)
+        answered = pieces.answered()
+        left = [query for query in queries if query.example.example_id not in answered]
+        if left:
+            with naming_node():
+                asyncio.run(self._answer(setting, left, pieces))
+        pieces.flush()
+        self._progress.tell(now=True)
+        seconds = time.monotonic() - started
+        return {"setting": setting.name, "queries": len(queries), "seconds": seconds}
+
+    async def _answer(self, setting: Setting, queries: Sequence[Query], pieces: Pieces) -> None:
+        """Answer queries and hand the predictions to ``pieces``."""
+        raise NotImplementedError
+
+
+class EndpointWorker(Worker):
+    """Asks an endpoint, many queries at once, with a journal of what it answered."""
+
+    def __init__(self, plan: WorkerPlan, asking: Asking) -> None:
+        super().__init__(plan)
+        self._asking = asking
+        self._seed = zlib.crc32(self._name.encode()) ^ plan.config.seed
+        self._journal: JournalReader | None = None  # of the setting that is being answered
+
+    async def _answer(self, setting: Setting, queries: Sequence[Query], pieces: Pieces) -> None:
+        plan, section = self._plan, self._plan.config.infer
+        place = JournalPlace(
+            plan.store, f"{JOURNALS}/{setting.folder_name}", plan.epoch, section.flush_seconds
+        )
+        scopes = [_scope(setting, query) for query in queries]
+        recorded = await asyncio.to_thread(self._journal_at(place.folder).recorded, scopes)
+        how = EndpointAsking(section.temperature, section.max_new_tokens, plan.execute)
+        self._progress.begin_part(setting.name, len(queries), len(queries))
+        async with (
+            plan.calls(self._material, self._name) as calls,
+            answering(
+                self._asking,
+                plan.config.llm,
+                place,
+                name=f"{self._name}-{uuid4().hex[:8]}",
+                seed=self._seed,
+                tools=calls,
+                repeatable=self._repeatable,
+                recorded=recorded,
+            ) as run_flow,
+        ):
+
+            async def ask(query: Query) -> Prediction:
+                flow = answer_flow(query, setting, self._material, how)
+                found: Prediction = await run_flow(flow, _scope(setting, query))
+                self._progress.count_tokens(found.completion_tokens)
+                self._progress.end_batch(1, 1.0)
+                return found
+
+            makers = [lambda query=query: ask(query) for query in queries]
+            pieces.add(await bounded(makers, 2 * plan.config.llm.max_concurrency))
+
+    def _journal_at(self, folder: str) -> JournalReader:
+        if self._journal is None or self._journal.folder != folder:
+            self._journal = JournalReader(self._plan.store, folder)
+        return self._journal
+
+    def _repeatable(self, call: CallTool) -> bool:
+        spec: ToolSpec | None = self._material.specs.get(call.tool)
+        return spec is not None and spec.repeatable
+
+
+def _scope(setting: Setting, query: Query) -> str:
+    """Return the identity of a query in the journal."""
+    return f"{setting.name} {query.example.example_id}"

@@ -1,0 +1,1 @@
+"""The prepare stage on Ray Data: from trials to training data."""

@@ -1,0 +1,128 @@
+"""The last steps of a unit: paraphrase what is kept, and format examples and training rows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Literal
+
+from ste_ray.core.preparing.formatting import absent_tool_row, training_rows
+from ste_ray.core.preparing.paraphrasing import Paraphrase, num_paraphrases, paraphrase_flow
+from ste_ray.core.preparing.selecting import normalise
+from ste_ray.core.records import Example, LedgerEntry, text_fingerprint
+from ste_ray.runtime.windows import in_order
+from ste_ray.stages.prepare.equipment import Workshop
+from ste_ray.stages.prepare.outputs import Outputs, ledger_entry
+from ste_ray.stages.prepare.spool import Candidate
+
+
+async def expand(
+    candidates: Iterable[Candidate],
+    texts: Mapping[str, set[int]],
+    workshop: Workshop,
+    outputs: Outputs,
+) -> None:
+    """Paraphrase and format candidates.
+
+    Args:
+        candidates: what is kept, in order.
+        texts: tool -> hashes of its kept queries; those of new wordings are added.
+        workshop: what it is done with.
+        outputs: takes examples, rows and fates.
+    """
+    numbers = {tool: len(found) for tool, found in texts.items()}  # no text is there twice
+    formatter = _Formatter(workshop, outputs, texts)
+    async for candidate, paraphrases in _paraphrased(candidates, numbers, workshop):
+        formatter.add(candidate, paraphrases)
+
+
+async def _paraphrased(
+    candidates: Iterable[Candidate], numbers: Mapping[str, int], workshop: Workshop
+) -> AsyncIterator[tuple[Candidate, list[Paraphrase]]]:
+    run_flow, section = workshop.run_flow, workshop.config.prepare
+
+    def wanted(candidate: Candidate) -> int:
+        if candidate.split == "test" and not section.paraphrase_test:
+            return 0
+        if candidate.tool in section.no_call.held_out_tools:
+            return 0
+        number = numbers[candidate.tool]
+        return num_paraphrases(number, section.target_per_tool, section.max_paraphrases)
+
+    if run_flow is None or not section.max_paraphrases:
+        for candidate in candidates:
+            yield candidate, []
+        return
+
+    async def ask(candidate: Candidate) -> list[Paraphrase]:
+        count = wanted(candidate)
+        if not count:
+            return []
+        query, arguments = candidate.query, candidate.arguments_json
+        flow = paraphrase_flow(query, arguments, count, workshop.prompts)
+        found: list[Paraphrase] = await run_flow(flow, f"paraphrase-{candidate.trial_id}")
+        return found
+
+    async for candidate, found in in_order(ask, candidates, workshop.window):
+        yield candidate, found
+
+
+class _Formatter:
+    """Makes examples and training rows of candidates and their paraphrases."""
+
+    def __init__(self, workshop: Workshop, outputs: Outputs, texts: Mapping[str, set[int]]) -> None:
+        self._workshop, self._outputs = workshop, outputs
+        self._section = workshop.config.prepare
+        self._texts = texts  # hashes of the tool's queries, and of the wordings that are added
+
+    def add(self, candidate: Candidate, paraphrases: list[Paraphrase]) -> None:
+        """Write what a candidate becomes."""
+        if candidate.tool in self._section.no_call.held_out_tools:
+            self._hold_out(candidate)
+            return
+        self._keep(candidate, 0, candidate.query)
+        texts = self._texts[candidate.tool]
+        for number, paraphrase in enumerate(paraphrases, start=1):
+            reason, key = paraphrase.reason, hash(normalise(paraphrase.text))
+            if paraphrase.kept and key in texts:
+                reason = "the same query as another one of this tool"
+            if reason:
+                entry = _entry(candidate, number, paraphrase.text, "dropped", "paraphrase", reason)
+                self._outputs.drop(entry)
+            else:
+                texts.add(key)
+                self._keep(candidate, number, paraphrase.text)
+
+    def _hold_out(self, candidate: Candidate) -> None:
+        """Teach that the tool is not there; nothing of it is tested."""
+        split: Literal["train", "validation"] = (
+            "validation" if candidate.split == "validation" else "train"
+        )
+        row = absent_tool_row(candidate.query, candidate.tool, split, self._workshop.prompts)
+        self._outputs.add_row(row)
+        self._outputs.keep(_entry(candidate, 0, candidate.query, "kept", "no call"))
+
+    def _keep(self, candidate: Candidate, number: int, query: str) -> None:
+        example = Example(
+            example_id=text_fingerprint(candidate.trial_id, query),
+            group_id=candidate.group_id,
+            trial_id=candidate.trial_id,
+            tool=candidate.tool,
+            query=query,
+            origin="paraphrase" if number else "explored",
+            arguments_json=candidate.arguments_json,
+            observation=candidate.observation,
+            final_answer=candidate.final_answer,
+            split=candidate.split,
+        )
+        self._outputs.keep(_entry(candidate, number, query, "kept", "split"))
+        self._outputs.add_example(example)
+        if example.split != "test" and self._section.mix.tools:
+            prompts, responses = self._workshop.prompts, self._section.tool_responses
+            for row in training_rows(example, prompts, responses):
+                self._outputs.add_row(row)
+
+
+def _entry(
+    candidate: Candidate, number: int, query: str, fate: str, step: str, reason: str = ""
+) -> LedgerEntry:
+    return ledger_entry(candidate.trial_id, candidate.tool, number, query, fate, step, reason)

@@ -1,0 +1,64 @@
+"""Prepares one unit: select, filter, deduplicate, paraphrase, split and format.
+
+Rows stream through: the trials are read a few hundred at a time, candidates wait in a spool on the
+local disk, results leave for files. What is held in memory a trial is a hash and a fate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from ste_ray.stages.prepare.duplicates import duplicate_reasons
+from ste_ray.stages.prepare.equipment import Workshop
+from ste_ray.stages.prepare.expanding import expand
+from ste_ray.stages.prepare.outputs import Outputs, ledger_entry
+from ste_ray.stages.prepare.screening import screened
+from ste_ray.stages.prepare.spool import Candidate, Spool
+
+
+async def prepare_unit(
+    tables: Iterator[pa.Table], workshop: Workshop, spool: Spool, outputs: Outputs
+) -> None:
+    """Prepare the trials of whole tools.
+
+    Args:
+        tables: columns ``tool`` and ``trials``, those of a tool one after the other.
+        workshop: what it is done with.
+        spool: empty.
+        outputs: where the results go; to be uploaded by the caller.
+    """
+    async for candidate in screened(tables, workshop, outputs):
+        spool.add(candidate)
+    spool.finish()
+    reasons = duplicate_reasons(spool, workshop.config.prepare)
+    texts = _kept_texts(spool, reasons)
+    await expand(_kept(spool, reasons, outputs), texts, workshop, outputs)
+
+
+def _kept_texts(spool: Spool, reasons: list[str]) -> dict[str, set[int]]:
+    """Return, for each tool, the hashes of the queries that are kept."""
+    texts: dict[str, set[int]] = {}
+    for tool, text, reason in zip(spool.tools, spool.texts, reasons, strict=True):
+        if not reason:
+            texts.setdefault(tool, set()).add(text)
+    return texts
+
+
+def _kept(spool: Spool, reasons: list[str], outputs: Outputs) -> Iterator[Candidate]:
+    for candidate, reason in zip(spool, reasons, strict=True):
+        if reason:
+            outputs.drop(
+                ledger_entry(
+                    candidate.trial_id,
+                    candidate.tool,
+                    0,
+                    candidate.query,
+                    "dropped",
+                    "deduplicate",
+                    reason,
+                )
+            )
+        else:
+            yield candidate

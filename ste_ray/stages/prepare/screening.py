@@ -1,0 +1,143 @@
+"""The first steps of a unit: select trials, and let the judge filter them.
+
+What passes becomes a candidate; what does not is written down with step and reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ste_ray.config import Config
+from ste_ray.core.preparing.judging import failed_questions, judge_flow
+from ste_ray.core.preparing.selecting import group_id, select_call, split_of
+from ste_ray.core.records import Judgment, LedgerEntry, Trial, Turn
+from ste_ray.runtime.windows import in_order
+from ste_ray.stages.prepare.equipment import Workshop
+from ste_ray.stages.prepare.outputs import Outputs, ledger_entry
+from ste_ray.stages.prepare.spool import Candidate
+from ste_ray.store.tables import RefusedRow, iter_results
+from ste_ray.tools.checks.bounded import BoundedCheck
+
+
+async def screened(
+    tables: Iterator[pa.Table], workshop: Workshop, outputs: Outputs
+) -> AsyncIterator[Candidate]:
+    """Yield the candidates among the trials, in their order.
+
+    Args:
+        tables: columns ``tool`` and ``trials``, those of a tool one after the other.
+        workshop: what it is done with.
+        outputs: takes judgments, and the fate of what does not pass.
+    """
+    async for trial, call, judgment in _judged(_selected(tables, workshop, outputs), workshop):
+        if judgment is not None:
+            outputs.add_judgment(judgment)
+            if not judgment.passed:
+                outputs.drop(_dropped(trial, "filter", failed_questions(judgment)))
+                continue
+        yield _candidate(trial, call, workshop.config)
+
+
+def _selected(
+    tables: Iterator[pa.Table], workshop: Workshop, outputs: Outputs
+) -> Iterator[tuple[Trial, Turn]]:
+    """Yield the trials that hold an example, with its call; the others go into the ledger."""
+    section = workshop.config.prepare
+    checks: dict[str, BoundedCheck] = {}
+    ids: set[int] = set()
+    for table in tables:
+        for tool, found in _trials(table):
+            if isinstance(found, RefusedRow):
+                outputs.drop(_unreadable(tool, found))
+                continue
+            call = select_call(
+                found,
+                keep_simulated=section.simulated_observations == "keep",
+                keep_errors=section.error_observations == "keep",
+            )
+            if not isinstance(call, str) and section.invalid_arguments == "drop":
+                if tool not in checks:
+                    checks = {tool: BoundedCheck(tool, workshop.specs[tool].parameters)}
+                call = _if_valid(call, checks[tool])
+            key = hash(found.trial_id)
+            if not isinstance(call, str) and key in ids:
+                call = "another trial has the same id"
+            if isinstance(call, str):
+                outputs.drop(_dropped(found, "select", call))
+            else:
+                ids.add(key)
+                yield found, call
+
+
+def _trials(table: pa.Table) -> Iterator[tuple[str, Trial | RefusedRow]]:
+    column = table.column("trials").combine_chunks()
+    parents = pc.list_parent_indices(column).to_pylist()
+    tools = table.column("tool").to_pylist()
+    trials = pa.Table.from_struct_array(column.flatten())
+    for parent, found in zip(parents, iter_results(trials, Trial, "trials"), strict=True):
+        tool = tools[parent]
+        if isinstance(found, Trial) and found.tool != tool:
+            found = RefusedRow("tool", f"{found.tool!r} stands among the trials of {tool!r}", {})
+        yield tool, found
+
+
+def _if_valid(call: Turn, check: BoundedCheck) -> Turn | str:
+    refusal = check.refusal_now(call.arguments_json)
+    return f"the arguments do not fit the schema: {refusal}" if refusal else call
+
+
+def _unreadable(tool: str, refused: RefusedRow) -> LedgerEntry:
+    trial_id, query = refused.row.get("trial_id"), refused.row.get("query")
+    trial_id = trial_id if isinstance(trial_id, str) else "unreadable"
+    return LedgerEntry(
+        query_id=f"{trial_id}-0",
+        trial_id=trial_id,
+        tool=tool,
+        query=query if isinstance(query, str) else "",
+        origin="explored",
+        fate="dropped",
+        step="select",
+        reason=f"not readable: column {refused.column!r}: {refused.reason}",
+    )
+
+
+async def _judged(
+    selected: Iterator[tuple[Trial, Turn]], workshop: Workshop
+) -> AsyncIterator[tuple[Trial, Turn, Judgment | None]]:
+    run_flow, config = workshop.run_flow, workshop.config
+    if run_flow is None or not config.prepare.judge:
+        for trial, call in selected:
+            yield trial, call, None
+        return
+
+    async def ask(item: tuple[Trial, Turn]) -> Judgment:
+        trial, call = item
+        spec, temperature = workshop.specs[trial.tool], config.prepare.judge_temperature
+        flow = judge_flow(trial, call, spec, workshop.prompts, temperature)
+        judgment: Judgment = await run_flow(flow, f"judge-{trial.trial_id}")
+        return judgment
+
+    async for (trial, call), judgment in in_order(ask, selected, workshop.window):
+        yield trial, call, judgment
+
+
+def _candidate(trial: Trial, call: Turn, config: Config) -> Candidate:
+    section = config.prepare
+    group = group_id(trial, call.arguments_json, section.group_by)
+    return Candidate(
+        tool=trial.tool,
+        trial_id=trial.trial_id,
+        query=trial.query,
+        arguments_json=call.arguments_json,
+        observation=call.observation,
+        final_answer=trial.final_answer,
+        group_id=group,
+        split=split_of(group, config.seed, section.validation_fraction, section.test_fraction),
+    )
+
+
+def _dropped(trial: Trial, step: str, reason: str) -> LedgerEntry:
+    return ledger_entry(trial.trial_id, trial.tool, 0, trial.query, "dropped", step, reason)

@@ -1,0 +1,230 @@
+"""The prepare stage on Ray Data: from trials to training data, and the fate of every query.
+
+Input: ``explore/episodes``. Output: ``prepare/examples``, ``rows`` (training and validation rows,
+general data included), ``judgments``, ``ledger``; ``totals.json`` (the ledger in figures),
+``tools.json`` and ``toolkens.json`` (exactly the tools in the data); with rounds, ``rounds``.
+
+Select, filter, deduplicate, paraphrase, split and format happen in ``preparation.unit``, unit by
+unit; what stays to be done here is to plan the units, to add general data and to mix rounds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, get_args
+
+import pyarrow as pa
+import ray
+
+from ste_ray.core.effects import Role
+from ste_ray.core.exploring.alike import MOST
+from ste_ray.core.preparing.ledger import DropReason, LedgerTotals, ToolTotals, few_examples
+from ste_ray.core.toolkens import toolken
+from ste_ray.errors import StageInputError
+from ste_ray.stages.base import StageContext
+from ste_ray.stages.prepare.mix import (
+    general_rows,
+    plan_rounds,
+    write_general_rows,
+    write_rounds,
+)
+from ste_ray.stages.prepare.partitions import Unit, plan_units
+from ste_ray.stages.prepare.worker import DONE, JOURNALS, Preparer, done_path
+from ste_ray.stages.shared.limit_actor import Limiting
+from ste_ray.stages.shared.model_session import Asking, open_asking
+from ste_ray.stages.shared.reasoning import journal_reasoning
+
+_MAX_NAMES = 20  # of tools, in the counts
+TOTALS_PATH = "prepare/totals.json"
+TOOLS_PATH = "prepare/tools.json"
+TOOLKENS_PATH = "prepare/toolkens.json"
+
+
+def run(context: StageContext) -> dict[str, Any]:
+    """Prepare the training data; see the module's docstring.
+
+    Raises:
+        StageInputError: the episodes cannot be used, or no example is left.
+        ConfigError: the configuration names tools or a file that are not there.
+        BudgetExhaustedError: the budget allows no further call; the same command goes on later.
+    """
+    store, config = context.store, context.config
+    rounds = plan_rounds(context)
+    general = general_rows(context)
+    units = plan_units(store, context.specs.keys())
+    with _asking(context) as (asking, limiting):
+        results = _prepare_units(context, units, asking)
+        spent: dict[str, Any] = {"spent": limiting.spent()} if limiting else {}
+        if asking:
+            spent |= journal_reasoning(context, "prepare", asking.endpoints, JOURNALS)
+    totals = _totals(results, tested=config.prepare.test_fraction > 0)
+    held_out = config.prepare.no_call.held_out_tools
+    used = {one.tool: one for one in totals.tools if one.train + one.validation + one.test > 0}
+    _warn_of_unread(context, totals, sum(one["counts"].get("judgments", 0) for one in results))
+    _require_examples(used, totals)
+    write_general_rows(store, general)
+    store.write_json(TOTALS_PATH, totals.model_dump(mode="json"))
+    in_data = used if config.prepare.mix.tools else {}
+    store.write_json(TOOLS_PATH, [_listed(context, one) for one in in_data.values()])
+    store.write_json(TOOLKENS_PATH, [toolken(tool) for tool in in_data])
+    index = write_rounds(context, rounds, in_data) if rounds else []
+    _tell(context, used, rounds)
+    store.delete_folder(DONE)
+    counts = Counter[str]()
+    for result in results:
+        counts.update(result["counts"])
+    return {
+        **{kind: counts[kind] for kind in ("examples", "rows", "judgments", "ledger")},
+        "general_rows": len(general),
+        "tools": len(used),
+        "splits": _splits(used.values()),
+        "dropped": {f"{one.step}: {one.reason}": _number(one) for one in totals.reasons[:50]},
+        "tools_without_test_examples": _untested(context, used),
+        "tools_with_few_examples": sum(bool(one.warning) for one in used.values()),
+        **({"held_out_tools": list(held_out)} if held_out else {}),
+        **({"rounds": [one["counts"] for one in index]} if index else {}),
+        **spent,
+    }
+
+
+@contextmanager
+def _asking(context: StageContext) -> Iterator[tuple[Asking | None, Limiting | None]]:
+    """Open what models are asked by, if any is asked."""
+    section = context.config.prepare
+    wanted = {"judge": section.judge, "paraphraser": section.max_paraphrases > 0}
+    roles: list[Role] = [role for role in get_args(Role) if wanted.get(role)]
+    if not roles:
+        yield None, None
+        return
+    with open_asking(context, "prepare", roles, JOURNALS, section.num_workers) as opened:
+        yield opened
+
+
+def _prepare_units(
+    context: StageContext, units: Sequence[Unit], asking: Asking | None
+) -> list[dict[str, Any]]:
+    """Prepare the units that an earlier attempt has not finished; return what all of them hold."""
+    store, section = context.store, context.config.prepare
+    finished = set(store.list(DONE))
+    results = [store.read_json(done_path(one)) for one in units if done_path(one) in finished]
+    left = [one for one in units if done_path(one) not in finished]
+    if results:
+        context.progress(f"prepare: {len(results)} of {len(units)} parts were finished before")
+    if not left:
+        return results
+    prepared = ray.data.from_arrow(
+        [pa.table({"unit": [json.dumps(one.to_json())]}) for one in left]
+    ).map_batches(
+        Preparer,
+        fn_constructor_args=(context.config, store, context.epoch, asking),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=min(section.num_workers, len(left))),
+        num_cpus=0.5,
+    )
+    for batch in prepared.iter_batches(batch_format="pyarrow", batch_size=None):
+        results += [json.loads(text) for text in batch.column("result").to_pylist()]
+        examples = sum(result["counts"].get("examples", 0) for result in results)
+        context.progress(
+            f"prepare: part {len(results)} of {len(units)} done, {examples} examples so far"
+        )
+    return results
+
+
+def _totals(results: Sequence[Mapping[str, Any]], tested: bool) -> LedgerTotals:
+    tools = {tool: counts for result in results for tool, counts in result["tools"].items()}
+    reasons: dict[tuple[str, str], Counter[str]] = {}
+    for result in results:
+        for step, reason, origin, count in result["reasons"]:
+            name = "explored" if origin == "explored" else "paraphrased"
+            reasons.setdefault((step, reason), Counter())[name] += count
+    listed = [DropReason(step=key[0], reason=key[1], **counts) for key, counts in reasons.items()]
+    return LedgerTotals(
+        tools=tuple(_tool_totals(tool, tools[tool], tested) for tool in sorted(tools)),
+        reasons=tuple(sorted(listed, key=lambda one: (-_number(one), one.step, one.reason))),
+    )
+
+
+def _tool_totals(tool: str, counts: Mapping[str, int], tested: bool) -> ToolTotals:
+    warning = few_examples(counts.get("train", 0), counts.get("test", 0), tested)
+    return ToolTotals(tool=tool, warning=warning, **counts)
+
+
+def _number(reason: DropReason) -> int:
+    return reason.explored + reason.paraphrased
+
+
+def _splits(totals: Any) -> dict[str, int]:
+    names = ("train", "validation", "test")
+    return {name: sum(getattr(one, name) for one in totals) for name in names}
+
+
+def _untested(context: StageContext, used: Mapping[str, ToolTotals]) -> list[str]:
+    """Return the names of tools that have no test examples, or the first of them."""
+    if not context.config.prepare.test_fraction:
+        return []
+    names = [name for name, one in used.items() if not one.test]
+    more = len(names) - _MAX_NAMES
+    return [*names[:_MAX_NAMES], f"and {more} more"] if more > 0 else names
+
+
+def _listed(context: StageContext, totals: ToolTotals) -> dict[str, Any]:
+    """Return what ``tools.json`` says of a tool in the data."""
+    return {
+        "name": totals.tool,
+        "toolken": toolken(totals.tool),
+        "description": context.specs[totals.tool].description,
+        "examples": _splits([totals]),
+    }
+
+
+def _require_examples(used: Mapping[str, ToolTotals], totals: LedgerTotals) -> None:
+    if not used:
+        reasons = "; ".join(
+            f"{_number(one)} x {one.step}: {one.reason}" for one in totals.reasons[:3]
+        )
+        raise StageInputError(
+            f"no trial passed selection and filter ({reasons or 'there were no trials'}); look at "
+            "explore/episodes, improve the tool descriptions or explore more episodes"
+        )
+
+
+def _warn_of_unread(context: StageContext, totals: LedgerTotals, num_judgments: int) -> None:
+    """Say so where most verdicts could not be read, or most paraphrases came to no end."""
+    paraphrased = sum(one.paraphrased for one in totals.tools)
+    for what, begins, step, number in (
+        ("verdicts of the judge could not be read", "unparsable verdict", "filter", num_judgments),
+        ("paraphrases came to no end", "the reply ", "paraphrase", paraphrased),
+    ):
+        found = [
+            one for one in totals.reasons if one.step == step and one.reason.startswith(begins)
+        ]
+        count = sum(map(_number, found))
+        if number and count / number >= MOST:
+            note = f"{count} of {number} {what}, most often: {found[0].reason}"
+            context.notes.append(note)
+            context.progress(f"prepare: WARNING: {note}")
+
+
+def _tell(
+    context: StageContext, used: Mapping[str, ToolTotals], rounds: Sequence[Sequence[str]]
+) -> None:
+    """Note what a reader of the data should know."""
+    section = context.config.prepare
+    few = [name for name, one in used.items() if one.warning]
+    if few:
+        context.notes.append(
+            f"{len(few)} of {len(used)} tools have few examples, {few[0]!r} among them; explore "
+            "more episodes of them, or look in the ledger why their queries were dropped"
+        )
+    if not section.judge:
+        context.notes.append("no judge filtered the examples (prepare.judge=false)")
+    in_rounds = {tool for tools in rounds for tool in tools}
+    apart = sorted(used.keys() - in_rounds) if rounds else []
+    if apart:
+        context.notes.append(
+            f"{len(apart)} tools stand in no round and are trained in none, {apart[0]!r} among them"
+        )

@@ -1,0 +1,1 @@
+"""Joins the report and its viewer to the run store."""

@@ -1,0 +1,1 @@
+"""The retrieve stage on Ray Data: candidate tools and demonstrations for each query."""

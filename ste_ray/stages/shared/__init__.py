@@ -1,0 +1,1 @@
+"""What stages share: model sessions, endpoints, limit server, spending, tools."""

@@ -1,0 +1,162 @@
+"""What a training says while it runs: lines for the person who waits, Prometheus, Ray Train."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import ray.train
+from ray.exceptions import RayError
+from ray.train import Checkpoint as RayCheckpoint
+from ray.util.queue import Queue
+
+from ste_ray.process.scratch import ScratchFolder
+from ste_ray.stages.base import StageContext
+from ste_ray.stages.cluster.drain import Leaving
+from ste_ray.stages.explore.metrics import ascii_tag
+from ste_ray.stages.shared.limit_actor import beside_driver
+from ste_ray.training.checkpoints import Checkpoint
+from ste_ray.training.distributed import rank
+from ste_ray.training.figures import StepRecord, progress_line
+from ste_ray.training.job import Hooks, TrainJob
+
+_GAUGES = {
+    "step": ("ste_train_step", "Optimiser steps done."),
+    "num_steps": ("ste_train_steps", "Optimiser steps in all."),
+    "loss": ("ste_train_loss", "Loss of a label token in the last step."),
+    "validation_loss": ("ste_train_validation_loss", "Loss of a label token, validation rows."),
+    "learning_rate": ("ste_train_learning_rate", "Learning rate of the last step."),
+    "grad_norm": ("ste_train_grad_norm", "Norm of the last gradient, before clipping."),
+    "useful_tokens_per_second": ("ste_train_useful_tokens_per_second", "Without padding."),
+    "tokens_per_second": ("ste_train_tokens_per_second", "With padding."),
+    "memory_bytes": ("ste_train_memory_bytes", "Memory of worker 0."),
+    "mfu": ("ste_train_mfu", "Share of the GPUs' peak arithmetic that the model's FLOPs make up."),
+}
+
+
+class Progress:
+    """Takes lines and step records from workers; can be sent to other processes."""
+
+    def __init__(self, lines: Queue, stops: Queue) -> None:
+        self._lines = lines
+        self._stops = stops
+
+    def step(self, record: StepRecord) -> None:
+        """Tell of a step."""
+        self._lines.put_nowait((progress_line(record), False))
+
+    def warn(self, line: str) -> None:
+        """Tell of something that went wrong without ending the training."""
+        self._lines.put_nowait((f"train: {line}", True))
+
+    def ask_to_stop(self) -> None:
+        """Have the training end after the step it is at, with a checkpoint."""
+        self._stops.put_nowait(True)
+
+    def stop_asked(self) -> threading.Event:
+        """Return what is set once the training is asked to stop; call it once."""
+        asked = threading.Event()
+
+        def wait() -> None:
+            with suppress(RayError):  # the driver is gone, and with it this worker soon
+                self._stops.get()
+                asked.set()
+
+        threading.Thread(target=wait, daemon=True).start()
+        return asked
+
+
+class TrainMetrics:
+    """Exports step records through the metrics port of the Ray node it runs on."""
+
+    def __init__(self, run: str) -> None:
+        from ray.util.metrics import Gauge
+
+        self._tags = {"run": ascii_tag(run)}
+        self._gauges = {name: Gauge(full, text, ("run",)) for name, (full, text) in _GAUGES.items()}
+
+    def __call__(self, record: StepRecord) -> None:
+        """Export a record; values that it lacks stay as they were."""
+        values = record.to_json()
+        for name, gauge in self._gauges.items():
+            if values[name] is not None:
+                gauge.set(float(values[name]), self._tags)
+
+
+def ray_hooks(job: TrainJob, progress: Progress) -> Hooks:
+    """Return the hooks of this rank under Ray Train: lines, Prometheus, and Ray Train's reports."""
+    saved: queue.SimpleQueue[Checkpoint] = queue.SimpleQueue()
+    metrics = TrainMetrics(job.files.address("")) if rank() == 0 else None
+    stop_asked = progress.stop_asked() if rank() == 0 else threading.Event()
+
+    def on_step(record: StepRecord) -> None:
+        if metrics is not None:
+            metrics(record)
+            if record.step % job.config.log_every == 0 or record.step == record.num_steps:
+                progress.step(record)
+
+    def on_report(record: StepRecord) -> None:
+        # Rarely: a report waits until Ray Train's controller has come by, every two seconds.
+        with _newest(job, saved) as checkpoint:
+            ray.train.report(record.to_json(), checkpoint=checkpoint)
+
+    leaving = Leaving()
+    return Hooks(
+        on_step,
+        on_report,
+        saved.put,
+        progress.warn,
+        stopping=lambda: stop_asked.is_set() or leaving.look(),
+    )
+
+
+@contextmanager
+def _newest(job: TrainJob, saved: queue.SimpleQueue[Checkpoint]) -> Iterator[RayCheckpoint | None]:
+    """Yield a pointer to the newest checkpoint that Ray Train was not told of yet.
+
+    The checkpoint itself is in the run already, and its place is what Ray Train keeps.
+    """
+    newest = None
+    while not saved.empty():
+        newest = saved.get()
+    if newest is None:
+        yield None
+        return
+    with ScratchFolder(prefix="ste-ray-checkpoint-") as folder:
+        place = {"uri": job.files.address(newest.path), "step": newest.step}
+        (Path(folder) / "pointer.json").write_text(json.dumps(place))
+        yield RayCheckpoint.from_directory(folder)
+
+
+@contextmanager
+def reported(context: StageContext) -> Iterator[Progress]:
+    """Yield where workers tell of their steps; the lines are said as they come."""
+    lines, stops = (Queue(actor_options=beside_driver()) for _ in range(2))
+    done = threading.Event()
+
+    def report() -> None:
+        while True:
+            try:
+                line, is_note = lines.get(timeout=0.5)
+                context.progress(line)
+                if is_note:
+                    context.notes.append(line)
+            except queue.Empty:
+                if done.is_set():
+                    return
+            except RayError:
+                return  # progress is a courtesy: training itself reports what is wrong
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield Progress(lines, stops)
+    finally:
+        done.set()
+        thread.join()
+        lines.shutdown(force=True)
+        stops.shutdown(force=True)

@@ -1,0 +1,198 @@
+"""The train stage on Ray Train: fine-tune a base model, with one toolken a tool, under FSDP2.
+
+Input: ``prepare/rows`` and ``prepare/tools.json``. Output: ``train/base`` (the model before,
+without toolkens) and ``train/model`` (after), both Hugging Face folders; ``train/toolkens.json``,
+``train/metrics.json`` (one record a step), ``train/tensorboard``, and on the way ``train/shards``
+with ``train/plan.json`` and ``train/checkpoints``. A stage that was cut off, or lost a worker, goes
+on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import Future
+from contextlib import suppress
+from threading import Thread
+from typing import Any
+
+import ray
+from ray.exceptions import OutOfMemoryError, RayError
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError
+
+from ste_ray.config import TrainConfig
+from ste_ray.errors import SteRayError, TemporaryError, TrainingError
+from ste_ray.stages.base import StageContext, find_own_error
+from ste_ray.stages.cluster.nodes import Need, require_place
+from ste_ray.stages.train.inputs import TOOLKENS_PATH, lay_out, stage_counts
+from ste_ray.stages.train.progress import Progress, reported
+from ste_ray.stages.train.shards import write_shards
+from ste_ray.stages.train.worker import packed_job, train_worker
+from ste_ray.training.base import BASE_PATH
+from ste_ray.training.checkpoints import latest_checkpoint
+from ste_ray.training.job import METRICS_PATH, MODEL_PATH, SUMMARY_PATH, TrainJob
+
+_RAY_TRAIN_PATH = "train/ray"  # Ray Train's own notes, of one start
+_STOP_SECONDS = 90.0  # for the step that is going on and its checkpoint
+
+
+def run(context: StageContext) -> dict[str, Any]:
+    """Train and export; see the module's docstring.
+
+    Raises:
+        ConfigError: the base model cannot be used, rows may be longer than its positions, or the
+            cluster has no room for the workers.
+        StageInputError: there is no row to train on.
+        TrainingError: training cannot go on.
+        TemporaryError: workers were lost again and again.
+    """
+    if not context.store.exists(SUMMARY_PATH):
+        require_place(_need(context.config.train))
+    job = lay_out(context, write_shards)
+    if not context.store.exists(SUMMARY_PATH):
+        with reported(context) as progress:
+            _fit_until_done(context, job, progress)
+        context.store.delete_folder(_RAY_TRAIN_PATH)
+    summary = context.store.read_json(SUMMARY_PATH)
+    return stage_counts(job, summary)
+
+
+def _fit_until_done(context: StageContext, job: TrainJob, progress: Progress) -> None:
+    """Start Ray Train again after each failure that may pass, from the last checkpoint."""
+    failures, reached = 0, -1
+    while True:
+        try:
+            _fit(context, job, progress)
+            return
+        except (TrainingFailedError, RayError) as error:
+            own = _permanent(error)
+            if own is not None:
+                raise own from error
+            step = _last_step(job)
+            failures = failures + 1 if step <= reached else 1
+            reached = max(reached, step)
+            reason = _one_line(error)
+            if failures > job.config.max_failures:
+                raise TemporaryError(
+                    f"training failed {failures} times without a new checkpoint: {reason}; run the"
+                    f" stage again to go on from step {step}"
+                ) from error
+            note = f"training failed ({reason}) and went on from step {step}"
+            context.notes.append(note)
+            context.progress(f"train: {note}")
+
+
+def _fit(context: StageContext, job: TrainJob, progress: Progress) -> None:
+    """Run Ray Train once; what ends this process in order ends it after a checkpoint."""
+    trainer, ended = _trainer(job, progress), Future[None]()
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:
+            ended.set_exception(error)
+        else:
+            ended.set_result(None)
+
+    # In a thread of its own, so that a signal is raised here while the workers go on.
+    Thread(target=fit, daemon=True).start()
+    try:
+        ended.result()
+    except BaseException:
+        if not ended.done():
+            context.progress("train: stopping after this step; a checkpoint is written first")
+            progress.ask_to_stop()
+            with suppress(TimeoutError):
+                ended.exception(timeout=_STOP_SECONDS)
+        raise
+
+
+def _trainer(job: TrainJob, progress: Progress) -> TorchTrainer:
+    config, files = job.config, job.files
+    # Its notes of an earlier start name checkpoints that may be gone; ours tell where to go on.
+    files.delete_folder(_RAY_TRAIN_PATH)
+    return TorchTrainer(
+        train_worker,
+        train_loop_config=packed_job(job, progress),
+        torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if config.use_gpu else "gloo"),
+        scaling_config=_scaling(config),
+        run_config=RunConfig(
+            name="start",
+            storage_path=files.path(_RAY_TRAIN_PATH),
+            storage_filesystem=files.filesystem,
+            checkpoint_config=CheckpointConfig(num_to_keep=config.keep_checkpoints),
+            failure_config=FailureConfig(max_failures=0),
+        ),
+    )
+
+
+def _scaling(config: TrainConfig) -> ScalingConfig:
+    elastic = 0 < config.min_workers < config.num_workers
+    resources = {"CPU": 1.0}
+    if not elastic:
+        # On a cluster with fewer CPUs than workers they share them, rather than wait for ever.
+        resources = {"CPU": min(1.0, _cpus() / config.num_workers)}
+    if config.use_gpu:
+        resources["GPU"] = 1.0
+    return ScalingConfig(
+        num_workers=(config.min_workers, config.num_workers) if elastic else config.num_workers,
+        use_gpu=config.use_gpu,
+        resources_per_worker=resources,
+    )
+
+
+def _need(config: TrainConfig) -> Need:
+    elastic = 0 < config.min_workers < config.num_workers
+    workers = config.min_workers if elastic else config.num_workers
+    settings = f"train.num_workers={workers}"
+    if elastic:
+        settings = f"train.min_workers={workers}"
+    remedy = f"lower {settings.partition('=')[0]}, or give the cluster larger nodes"
+    if config.use_gpu:
+        settings = f"train.use_gpu=true with {settings}"
+        remedy = f"set train.use_gpu=false, {remedy}"
+    # What is not elastic shares the CPUs that are there; see ``_scaling``.
+    return Need(settings, workers, 1.0 if elastic else 0.0, float(config.use_gpu), remedy)
+
+
+def _cpus() -> float:
+    """Return the CPUs of the cluster, with those that an autoscaler may add."""
+    most = ray._private.state.state.get_max_resources_from_cluster_config() or {}
+    cpus = float(max(ray.cluster_resources().get("CPU", 0.0), most.get("CPU", 0)))
+    # Where there are none yet, somebody must be waiting to be asked for some.
+    return cpus or math.inf
+
+
+def _last_step(job: TrainJob) -> int:
+    checkpoint = latest_checkpoint(job.files, job.fingerprint)
+    return 0 if checkpoint is None else checkpoint.step
+
+
+def _permanent(error: Exception) -> SteRayError | None:
+    """Return the error that trying again will not mend, if it is one."""
+    own = find_own_error(error)
+    if own is not None:
+        return None if isinstance(own, TemporaryError) else own
+    if any(isinstance(failure, OutOfMemoryError) for failure in _failures(error)):
+        return TrainingError(
+            f"a training worker was ended because its node ran out of memory ({_one_line(error)});"
+            " lower train.batch_tokens, set train.activation_checkpointing=true, spread"
+            " train.num_workers over more nodes, or set train.mode=lora"
+        )
+    return None
+
+
+def _failures(error: Exception) -> list[BaseException]:
+    failures = list(getattr(error, "worker_failures", {}).values())
+    return [*failures, *(one.__cause__ for one in failures if one.__cause__)] or [error]
+
+
+def _one_line(error: Exception) -> str:
+    failures = getattr(error, "worker_failures", None) or {0: error}
+    worker, failure = min(failures.items())
+    lines = str(failure).strip().splitlines() or [type(failure).__name__]
+    return f"worker {worker}: {lines[-1].strip()}"
+
+
+__all__ = ["BASE_PATH", "METRICS_PATH", "MODEL_PATH", "TOOLKENS_PATH", "run"]
