@@ -1,0 +1,61 @@
+"""Tools that earlier versions stored are read as they were, and keep their identity.
+
+``stored/tools.json`` and the fingerprints below were written by a version that kept an executor as
+a mapping of unknown shape. Whoever changes them makes recordings and journals of all runs useless.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ste_ray.core.records import ToolSpec, fingerprint
+from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.run.simulation import simulated_specs
+from ste_ray.tools.spec.files import load_tool_specs
+from ste_ray.tools.spec.kinds import KINDS
+
+STORED = json.loads(Path(__file__).with_name("stored").joinpath("tools.json").read_text("utf-8"))
+FINGERPRINTS = {
+    "Tides%%Get": "8db2570b76284ed0",
+    "add days": "62364934a462aa3e",
+    "far": "c2a53ece3d4c8c20",
+    "forecast": "21943d020dd4e5dc",
+    "list files": "a75f9f7ae33bae5c",
+    "meet": "a37babd18bb0fd18",
+    "pet": "7ae655be4e61a457",
+    "played": "34e2d9f59e164558",
+    "post note": "f8f0b644974d7650",
+    "rapid": "3845145339d9d6cd",
+    "tide": "dc7e0ff8818a5ae8",
+    "told": "adcfddac0d57e84e",
+}
+PLAYED = "ece50d5afbd00bcb"
+SHIPPED = {"builtin": "99c74445555513bc", "general": "a10a760f6bebd94b"}
+
+
+@pytest.mark.parametrize("item", STORED, ids=lambda item: item["name"])
+def test_a_stored_tool_is_read_as_it_was_and_written_alike(item):
+    spec = ToolSpec.model_validate(item)
+    assert spec.fingerprint == FINGERPRINTS[spec.name]
+    assert spec.model_dump(mode="json") == item
+    again = ToolSpec.model_validate_json(spec.model_dump_json())
+    assert again == spec
+    assert again.fingerprint == spec.fingerprint
+
+
+def test_there_is_a_stored_tool_of_each_kind():
+    assert {item["executor"]["kind"] for item in STORED} == set(KINDS)
+
+
+def test_a_tool_that_a_model_plays_keeps_its_identity_too():
+    specs = {item["name"]: ToolSpec.model_validate(item) for item in STORED}
+    played = simulated_specs(specs, "always", Secrets({}))
+    assert fingerprint({name: spec.fingerprint for name, spec in played.items()}) == PLAYED
+
+
+@pytest.mark.parametrize(("name", "expected"), SHIPPED.items())
+def test_the_shipped_tools_keep_their_identity(name, expected):
+    shipped = Path(__file__).parents[2] / "tool_metadata"
+    specs = load_tool_specs([name], shipped=shipped)
+    assert fingerprint({name: spec.fingerprint for name, spec in specs.items()}) == expected
