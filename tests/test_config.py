@@ -6,8 +6,10 @@ from typing import get_args
 
 import pytest
 
-from ste_ray.config import STAGES, Config, Section, load_config
+from ste_ray.config import Config, load_config
 from ste_ray.core.effects import Role
+from ste_ray.core.section import Section
+from ste_ray.core.stages import STAGES
 from ste_ray.errors import ConfigError
 from ste_ray.resources import resource_folder
 

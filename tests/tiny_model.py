@@ -8,7 +8,7 @@ TEXTS = [f"user asks {n} and Action: add Final Answer: {n}" for n in range(50)]
 
 
 def save_tiny_model(folder: Path) -> Path:
-    from ste_ray.config import ModelConfig
+    from ste_ray.training.config import ModelConfig
     from ste_ray.training.model import build_model
     from ste_ray.training.tokenizer import train_tokenizer
 

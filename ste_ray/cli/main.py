@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ste_ray import __version__
 from ste_ray.cli.exports import add_export_commands
@@ -23,10 +23,13 @@ from ste_ray.cli.report import add_report_commands
 from ste_ray.cli.serve import add_teacher_command
 from ste_ray.cli.store import add_store_commands
 from ste_ray.cli.tools import add_tools_commands
-from ste_ray.config import STAGES, load_config
+from ste_ray.core.stages import STAGES
 from ste_ray.errors import ConfigError, SteRayError, TemporaryError
 from ste_ray.process import stopping
 from ste_ray.process.output import masked_output, print_json, print_result, say, write_text
+
+if TYPE_CHECKING:
+    from ste_ray.config import Config
 
 _JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the driver of a submitted job
 _STAGE_HELP = {
@@ -239,9 +242,15 @@ def _explore(options: argparse.Namespace) -> None:
     require_equal(figures)
 
 
+def _config(options: argparse.Namespace, file: str | None = None) -> Config:
+    from ste_ray.config import load_config
+
+    return load_config(file or options.config, options.overrides)
+
+
 def _context(options: argparse.Namespace) -> Any:
     """Return what the stages work with, from the command's options."""
-    config = load_config(options.config, options.overrides)
+    config = _config(options)
     # Ray and torch take seconds to import; bad arguments are answered before that.
     from ste_ray.stages.base import StageContext
     from ste_ray.store.artifacts import open_store
@@ -280,7 +289,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _score_predictions(options: argparse.Namespace) -> None:
     """Score a file by the strict rules, under the schemas of the configured tools."""
-    config = load_config(options.config, options.overrides)
+    config = _config(options)
     from ste_ray.imports.predictions import read_predictions
     from ste_ray.report.terminal import summary_table
     from ste_ray.resources import resource_folder
@@ -320,7 +329,7 @@ def _run_demo(options: argparse.Namespace) -> None:
     if "://" not in run:
         run = str(Path(run).resolve())
     file = str(Path(options.config or resource_folder("jobs") / "demo.yaml").resolve())
-    config = load_config(file, options.overrides)
+    config = _config(options, file)
     store = open_store(run)
     check_before_ray(config, store, STAGES)
     times = run_demo(store, ["--config", file, *options.overrides], say)

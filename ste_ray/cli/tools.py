@@ -11,11 +11,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ste_ray.config import Config, load_config
 from ste_ray.errors import ToolSpecError, UserError
 from ste_ray.process.output import print_result, say
+
+if TYPE_CHECKING:
+    from ste_ray.config import Config
 
 _SOURCES = {
     "mcp": ("an mcpServers file", "MCPSERVERS.json"),
@@ -107,6 +109,8 @@ def _add_import(actions: argparse._SubParsersAction[Any]) -> None:
 
 def _config(options: argparse.Namespace) -> Config:
     """Return the configuration, with the files that the command names in place of its own."""
+    from ste_ray.config import load_config
+
     given = [*getattr(options, "files", []), *options.more_files]
     overrides = [one for one in given if _OVERRIDE.match(one)]
     files = [one for one in given if one not in overrides]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
 
 # What ``apply_chat_template`` takes for itself, or gives to every template.
 RESERVED = frozenset(
@@ -104,3 +106,14 @@ def _literal(name: str, value: Any) -> str:
         pairs = (f"{_literal(name, key)}: {_literal(name, one)}" for key, one in value.items())
         return "{ " + ", ".join(pairs) + " }"
     raise ValueError(f"{name!r} is {value!r}; use texts, numbers, true, false, lists or mappings")
+
+
+def _checked(options: dict[str, Any]) -> dict[str, Any]:
+    check_template_options(options)
+    return options
+
+
+# A field of a section; without options, a fingerprint is as if the field were not there.
+TemplateOptions = Annotated[
+    dict[str, Any], AfterValidator(_checked), Field(json_schema_extra={"unless_empty": True})
+]

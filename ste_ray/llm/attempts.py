@@ -15,13 +15,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from ste_ray.config import LLMConfig
 from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.limits.breaker import Breaker
 from ste_ray.core.records import Fault
 from ste_ray.core.texts.masking import Masker, is_placeholder
 from ste_ray.errors import EndpointError
 from ste_ray.llm.claims import NOT_SENT, Claims, Cost, num_characters
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.evidence import Evidences, minimal
 from ste_ray.llm.health import EndpointHealth, OnEvent, unavailable

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Self
 
-from ste_ray.config import LLMConfig
 from ste_ray.core.effects import AskModel, ModelReply, Role
 from ste_ray.llm.attempts import EndpointChat, open_health
 from ste_ray.llm.claims import Cost
 from ste_ray.llm.client import OpenAIChat
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import Endpoints, RoleEndpoint
 from ste_ray.llm.health import EndpointHealth, OnEvent
 from ste_ray.llm.prices import cost_of

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import openai
 
-from ste_ray.config import LLMConfig
 from ste_ray.core.effects import Role
 from ste_ray.core.texts.masking import Masker, is_placeholder
 from ste_ray.errors import (
@@ -20,6 +19,7 @@ from ste_ray.errors import (
     EndpointUnreachableError,
     ProviderUnavailableError,
 )
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import (
     Endpoints,
     RoleEndpoint,

@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from ste_ray.config import LLMConfig
 from ste_ray.llm.attempts import EndpointChat
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint, proxy_secrets
 from ste_ray.llm.replies import Failure
 from ste_ray.llm.reply_limits import ASKED, UnusableReplyError, read_body

@@ -13,10 +13,10 @@ from urllib.request import getproxies, proxy_bypass
 
 from pydantic import BaseModel, ConfigDict
 
-from ste_ray.config import LLMConfig, RoleConfig
 from ste_ray.core.effects import Role
 from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.errors import ConfigError
+from ste_ray.llm.config import LLMConfig, RoleConfig
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 Provider = Literal["compatible", "openai", "azure", "bedrock"]

@@ -11,9 +11,10 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ste_ray.config import BudgetConfig, LLMConfig
+from ste_ray.core.limits.config import BudgetConfig
 from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.errors import ConfigError
+from ste_ray.llm.config import LLMConfig
 
 _TOKENS_PER_PRICE = 1_000_000
 _DATE_SUFFIX = re.compile(r"-20\d{2}-?\d{2}-?\d{2}$")

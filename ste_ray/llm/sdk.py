@@ -16,10 +16,10 @@ from typing import Any
 import httpx2
 import openai
 
-from ste_ray.config import LLMConfig
 from ste_ray.core.texts.masking import Masker
 from ste_ray.errors import ConfigError, EndpointError
 from ste_ray.llm.attempts import EndpointChat
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint, proxy_secrets, read_proxy
 from ste_ray.llm.replies import Failure
 from ste_ray.llm.reply_limits import (

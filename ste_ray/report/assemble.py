@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ste_ray import __version__
-from ste_ray.config import STAGES
 from ste_ray.core.records import Episode, Judgment, LedgerEntry, Prediction, Score
+from ste_ray.core.stages import STAGES
 from ste_ray.report.continual import view_continual
 from ste_ray.report.evaluation import view_evaluation, view_judge
 from ste_ray.report.exploration import view_exploration

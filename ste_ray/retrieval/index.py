@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ste_ray.config import RetrieveConfig
 from ste_ray.core.preparing.mixing import rank
 from ste_ray.core.records import Example, Neighbor, Retrieved, ToolSpec
+from ste_ray.retrieval.config import RetrieveConfig
 from ste_ray.retrieval.encoder import SentenceEncoder
 from ste_ray.retrieval.search import Corpus, Hit, diverse
 

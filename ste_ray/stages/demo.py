@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from ste_ray.config import STAGES
+from ste_ray.core.stages import STAGES
 from ste_ray.errors import SteRayError, TemporaryError, UserError
 from ste_ray.resources import resource_folder
 from ste_ray.stages.cluster.local import LocalCluster

@@ -7,9 +7,9 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from ste_ray.config import ToolsConfig
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
+from ste_ray.tools.config import ToolsConfig
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.run.simulation import simulated_specs
 from ste_ray.tools.spec.files import ToolFiles

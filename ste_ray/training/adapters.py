@@ -10,7 +10,7 @@ from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, TrainableTokensConfig, get_peft_model
 from transformers import PreTrainedModel
 
-from ste_ray.config import TrainConfig
+from ste_ray.training.config import TrainConfig
 
 
 def adapt(

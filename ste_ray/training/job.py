@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from ste_ray.config import TrainConfig
 from ste_ray.ports import RunFiles
 from ste_ray.training.checkpoints import Checkpoint
+from ste_ray.training.config import TrainConfig
 from ste_ray.training.distributed import Precision
 from ste_ray.training.figures import StepRecord
 from ste_ray.training.plan import BatchPlan

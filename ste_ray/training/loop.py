@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import torch
 from torch.nn.functional import cross_entropy
 
-from ste_ray.config import TrainConfig
 from ste_ray.errors import TemporaryError, TrainingError
 from ste_ray.training.batches import MicroBatch, StepBatch, StepLoader
+from ste_ray.training.config import TrainConfig
 from ste_ray.training.distributed import (
     full_value,
     num_ranks,

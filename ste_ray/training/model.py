@@ -21,8 +21,8 @@ from transformers import (
 )
 from transformers.initialization import no_init_weights
 
-from ste_ray.config import ModelConfig
 from ste_ray.errors import ConfigError
+from ste_ray.training.config import ModelConfig
 
 _UNUSABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
 

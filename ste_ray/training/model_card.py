@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ste_ray.config import TrainConfig
 from ste_ray.core.texts.local_paths import public_name
 from ste_ray.core.toolkens import toolken
+from ste_ray.training.config import TrainConfig
 from ste_ray.training.figures import TrainSummary
 
 _MAX_TOOLS = 200

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from ste_ray.config import TrainConfig
+from ste_ray.training.config import TrainConfig
 
 
 def make_adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

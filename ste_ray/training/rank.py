@@ -17,7 +17,6 @@ from typing import Any
 import torch
 
 from ste_ray import __version__
-from ste_ray.config import TrainConfig
 from ste_ray.errors import StageInputError, TrainingError
 from ste_ray.ports import RunFiles
 from ste_ray.process.scratch import ScratchFolder
@@ -26,6 +25,7 @@ from ste_ray.training.attention import can_pack, use_packed_attention
 from ste_ray.training.base import copy_base
 from ste_ray.training.batches import StepLoader, divide_rows
 from ste_ray.training.checkpoints import Checkpoint, Checkpoints, choose_checkpoint
+from ste_ray.training.config import TrainConfig
 from ste_ray.training.distributed import (
     load_weights,
     num_ranks,

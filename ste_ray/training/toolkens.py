@@ -18,10 +18,10 @@ import torch
 from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from ste_ray.config import TrainConfig
 from ste_ray.core.template_options import with_options
 from ste_ray.core.toolkens import TOOLKENS_FILE, toolken
 from ste_ray.errors import ConfigError, TrainingError
+from ste_ray.training.config import TrainConfig
 from ste_ray.training.tokenizer import load_tokenizer
 
 _NO_WORD = re.compile(r"[\W_]+")

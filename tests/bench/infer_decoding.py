@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from tables import Row
 
-from ste_ray.config import ModelConfig
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting
 from ste_ray.core.preparing.formatting import call_text
 from ste_ray.core.records import Example, Prediction, ToolSpec, canonical_json
@@ -22,6 +21,7 @@ from ste_ray.generation.predict import Predictor
 from ste_ray.resources import resource_folder
 from ste_ray.stages.base import load_prompts
 from ste_ray.tools.spec.files import read_tool_files
+from ste_ray.training.config import ModelConfig
 from ste_ray.training.export import save_model
 from ste_ray.training.model import build_model
 from ste_ray.training.tokenizer import train_tokenizer

@@ -27,9 +27,9 @@ sys.path[:0] = [str(_HERE), str(_HERE.parents[1])]  # under torchrun, outside of
 from tables import Row  # noqa: E402
 from train_data import MAX_TOKENS, mixed_rows  # noqa: E402
 
-from ste_ray.config import TrainConfig  # noqa: E402
 from ste_ray.training.attention import use_packed_attention  # noqa: E402
 from ste_ray.training.batches import MicroBatch, StepBatch, StepLoader, collate  # noqa: E402
+from ste_ray.training.config import TrainConfig  # noqa: E402
 from ste_ray.training.distributed import num_ranks, rank, shard_model  # noqa: E402
 from ste_ray.training.examples import TokenisedRow  # noqa: E402
 from ste_ray.training.figures import FlopCounter, StepRecord  # noqa: E402

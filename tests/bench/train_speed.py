@@ -12,8 +12,8 @@ from tables import Row
 from train_data import MAX_TOKENS, VOCABULARY, mixed_rows, tool_call_rows
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from ste_ray.config import TrainConfig
 from ste_ray.training.batches import StepLoader
+from ste_ray.training.config import TrainConfig
 from ste_ray.training.distributed import shard_model
 from ste_ray.training.examples import TokenisedRow
 from ste_ray.training.loop import Trainer

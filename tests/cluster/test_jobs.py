@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ray.job_submission import JobSubmissionClient
 
-from ste_ray.config import STAGES
+from ste_ray.core.stages import STAGES
 from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
 from ste_ray.stages.cluster.local import LocalCluster
 from ste_ray.store.artifacts import open_store

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ste_ray.config import STAGES, load_config
+from ste_ray.config import load_config
+from ste_ray.core.stages import STAGES
 from tests.cluster.manifests import (
     K8S,
     KUBERNETES,

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ste_ray.config import Config, ExploreConfig
+from ste_ray.config import Config
+from ste_ray.core.exploring.config import ExploreConfig
 from ste_ray.core.records import fingerprint
 from ste_ray.errors import EndpointError, RunConflictError, StageInputError, SteRayError
 from ste_ray.store.artifacts import RunStore, open_store

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ste_ray.config import ToolsConfig
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ConfigError, ToolSpecError
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.store.artifacts import open_store
+from ste_ray.tools.config import ToolsConfig
 from ste_ray.tools.run.gate import Gate
 from ste_ray.tools.run.opening import Surroundings, open_toolbox
 from ste_ray.tools.run.toolbox import Toolbox

@@ -20,7 +20,8 @@ import psutil
 import pytest
 
 from ste_ray.cli.main import _parser
-from ste_ray.config import STAGES, load_config
+from ste_ray.config import load_config
+from ste_ray.core.stages import STAGES
 from ste_ray.process.stopping import EXIT_CODE, MESSAGE
 from ste_ray.stages.base import inputs_of
 from ste_ray.store.artifacts import open_store

@@ -109,7 +109,7 @@ def test_a_trl_trainer_takes_a_step_on_it(tmp_path, offline):
     from datasets import load_dataset
     from trl import SFTConfig, SFTTrainer
 
-    from ste_ray.config import ModelConfig
+    from ste_ray.training.config import ModelConfig
     from ste_ray.training.model import build_model
 
     store, _, _ = make_run(tmp_path / "run")

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 import pytest
 from chat_server import body_of, cut_body, hang, refusal, reply, reset, serving, text_of
 
-from ste_ray.config import LLMConfig
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
 from ste_ray.core.limits.breaker import Breaker
 from ste_ray.core.limits.rates import LimitHeaders, Refusal
@@ -16,6 +15,7 @@ from ste_ray.core.records import Message
 from ste_ray.errors import BudgetExhaustedError, EndpointError, ProviderUnavailableError
 from ste_ray.llm import attempts
 from ste_ray.llm.client import OpenAIChat
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.health import EndpointHealth
 from ste_ray.ports import Claim, Outcome, Permit

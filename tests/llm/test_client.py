@@ -22,12 +22,12 @@ from chat_server import (
     text_of,
 )
 
-from ste_ray.config import LLMConfig
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
 from ste_ray.core.records import Message, fingerprint
 from ste_ray.errors import ConfigError, EndpointError, ProviderUnavailableError
 from ste_ray.llm import attempts
 from ste_ray.llm.client import OpenAIChat
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint
 
 KEY = "sk-very-secret-0123456789"

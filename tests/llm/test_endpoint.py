@@ -9,9 +9,9 @@ import socket
 import pytest
 from chat_server import body_of, refusal, serving, text_of
 
-from ste_ray.config import LLMConfig
 from ste_ray.errors import ConfigError, EndpointError, ProviderUnavailableError
 from ste_ray.llm.checking import check_endpoints
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import (
     RoleEndpoint,
     configured_base_url,

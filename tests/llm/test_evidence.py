@@ -8,12 +8,12 @@ import json
 import pytest
 from chat_server import body_of, refusal, reply, reset, serving, text_of
 
-from ste_ray.config import LLMConfig
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
 from ste_ray.core.records import Message
 from ste_ray.errors import BudgetExhaustedError, EndpointError, EndpointRefusalError
 from ste_ray.llm import attempts, evidence
 from ste_ray.llm.client import OpenAIChat
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.sdk import SdkChat
 from ste_ray.ports import Permit

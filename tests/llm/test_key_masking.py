@@ -8,7 +8,6 @@ import urllib.parse
 import pytest
 from chat_server import body_of, refusal, reply, serving, text_of
 
-from ste_ray.config import LLMConfig
 from ste_ray.core.effects import AskModel, Sampling
 from ste_ray.core.records import Message
 from ste_ray.core.texts.masking import Masker, is_placeholder
@@ -16,6 +15,7 @@ from ste_ray.errors import EndpointError, ProviderUnavailableError
 from ste_ray.llm import attempts
 from ste_ray.llm.checking import check_endpoints
 from ste_ray.llm.client import OpenAIChat
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint, proxy_secrets
 from ste_ray.llm.replies import read_answer
 

@@ -1,8 +1,10 @@
 import pytest
 
-from ste_ray.config import BudgetConfig, BudgetLimits, LLMConfig, PriceConfig, load_config
+from ste_ray.config import load_config
+from ste_ray.core.limits.config import BudgetConfig, BudgetLimits
 from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.errors import ConfigError
+from ste_ray.llm.config import LLMConfig, PriceConfig
 from ste_ray.llm.prices import PRICES, Price, cost, cost_of, price_of, require_prices
 
 PLAIN = LLMConfig()

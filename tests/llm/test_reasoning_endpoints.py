@@ -7,10 +7,10 @@ import asyncio
 import pytest
 from chat_server import body_of, reply, serving
 
-from ste_ray.config import LLMConfig
 from ste_ray.core.effects import AskModel, Sampling
 from ste_ray.core.records import Message
 from ste_ray.llm.client import OpenAIChat
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.sdk import SdkChat
 

@@ -7,12 +7,12 @@ import asyncio
 import pytest
 from chat_server import body_of, reply, serving
 
-from ste_ray.config import LLMConfig
 from ste_ray.core.effects import AskModel, Sampling
 from ste_ray.core.records import Message
 from ste_ray.errors import EndpointError
 from ste_ray.llm.chat import open_chat
 from ste_ray.llm.checking import check_endpoints
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import Endpoints, RoleEndpoint
 
 KEY = "sk-very-secret-0123456789"

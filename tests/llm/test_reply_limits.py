@@ -12,13 +12,13 @@ import pytest
 from aiohttp import web
 from chat_server import reply, serving
 
-from ste_ray.config import LLMConfig
 from ste_ray.core.effects import AskModel, Sampling
 from ste_ray.core.records import Message
 from ste_ray.errors import EndpointError, ProviderUnavailableError
 from ste_ray.llm import attempts, checking, reply_limits
 from ste_ray.llm.checking import check_endpoints
 from ste_ray.llm.client import OpenAIChat
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.sdk import SdkChat
 

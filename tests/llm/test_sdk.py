@@ -7,13 +7,13 @@ import asyncio
 import pytest
 from chat_server import body_of, hang, refusal, reply, reset, serving, text_of
 
-from ste_ray.config import LLMConfig
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
 from ste_ray.core.records import Message
 from ste_ray.errors import ConfigError, EndpointError, ProviderUnavailableError
 from ste_ray.llm import attempts
 from ste_ray.llm.chat import Chat, open_chat
 from ste_ray.llm.checking import check_endpoints
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import Endpoints, RoleEndpoint
 from ste_ray.llm.sdk import SdkChat
 from ste_ray.ports import Permit

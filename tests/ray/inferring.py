@@ -11,7 +11,7 @@ from typing import Any
 
 from tokenizers import AddedToken
 
-from ste_ray.config import Config, ModelConfig
+from ste_ray.config import Config
 from ste_ray.core.records import Example, Prediction, ToolSpec
 from ste_ray.core.toolkens import toolken
 from ste_ray.stages.base import TOOLS_PATH, StageContext
@@ -19,6 +19,7 @@ from ste_ray.stages.infer import stage as infer
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.lock import RunLock
 from ste_ray.store.tables import read_records, write_records
+from ste_ray.training.config import ModelConfig
 from ste_ray.training.model import build_model
 from ste_ray.training.tokenizer import train_tokenizer
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from inferring import SETTINGS, WORDS, Run, copied, examples, predictions, prepared_run
 
-from ste_ray.config import InferConfig
 from ste_ray.core.records import Example, Prediction, Retrieved
 from ste_ray.errors import ConfigError, StageInputError
+from ste_ray.generation.config import InferConfig
 from ste_ray.stages.base import find_own_error
 from ste_ray.stages.infer import stage as infer
 from ste_ray.stages.infer.models import PIECES_PATH, model_folder

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ste_ray.config import EvaluateConfig
 from ste_ray.core.preparing.ledger import DropReason, LedgerTotals, ToolTotals, few_examples
 from ste_ray.core.records import (
     Episode,
@@ -25,6 +24,7 @@ from ste_ray.core.records import (
     canonical_json,
     fingerprint,
 )
+from ste_ray.core.scoring.config import EvaluateConfig
 from ste_ray.report.model import EvaluationSummary
 from ste_ray.stages.evaluate.stage import summarise_settings
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pickle
 
-from ste_ray.config import RetrieveConfig
 from ste_ray.core.records import Example, ToolSpec
+from ste_ray.retrieval.config import RetrieveConfig
 from ste_ray.retrieval.encoder import HashedNgramEncoder
 from ste_ray.retrieval.index import RetrievalIndex
 

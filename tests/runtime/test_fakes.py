@@ -10,10 +10,10 @@ import pytest
 from chat_server import reply, serving
 from flow_examples import FINAL, SPEC, episode
 
-from ste_ray.config import LLMConfig, ToolsConfig
 from ste_ray.core.effects import AskModel, CallTool, ModelReply, Sampling, ToolResult
 from ste_ray.core.records import Message
 from ste_ray.llm.client import OpenAIChat
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.runtime.fakes import (
     FunctionTools,
@@ -24,6 +24,7 @@ from ste_ray.runtime.fakes import (
 )
 from ste_ray.runtime.journal import SegmentJournal, load
 from ste_ray.store.artifacts import open_store
+from ste_ray.tools.config import ToolsConfig
 from ste_ray.tools.run.opening import open_toolbox
 
 QUESTION = AskModel(

@@ -7,10 +7,11 @@ import json
 
 import pytest
 
-from ste_ray.config import BudgetConfig, BudgetLimits, LLMConfig, PriceConfig
 from ste_ray.core.effects import AskModel, CallTool, ModelReply, Sampling, ToolResult
 from ste_ray.core.limits.budget import Bounds, Spending
+from ste_ray.core.limits.config import BudgetConfig, BudgetLimits
 from ste_ray.core.records import Fault, Message
+from ste_ray.llm.config import LLMConfig, PriceConfig
 from ste_ray.llm.endpoint import Endpoints, RoleEndpoint
 from ste_ray.runtime import journal, segments
 from ste_ray.runtime.journal import SegmentJournal

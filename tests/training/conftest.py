@@ -3,9 +3,9 @@ import random
 import pytest
 import torch
 
-from ste_ray.config import ModelConfig
 from ste_ray.core.records import Message, TrainRow
 from ste_ray.core.toolkens import toolken
+from ste_ray.training.config import ModelConfig
 from ste_ray.training.tokenizer import train_tokenizer
 from tests.training.ranks import TwoRanks
 

@@ -8,8 +8,8 @@ from transformers import (
     Qwen3Config,
 )
 
-from ste_ray.config import ModelConfig
 from ste_ray.errors import ConfigError
+from ste_ray.training.config import ModelConfig
 from ste_ray.training.model import (
     build_model,
     check_positions,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from ste_ray.config import STAGES
+from ste_ray.core.stages import STAGES
 
 DEFAULT_SECONDS = 100.0
 _COMMANDS = (*STAGES, "continual", "pipeline")

@@ -17,8 +17,9 @@ from typing import Any
 
 import ray
 
-from ste_ray.config import Config, EvaluateConfig
+from ste_ray.config import Config
 from ste_ray.core.records import Prediction, Score, ToolSpec
+from ste_ray.core.scoring.config import EvaluateConfig
 from ste_ray.core.scoring.equivalence import Pair
 from ste_ray.core.scoring.scores import (
     METRICS,

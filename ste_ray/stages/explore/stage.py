@@ -14,8 +14,8 @@ import time
 from collections import Counter
 from typing import Any
 
-from ste_ray.config import STAGE_ROLES
 from ste_ray.core.records import ToolSpec
+from ste_ray.core.stages import STAGE_ROLES
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.runtime import journal, segments
 from ste_ray.stages.base import TOOLS_PATH, StageContext

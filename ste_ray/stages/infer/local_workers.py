@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import torch
 from transformers.utils import logging as transformers_logging
 
-from ste_ray.config import InferConfig
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.inferring.answering import call_to_execute
 from ste_ray.core.inferring.settings import Query, Setting
 from ste_ray.core.records import Prediction
+from ste_ray.generation.config import InferConfig
 from ste_ray.generation.decode import Decoding
 from ste_ray.generation.model import Loading, LocalModel, load_model
 from ste_ray.generation.predict import Answered, Predictor

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 
-from ste_ray.config import InferConfig
 from ste_ray.core.inferring.settings import Setting
 from ste_ray.errors import ConfigError
+from ste_ray.generation.config import InferConfig
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.training.base import base_folder

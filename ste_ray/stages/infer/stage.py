@@ -18,7 +18,6 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from ste_ray.config import InferConfig, ToolsConfig
 from ste_ray.core.inferring.settings import (
     RUN_MODELS,
     PromptMaterial,
@@ -28,6 +27,7 @@ from ste_ray.core.inferring.settings import (
 )
 from ste_ray.core.records import MADE_CALLS
 from ste_ray.errors import ConfigError, StageInputError
+from ste_ray.generation.config import InferConfig
 from ste_ray.generation.model import position_limit
 from ste_ray.generation.predict import max_prompt_tokens
 from ste_ray.stages.base import StageContext
@@ -49,6 +49,7 @@ from ste_ray.stages.shared.model_session import open_asking
 from ste_ray.stages.shared.reasoning import journal_reasoning
 from ste_ray.stages.shared.tools import permissions
 from ste_ray.store.artifacts import RunStore
+from ste_ray.tools.config import ToolsConfig
 from ste_ray.tools.spec.kinds import CALLABLE_KINDS
 from ste_ray.tools.spec.safety import is_free
 

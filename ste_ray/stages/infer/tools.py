@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
-from ste_ray.config import ToolsConfig
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.ports import ToolExecutor
 from ste_ray.stages.infer.turns import SharedGates, TurnCalls
 from ste_ray.stages.shared.tools import open_tools
+from ste_ray.tools.config import ToolsConfig
 from ste_ray.tools.run.toolbox import Toolbox
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
-from ste_ray.config import PrepareConfig
+from ste_ray.core.preparing.config import PrepareConfig
 from ste_ray.core.preparing.selecting import normalise
 from ste_ray.retrieval.near_duplicates import NearDuplicates
 from ste_ray.stages.prepare.spool import Spool

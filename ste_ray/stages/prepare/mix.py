@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from ste_ray.config import MixConfig
+from ste_ray.core.preparing.config import MixConfig
 from ste_ray.core.preparing.formatting import general_no_call_row, general_row
 from ste_ray.core.preparing.ledger import ToolTotals
 from ste_ray.core.preparing.mixing import draw, rank, replay_quotas, round_of

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from ste_ray import __version__
-from ste_ray.config import STAGES
 from ste_ray.core.records import Record
+from ste_ray.core.stages import STAGES
 from ste_ray.errors import StageInputError
 from ste_ray.report.assemble import assemble_report
 from ste_ray.report.comparison import compare_runs

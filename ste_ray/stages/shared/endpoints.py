@@ -8,8 +8,9 @@ from contextlib import ExitStack, contextmanager
 
 import ray
 
-from ste_ray.config import STAGE_ROLES, Config
+from ste_ray.config import Config
 from ste_ray.core.effects import Role
+from ste_ray.core.stages import STAGE_ROLES
 from ste_ray.errors import RunConflictError
 from ste_ray.llm.checking import check_endpoints
 from ste_ray.llm.endpoint import Endpoints, roles_without_address

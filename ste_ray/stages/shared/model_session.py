@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from ste_ray.config import LLMConfig
 from ste_ray.core.effects import CallTool, Flow, Role
 from ste_ray.llm.chat import open_chat
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.ports import ToolExecutor
 from ste_ray.runtime import journal, segments

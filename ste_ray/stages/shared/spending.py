@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ste_ray.config import STAGES, BudgetConfig, BudgetLimits, LLMConfig
 from ste_ray.core.limits.budget import Bounds, Budget, Spending
+from ste_ray.core.limits.config import BudgetConfig, BudgetLimits
+from ste_ray.core.stages import STAGES
+from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.llm.prices import cost, price_of
 from ste_ray.store.artifacts import RunStore

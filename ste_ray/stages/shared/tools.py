@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ste_ray.config import ToolsConfig
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.resources import resource_folder
 from ste_ray.store.artifacts import open_store
+from ste_ray.tools.config import ToolsConfig
 from ste_ray.tools.run.opening import Simulator, Surroundings, open_toolbox
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.run.simulation import simulated_specs

@@ -15,7 +15,6 @@ from typing import Any
 
 import pyarrow.dataset as pads
 
-from ste_ray.config import TrainConfig
 from ste_ray.core.records import TrainRow, fingerprint
 from ste_ray.core.template_options import unused_options
 from ste_ray.core.toolkens import toolken
@@ -27,6 +26,7 @@ from ste_ray.store.damage import reading
 from ste_ray.store.tables import iter_records, parquet_parts
 from ste_ray.training.base import BASE_PATH, base_folder, copy_base
 from ste_ray.training.checkpoints import latest_checkpoint
+from ste_ray.training.config import TrainConfig
 from ste_ray.training.examples import RowTokenizer
 from ste_ray.training.export import save_model
 from ste_ray.training.job import TrainJob

@@ -21,7 +21,6 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
-from ste_ray.config import TrainConfig
 from ste_ray.errors import SteRayError, TemporaryError, TrainingError
 from ste_ray.stages.base import StageContext, find_own_error
 from ste_ray.stages.cluster.nodes import Need, require_place
@@ -31,6 +30,7 @@ from ste_ray.stages.train.shards import write_shards
 from ste_ray.stages.train.worker import packed_job, train_worker
 from ste_ray.training.base import BASE_PATH
 from ste_ray.training.checkpoints import latest_checkpoint
+from ste_ray.training.config import TrainConfig
 from ste_ray.training.job import METRICS_PATH, MODEL_PATH, SUMMARY_PATH, TrainJob
 
 _RAY_TRAIN_PATH = "train/ray"  # Ray Train's own notes, of one start

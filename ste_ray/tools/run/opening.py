@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from ste_ray.config import ToolsConfig
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ConfigError
 from ste_ray.ports import ArtifactStore
+from ste_ray.tools.config import ToolsConfig
 from ste_ray.tools.http.client import HttpClient
 from ste_ray.tools.run.executor import Executor
 from ste_ray.tools.run.masking import MaskingExecutor

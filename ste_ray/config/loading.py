@@ -1,0 +1,104 @@
+"""Read a configuration: a YAML file, then ``section.key=value`` overrides.
+
+What is wrong is told in one line that names the place, the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from pydantic import ValidationError
+
+from ste_ray.config.root import Config
+from ste_ray.errors import ConfigError
+from ste_ray.yaml_loader import DuplicateKeyError, load_yaml
+
+
+def load_config(file: str | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file and apply ``section.key=value`` overrides (values are YAML).
+
+    Raises:
+        ConfigError: the file is missing or no YAML, a key is unknown, or a value is refused.
+    """
+    values: dict[str, Any] = {}
+    if file is not None:
+        values = _read_yaml(Path(file))
+    for override in overrides:
+        _apply_override(values, override)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, file)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"no configuration file {str(path)!r}; give --config an existing YAML file"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read configuration file {str(path)!r}: {error}") from None
+    try:
+        values = load_yaml(text)
+    except (yaml.YAMLError, ValueError) as error:
+        detail = " ".join(str(error).split())
+        raise ConfigError(f"{str(path)!r} is no valid YAML: {detail}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{str(path)!r} must hold sections such as 'explore:', not {values!r}")
+    return {key: value for key, value in values.items() if value is not None}  # bare headings
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(
+            f"{override!r} is no override; write section.key=value, e.g. explore.max_turns=3"
+        )
+    try:
+        value = load_yaml(text)
+    except (yaml.YAMLError, ValueError) as error:
+        detail = f": {error}" if isinstance(error, DuplicateKeyError) else ""
+        raise ConfigError(f"the value of override {override!r} is no valid YAML{detail}") from None
+    *sections, last = key.split(".")
+    for section in sections:
+        if values.get(section) is None:
+            values[section] = {}
+        values = values[section]
+        if not isinstance(values, dict):
+            raise ConfigError(f"{override!r}: {section!r} is a value, not a section")
+    values[last] = value
+
+
+def _explain(error: ValidationError, file: str | None) -> str:
+    where = f"configuration {file!r}" if file else "configuration"
+    # A misspelt key is unknown and may leave another one missing: the former tells more.
+    problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    path = [str(part) for part in problem["loc"]]
+    if problem["type"] == "extra_forbidden":
+        return _explain_unknown_key(path, where)
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "model_type":
+        message = "must be a section with keys of its own"
+    elif problem["type"] == "tuple_type":
+        message = "must be a list, such as [a, b]"
+    return f"{where}: {'.'.join(path) or 'the file'}={problem['input']!r}: {message}"
+
+
+def _explain_unknown_key(path: list[str], where: str) -> str:
+    model: Any = Config
+    for part in path[:-1]:
+        # In a mapping such as llm.prices the keys are the user's own.
+        mapped = get_origin(model) is dict
+        model = get_args(model)[1] if mapped else model.model_fields[part].annotation
+    allowed = sorted(model.model_fields)
+    close = difflib.get_close_matches(path[-1], allowed, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{where}: unknown key {'.'.join(path)!r}; {hint}allowed here: {', '.join(allowed)}"

@@ -1,0 +1,36 @@
+"""The base of the sections of a configuration.
+
+Fields marked ``operational`` change how a stage runs, never what it produces, so they are no part
+of its fingerprint. Each section lives beside the code that it configures; ``ste_ray.config`` joins
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def operational(default: Any, **bounds: Any) -> Any:
+    """Declare a field that changes how a stage runs, never what it produces."""
+    return Field(default=default, json_schema_extra={"operational": True}, **bounds)
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, refusing unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def result_fields(self) -> dict[str, Any]:
+        """The fields that decide what is produced, as JSON values; nested sections included."""
+        fields: dict[str, Any] = {}
+        for name, info in type(self).model_fields.items():
+            extra = info.json_schema_extra
+            marks = extra if isinstance(extra, Mapping) else {}
+            value = getattr(self, name)
+            if marks.get("operational") or (marks.get("unless_empty") and not value):
+                continue
+            fields[name] = value.result_fields() if isinstance(value, Section) else value
+        return fields
