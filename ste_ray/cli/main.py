@@ -61,7 +61,7 @@ def _run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     stopping.take_over()
     try:
-        options = _parse(arguments)
+        options = parse_arguments(arguments)
         if not hasattr(options, "stages"):  # others start Ray first
             stopping.working()
         options.function(options)
@@ -94,9 +94,9 @@ def run_job(stage: str) -> NoReturn:
     sys.exit(main([stage, *sys.argv[1:]]))
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    """Parse; overrides may stand anywhere, which argparse alone does not allow."""
-    parser = _parser()
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """Parse a command; overrides may stand anywhere, which argparse alone does not allow."""
+    parser = argument_parser()
     options, others = parser.parse_known_args(arguments)
     unknown = [other for other in others if other.startswith("-") or "=" not in other]
     if unknown or (others and "overrides" not in options):
@@ -106,7 +106,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
+def argument_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     parser = _Parser(
         prog="ste-ray",
         description="Simulated trial and error: from tools to a model that calls them accurately.",

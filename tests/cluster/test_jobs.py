@@ -56,7 +56,7 @@ class Cluster:
     def submit(
         self, stage: str, *arguments: str, token: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run ``ray job submit`` as the README says; the token None is the right one."""
+        """Run ``ray job submit`` as docs/cluster.md says; the token None is the right one."""
         given = self._token if token is None else token
         variables = {**self._env, **({"RAY_AUTH_TOKEN": given} if given else {})}
         command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit"]

@@ -29,7 +29,7 @@ from tests.cluster.manifests import (
 
 FOLDERS = [f"{kind}/{name}" for kind in ("overlays", "jobs") for name in OVERLAYS]
 JOBS = (*STAGES, "continual", "pipeline")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+CLUSTER_PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -233,8 +233,8 @@ def test_names_that_are_referred_to_exist(folder: str) -> None:
             if kind == "configMap":
                 assert name in maps, document["metadata"]["name"]
             else:
-                # Whoever deploys makes the secrets, by the commands of the README.
-                assert f"secret generic {name} " in README, name
+                # Whoever deploys makes the secrets, by the commands of docs/cluster.md.
+                assert f"secret generic {name} " in CLUSTER_PAGE, name
 
 
 def references(value: Any) -> list[tuple[str, str]]:

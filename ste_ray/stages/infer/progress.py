@@ -1,8 +1,7 @@
 """How far inference is: workers report what they have done, the driver says it every few seconds.
 
-Ray Data tells of finished partitions only. A worker counts tokens, so that a batch that takes an
-hour is seen to go on, and weighs requests by their tokens, so that the time left is known after the
-first.
+Ray Data tells of finished parts only. A worker counts tokens, so that a batch that takes an hour is
+seen to go on, and weighs requests by their tokens, so that the time left is known after the first.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ class Figures:
 
     Attributes:
         rows: requests that are answered.
-        rows_begun: requests of the partitions that were begun.
+        rows_begun: requests of the parts that were begun.
         weight: done of ``weight_begun``.
-        weight_begun: of those partitions; in tokens, or in requests.
+        weight_begun: of those parts; in tokens, or in requests.
         tokens: that were generated.
     """
 
@@ -55,7 +54,7 @@ class Figures:
 Report = Callable[[str, Mapping[str, Figures]], None]  # worker, setting -> figures
 
 
-class ProgressTotals:
+class Tally:
     """Adds up what workers report, by setting."""
 
     def __init__(self) -> None:
@@ -75,14 +74,14 @@ class ProgressTotals:
 
 
 @dataclass(frozen=True)
-class RemoteProgress:
-    """Reports to a ``ProgressTotals`` that is an actor, without waiting for it."""
+class RemoteReport:
+    """Reports to a ``Tally`` that is an actor, without waiting for it."""
 
-    totals: Any
+    tally: Any
 
     def __call__(self, worker: str, figures: Mapping[str, Figures]) -> None:
         """Send the figures of a worker."""
-        self.totals.report.remote(worker, figures)
+        self.tally.report.remote(worker, figures)
 
 
 class Reporter:
@@ -103,7 +102,7 @@ class Reporter:
         self._batch_tokens = 0
         self._told_at = float("-inf")
 
-    def begin_partition(self, setting: str, rows: int, weight: float) -> None:
+    def begin_part(self, setting: str, rows: int, weight: float) -> None:
         """Note that requests were taken up."""
         self._setting = setting
         self._add(Figures(rows_begun=rows, weight_begun=weight))
@@ -144,7 +143,7 @@ class Reporter:
         self._done[self._setting] = self._done.get(self._setting, Figures()) + figures
 
 
-class SettingProgress:
+class Pace:
     """Says how far one setting is.
 
     Args:
@@ -205,7 +204,7 @@ def _clock_time(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
-class _ProgressThread:
+class _Speaker:
     """Says lines from a thread of its own, since the driver waits for Ray Data."""
 
     def __init__(
@@ -219,7 +218,7 @@ class _ProgressThread:
 
     def run(self, rows: Mapping[str, int]) -> None:
         """Begin with settings of so many requests each."""
-        self._settings = {name: SettingProgress(name, number) for name, number in rows.items()}
+        self._paces = {name: Pace(name, number) for name, number in rows.items()}
         self._thread.start()
 
     def end(self) -> None:
@@ -235,7 +234,7 @@ class _ProgressThread:
             except RayError:
                 return  # the stage ends with an error of its own, or its cluster has ended
             for name, figures in found.items():
-                self._settings[name].take(figures)
+                self._paces[name].take(figures)
             now = time.monotonic()
             if found:
                 alone_since = now
@@ -244,14 +243,14 @@ class _ProgressThread:
                 self._say(f"infer: no worker has begun; each needs {self._needs}, see 'ray status'")
             if now - said_at >= _SECONDS_BETWEEN_LINES:
                 said_at = now
-                for setting in [setting for setting in self._settings.values() if setting.going]:
-                    self._say(setting.line())
+                for pace in [pace for pace in self._paces.values() if pace.going]:
+                    self._say(pace.line())
 
 
 @contextmanager
 def progress(
     say: Callable[[str], None], rows: Mapping[str, int], needs: str
-) -> Iterator[RemoteProgress]:
+) -> Iterator[RemoteReport]:
     """Yield whom workers report to, and say every few seconds how far they are.
 
     Args:
@@ -259,11 +258,11 @@ def progress(
         rows: setting -> requests that are to be answered.
         needs: what a worker needs of the cluster.
     """
-    totals = ray.remote(ProgressTotals).options(**beside_driver()).remote()
-    thread = _ProgressThread(say, lambda: ray.get(totals.read.remote()), needs)
-    thread.run(rows)
+    tally = ray.remote(Tally).options(**beside_driver()).remote()
+    speaker = _Speaker(say, lambda: ray.get(tally.read.remote()), needs)
+    speaker.run(rows)
     try:
-        yield RemoteProgress(totals)
+        yield RemoteReport(tally)
     finally:
-        thread.end()
-        ray.kill(totals)
+        speaker.end()
+        ray.kill(tally)
