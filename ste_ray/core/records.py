@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -70,9 +71,14 @@ def text_fingerprint(*texts: str) -> str:
 
 
 class Record(BaseModel):
-    """Base of all records: frozen, and refusing unknown fields."""
+    """Base of all records: frozen, and refusing unknown fields.
+
+    Attributes:
+        old_names: under which earlier versions stored fields, and how they are called now.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    old_names: ClassVar[Mapping[str, str]] = {}
 
 
 class Message(Record):
@@ -278,7 +284,9 @@ class TrainRow(Record):
 
 
 class LedgerEntry(Record):
-    """The fate of one imagined or paraphrased query, with the stage step and the reason."""
+    """Whether one imagined or paraphrased query is used, and the step and reason if it is not."""
+
+    old_names = {"fate": "status"}
 
     schema_version: int = SCHEMA_VERSION
     query_id: str
@@ -286,7 +294,7 @@ class LedgerEntry(Record):
     tool: str
     query: str
     origin: Literal["explored", "paraphrase"]
-    fate: Literal["kept", "dropped"]
+    status: Literal["kept", "dropped"]
     step: str
     reason: str
 

@@ -26,7 +26,7 @@ _END_TOKENS = 24  # of a prompt, among which a tag that opens reasoning would be
 
 
 @dataclass(frozen=True)
-class Answered:
+class AnsweredQuery:
     """A query with its prompt and what the model answered."""
 
     query: Query
@@ -76,7 +76,7 @@ class Predictor:
             )
         self._constraints = Constraints(model, decoding.max_new_tokens) if constrained else None
 
-    def predict(self, queries: Sequence[Query]) -> list[Answered]:
+    def predict(self, queries: Sequence[Query]) -> list[AnsweredQuery]:
         """Return one prediction a query, in their order."""
         return self.answer(queries, self.prompts(queries))
 
@@ -99,7 +99,9 @@ class Predictor:
         """Return the length of a prompt; 0 if there is none."""
         return len(prompt.token_ids) if isinstance(prompt, Prompt) else 0
 
-    def answer(self, queries: Sequence[Query], prompts: Sequence[Prompt | str]) -> list[Answered]:
+    def answer(
+        self, queries: Sequence[Query], prompts: Sequence[Prompt | str]
+    ) -> list[AnsweredQuery]:
         """Return one prediction a query, in their order; each comes with its prompt."""
         good = [prompt for prompt in prompts if isinstance(prompt, Prompt)]
         seeds = [
@@ -125,7 +127,7 @@ class Predictor:
         ]
 
     def conclude(
-        self, answered: Sequence[Answered], results: Mapping[int, ToolResult]
+        self, answered: Sequence[AnsweredQuery], results: Mapping[int, ToolResult]
     ) -> list[Prediction]:
         """Let the model answer after what its calls returned.
 
@@ -206,7 +208,7 @@ class Predictor:
         except (ValueError, TemplateError) as error:  # too long, or refused by the chat template
             return " ".join(f"no prompt: {error}".split())[:500]
 
-    def _answered(self, query: Query, prompt: Prompt, completion: Completion) -> Answered:
+    def _answered(self, query: Query, prompt: Prompt, completion: Completion) -> AnsweredQuery:
         # A model with toolkens can name every tool that has one.
         tools = self._toolkens if self._setting.prompt == "toolken" else prompt.tools
         example = query.example
@@ -227,7 +229,7 @@ class Predictor:
             tools_left_out=prompt.tools_left_out,
             demonstrations_left_out=prompt.demonstrations_left_out,
         )
-        return Answered(query, prompt, prediction)
+        return AnsweredQuery(query, prompt, prediction)
 
 
 def max_prompt_tokens(max_positions: int | None, max_new_tokens: int) -> int | None:

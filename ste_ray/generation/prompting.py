@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ste_ray.chat_tokens import ChatEncoder
 from ste_ray.core.inferring.answering import dialog_of
-from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, menu_of
+from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, prompt_contents
 from ste_ray.core.preparing.formatting import INST_TEMPLATE, toolken_dialog, without_system
 from ste_ray.core.records import Message
 
@@ -70,7 +70,7 @@ def fitted_prompt(
     tokenizer: PreTrainedTokenizerBase,
     max_tokens: int | None,
 ) -> Prompt:
-    """Return the prompt of a query in a setting, with as much of its menu as fits.
+    """Return the prompt of a query in a setting, with as much of its contents as fits.
 
     Candidate tools are left out from the end of their list, then demonstrations from the end of
     theirs; the first candidate always stays.
@@ -86,35 +86,35 @@ def fitted_prompt(
         PromptTooLongError: even the smallest prompt has more than ``max_tokens`` tokens.
         TemplateError: the chat template refuses the dialog.
     """
-    menu = menu_of(setting, query, material)
+    contents = prompt_contents(setting, query, material)
 
     def make(left_out: int) -> tuple[tuple[Message, ...], list[int]]:
         dialog = (
             toolken_dialog(query.example.query, material.prompts)
             if setting.prompt == "toolken"
-            else dialog_of(query, setting, menu.without(left_out), material)
+            else dialog_of(query, setting, contents.without(left_out), material)
         )
         return dialog, encode_dialog(dialog, tokenizer)
 
     left_out = 0
     dialog, token_ids = make(0)
-    if not _fits(token_ids, max_tokens) and menu.most_left_out:
+    if not _fits(token_ids, max_tokens) and contents.most_left_out:
         # Prompts only get shorter, so the first that fits is found by halving.
-        choices = range(1, menu.most_left_out + 1)
+        choices = range(1, contents.most_left_out + 1)
         place = bisect_left(choices, True, key=lambda count: _fits(make(count)[1], max_tokens))
-        left_out = min(place + 1, menu.most_left_out)
+        left_out = min(place + 1, contents.most_left_out)
         dialog, token_ids = make(left_out)
     if not _fits(token_ids, max_tokens):
         raise PromptTooLongError(_too_long(token_ids, max_tokens))
-    shown = menu.without(left_out)
+    shown = contents.without(left_out)
     return Prompt(
         token_ids,
         dialog,
         tools=query.tools
         if setting.prompt == "dialog"
         else tuple(tool.name for tool in shown.tools),
-        tools_left_out=len(menu.tools) - len(shown.tools),
-        demonstrations_left_out=len(menu.demonstrations) - len(shown.demonstrations),
+        tools_left_out=len(contents.tools) - len(shown.tools),
+        demonstrations_left_out=len(contents.demonstrations) - len(shown.demonstrations),
     )
 
 

@@ -28,7 +28,7 @@ from ste_ray.llm.health import EndpointHealth, OnEvent, unavailable
 from ste_ray.llm.refusals import OwnCause, Refused, likely_cause
 from ste_ray.llm.replies import Failure, Served, read_answer
 from ste_ray.llm.stops import stop_error
-from ste_ray.llm.transport import MASK, Answer, Transport, build_body
+from ste_ray.llm.transport import MASK, HttpResponse, Transport, build_body
 from ste_ray.ports import Claim, Limiter
 
 _BACKOFF_BASE_SECONDS = 0.5
@@ -259,7 +259,7 @@ class EndpointChat:
         finally:
             limiter.settle(permit, outcome or claims.worst(call.claim))
 
-    def _read(self, raw: Answer) -> Served | Failure | Refused:
+    def _read(self, raw: HttpResponse) -> Served | Failure | Refused:
         return read_answer(*raw, now=time.time(), mask=self._masker.mask)
 
     def _masked(self, reply: ModelReply) -> ModelReply:

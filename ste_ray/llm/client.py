@@ -16,7 +16,7 @@ from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint, proxy_secrets
 from ste_ray.llm.replies import Failure
 from ste_ray.llm.reply_limits import ASKED, UnusableReplyError, read_body
-from ste_ray.llm.transport import Answer, refuse_redirect
+from ste_ray.llm.transport import HttpResponse, refuse_redirect
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
@@ -60,7 +60,7 @@ class AiohttpTransport:
         """Return the body as JSON."""
         return _ENCODER.encode(body).encode()
 
-    async def post(self, payload: bytes) -> Answer | Failure:
+    async def post(self, payload: bytes) -> HttpResponse | Failure:
         """Send a request; see ``transport.Transport``."""
         if self._session is None:
             raise RuntimeError("OpenAIChat must be entered with 'async with' before it is asked")
@@ -69,7 +69,7 @@ class AiohttpTransport:
                 self._url, data=payload, allow_redirects=False
             ) as response:
                 refuse_redirect(self._endpoint.base_url, response.status, response.headers)
-                return Answer(response.status, response.headers, await read_body(response))
+                return HttpResponse(response.status, response.headers, await read_body(response))
         except UnusableReplyError as error:
             return Failure("bad_reply", str(error), "bad_reply", used=True)
         except TimeoutError:

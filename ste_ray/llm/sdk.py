@@ -28,7 +28,7 @@ from ste_ray.llm.reply_limits import (
     bound_response,
     bound_response_within,
 )
-from ste_ray.llm.transport import MASK, Answer, refuse_redirect
+from ste_ray.llm.transport import MASK, HttpResponse, refuse_redirect
 
 # Those that the SDK looks for where it is given no key.
 _CREDENTIALS = (
@@ -137,7 +137,7 @@ class SdkTransport:
         """Return the body as it is; the SDK encodes it."""
         return body
 
-    async def post(self, payload: dict[str, Any]) -> Answer | Failure:
+    async def post(self, payload: dict[str, Any]) -> HttpResponse | Failure:
         """Send a request; see ``transport.Transport``."""
         if self._client is None:
             raise RuntimeError("SdkChat must be entered with 'async with' before it is asked")
@@ -160,7 +160,7 @@ class SdkTransport:
                 f"the openai SDK cannot ask the endpoint {self._endpoint.base_url!r}: {detail}"
             ) from None
         refuse_redirect(self._endpoint.base_url, response.status_code, response.headers)
-        return Answer(response.status_code, response.headers, response.content)
+        return HttpResponse(response.status_code, response.headers, response.content)
 
 
 def _lost(error: BaseException) -> Failure:

@@ -15,7 +15,7 @@ MASK = "***"  # stands where a key was
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
     """What came back: status, headers that ignore case, and body."""
 
     status: int
@@ -44,7 +44,7 @@ class Transport(Protocol):
         """Return what ``post`` takes, once for all repetitions."""
         ...
 
-    async def post(self, payload: Any) -> Answer | Failure:
+    async def post(self, payload: Any) -> HttpResponse | Failure:
         """Send a request and return what came, or how it failed."""
         ...
 

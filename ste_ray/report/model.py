@@ -165,7 +165,7 @@ class ExplorationView(View):
 
 
 class LedgerReason(View):
-    """Queries that met the same fate for the same reason."""
+    """Queries that were dropped at the same step for the same reason."""
 
     step: str
     reason: str
@@ -187,7 +187,7 @@ class ToolData(View):
 
 
 class LedgerView(View):
-    """The fate of every imagined and paraphrased query."""
+    """What became of every imagined and paraphrased query."""
 
     kept: int
     dropped: int
@@ -309,7 +309,7 @@ class TrialView(View):
     solved: str
     reflection: str
     judgment: str = ""
-    fate: str = ""
+    query_status: str = ""
     query_reasoning: str = ""  # before the query
     reflection_reasoning: str = ""
 

@@ -51,9 +51,9 @@ def sample_trials(
         start = len(taken[result])
         taken[result] = queue[: start + free]
     by_trial = {judgment.trial_id: judgment for judgment in judgments}
-    fates = {e.trial_id: e for e in ledger if e.origin == "explored"}
+    entries = {e.trial_id: e for e in ledger if e.origin == "explored"}
     return tuple(
-        view_trial(trial, result, by_trial.get(trial.trial_id), fates.get(trial.trial_id))
+        view_trial(trial, result, by_trial.get(trial.trial_id), entries.get(trial.trial_id))
         for result, trials in taken.items()
         for trial in trials
     )
@@ -93,7 +93,7 @@ def view_trial(
         solved=trial.solved.replace("_", " "),
         reflection=cut(trial.reflection_text, max_chars),
         judgment=_describe_judgment(judgment),
-        fate="" if entry is None else _describe_fate(entry),
+        query_status="" if entry is None else _describe_status(entry),
         query_reasoning=cut(trial.query_reasoning, max_chars),
         reflection_reasoning=cut(trial.reflection_reasoning, max_chars),
     )
@@ -130,5 +130,5 @@ def _describe_judgment(judgment: Judgment | None) -> str:
     return cut(", ".join(told), MAX_CHARS)
 
 
-def _describe_fate(entry: LedgerEntry) -> str:
-    return "kept" if entry.fate == "kept" else f"dropped at {entry.step}: {entry.reason}"
+def _describe_status(entry: LedgerEntry) -> str:
+    return "kept" if entry.status == "kept" else f"dropped at {entry.step}: {entry.reason}"

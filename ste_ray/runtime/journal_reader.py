@@ -1,27 +1,33 @@
 """Reads a journal for those who need it part by part: every segment is read once.
 
 A worker that takes up one part of the work after the other would otherwise read all that was
-recorded again for each of them. What other writers have added meanwhile is still seen.
+recorded again for each of them. What other writers have added meanwhile is still seen. The entries
+wait on the local disk; in memory is only where each one stands.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import Any
 
+from ste_ray.errors import StoreError
 from ste_ray.ports import ArtifactStore
 from ste_ray.runtime import segments
 from ste_ray.runtime.journal import Recorded, by_scope, read_lines
 
 
 class JournalReader:
-    """What the journal in ``folder`` holds, by scope; entries are kept as the lines they were."""
+    """What the journal in ``folder`` holds, by scope."""
 
     def __init__(self, store: ArtifactStore, folder: str) -> None:
         self._store = store
         self.folder = folder
         self._seen: set[str] = set()
-        self._lines: dict[str, list[bytes]] = {}
+        # Goes with the process, however that ends.
+        self._file = tempfile.TemporaryFile(prefix="ste-journal-")  # noqa: SIM115
+        self._places: dict[str, list[tuple[int, int]]] = {}  # scope -> offset, length
 
     def recorded(self, scopes: Iterable[str]) -> dict[str, Recorded]:
         """Return what is recorded of ``scopes``: scope -> step -> entry.
@@ -29,9 +35,26 @@ class JournalReader:
         Segments that have appeared since the last time are read before.
 
         Raises:
-            StoreError: a segment cannot be read.
+            StoreError: a segment cannot be read, or the local disk is full.
         """
+        try:
+            self._read_on()
+        except OSError as error:
+            raise StoreError(
+                f"cannot write in {tempfile.gettempdir()!r}: {error}; free disk space or set "
+                "TMPDIR to a larger disk, then run the same command again"
+            ) from error
+        return by_scope(entry for scope in scopes for entry in self._entries(scope))
+
+    def _read_on(self) -> None:
+        at = self._file.seek(0, 2)
         for segment, data in segments.read_accepted(self._store, self.folder, seen=self._seen):
             for line in read_lines(segment.path, data):
-                self._lines.setdefault(json.loads(line)["scope"], []).append(line)
-        return by_scope(json.loads(line) for scope in scopes for line in self._lines.get(scope, ()))
+                self._places.setdefault(json.loads(line)["scope"], []).append((at, len(line)))
+                at += self._file.write(line)
+        self._file.flush()
+
+    def _entries(self, scope: str) -> Iterator[Any]:
+        for offset, length in self._places.get(scope, ()):
+            self._file.seek(offset)
+            yield json.loads(self._file.read(length))

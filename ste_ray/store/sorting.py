@@ -7,7 +7,7 @@ is sorted by itself and written as one part.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -31,6 +31,7 @@ def write_sorted(
     schema: pa.Schema,
     order: Sequence[str],
     keys: Sequence[str],
+    distinct: Callable[[pa.Table], pa.Table] | None = None,
 ) -> Iterator[pa.Table]:
     """Write the rows of ``sources`` to ``folder/part-NNNNN.parquet``, sorted; yield each part.
 
@@ -41,6 +42,7 @@ def write_sorted(
         schema: of sources and parts.
         order: columns to sort by; the first one is a text and divides the rows into parts.
         keys: sorted values of the first column at which a new part begins.
+        distinct: leaves out rows of a sorted part that stand there twice; None: none does.
     """
     step = -(-len(keys) // _MAX_RANGES) or 1
     starts = keys[::step]
@@ -55,6 +57,8 @@ def write_sorted(
         written = set()
         for number, file in enumerate(files):
             table = pq.read_table(file).sort_by([(name, "ascending") for name in order])
+            if distinct is not None:
+                table = distinct(table)
             path = f"{folder}/part-{number:05d}.parquet"
             store.write_bytes(path, encode_table(table))
             written.add(path)

@@ -130,7 +130,7 @@ def iter_results(
     Raises:
         StageInputError: a column is missing or unknown.
     """
-    require_columns(table.column_names, model, source)
+    table = table.rename_columns(require_columns(table.column_names, model, source))
     columns = {name: _combined(table.column(name)) for name in table.column_names}
     for row in rows_of(columns, model):
         try:
@@ -154,18 +154,19 @@ def open_parquet(store: RunStore, path: str) -> pq.ParquetFile:
         )
 
 
-def require_columns(columns: Iterable[str], model: type[Record], source: str) -> None:
-    """Check that columns are those of ``model``; fields with a default may be missing.
+def require_columns(columns: Iterable[str], model: type[Record], source: str) -> list[str]:
+    """Return the fields of ``model`` that columns hold; fields with a default may be missing.
 
     Raises:
         StageInputError: one is missing or unknown.
     """
-    fields, given = model.model_fields, set(columns)
+    fields, names = model.model_fields, [model.old_names.get(name, name) for name in columns]
+    given = set(names)
     needed = {name for name, info in fields.items() if info.is_required()}
     problems = [f"lacks column {name!r}" for name in sorted(needed - given)]
     problems += [f"has unknown column {name!r}" for name in sorted(given - fields.keys())]
     if not problems:
-        return
+        return names
     raise StageInputError(
         f"{source!r} holds no {model.__name__} records: it {problems[0]}; it was written by "
         f"another version or program: {REMEDY}"

@@ -34,6 +34,7 @@ from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.schema import arrow_schema
 from ste_ray.store.tables import (
     RefusedRow,
+    encode_table,
     from_table,
     iter_records,
     iter_results,
@@ -191,6 +192,26 @@ def test_many_records_are_streamed_by_row_group(store: RunStore) -> None:
     stream = iter_records(store, "p.parquet", Point)
     assert next(stream) == point(0)
     assert [record.x for record in stream] == list(range(1, 2500))
+
+
+@pytest.mark.parametrize("num_rows", [0, 2])
+def test_columns_are_read_under_the_names_that_earlier_versions_gave(
+    store: RunStore, num_rows: int
+) -> None:
+    entry = LedgerEntry(
+        query_id="t-0",
+        trial_id="t",
+        tool="add",
+        query="Add.",
+        origin="explored",
+        status="dropped",
+        step="filter",
+        reason="not faithful",
+    )
+    table = to_table([entry] * num_rows, LedgerEntry)
+    names = ["fate" if name == "status" else name for name in table.column_names]
+    store.write_bytes("old.parquet", encode_table(table.rename_columns(names)))
+    assert read_records(store, "old.parquet", LedgerEntry) == [entry] * num_rows
 
 
 def test_no_records_still_make_a_file_with_its_schema(store: RunStore) -> None:

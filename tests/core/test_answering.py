@@ -3,8 +3,8 @@
 import pytest
 from flow_examples import PROMPTS
 
-from ste_ray.core.effects import AskModel, CallTool, ModelReply, ToolResult
-from ste_ray.core.inferring.answering import Asking, answer_flow
+from ste_ray.core.effects import AskModel, CallTool, ModelReply, Sampling, ToolResult
+from ste_ray.core.inferring.answering import answer_flow
 from ste_ray.core.inferring.settings import PromptMaterial, Query, parse_settings
 from ste_ray.core.records import Example, Fault, Message, ToolSpec
 from ste_ray.runtime.fakes import play
@@ -37,8 +37,9 @@ QUERY = Query(example=example("e"), tools=("t1", "t2", "t3"), demonstrations=("d
 
 
 def run(setting, answers, execute=None, query=QUERY):
-    asking = Asking(temperature=0.0, max_tokens=50, execute=execute)
-    return play(answer_flow(query, parse_settings([setting])[0], MATERIAL, asking), answers)
+    sampling = Sampling(temperature=0.0, max_tokens=50)
+    (parsed,) = parse_settings([setting])
+    return play(answer_flow(query, parsed, MATERIAL, sampling, execute), answers)
 
 
 def overflow():

@@ -10,7 +10,7 @@ from ste_ray.core.records import Prediction, ToolSpec
 from ste_ray.core.scoring.agreement import agreement
 from ste_ray.core.scoring.equivalence import (
     Pair,
-    Verdict,
+    ScorerVerdict,
     parse_equivalence,
     scoring_flow,
     scoring_prompt,
@@ -101,7 +101,7 @@ def test_verdicts_count_only_if_the_judge_may_gate():
     one = prediction(city="NYC", n=1)
     score = score_prediction(one, SPECS)
     assert (score.outcome, score.undecided) == ("wrong_arguments", True)
-    same, other = Verdict("same", "r"), Verdict("different", "d")
+    same, other = ScorerVerdict("same", "r"), ScorerVerdict("different", "d")
     gated = with_verdict(score, same, gates=True)
     assert (gated.outcome, gated.decided_by, gated.wrong) == ("correct", "judge", ())
     assert with_verdict(score, other, gates=True).outcome == "wrong_arguments"

@@ -4,12 +4,12 @@ import pytest
 from flow_examples import PROMPTS
 
 from ste_ray.core.inferring.settings import (
-    Menu,
+    PromptContents,
     PromptMaterial,
     Query,
     Setting,
-    menu_of,
     parse_settings,
+    prompt_contents,
 )
 from ste_ray.core.records import Example, ToolSpec
 from ste_ray.errors import ConfigError
@@ -60,26 +60,28 @@ def test_what_each_setting_shows():
     material = PromptMaterial(specs, {"shown": shown}, PROMPTS)
     query = Query(example=_example("asked"), tools=("c", "a"), demonstrations=("shown",))
 
-    def menu(setting):
-        found = menu_of(parse_settings([setting])[0], query, material)
+    def contents(setting):
+        found = prompt_contents(parse_settings([setting])[0], query, material)
         return [tool.name for tool in found.tools], list(found.demonstrations)
 
-    assert menu("base/plain") == (["a", "b", "c"], [])
-    assert menu("base/retrieved") == (["c", "a"], [])
-    assert menu("base/icl") == (["c", "a"], [shown])
+    assert contents("base/plain") == (["a", "b", "c"], [])
+    assert contents("base/retrieved") == (["c", "a"], [])
+    assert contents("base/icl") == (["c", "a"], [shown])
     # As in the published study: an endpoint sees all tools, a local model the candidates.
-    assert menu("endpoint/icl") == (["a", "b", "c"], [shown])
-    assert menu("endpoint/retrieved") == (["c", "a"], [])
-    assert menu("tuned/toolken") == ([], [])
+    assert contents("endpoint/icl") == (["a", "b", "c"], [shown])
+    assert contents("endpoint/retrieved") == (["c", "a"], [])
+    assert contents("tuned/toolken") == ([], [])
 
 
 def test_candidates_are_left_out_before_demonstrations_and_one_always_stays():
-    menu = Menu(("t0", "t1", "t2"), ("d0", "d1"))
-    assert menu.most_left_out == 4
-    shapes = [(len(menu.without(n).tools), len(menu.without(n).demonstrations)) for n in range(5)]
+    contents = PromptContents(("t0", "t1", "t2"), ("d0", "d1"))
+    assert contents.most_left_out == 4
+    shapes = [
+        (len(contents.without(n).tools), len(contents.without(n).demonstrations)) for n in range(5)
+    ]
     assert shapes == [(3, 2), (2, 2), (1, 2), (1, 1), (1, 0)]
-    assert menu.without(1).tools == ("t0", "t1")
-    assert Menu((), ("d0",)).without(1) == Menu()
+    assert contents.without(1).tools == ("t0", "t1")
+    assert PromptContents((), ("d0",)).without(1) == PromptContents()
 
 
 def _example(name):

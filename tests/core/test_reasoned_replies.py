@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from flow_examples import FINAL, PROMPTS, SPEC, call, called, episode, lines, trial
 
-from ste_ray.core.effects import ModelReply, ToolResult
+from ste_ray.core.effects import ModelReply, Sampling, ToolResult
 from ste_ray.core.exploring.simulating import read_simulation
-from ste_ray.core.inferring.answering import Asking, answer_flow
+from ste_ray.core.inferring.answering import answer_flow
 from ste_ray.core.inferring.settings import PromptMaterial, Query, parse_settings
 from ste_ray.core.preparing.judging import failed_questions, judge_flow
 from ste_ray.core.preparing.paraphrasing import paraphrase_flow
@@ -167,8 +167,9 @@ def test_an_assistant_that_reasons():
     setting = parse_settings(["endpoint/plain"])[0]
 
     def ask(*replies, execute=None):
-        asking = Asking(0.0, 50, execute)
-        return play(answer_flow(Query(example=example), setting, material, asking), replies)
+        sampling = Sampling(temperature=0.0, max_tokens=50)
+        query = Query(example=example)
+        return play(answer_flow(query, setting, material, sampling, execute), replies)
 
     observation = ToolResult(status="ok", text="3")
     found, asked = ask(

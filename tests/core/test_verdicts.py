@@ -4,17 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ste_ray.core.replies.verdicts import LABELS, parse_judgment
+from ste_ray.core.replies.verdicts import QUESTIONS, parse_judgment
 
 UNPARSABLE = ("unparsable",) * 3
 
 
 def verdicts(text):
-    return tuple(parse_judgment(text)[label].verdict for label in LABELS)
+    return tuple(parse_judgment(text)[question].verdict for question in QUESTIONS)
 
 
 def reasons(text):
-    return tuple(parse_judgment(text)[label].reason for label in LABELS)
+    return tuple(parse_judgment(text)[question].reason for question in QUESTIONS)
 
 
 def test_a_judgment_in_the_format_of_its_prompt():

@@ -81,7 +81,7 @@ def check_run(store: RunStore) -> None:
     ledger = read_records(store, "prepare/ledger", LedgerEntry)
     explored = {entry.trial_id for entry in ledger if entry.origin == "explored"}
     assert explored == {trial.trial_id for trial in trials.values()}
-    kept = [entry for entry in ledger if entry.fate == "kept"]
+    kept = [entry for entry in ledger if entry.status == "kept"]
     assert len(kept) == len(examples)
     tests = {example.example_id for example in examples if example.split == "test"}
     for setting in ("base-retrieved", "base-icl", "tuned-toolken"):

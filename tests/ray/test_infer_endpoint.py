@@ -155,7 +155,7 @@ def test_a_journal_is_read_once_by_a_worker_that_answers_many_parts(
     segments = [path for path in imported.list(JOURNALS) if path.endswith(".jsonl.gz")]
     assert len(segments) > 2
     assert {path: reads[path] for path in segments} == dict.fromkeys(segments, 1)
-    assert put_in_order(imported, settings[0], lambda: None) == before
+    assert list(put_in_order(imported, settings[0], lambda: None)) == before
 
 
 def test_an_endpoint_with_faults_leaves_them_in_the_rows(imported: RunStore) -> None:

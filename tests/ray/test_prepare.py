@@ -21,7 +21,7 @@ from ste_ray.core.records import Episode, Example, LedgerEntry, TrainRow, Trial
 from ste_ray.errors import BudgetExhaustedError, ConfigError, StageInputError, TemporaryError
 from ste_ray.runtime import segments
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.prepare import partitions as units
+from ste_ray.stages.prepare import partitions
 from ste_ray.stages.registry import run_stages
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.manifest import StageManifest, write_manifest
@@ -93,7 +93,7 @@ def general_file(tmp_path: Path, number: int) -> str:
 def test_a_stage_with_rounds_general_data_and_restraint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(units, "TRIALS_PER_UNIT", 40)  # two tools in the first one
+    monkeypatch.setattr(partitions, "TRIALS_PER_PARTITION", 40)  # two tools in the first one
     store = open_store(str(tmp_path / "run"))
     explored(store)
     options = [
@@ -208,7 +208,7 @@ def test_general_data_alone_is_a_baseline(tmp_path: Path) -> None:
 def test_finished_parts_are_not_prepared_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(units, "TRIALS_PER_UNIT", 1)
+    monkeypatch.setattr(partitions, "TRIALS_PER_PARTITION", 1)
     store = open_store(str(tmp_path / "run"))
     explored(store)
 

@@ -253,7 +253,7 @@ def _entry(trial: Trial, origin: Any, query: str, step: str, reason: str) -> Led
         tool=trial.tool,
         query=query,
         origin=origin,
-        fate="dropped" if reason else "kept",
+        status="dropped" if reason else "kept",
         step=step,
         reason=reason,
     )
@@ -364,8 +364,8 @@ def totals(entries: Sequence[LedgerEntry], examples: Sequence[Example]) -> Ledge
     reasons: dict[tuple[str, str], Counter[str]] = {}
     for entry in entries:
         origin = "explored" if entry.origin == "explored" else "paraphrased"
-        tools.setdefault(entry.tool, Counter()).update([origin, entry.fate])
-        if entry.fate == "dropped":
+        tools.setdefault(entry.tool, Counter()).update([origin, entry.status])
+        if entry.status == "dropped":
             reasons.setdefault((entry.step, entry.reason), Counter())[origin] += 1
     for example in examples:
         tools.setdefault(example.tool, Counter())[example.split] += 1

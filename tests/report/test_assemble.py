@@ -173,8 +173,8 @@ def test_a_small_run_shows_all_its_trials(tables: dict[str, Any]) -> None:
 
 
 def test_trials_say_what_became_of_their_query(data: ReportData) -> None:
-    fates = {trial.fate.partition(":")[0] for trial in data.trials}
-    assert fates <= {"kept", "dropped at select", "dropped at judge"}
+    statuses = {trial.query_status.partition(":")[0] for trial in data.trials}
+    assert statuses <= {"kept", "dropped at select", "dropped at judge"}
     assert all(trial.judgment.startswith("informative ") for trial in data.trials)
 
 

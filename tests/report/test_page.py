@@ -121,7 +121,7 @@ def test_untrusted_text_is_escaped_wherever_it_appears(tables: dict[str, Any]) -
     manifests = synthetic.manifests()
     manifests["explore"] |= {"notes": [ATTACK], "counts": {ATTACK: ATTACK}}
     entry = tables["prepare/ledger"][0].model_copy(
-        update={"tool": hostile, "fate": "dropped", "reason": ATTACK, "step": ATTACK}
+        update={"tool": hostile, "status": "dropped", "reason": ATTACK, "step": ATTACK}
     )
     reader = synthetic.FakeReader(
         {

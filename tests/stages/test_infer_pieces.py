@@ -10,6 +10,7 @@ import pytest
 from ste_ray.core.inferring.settings import Query, Setting, parse_settings
 from ste_ray.core.records import Example, Prediction
 from ste_ray.errors import RunLockedError
+from ste_ray.stages.infer import pieces as pieces_module
 from ste_ray.stages.infer.models import folder_of, pieces_of
 from ste_ray.stages.infer.pieces import Pieces, answered, put_in_order
 from ste_ray.store.artifacts import RunStore, open_store
@@ -117,7 +118,7 @@ def test_each_prediction_stands_once_and_in_order_in_the_end(owned: tuple[RunSto
     second.flush()
     first.add([prediction(7, "a")])  # by a worker that was thought dead
     first.flush()
-    found = put_in_order(store, SETTING, lambda: None)
+    found = list(put_in_order(store, SETTING, lambda: None))
     assert [one.example_id for one in found] == [f"e{number:02d}" for number in range(9)]
     assert [one.output_text for one in found].count("a") == 1
     assert read_records(store, FOLDER, Prediction) == found
@@ -129,9 +130,35 @@ def test_each_prediction_stands_once_and_in_order_in_the_end(owned: tuple[RunSto
         store.delete(path)
     first.add([prediction(2)])
     first.flush()
-    assert put_in_order(store, SETTING, lambda: None) == found
+    assert list(put_in_order(store, SETTING, lambda: None)) == found
     assert store.read_bytes(f"{FOLDER}/part-00000.parquet") == ordered
     assert store.list(FOLDER) == [f"{FOLDER}/part-00000.parquet"]
+
+
+def test_parts_are_put_in_order_one_after_the_other(
+    owned: tuple[RunStore, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces_module, "_ROWS_PER_PART", 4)
+    store, _ = owned
+    for numbers in ((9, 1, 5, 3), (7, 0, 8, 2), (4, 6, 1, 5)):
+        pieces = new_pieces(owned, Time(), range(10))
+        pieces.add([prediction(number) for number in numbers])
+        pieces.flush()
+    checks = iter([None, None, None])
+
+    def lost_after_two_parts() -> None:
+        if next(checks, "gone") == "gone":
+            raise RunLockedError("another process owns the run")
+
+    cut_off = put_in_order(store, SETTING, lost_after_two_parts)
+    first = [next(cut_off) for _ in range(8)]
+    assert [one.example_id for one in first] == [f"e{number:02d}" for number in range(8)]
+    with pytest.raises(RunLockedError):
+        next(cut_off)
+    found = list(put_in_order(store, SETTING, lambda: None))
+    assert [one.example_id for one in found] == [f"e{number:02d}" for number in range(10)]
+    parts = [len(read_records(store, path, Prediction)) for path in store.list(FOLDER)]
+    assert parts == [4, 4, 2]
 
 
 def test_nothing_is_written_into_a_run_that_others_own(owned: tuple[RunStore, int]) -> None:

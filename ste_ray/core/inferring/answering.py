@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from ste_ray.core.effects import AskModel, CallTool, Flow, ModelReply, Sampling, ToolResult
-from ste_ray.core.inferring.settings import Menu, PromptMaterial, Query, Setting, menu_of
+from ste_ray.core.inferring.settings import (
+    PromptContents,
+    PromptMaterial,
+    Query,
+    Setting,
+    prompt_contents,
+)
 from ste_ray.core.preparing.formatting import retrieved_dialog
 from ste_ray.core.records import Message, Prediction
 from ste_ray.core.replies.conversation import assistant_message, explained, no_answer
@@ -15,58 +20,52 @@ from ste_ray.core.replies.stop_texts import OBSERVATION_STOP, cut_at_stop
 from ste_ray.core.toolkens import escape_toolkens, unescape_toolkens
 
 
-@dataclass(frozen=True)
-class Asking:
-    """How an endpoint is asked.
-
-    Attributes:
-        temperature: 0: greedy.
-        max_tokens: of an answer.
-        execute: tools whose calls are executed; None: none is.
-    """
-
-    temperature: float
-    max_tokens: int
-    execute: Collection[str] | None = None
-
-
 def answer_flow(
-    query: Query, setting: Setting, material: PromptMaterial, asking: Asking
+    query: Query,
+    setting: Setting,
+    material: PromptMaterial,
+    sampling: Sampling,
+    execute: Collection[str] | None = None,
 ) -> Flow[Prediction]:
     """Ask an endpoint for the call that answers a query, and execute it if wanted.
+
+    Args:
+        query: the test query.
+        setting: says what the prompt shows.
+        material: what it is made of.
+        sampling: of all replies; that with the call ends before an observation.
+        execute: tools whose calls are executed; None: none is.
 
     Where the model says that the prompt is too long, candidates are left out from the end of their
     list, then demonstrations, and counted. A reply that does not come is an error of the row.
     """
-    menu = menu_of(setting, query, material)
-    sampling = Sampling(
-        temperature=asking.temperature, max_tokens=asking.max_tokens, stop=OBSERVATION_STOP
-    )
+    contents = prompt_contents(setting, query, material)
+    until_observation = sampling.model_copy(update={"stop": OBSERVATION_STOP})
     left_out = 0
     while True:
-        shown = menu.without(left_out)
+        shown = contents.without(left_out)
         messages = dialog_of(query, setting, shown, material)
-        reply = yield AskModel(role="assistant", messages=messages, sampling=sampling)
+        reply = yield AskModel(role="assistant", messages=messages, sampling=until_observation)
         assert isinstance(reply, ModelReply)
-        more = menu.most_left_out - left_out
+        more = contents.most_left_out - left_out
         if reply.finish_reason != "context_overflow" or not more:
             break
         left_out += max(1, more // 4)
-    prediction = _prediction(query, setting, menu, shown, reply, sampling)
-    if asking.execute is None or prediction.error:
+    prediction = _prediction(query, setting, contents, shown, reply, sampling)
+    if execute is None or prediction.error:
         return prediction
-    return (yield from _execute(prediction, messages, asking, material))
+    return (yield from _execute(prediction, messages, sampling, execute))
 
 
 def dialog_of(
-    query: Query, setting: Setting, menu: Menu, material: PromptMaterial
+    query: Query, setting: Setting, contents: PromptContents, material: PromptMaterial
 ) -> tuple[Message, ...]:
-    """Return the messages of a prompt that shows ``menu``."""
+    """Return the messages of a prompt that shows ``contents``."""
     if setting.prompt == "dialog":
         return query.dialog
-    examples = menu.demonstrations
+    examples = contents.demonstrations
     ordered = examples[::-1] if material.nearest_last else examples
-    return retrieved_dialog(query.example.query, menu.tools, ordered, material.prompts)
+    return retrieved_dialog(query.example.query, contents.tools, ordered, material.prompts)
 
 
 def call_to_execute(prediction: Prediction, tools: Collection[str]) -> CallTool | None:
@@ -100,16 +99,15 @@ def final_answer_of(text: str) -> str:
 def _execute(
     prediction: Prediction,
     messages: Sequence[Message],
-    asking: Asking,
-    material: PromptMaterial,
+    sampling: Sampling,
+    execute: Collection[str],
 ) -> Flow[Prediction]:
-    call = call_to_execute(prediction, asking.execute or ())
+    call = call_to_execute(prediction, execute)
     if call is None:
         return prediction
     result = yield call
     assert isinstance(result, ToolResult)
     dialog = observed_dialog(messages, prediction.output_text, result.text)
-    sampling = Sampling(temperature=asking.temperature, max_tokens=asking.max_tokens)
     reply = yield AskModel(role="assistant", messages=dialog, sampling=sampling)
     assert isinstance(reply, ModelReply)
     return prediction.model_copy(
@@ -129,8 +127,8 @@ def _execute(
 def _prediction(
     query: Query,
     setting: Setting,
-    menu: Menu,
-    shown: Menu,
+    contents: PromptContents,
+    shown: PromptContents,
     reply: ModelReply,
     sampling: Sampling,
 ) -> Prediction:
@@ -151,8 +149,8 @@ def _prediction(
         completion_tokens=reply.completion_tokens,
         reasoning=reply.reasoning,
         reasoning_tokens=reply.reasoning_tokens,
-        tools_left_out=len(menu.tools) - len(shown.tools),
-        demonstrations_left_out=len(menu.demonstrations) - len(shown.demonstrations),
+        tools_left_out=len(contents.tools) - len(shown.tools),
+        demonstrations_left_out=len(contents.demonstrations) - len(shown.demonstrations),
     )
 
 

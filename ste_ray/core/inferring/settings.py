@@ -124,18 +124,20 @@ class PromptMaterial:
 
 
 @dataclass(frozen=True)
-class Menu:
+class PromptContents:
     """What a prompt may show, best first; from the end of each list something may be left out."""
 
     tools: Sequence[ToolSpec] = ()
     demonstrations: Sequence[Example] = ()
 
-    def without(self, left_out: int) -> Menu:
-        """Return the menu without its last items: tools first, all but one, then demonstrations."""
+    def without(self, left_out: int) -> PromptContents:
+        """Return it without its last items: tools first, all but one, then demonstrations."""
         spare = max(len(self.tools) - 1, 0)
         num_tools = len(self.tools) - min(left_out, spare)
         num_demonstrations = len(self.demonstrations) - max(left_out - spare, 0)
-        return Menu(self.tools[:num_tools], self.demonstrations[: max(num_demonstrations, 0)])
+        return PromptContents(
+            self.tools[:num_tools], self.demonstrations[: max(num_demonstrations, 0)]
+        )
 
     @property
     def most_left_out(self) -> int:
@@ -143,7 +145,7 @@ class Menu:
         return max(len(self.tools) - 1, 0) + len(self.demonstrations)
 
 
-def menu_of(setting: Setting, query: Query, material: PromptMaterial) -> Menu:
+def prompt_contents(setting: Setting, query: Query, material: PromptMaterial) -> PromptContents:
     """Return what the prompt of ``query`` shows in ``setting``.
 
     As in the published study, an endpoint sees all tools beside demonstrations, a local model the
@@ -151,10 +153,10 @@ def menu_of(setting: Setting, query: Query, material: PromptMaterial) -> Menu:
     """
     if not setting.needs_retrieval:
         shown = material.specs.values() if setting.prompt == "plain" else ()
-        return Menu(tuple(shown))
+        return PromptContents(tuple(shown))
     demonstrations = query.demonstrations if setting.prompt == "icl" else ()
     all_tools = setting.is_endpoint and setting.prompt == "icl"
-    return Menu(
+    return PromptContents(
         tuple(material.specs.values())
         if all_tools
         else tuple(material.specs[name] for name in query.tools),

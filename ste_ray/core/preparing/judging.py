@@ -6,7 +6,7 @@ from ste_ray.core.effects import AskModel, Flow, ModelReply, Sampling
 from ste_ray.core.prompts import PromptSet, describe_tool
 from ste_ray.core.records import Judgment, Message, ToolSpec, Trial, Turn
 from ste_ray.core.replies.conversation import advice_on, assistant_message, explained, failure_of
-from ste_ray.core.replies.verdicts import LABELS, Answer, parse_judgment
+from ste_ray.core.replies.verdicts import QUESTIONS, JudgedQuestion, parse_judgment
 
 _MAX_TOKENS = 240
 _ATTEMPTS = 2
@@ -35,9 +35,9 @@ def judge_flow(
     for attempt in range(1, _ATTEMPTS + 1):
         reply = yield AskModel(role="judge", messages=tuple(messages), sampling=sampling)
         assert isinstance(reply, ModelReply)
-        answers = _answers(reply)
+        judged = _judged(reply)
         reasoning_tokens += reply.reasoning_tokens
-        judgment = _judgment(trial, reply, answers, attempt, reasoning_tokens)
+        judgment = _judgment(trial, reply, judged, attempt, reasoning_tokens)
         problem = unparsable_questions(judgment)
         if not problem or attempt == _ATTEMPTS or reply.finish_reason not in ("stop", "length"):
             break
@@ -52,38 +52,42 @@ def failed_questions(judgment: Judgment) -> str:
     """Return why a judgment does not let its trial pass."""
     if unparsable := unparsable_questions(judgment):
         return f"unparsable verdict ({unparsable})"
-    return ", ".join(f"not {label}" for label in LABELS if getattr(judgment, label) == "no")
+    return ", ".join(
+        f"not {question}" for question in QUESTIONS if getattr(judgment, question) == "no"
+    )
 
 
 def unparsable_questions(judgment: Judgment) -> str:
     """Return which verdicts could not be read, and why; empty: none."""
     return "; ".join(
-        f"{label}: {getattr(judgment, f'{label}_reason')}"
-        for label in LABELS
-        if getattr(judgment, label) == "unparsable"
+        f"{question}: {getattr(judgment, f'{question}_reason')}"
+        for question in QUESTIONS
+        if getattr(judgment, question) == "unparsable"
     )
 
 
-def _answers(reply: ModelReply) -> dict[str, Answer]:
+def _judged(reply: ModelReply) -> dict[str, JudgedQuestion]:
     """Read a reply; where it failed, that is the reason why a verdict is not there."""
-    answers = parse_judgment(reply.text)
+    judged = parse_judgment(reply.text)
     failure = explained(reply, _MAX_TOKENS, "judge")
     if failure:
         return {
-            label: Answer("unparsable", failure) if answer.verdict == "unparsable" else answer
-            for label, answer in answers.items()
+            question: JudgedQuestion("unparsable", failure)
+            if answer.verdict == "unparsable"
+            else answer
+            for question, answer in judged.items()
         }
-    return answers
+    return judged
 
 
 def _judgment(
     trial: Trial,
     reply: ModelReply,
-    answers: dict[str, Answer],
+    judged: dict[str, JudgedQuestion],
     num_replies: int,
     reasoning_tokens: int,
 ) -> Judgment:
-    informative, faithful, appropriate = (answers[label] for label in LABELS)
+    informative, faithful, appropriate = (judged[question] for question in QUESTIONS)
     return Judgment(
         trial_id=trial.trial_id,
         informative=informative.verdict,

@@ -15,7 +15,7 @@ from ste_ray.core.records import Verdict
 from ste_ray.core.replies.parsing import parse_yes_no
 from ste_ray.core.replies.strict_json import clip
 
-LABELS = ("informative", "faithful", "appropriate")
+QUESTIONS = ("informative", "faithful", "appropriate")
 _LINE = re.compile(
     r"^[ \t>*_#`(|-]*+(?:\d{1,2}[.)][ \t*_]*+)?(informative|faithful|appropriate)"
     r"[ \t*_`)]*+[:=–—?|-][ \t:*_]*+(.*)$",
@@ -27,15 +27,15 @@ _VERDICT_KEYS = ("verdict", "answer", "value", "result")
 _REASON_KEYS = ("reason", "explanation", "why")
 
 
-class Answer(NamedTuple):
-    """A verdict and its reason; for an unparsable one, what could not be read."""
+class JudgedQuestion(NamedTuple):
+    """The verdict on one question and its reason; for an unparsable one, what could not be read."""
 
     verdict: Verdict
     reason: str = ""
 
 
-def parse_judgment(text: str) -> dict[str, Answer]:
-    """Return the answers to the three questions, by label.
+def parse_judgment(text: str) -> dict[str, JudgedQuestion]:
+    """Return the verdicts on the three questions, by question.
 
     A line that is missing, has no verdict, or comes twice with different ones is unparsable.
     """
@@ -43,12 +43,14 @@ def parse_judgment(text: str) -> dict[str, Answer]:
     if found is None:
         found = {}
         for match in _LINE.finditer(text):
-            label, answer = match[1].lower(), _read(match[2].strip() or _next_line(text, match))
-            before = found.setdefault(label, answer)
+            question, answer = match[1].lower(), _read(match[2].strip() or _next_line(text, match))
+            before = found.setdefault(question, answer)
             if before.verdict != answer.verdict:
-                found[label] = Answer("unparsable", "it comes twice, with different verdicts")
-    missing = Answer("unparsable", "it is not there")
-    return {label: found.get(label, missing) for label in LABELS}
+                found[question] = JudgedQuestion(
+                    "unparsable", "it comes twice, with different verdicts"
+                )
+    missing = JudgedQuestion("unparsable", "it is not there")
+    return {question: found.get(question, missing) for question in QUESTIONS}
 
 
 def _next_line(text: str, match: re.Match[str]) -> str:
@@ -57,14 +59,16 @@ def _next_line(text: str, match: re.Match[str]) -> str:
     return "" if following is None or _LINE.match(following[1]) else following[1]
 
 
-def _read(text: str) -> Answer:
+def _read(text: str) -> JudgedQuestion:
     verdict = parse_yes_no(text)
     if verdict == "unparsable":
-        return Answer(verdict, f"neither yes nor no: {clip(text)}" if text else "it is empty")
-    return Answer(verdict, _REASON.sub("", text, count=1).strip(" \t*_|"))
+        return JudgedQuestion(
+            verdict, f"neither yes nor no: {clip(text)}" if text else "it is empty"
+        )
+    return JudgedQuestion(verdict, _REASON.sub("", text, count=1).strip(" \t*_|"))
 
 
-def _from_json(text: str) -> dict[str, Answer] | None:
+def _from_json(text: str) -> dict[str, JudgedQuestion] | None:
     """Read a reply that is one JSON object, perhaps in a fence; None: it is none."""
     start = text.find("{")
     if start < 0 or text[:start].strip().strip("`").strip().lower() not in ("", "json"):
@@ -74,11 +78,11 @@ def _from_json(text: str) -> dict[str, Answer] | None:
     except (ValueError, RecursionError):
         return None
     folded = {str(key).lower(): item for key, item in value.items()}
-    return {label: _read_value(folded, label) for label in LABELS if label in folded}
+    return {question: _read_value(folded, question) for question in QUESTIONS if question in folded}
 
 
-def _read_value(values: Mapping[str, Any], label: str) -> Answer:
-    value, reason = values[label], values.get(f"{label}_reason")
+def _read_value(values: Mapping[str, Any], question: str) -> JudgedQuestion:
+    value, reason = values[question], values.get(f"{question}_reason")
     if isinstance(value, Mapping):
         folded = {str(key).lower(): item for key, item in value.items()}
         value = next((folded[key] for key in _VERDICT_KEYS if key in folded), None)
@@ -86,8 +90,8 @@ def _read_value(values: Mapping[str, Any], label: str) -> Answer:
     if isinstance(value, bool):
         value = "yes" if value else "no"
     if not isinstance(value, str):
-        return Answer("unparsable", f"neither yes nor no: {clip(json.dumps(value))}")
+        return JudgedQuestion("unparsable", f"neither yes nor no: {clip(json.dumps(value))}")
     answer = _read(value)
     if answer.verdict != "unparsable" and isinstance(reason, str) and reason.strip():
-        return Answer(answer.verdict, reason.strip())
+        return JudgedQuestion(answer.verdict, reason.strip())
     return answer

@@ -49,7 +49,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ScorerVerdict:
     """What the scorer says of a pair; ``reply_text`` is its last reply, without its reasoning."""
 
     verdict: Equivalence
@@ -69,7 +69,7 @@ def scoring_prompt(pair: Pair, spec: ToolSpec, prompts: PromptSet) -> str:
     )
 
 
-def scoring_flow(prompt: str, prompts: PromptSet) -> Flow[Verdict]:
+def scoring_flow(prompt: str, prompts: PromptSet) -> Flow[ScorerVerdict]:
     """Ask with ``prompt``, a ``scoring_prompt``, at temperature 0."""
     messages = [Message(role="user", content=prompt)]
     sampling = Sampling(temperature=0.0, max_tokens=_MAX_TOKENS)
@@ -78,14 +78,14 @@ def scoring_flow(prompt: str, prompts: PromptSet) -> Flow[Verdict]:
         assert isinstance(reply, ModelReply)
         found = parse_equivalence(reply.text)
         if found is not None:
-            return Verdict(*found, reply.text)
+            return ScorerVerdict(*found, reply.text)
         problem = failure_of(reply, _MAX_TOKENS) or f"no verdict in {clip(reply.text)}"
         if attempt == _ATTEMPTS or reply.finish_reason not in ("stop", "length"):
             problem = explained(reply, _MAX_TOKENS, "scorer") or problem
             break
         again = prompts.render("score_again", problem=problem)
         messages += [assistant_message(reply.text), Message(role="user", content=again)]
-    return Verdict("unsure", f"unparsable: {problem}", reply.text)
+    return ScorerVerdict("unsure", f"unparsable: {problem}", reply.text)
 
 
 def parse_equivalence(text: str) -> tuple[Equivalence, str] | None:

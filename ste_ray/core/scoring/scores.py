@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from ste_ray.core.records import Prediction, Record, Score, ToolSpec, canonical_json
 from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure, parse_action
 from ste_ray.core.scoring.comparing import compare_arguments
-from ste_ray.core.scoring.equivalence import Pair, Verdict
+from ste_ray.core.scoring.equivalence import Pair, ScorerVerdict
 from ste_ray.core.scoring.statistics import (
     PairedComparison,
     Proportion,
@@ -92,7 +92,7 @@ def undecided_pair(prediction: Prediction, score: Score) -> Pair | None:
     )
 
 
-def with_verdict(score: Score, verdict: Verdict, gates: bool) -> Score:
+def with_verdict(score: Score, verdict: ScorerVerdict, gates: bool) -> Score:
     """Return a score with what a judge says of it; it counts only if the judge may gate."""
     changes: dict[str, Any] = {
         "verdict": verdict.verdict,

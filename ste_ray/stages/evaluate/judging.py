@@ -18,7 +18,7 @@ from ste_ray.core.replies.parsing import ToolCall, parse_action
 from ste_ray.core.replies.reasoning import separate
 from ste_ray.core.scoring.agreement import Agreement, agreement
 from ste_ray.core.scoring.comparing import compare_arguments
-from ste_ray.core.scoring.equivalence import Pair, Verdict, scoring_flow, scoring_prompt
+from ste_ray.core.scoring.equivalence import Pair, ScorerVerdict, scoring_flow, scoring_prompt
 from ste_ray.errors import StageInputError
 from ste_ray.imports.rows import Row, read_rows
 from ste_ray.stages.base import StageContext
@@ -57,7 +57,7 @@ class _Labelled:
 
 def judge_pairs(
     context: StageContext, pairs: Sequence[Pair]
-) -> tuple[dict[Pair, Verdict], JudgeReport, dict[str, Any]]:
+) -> tuple[dict[Pair, ScorerVerdict], JudgeReport, dict[str, Any]]:
     """Ask the judge of all pairs, and of labelled ones if there are any.
 
     Returns:
@@ -137,7 +137,9 @@ def _why_not(measured: Agreement | None) -> str:
     )
 
 
-async def _ask(context: StageContext, asking: Asking, pairs: Sequence[Pair]) -> dict[Pair, Verdict]:
+async def _ask(
+    context: StageContext, asking: Asking, pairs: Sequence[Pair]
+) -> dict[Pair, ScorerVerdict]:
     config, prompts = context.config, context.prompts
     texts = {
         pair: scoring_prompt(pair, context.specs[pair.tool], prompts)

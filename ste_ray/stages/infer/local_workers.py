@@ -18,7 +18,7 @@ from ste_ray.core.records import Prediction
 from ste_ray.generation.config import InferConfig
 from ste_ray.generation.decode import Decoding
 from ste_ray.generation.model import Loading, LocalModel, load_model
-from ste_ray.generation.predict import Answered, Predictor
+from ste_ray.generation.predict import AnsweredQuery, Predictor
 from ste_ray.generation.prompting import Prompt
 from ste_ray.ports import ToolExecutor
 from ste_ray.stages.infer.models import model_folder
@@ -53,7 +53,7 @@ class LocalWorker(Worker):
         prompts = predictor.prompts(queries)
         lengths = [predictor.num_tokens(prompt) for prompt in prompts]
         weight = sum(lengths) + len(queries) * section.max_new_tokens
-        self._progress.begin_part(setting.name, len(queries), weight)
+        self._progress.begin_partition(setting.name, len(queries), weight)
         async with self._plan.calls(self._material, self._name) as calls:
             for places in predictor.batches(prompts):
                 prompt_tokens = sum(lengths[place] for place in places)
@@ -79,7 +79,7 @@ class LocalWorker(Worker):
         return await self._watch.run(predictor.conclude, answered, results)
 
     async def _execute(
-        self, answered: Sequence[Answered], calls: ToolExecutor
+        self, answered: Sequence[AnsweredQuery], calls: ToolExecutor
     ) -> dict[int, ToolResult]:
         """Call what was chosen; return the results by place."""
         execute = self._plan.execute or frozenset()

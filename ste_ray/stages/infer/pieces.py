@@ -1,9 +1,10 @@
 """Predictions on their way: pieces written while a setting is answered, put in order at its end.
 
-A piece is written when its predictions have waited for a while, whatever is left of the part they
-belong to. Pieces are named after what they hold: written twice, one overwrites itself, and where a
-part was cut differently the second time a prediction may stand in two. What counts is its id. They
-lie apart from the predictions, so that nobody reads what a worker that was thought dead adds late.
+A piece is written when its predictions have waited for a while, whatever is left of the partition
+they belong to. Pieces are named after what they hold: written twice, one overwrites itself, and
+where a partition was cut differently the second time a prediction may stand in two. What counts is
+its id. They lie apart from the predictions, so that nobody reads what a worker that was thought
+dead adds late.
 """
 
 from __future__ import annotations
@@ -11,25 +12,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ste_ray.core.inferring.settings import Query, Setting
 from ste_ray.core.records import Prediction, fingerprint
 from ste_ray.stages.infer.models import folder_of, pieces_of
 from ste_ray.store.artifacts import RunStore
+from ste_ray.store.damage import reading
 from ste_ray.store.lock import require_epoch
-from ste_ray.store.tables import iter_records, write_records
+from ste_ray.store.schema import arrow_schema
+from ste_ray.store.sorting import write_sorted
+from ste_ray.store.tables import from_table, iter_records, open_parquet, to_table, write_records
 
 _ROWS_PER_PART = 4096
 _PIECES_PER_STEP = 16
 
 
 class Pieces:
-    """Collects what is answered of one part and writes it, piece by piece.
+    """Collects what is answered of one partition and writes it, piece by piece.
 
     Args:
         store: of the run.
         epoch: of the run lock; nothing is written once another process owns the run.
         setting: what is answered in.
-        queries: of the part.
+        queries: of the partition.
         seconds: between two pieces; longer the more of them there are.
         clock: seconds that only grow.
     """
@@ -55,9 +62,9 @@ class Pieces:
         self._num_written = 0
 
     def answered(self) -> set[str]:
-        """Return the ids that pieces of this part hold already.
+        """Return the ids that pieces of this partition hold already.
 
-        That is so when Ray repeats a part whose worker was lost.
+        That is so when Ray repeats a partition whose worker was lost.
         """
         paths = [path for path in self._store.list(self._folder) if path.startswith(self._start)]
         return {
@@ -106,45 +113,54 @@ class Pieces:
 
 def answered(store: RunStore, setting: Setting) -> set[str]:
     """Return the ids of the examples that are answered in a setting."""
-    return {item.example_id for item in _found(store, setting)}
+    return {
+        item.example_id
+        for path in _paths(store, setting)
+        for item in iter_records(store, path, Prediction)
+    }
 
 
 def put_in_order(
     store: RunStore, setting: Setting, still_owner: Callable[[], None]
-) -> list[Prediction]:
-    """Make the predictions of all pieces, each one once and by id; return them.
+) -> Iterator[Prediction]:
+    """Write the predictions of all pieces, each one once and by id; yield them, a part at a time.
 
     It may be cut off at any time and done again.
     """
-    folder = folder_of(setting)
-    before = store.list(folder)
+    sources = _paths(store, setting)
+    ids = sorted({key for path in sources for key in _ids(store, path)})
+    still_owner()
+    tables = write_sorted(
+        store,
+        sources,
+        folder_of(setting),
+        arrow_schema(Prediction),
+        ["example_id"],
+        ids[::_ROWS_PER_PART],
+        distinct=_each_once,
+    )
+    for table in tables:
+        still_owner()
+        yield from from_table(table, Prediction)
+
+
+def _paths(store: RunStore, setting: Setting) -> list[str]:
+    """Return the pieces, and what an earlier attempt may have put in order already."""
+    folders = (folder_of(setting), pieces_of(setting))
+    return [path for folder in folders for path in store.list(folder) if path.endswith(".parquet")]
+
+
+def _ids(store: RunStore, path: str) -> list[str]:
+    with reading(store, path):
+        found: list[str] = open_parquet(store, path).read(["example_id"])["example_id"].to_pylist()
+    return found
+
+
+def _each_once(table: pa.Table) -> pa.Table:
+    """Keep one answer to each query, the same one whichever was written first."""
+    if pc.count_distinct(table["example_id"]).as_py() == table.num_rows:
+        return table
     found: dict[str, Prediction] = {}
-    for one in _found(store, setting):
-        known = found.get(one.example_id)
-        if known is None or _rank(one) < _rank(known):
-            found[one.example_id] = one
-    predictions = [found[key] for key in sorted(found)]
-    still_owner()
-    written = set()
-    for start in range(0, len(predictions), _ROWS_PER_PART):
-        path = f"{folder}/part-{start // _ROWS_PER_PART:05d}.parquet"
-        write_records(store, path, predictions[start : start + _ROWS_PER_PART], Prediction)
-        written.add(path)
-    still_owner()
-    for path in before:
-        if path not in written:
-            store.delete(path)
-    return predictions
-
-
-def _found(store: RunStore, setting: Setting) -> Iterator[Prediction]:
-    """Yield all that pieces hold, and what an earlier attempt may have put in order already."""
-    for folder in (folder_of(setting), pieces_of(setting)):
-        for path in store.list(folder):
-            if path.endswith(".parquet"):
-                yield from iter_records(store, path, Prediction)
-
-
-def _rank(prediction: Prediction) -> str:
-    """Decide between two answers to one query, whichever was written first."""
-    return prediction.model_dump_json()
+    for one in sorted(from_table(table, Prediction), key=lambda one: one.model_dump_json()):
+        found.setdefault(one.example_id, one)
+    return to_table([found[key] for key in sorted(found)], Prediction)

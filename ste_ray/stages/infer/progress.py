@@ -1,7 +1,8 @@
 """How far inference is: workers report what they have done, the driver says it every few seconds.
 
-Ray Data tells of finished parts only. A worker counts tokens, so that a batch that takes an hour is
-seen to go on, and weighs requests by their tokens, so that the time left is known after the first.
+Ray Data tells of finished partitions only. A worker counts tokens, so that a batch that takes an
+hour is seen to go on, and weighs requests by their tokens, so that the time left is known after the
+first.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ class Figures:
 
     Attributes:
         rows: requests that are answered.
-        rows_begun: requests of the parts that were begun.
+        rows_begun: requests of the partitions that were begun.
         weight: done of ``weight_begun``.
-        weight_begun: of those parts; in tokens, or in requests.
+        weight_begun: of those partitions; in tokens, or in requests.
         tokens: that were generated.
     """
 
@@ -54,7 +55,7 @@ class Figures:
 Report = Callable[[str, Mapping[str, Figures]], None]  # worker, setting -> figures
 
 
-class Tally:
+class ProgressTotals:
     """Adds up what workers report, by setting."""
 
     def __init__(self) -> None:
@@ -74,14 +75,14 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class RemoteReport:
-    """Reports to a ``Tally`` that is an actor, without waiting for it."""
+class RemoteProgress:
+    """Reports to a ``ProgressTotals`` that is an actor, without waiting for it."""
 
-    tally: Any
+    totals: Any
 
     def __call__(self, worker: str, figures: Mapping[str, Figures]) -> None:
         """Send the figures of a worker."""
-        self.tally.report.remote(worker, figures)
+        self.totals.report.remote(worker, figures)
 
 
 class Reporter:
@@ -102,7 +103,7 @@ class Reporter:
         self._batch_tokens = 0
         self._told_at = float("-inf")
 
-    def begin_part(self, setting: str, rows: int, weight: float) -> None:
+    def begin_partition(self, setting: str, rows: int, weight: float) -> None:
         """Note that requests were taken up."""
         self._setting = setting
         self._add(Figures(rows_begun=rows, weight_begun=weight))
@@ -143,7 +144,7 @@ class Reporter:
         self._done[self._setting] = self._done.get(self._setting, Figures()) + figures
 
 
-class Pace:
+class SettingProgress:
     """Says how far one setting is.
 
     Args:
@@ -204,7 +205,7 @@ def _clock_time(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
-class _Speaker:
+class _ProgressThread:
     """Says lines from a thread of its own, since the driver waits for Ray Data."""
 
     def __init__(
@@ -218,7 +219,7 @@ class _Speaker:
 
     def run(self, rows: Mapping[str, int]) -> None:
         """Begin with settings of so many requests each."""
-        self._paces = {name: Pace(name, number) for name, number in rows.items()}
+        self._settings = {name: SettingProgress(name, number) for name, number in rows.items()}
         self._thread.start()
 
     def end(self) -> None:
@@ -234,7 +235,7 @@ class _Speaker:
             except RayError:
                 return  # the stage ends with an error of its own, or its cluster has ended
             for name, figures in found.items():
-                self._paces[name].take(figures)
+                self._settings[name].take(figures)
             now = time.monotonic()
             if found:
                 alone_since = now
@@ -243,14 +244,14 @@ class _Speaker:
                 self._say(f"infer: no worker has begun; each needs {self._needs}, see 'ray status'")
             if now - said_at >= _SECONDS_BETWEEN_LINES:
                 said_at = now
-                for pace in [pace for pace in self._paces.values() if pace.going]:
-                    self._say(pace.line())
+                for setting in [setting for setting in self._settings.values() if setting.going]:
+                    self._say(setting.line())
 
 
 @contextmanager
 def progress(
     say: Callable[[str], None], rows: Mapping[str, int], needs: str
-) -> Iterator[RemoteReport]:
+) -> Iterator[RemoteProgress]:
     """Yield whom workers report to, and say every few seconds how far they are.
 
     Args:
@@ -258,11 +259,11 @@ def progress(
         rows: setting -> requests that are to be answered.
         needs: what a worker needs of the cluster.
     """
-    tally = ray.remote(Tally).options(**beside_driver()).remote()
-    speaker = _Speaker(say, lambda: ray.get(tally.read.remote()), needs)
-    speaker.run(rows)
+    totals = ray.remote(ProgressTotals).options(**beside_driver()).remote()
+    thread = _ProgressThread(say, lambda: ray.get(totals.read.remote()), needs)
+    thread.run(rows)
     try:
-        yield RemoteReport(tally)
+        yield RemoteProgress(totals)
     finally:
-        speaker.end()
-        ray.kill(tally)
+        thread.end()
+        ray.kill(totals)

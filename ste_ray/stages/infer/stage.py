@@ -43,7 +43,7 @@ from ste_ray.stages.infer.models import (
 from ste_ray.stages.infer.pieces import answered, put_in_order
 from ste_ray.stages.infer.progress import progress
 from ste_ray.stages.infer.queries import load_queries
-from ste_ray.stages.infer.turns import shared_turns
+from ste_ray.stages.infer.slots import shared_slots
 from ste_ray.stages.infer.workers import EndpointWorker, WorkerPlan
 from ste_ray.stages.shared.model_session import open_asking
 from ste_ray.stages.shared.reasoning import journal_reasoning
@@ -62,10 +62,10 @@ _COUNTED = (
     "demonstrations_left_out",
     "executed",
 )
-# Enough for batches of similar length. What is finished of a part is kept before its end.
-_DECODING_BATCHES_PER_PART = 8
-# Many, because a part waits for its slowest answer; what is answered is in the journal.
-_QUERIES_PER_ENDPOINT_PART = 4096
+# Enough for batches of similar length. What is finished of a partition is kept before its end.
+_BATCHES_PER_PARTITION = 8
+# Many, because a partition waits for its slowest answer; what is answered is in the journal.
+_QUERIES_PER_ENDPOINT_PARTITION = 4096
 
 
 def run(context: StageContext) -> dict[str, Any]:
@@ -148,8 +148,8 @@ def _answer_all(
     config = context.config.infer
     rows = {setting.name: len(queries) for setting, queries in todo.items() if queries}
     completion = _Completion(context, todo)
-    local = _part_rows(todo, config)
-    asked = _endpoint_rows(todo, config)
+    local = _partitions(todo, config, endpoint=False)
+    asked = _partitions(todo, config, endpoint=True)
     spent: dict[str, Any] = {}
     if local:
         require_place(_place_of_one(config))
@@ -163,7 +163,7 @@ def _answer_all(
             shared=[ray.put(material)],
             execute=execute,
             report=stack.enter_context(progress(context.progress, rows, _needs(config))),
-            turns=stack.enter_context(shared_turns(specs)),
+            slots=stack.enter_context(shared_slots(specs)),
         )
         if asked:
             asking, limiting = stack.enter_context(
@@ -190,7 +190,7 @@ class _Completion:
         self._seconds = dict.fromkeys(self._totals, 0.0)
 
     def take(self, result: Mapping[str, Any]) -> None:
-        """Take what a worker says of a part that is answered."""
+        """Take what a worker says of a partition that is answered."""
         name = result["setting"]
         self._left[name] -= result["queries"]
         self._seconds[name] += result["seconds"]
@@ -251,37 +251,25 @@ def _needs(config: InferConfig) -> str:
     return f"{config.gpus_per_worker} GPUs (infer.gpus_per_worker)"
 
 
-def _part_rows(
-    todo: Mapping[Setting, Sequence[Query]], config: InferConfig
+def _partitions(
+    todo: Mapping[Setting, Sequence[Query]], config: InferConfig, endpoint: bool
 ) -> list[dict[str, Any]]:
-    """Cut queries into parts, each one row of the dataset; no worker is left without one."""
+    """Cut queries into partitions, rows of the dataset; no worker is left without one.
+
+    Only the settings that an endpoint answers, or only the others.
+    """
+    local_size = config.batch_size * _BATCHES_PER_PARTITION
+    most = _QUERIES_PER_ENDPOINT_PARTITION if endpoint else local_size
     rows = []
     for setting, queries in todo.items():
-        share = -(-len(queries) // config.num_workers)
-        size = max(1, min(share, config.batch_size * _DECODING_BATCHES_PER_PART))
-        rows += [] if setting.is_endpoint else _rows(setting, queries, size)
+        if setting.is_endpoint == endpoint:
+            size = max(1, min(-(-len(queries) // config.num_workers), most))
+            texts = [query.model_dump_json() for query in queries]
+            rows += [
+                {"setting": setting.name, "queries": texts[start : start + size]}
+                for start in range(0, len(texts), size)
+            ]
     return rows
-
-
-def _endpoint_rows(
-    todo: Mapping[Setting, Sequence[Query]], config: InferConfig
-) -> list[dict[str, Any]]:
-    rows = []
-    for setting, queries in todo.items():
-        share = -(-len(queries) // config.num_workers)
-        size = max(1, min(share, _QUERIES_PER_ENDPOINT_PART))
-        rows += _rows(setting, queries, size) if setting.is_endpoint else []
-    return rows
-
-
-def _rows(setting: Setting, queries: Sequence[Query], size: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "setting": setting.name,
-            "queries": [item.model_dump_json() for item in queries[start : start + size]],
-        }
-        for start in range(0, len(queries), size)
-    ]
 
 
 def _answers(
@@ -291,7 +279,7 @@ def _answers(
     config: InferConfig,
     endpoint: bool,
 ) -> Iterator[dict[str, Any]]:
-    """Yield what the workers return, a row a part, as the parts get done."""
+    """Yield what the workers return, a row a partition, as they get done."""
     gpus = config.gpus_per_worker if config.use_gpu and not endpoint else None
     dataset = ray.data.from_arrow([pa.Table.from_pylist([row]) for row in rows]).map_batches(
         worker,

@@ -10,7 +10,7 @@ from itertools import count
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.ports import ToolExecutor
-from ste_ray.stages.infer.turns import SharedGates, TurnCalls
+from ste_ray.stages.infer.slots import SharedGates, SlotCalls
 from ste_ray.stages.shared.tools import open_tools
 from ste_ray.tools.config import ToolsConfig
 from ste_ray.tools.run.toolbox import Toolbox
@@ -18,18 +18,18 @@ from ste_ray.tools.run.toolbox import Toolbox
 
 @asynccontextmanager
 async def open_calls(
-    config: ToolsConfig, specs: Mapping[str, ToolSpec], turns: TurnCalls | None, name: str
+    config: ToolsConfig, specs: Mapping[str, ToolSpec], slots: SlotCalls | None, name: str
 ) -> AsyncIterator[ToolExecutor]:
     """Yield what executes calls of ``specs``; nothing is started before the first one.
 
     Args:
         config: of the tools.
         specs: the tools that may be called.
-        turns: who says when a call may go, for all workers together; None: no tool has limits.
+        slots: who says when a call may go, for all workers together; None: no tool has limits.
         name: of the caller, unique among all that call.
     """
     async with open_tools(config, dict(specs)) as toolbox:
-        yield _SingleCalls(toolbox, SharedGates(turns) if turns else None, name)
+        yield _SingleCalls(toolbox, SharedGates(slots) if slots else None, name)
 
 
 @dataclass(frozen=True)

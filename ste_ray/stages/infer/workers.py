@@ -1,7 +1,7 @@
 """The Ray Data actors of the infer stage: what all have in common, and those that ask an endpoint.
 
-Each answers parts of the test queries, writes the predictions as Parquet pieces, and returns what
-it has done. Those that hold a local model are in ``infer_local``.
+Each answers partitions of the test queries, writes the predictions as Parquet pieces, and returns
+what it has done. Those that hold a local model are in ``local_workers``.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ import pyarrow as pa
 import ray
 
 from ste_ray.config import Config
-from ste_ray.core.effects import CallTool
-from ste_ray.core.inferring.answering import Asking as EndpointAsking
+from ste_ray.core.effects import CallTool, Sampling
 from ste_ray.core.inferring.answering import answer_flow
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, parse_settings
 from ste_ray.core.records import Prediction, ToolSpec
@@ -30,8 +29,8 @@ from ste_ray.stages.cluster.nodes import naming_node
 from ste_ray.stages.infer.models import JOURNALS
 from ste_ray.stages.infer.pieces import Pieces
 from ste_ray.stages.infer.progress import Report, Reporter
+from ste_ray.stages.infer.slots import SlotCalls
 from ste_ray.stages.infer.tools import open_calls
-from ste_ray.stages.infer.turns import TurnCalls
 from ste_ray.stages.shared.model_session import Asking, JournalPlace, answering, bounded
 from ste_ray.store.artifacts import RunStore
 
@@ -47,7 +46,7 @@ class WorkerPlan:
         shared: one reference to the ``PromptMaterial``, of which a node keeps one copy.
         execute: tools whose calls are executed; None: none is.
         report: is told how far the worker is.
-        turns: who says when a call of a tool may go; None: no tool has limits.
+        slots: who says when a call of a tool may go; None: no tool has limits.
     """
 
     config: Config
@@ -56,7 +55,7 @@ class WorkerPlan:
     shared: Sequence[Any]
     execute: frozenset[str] | None
     report: Report
-    turns: TurnCalls | None = None
+    slots: SlotCalls | None = None
 
     def material(self) -> PromptMaterial:
         """Return what prompts are made of."""
@@ -68,11 +67,11 @@ class WorkerPlan:
     ) -> AbstractAsyncContextManager[ToolExecutor]:
         """Return what executes calls, while it is entered."""
         specs = {tool: material.specs[tool] for tool in self.execute or ()}
-        return open_calls(self.config.tools, specs, self.turns, name)
+        return open_calls(self.config.tools, specs, self.slots, name)
 
 
 class Worker:
-    """What all kinds of worker do with a part."""
+    """What all kinds of worker do with a partition."""
 
     def __init__(self, plan: WorkerPlan) -> None:
         self._plan = plan
@@ -81,10 +80,10 @@ class Worker:
         self._progress = Reporter(plan.report)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Answer parts, one a row; the predictions are written, and only counted in the result."""
-        return pa.Table.from_pylist([self._part(row) for row in batch.to_pylist()])
+        """Answer partitions, one a row; the predictions are written and here only counted."""
+        return pa.Table.from_pylist([self._answer_partition(row) for row in batch.to_pylist()])
 
-    def _part(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _answer_partition(self, row: dict[str, Any]) -> dict[str, Any]:
         plan, section = self._plan, self._plan.config.infer
         (setting,) = parse_settings([row["setting"]], section.models)
         queries = [Query.model_validate_json(text) for text in row["queries"]]
@@ -121,8 +120,8 @@ class EndpointWorker(Worker):
         )
         scopes = [_scope(setting, query) for query in queries]
         recorded = await asyncio.to_thread(self._journal_at(place.folder).recorded, scopes)
-        how = EndpointAsking(section.temperature, section.max_new_tokens, plan.execute)
-        self._progress.begin_part(setting.name, len(queries), len(queries))
+        sampling = Sampling(temperature=section.temperature, max_tokens=section.max_new_tokens)
+        self._progress.begin_partition(setting.name, len(queries), len(queries))
         async with (
             plan.calls(self._material, self._name) as calls,
             answering(
@@ -138,7 +137,7 @@ class EndpointWorker(Worker):
         ):
 
             async def ask(query: Query) -> Prediction:
-                flow = answer_flow(query, setting, self._material, how)
+                flow = answer_flow(query, setting, self._material, sampling, plan.execute)
                 found: Prediction = await run_flow(flow, _scope(setting, query))
                 self._progress.count_tokens(found.completion_tokens)
                 self._progress.end_batch(1, 1.0)

@@ -1,4 +1,4 @@
-"""The last steps of a unit: paraphrase what is kept, and format examples and training rows."""
+"""The last steps of a partition: paraphrase what is kept, and format examples and training rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ste_ray.core.preparing.paraphrasing import Paraphrase, num_paraphrases, par
 from ste_ray.core.preparing.selecting import normalise
 from ste_ray.core.records import Example, LedgerEntry, text_fingerprint
 from ste_ray.runtime.windows import in_order
-from ste_ray.stages.prepare.equipment import Workshop
+from ste_ray.stages.prepare.context import PrepareContext
 from ste_ray.stages.prepare.outputs import Outputs, ledger_entry
 from ste_ray.stages.prepare.spool import Candidate
 
@@ -18,7 +18,7 @@ from ste_ray.stages.prepare.spool import Candidate
 async def expand(
     candidates: Iterable[Candidate],
     texts: Mapping[str, set[int]],
-    workshop: Workshop,
+    context: PrepareContext,
     outputs: Outputs,
 ) -> None:
     """Paraphrase and format candidates.
@@ -26,19 +26,19 @@ async def expand(
     Args:
         candidates: what is kept, in order.
         texts: tool -> hashes of its kept queries; those of new wordings are added.
-        workshop: what it is done with.
-        outputs: takes examples, rows and fates.
+        context: of the partition.
+        outputs: takes examples, rows and ledger entries.
     """
     numbers = {tool: len(found) for tool, found in texts.items()}  # no text is there twice
-    formatter = _Formatter(workshop, outputs, texts)
-    async for candidate, paraphrases in _paraphrased(candidates, numbers, workshop):
+    formatter = _Formatter(context, outputs, texts)
+    async for candidate, paraphrases in _paraphrased(candidates, numbers, context):
         formatter.add(candidate, paraphrases)
 
 
 async def _paraphrased(
-    candidates: Iterable[Candidate], numbers: Mapping[str, int], workshop: Workshop
+    candidates: Iterable[Candidate], numbers: Mapping[str, int], context: PrepareContext
 ) -> AsyncIterator[tuple[Candidate, list[Paraphrase]]]:
-    run_flow, section = workshop.run_flow, workshop.config.prepare
+    run_flow, section = context.run_flow, context.config.prepare
 
     def wanted(candidate: Candidate) -> int:
         if candidate.split == "test" and not section.paraphrase_test:
@@ -58,20 +58,22 @@ async def _paraphrased(
         if not count:
             return []
         query, arguments = candidate.query, candidate.arguments_json
-        flow = paraphrase_flow(query, arguments, count, workshop.prompts)
+        flow = paraphrase_flow(query, arguments, count, context.prompts)
         found: list[Paraphrase] = await run_flow(flow, f"paraphrase-{candidate.trial_id}")
         return found
 
-    async for candidate, found in in_order(ask, candidates, workshop.window):
+    async for candidate, found in in_order(ask, candidates, context.window):
         yield candidate, found
 
 
 class _Formatter:
     """Makes examples and training rows of candidates and their paraphrases."""
 
-    def __init__(self, workshop: Workshop, outputs: Outputs, texts: Mapping[str, set[int]]) -> None:
-        self._workshop, self._outputs = workshop, outputs
-        self._section = workshop.config.prepare
+    def __init__(
+        self, context: PrepareContext, outputs: Outputs, texts: Mapping[str, set[int]]
+    ) -> None:
+        self._context, self._outputs = context, outputs
+        self._section = context.config.prepare
         self._texts = texts  # hashes of the tool's queries, and of the wordings that are added
 
     def add(self, candidate: Candidate, paraphrases: list[Paraphrase]) -> None:
@@ -97,7 +99,7 @@ class _Formatter:
         split: Literal["train", "validation"] = (
             "validation" if candidate.split == "validation" else "train"
         )
-        row = absent_tool_row(candidate.query, candidate.tool, split, self._workshop.prompts)
+        row = absent_tool_row(candidate.query, candidate.tool, split, self._context.prompts)
         self._outputs.add_row(row)
         self._outputs.keep(_entry(candidate, 0, candidate.query, "kept", "no call"))
 
@@ -117,12 +119,12 @@ class _Formatter:
         self._outputs.keep(_entry(candidate, number, query, "kept", "split"))
         self._outputs.add_example(example)
         if example.split != "test" and self._section.mix.tools:
-            prompts, responses = self._workshop.prompts, self._section.tool_responses
+            prompts, responses = self._context.prompts, self._section.tool_responses
             for row in training_rows(example, prompts, responses):
                 self._outputs.add_row(row)
 
 
 def _entry(
-    candidate: Candidate, number: int, query: str, fate: str, step: str, reason: str = ""
+    candidate: Candidate, number: int, query: str, status: str, step: str, reason: str = ""
 ) -> LedgerEntry:
-    return ledger_entry(candidate.trial_id, candidate.tool, number, query, fate, step, reason)
+    return ledger_entry(candidate.trial_id, candidate.tool, number, query, status, step, reason)

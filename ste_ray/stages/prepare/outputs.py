@@ -1,6 +1,6 @@
-"""What one unit writes: records of four kinds to local files, put into the store when all is done.
+"""What one partition writes: four types of records to local files, put into the store at its end.
 
-Files carry the unit's name, so that a unit that is prepared again replaces what it left.
+Files carry the partition's name: one that is prepared again replaces what it left.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ste_ray.store.artifacts import RunStore
 from ste_ray.store.schema import arrow_schema
 from ste_ray.store.tables import to_table
 
-KINDS: dict[str, type[Record]] = {
+RECORD_TYPES: dict[str, type[Record]] = {
     "examples": Example,
     "rows": TrainRow,
     "judgments": Judgment,
@@ -30,16 +30,16 @@ _ROWS_PER_GROUP = 1024
 
 
 class Outputs:
-    """Collects and counts the records of one unit; a context manager.
+    """Collects and counts the records of one partition; a context manager.
 
     Args:
         folder: an empty local folder.
-        name: of the unit's files, without extension.
+        name: of the partition's files, without extension.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._name = folder, name
-        self._buffers: dict[str, list[Record]] = {kind: [] for kind in KINDS}
+        self._buffers: dict[str, list[Record]] = {kind: [] for kind in RECORD_TYPES}
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._open = ExitStack()
         self.counts: Counter[str] = Counter()
@@ -47,7 +47,7 @@ class Outputs:
         self.reasons: Counter[tuple[str, str, str]] = Counter()  # step, reason, origin
 
     def __enter__(self) -> Self:
-        for kind, model in KINDS.items():
+        for kind, model in RECORD_TYPES.items():
             path = self._folder / kind / f"{self._name}.parquet"
             path.parent.mkdir(parents=True)
             writer = pq.ParquetWriter(
@@ -78,12 +78,12 @@ class Outputs:
         self._add("judgments", judgment)
 
     def keep(self, entry: LedgerEntry) -> None:
-        """Take the fate of a query that is used."""
+        """Take the entry of a query that is used."""
         self.by_tool[entry.tool]["kept"] += 1
         self._note(entry)
 
     def drop(self, entry: LedgerEntry) -> None:
-        """Take the fate of a query that is not used."""
+        """Take the entry of a query that is not used."""
         self.by_tool[entry.tool]["dropped"] += 1
         self.reasons[entry.step, entry.reason, entry.origin] += 1
         self._note(entry)
@@ -94,7 +94,7 @@ class Outputs:
         Raises:
             StoreError: the store or the local disk failed.
         """
-        for kind in KINDS:
+        for kind in RECORD_TYPES:
             self._flush(kind)
         self._open.close()
         store.upload_folder(self._folder, FOLDER)
@@ -124,7 +124,7 @@ class Outputs:
         if not buffer:
             return
         try:
-            self._writers[kind].write_table(to_table(buffer, KINDS[kind]))
+            self._writers[kind].write_table(to_table(buffer, RECORD_TYPES[kind]))
         except OSError as error:
             raise StoreError(
                 f"cannot write in {str(self._folder)!r}: {error}; free disk space or set TMPDIR to "
@@ -134,16 +134,16 @@ class Outputs:
 
 
 def ledger_entry(
-    trial_id: str, tool: str, number: int, query: str, fate: Any, step: str, reason: str
+    trial_id: str, tool: str, number: int, query: str, status: Any, step: str, reason: str
 ) -> LedgerEntry:
-    """Return the fate of a trial's query (number 0) or of one of its paraphrases (1, 2, …)."""
+    """Return the entry of a trial's query (number 0) or of one of its paraphrases (1, 2, …)."""
     return LedgerEntry(
         query_id=f"{trial_id}-{number}",
         trial_id=trial_id,
         tool=tool,
         query=query,
         origin="paraphrase" if number else "explored",
-        fate=fate,
+        status=status,
         step=step,
         reason=reason,
     )

@@ -1,8 +1,8 @@
-"""Cuts the explored episodes into units of work: whole tools that stand next to each other.
+"""Cuts the explored episodes into partitions: whole tools that stand next to each other.
 
 What must be compared (duplicates, the number of paraphrases) lies within one tool, so no row ever
-moves between workers. The cut depends on the episodes alone: an interrupted stage finds its units,
-and their journals, again.
+moves between workers. The cut depends on the episodes alone: an interrupted stage finds its
+partitions, and their journals, again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ste_ray.store.damage import reading
 from ste_ray.store.schema import arrow_schema
 from ste_ray.store.tables import open_parquet, parquet_parts, require_columns
 
-TRIALS_PER_UNIT = 4000
+TRIALS_PER_PARTITION = 4000
 _COLUMNS = ("tool", "trials.list.element.trial_number")
 _EPISODES_PER_TABLE = 256
 _FILES_AT_ONCE = 8
@@ -40,11 +40,11 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Unit:
+class Partition:
     """Whole tools that one worker prepares.
 
     Attributes:
-        number: of the unit; names its output files and its journal.
+        number: of the partition; names its output files and its journal.
         slices: where the episodes are, in order; those of one tool stand together.
     """
 
@@ -61,7 +61,7 @@ class Unit:
         return {"number": self.number, "slices": [vars(one) for one in self.slices]}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Unit:
+    def from_json(cls, value: Mapping[str, Any]) -> Partition:
         """Return what ``to_json`` was made of."""
         return cls(value["number"], tuple(Slice(**one) for one in value["slices"]))
 
@@ -73,8 +73,8 @@ class _ToolRun:
     num_trials: int
 
 
-def plan_units(store: RunStore, tools: Collection[str]) -> list[Unit]:
-    """Return the units of a run's episodes.
+def plan_partitions(store: RunStore, tools: Collection[str]) -> list[Partition]:
+    """Return the partitions of a run's episodes.
 
     Args:
         store: the run.
@@ -84,21 +84,21 @@ def plan_units(store: RunStore, tools: Collection[str]) -> list[Unit]:
         StageInputError: a file is damaged or foreign, a tool is not described, or the episodes of
             a tool stand apart.
     """
-    units: list[Unit] = []
+    partitions: list[Partition] = []
     slices: list[Slice] = []
     num_trials = 0
     for run in _tool_runs(store, tools):
         slices = _joined(slices, run.slices)
         num_trials += run.num_trials
-        if num_trials >= TRIALS_PER_UNIT:
-            units.append(Unit(len(units), tuple(slices)))
+        if num_trials >= TRIALS_PER_PARTITION:
+            partitions.append(Partition(len(partitions), tuple(slices)))
             slices, num_trials = [], 0
-    return [*units, Unit(len(units), tuple(slices))] if slices else units
+    return [*partitions, Partition(len(partitions), tuple(slices))] if slices else partitions
 
 
-def iter_episode_tables(store: RunStore, unit: Unit) -> Iterator[pa.Table]:
-    """Yield the columns ``tool`` and ``trials`` of a unit's episodes, a few hundred at a time."""
-    for one in unit.slices:
+def iter_episode_tables(store: RunStore, partition: Partition) -> Iterator[pa.Table]:
+    """Yield columns ``tool`` and ``trials`` of a partition's episodes, a few hundred at a time."""
+    for one in partition.slices:
         file, first = open_parquet(store, one.path), 0
         for group in range(file.num_row_groups):
             num_rows = file.metadata.row_group(group).num_rows

@@ -1,4 +1,4 @@
-"""The first steps of a unit: select trials, and let the judge filter them.
+"""The first steps of a partition: select trials, and let the judge filter them.
 
 What passes becomes a candidate; what does not is written down with step and reason.
 """
@@ -15,7 +15,7 @@ from ste_ray.core.preparing.judging import failed_questions, judge_flow
 from ste_ray.core.preparing.selecting import group_id, select_call, split_of
 from ste_ray.core.records import Judgment, LedgerEntry, Trial, Turn
 from ste_ray.runtime.windows import in_order
-from ste_ray.stages.prepare.equipment import Workshop
+from ste_ray.stages.prepare.context import PrepareContext
 from ste_ray.stages.prepare.outputs import Outputs, ledger_entry
 from ste_ray.stages.prepare.spool import Candidate
 from ste_ray.store.tables import RefusedRow, iter_results
@@ -23,29 +23,29 @@ from ste_ray.tools.checks.bounded import BoundedCheck
 
 
 async def screened(
-    tables: Iterator[pa.Table], workshop: Workshop, outputs: Outputs
+    tables: Iterator[pa.Table], context: PrepareContext, outputs: Outputs
 ) -> AsyncIterator[Candidate]:
     """Yield the candidates among the trials, in their order.
 
     Args:
         tables: columns ``tool`` and ``trials``, those of a tool one after the other.
-        workshop: what it is done with.
-        outputs: takes judgments, and the fate of what does not pass.
+        context: of the partition.
+        outputs: takes judgments, and the ledger entries of what does not pass.
     """
-    async for trial, call, judgment in _judged(_selected(tables, workshop, outputs), workshop):
+    async for trial, call, judgment in _judged(_selected(tables, context, outputs), context):
         if judgment is not None:
             outputs.add_judgment(judgment)
             if not judgment.passed:
                 outputs.drop(_dropped(trial, "filter", failed_questions(judgment)))
                 continue
-        yield _candidate(trial, call, workshop.config)
+        yield _candidate(trial, call, context.config)
 
 
 def _selected(
-    tables: Iterator[pa.Table], workshop: Workshop, outputs: Outputs
+    tables: Iterator[pa.Table], context: PrepareContext, outputs: Outputs
 ) -> Iterator[tuple[Trial, Turn]]:
     """Yield the trials that hold an example, with its call; the others go into the ledger."""
-    section = workshop.config.prepare
+    section = context.config.prepare
     checks: dict[str, BoundedCheck] = {}
     ids: set[int] = set()
     for table in tables:
@@ -60,7 +60,7 @@ def _selected(
             )
             if not isinstance(call, str) and section.invalid_arguments == "drop":
                 if tool not in checks:
-                    checks = {tool: BoundedCheck(tool, workshop.specs[tool].parameters)}
+                    checks = {tool: BoundedCheck(tool, context.specs[tool].parameters)}
                 call = _if_valid(call, checks[tool])
             key = hash(found.trial_id)
             if not isinstance(call, str) and key in ids:
@@ -98,16 +98,16 @@ def _unreadable(tool: str, refused: RefusedRow) -> LedgerEntry:
         tool=tool,
         query=query if isinstance(query, str) else "",
         origin="explored",
-        fate="dropped",
+        status="dropped",
         step="select",
         reason=f"not readable: column {refused.column!r}: {refused.reason}",
     )
 
 
 async def _judged(
-    selected: Iterator[tuple[Trial, Turn]], workshop: Workshop
+    selected: Iterator[tuple[Trial, Turn]], context: PrepareContext
 ) -> AsyncIterator[tuple[Trial, Turn, Judgment | None]]:
-    run_flow, config = workshop.run_flow, workshop.config
+    run_flow, config = context.run_flow, context.config
     if run_flow is None or not config.prepare.judge:
         for trial, call in selected:
             yield trial, call, None
@@ -115,12 +115,12 @@ async def _judged(
 
     async def ask(item: tuple[Trial, Turn]) -> Judgment:
         trial, call = item
-        spec, temperature = workshop.specs[trial.tool], config.prepare.judge_temperature
-        flow = judge_flow(trial, call, spec, workshop.prompts, temperature)
+        spec, temperature = context.specs[trial.tool], config.prepare.judge_temperature
+        flow = judge_flow(trial, call, spec, context.prompts, temperature)
         judgment: Judgment = await run_flow(flow, f"judge-{trial.trial_id}")
         return judgment
 
-    async for (trial, call), judgment in in_order(ask, selected, workshop.window):
+    async for (trial, call), judgment in in_order(ask, selected, context.window):
         yield trial, call, judgment
 
 

@@ -1,11 +1,11 @@
-"""The prepare stage on Ray Data: from trials to training data, and the fate of every query.
+"""The prepare stage on Ray Data: from trials to training data, and the ledger of every query.
 
 Input: ``explore/episodes``. Output: ``prepare/examples``, ``rows`` (training and validation rows,
 general data included), ``judgments``, ``ledger``; ``totals.json`` (the ledger in figures),
 ``tools.json`` and ``toolkens.json`` (exactly the tools in the data); with rounds, ``rounds``.
 
-Select, filter, deduplicate, paraphrase, split and format happen in ``preparation.unit``, unit by
-unit; what stays to be done here is to plan the units, to add general data and to mix rounds.
+Select, filter, deduplicate, paraphrase, split and format happen in ``steps``, one partition after
+the other; what is done here is to plan the partitions, to add general data and to mix rounds.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from ste_ray.stages.prepare.mix import (
     write_general_rows,
     write_rounds,
 )
-from ste_ray.stages.prepare.partitions import Unit, plan_units
-from ste_ray.stages.prepare.worker import DONE, JOURNALS, Preparer, done_path
+from ste_ray.stages.prepare.partitions import Partition, plan_partitions
+from ste_ray.stages.prepare.worker import DONE, JOURNALS, PrepareWorker, done_path
 from ste_ray.stages.shared.limit_actor import Limiting
 from ste_ray.stages.shared.model_session import Asking, open_asking
 from ste_ray.stages.shared.reasoning import journal_reasoning
@@ -54,9 +54,9 @@ def run(context: StageContext) -> dict[str, Any]:
     store, config = context.store, context.config
     rounds = plan_rounds(context)
     general = general_rows(context)
-    units = plan_units(store, context.specs.keys())
+    partitions = plan_partitions(store, context.specs.keys())
     with _asking(context) as (asking, limiting):
-        results = _prepare_units(context, units, asking)
+        results = _prepare_partitions(context, partitions, asking)
         spent: dict[str, Any] = {"spent": limiting.spent()} if limiting else {}
         if asking:
             spent |= journal_reasoning(context, "prepare", asking.endpoints, JOURNALS)
@@ -103,22 +103,23 @@ def _asking(context: StageContext) -> Iterator[tuple[Asking | None, Limiting | N
         yield opened
 
 
-def _prepare_units(
-    context: StageContext, units: Sequence[Unit], asking: Asking | None
+def _prepare_partitions(
+    context: StageContext, partitions: Sequence[Partition], asking: Asking | None
 ) -> list[dict[str, Any]]:
-    """Prepare the units that an earlier attempt has not finished; return what all of them hold."""
+    """Prepare what an earlier attempt has not finished; return what all partitions hold."""
     store, section = context.store, context.config.prepare
     finished = set(store.list(DONE))
-    results = [store.read_json(done_path(one)) for one in units if done_path(one) in finished]
-    left = [one for one in units if done_path(one) not in finished]
+    results = [store.read_json(done_path(one)) for one in partitions if done_path(one) in finished]
+    left = [one for one in partitions if done_path(one) not in finished]
     if results:
-        context.progress(f"prepare: {len(results)} of {len(units)} parts were finished before")
+        done_before = f"{len(results)} of {len(partitions)} partitions were finished before"
+        context.progress(f"prepare: {done_before}")
     if not left:
         return results
     prepared = ray.data.from_arrow(
-        [pa.table({"unit": [json.dumps(one.to_json())]}) for one in left]
+        [pa.table({"partition": [json.dumps(one.to_json())]}) for one in left]
     ).map_batches(
-        Preparer,
+        PrepareWorker,
         fn_constructor_args=(context.config, store, context.epoch, asking),
         batch_size=None,
         batch_format="pyarrow",
@@ -129,7 +130,8 @@ def _prepare_units(
         results += [json.loads(text) for text in batch.column("result").to_pylist()]
         examples = sum(result["counts"].get("examples", 0) for result in results)
         context.progress(
-            f"prepare: part {len(results)} of {len(units)} done, {examples} examples so far"
+            f"prepare: partition {len(results)} of {len(partitions)} done, "
+            f"{examples} examples so far"
         )
     return results
 

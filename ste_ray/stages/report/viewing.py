@@ -94,8 +94,8 @@ class StoredWholeRun:
         views = []
         for place in found[start : start + limit]:
             trial = self._read_part(place.part)[place.episode].trials[place.trial]
-            judgment, fate = self._judged.get(trial.trial_id), self._fates.get(trial.trial_id)
-            views.append(view_trial(trial, place.result, judgment, fate, _MAX_CHARS))
+            judgment, entry = self._judged.get(trial.trial_id), self._entries.get(trial.trial_id)
+            views.append(view_trial(trial, place.result, judgment, entry, _MAX_CHARS))
         return Found(len(found), trials=views)
 
     @cached_property
@@ -138,7 +138,7 @@ class StoredWholeRun:
         return {one.trial_id: one for one in self._records("prepare/judgments", Judgment)}
 
     @cached_property
-    def _fates(self) -> dict[str, LedgerEntry]:
+    def _entries(self) -> dict[str, LedgerEntry]:
         entries = self._records("prepare/ledger", LedgerEntry)
         return {one.trial_id: one for one in entries if one.origin == "explored"}
 

@@ -38,8 +38,11 @@ _GAUGES = {
 }
 
 
-class Progress:
-    """Takes lines and step records from workers; can be sent to other processes."""
+class DriverChannel:
+    """Joins workers to the driver: lines go there, and its wish to stop comes back.
+
+    It can be sent to other processes.
+    """
 
     def __init__(self, lines: Queue, stops: Queue) -> None:
         self._lines = lines
@@ -87,17 +90,17 @@ class TrainMetrics:
                 gauge.set(float(values[name]), self._tags)
 
 
-def ray_hooks(job: TrainJob, progress: Progress) -> Hooks:
+def ray_hooks(job: TrainJob, driver: DriverChannel) -> Hooks:
     """Return the hooks of this rank under Ray Train: lines, Prometheus, and Ray Train's reports."""
     saved: queue.SimpleQueue[Checkpoint] = queue.SimpleQueue()
     metrics = TrainMetrics(job.files.address("")) if rank() == 0 else None
-    stop_asked = progress.stop_asked() if rank() == 0 else threading.Event()
+    stop_asked = driver.stop_asked() if rank() == 0 else threading.Event()
 
     def on_step(record: StepRecord) -> None:
         if metrics is not None:
             metrics(record)
             if record.step % job.config.log_every == 0 or record.step == record.num_steps:
-                progress.step(record)
+                driver.step(record)
 
     def on_report(record: StepRecord) -> None:
         # Rarely: a report waits until Ray Train's controller has come by, every two seconds.
@@ -109,7 +112,7 @@ def ray_hooks(job: TrainJob, progress: Progress) -> Hooks:
         on_step,
         on_report,
         saved.put,
-        progress.warn,
+        driver.warn,
         stopping=lambda: stop_asked.is_set() or leaving.look(),
     )
 
@@ -133,7 +136,7 @@ def _newest(job: TrainJob, saved: queue.SimpleQueue[Checkpoint]) -> Iterator[Ray
 
 
 @contextmanager
-def reported(context: StageContext) -> Iterator[Progress]:
+def driver_channel(context: StageContext) -> Iterator[DriverChannel]:
     """Yield where workers tell of their steps; the lines are said as they come."""
     lines, stops = (Queue(actor_options=beside_driver()) for _ in range(2))
     done = threading.Event()
@@ -154,7 +157,7 @@ def reported(context: StageContext) -> Iterator[Progress]:
     thread = threading.Thread(target=report, daemon=True)
     thread.start()
     try:
-        yield Progress(lines, stops)
+        yield DriverChannel(lines, stops)
     finally:
         done.set()
         thread.join()

@@ -25,7 +25,7 @@ from ste_ray.errors import SteRayError, TemporaryError, TrainingError
 from ste_ray.stages.base import StageContext, find_own_error
 from ste_ray.stages.cluster.nodes import Need, require_place
 from ste_ray.stages.train.inputs import TOOLKENS_PATH, lay_out, stage_counts
-from ste_ray.stages.train.progress import Progress, reported
+from ste_ray.stages.train.progress import DriverChannel, driver_channel
 from ste_ray.stages.train.shards import write_shards
 from ste_ray.stages.train.worker import packed_job, train_worker
 from ste_ray.training.base import BASE_PATH
@@ -51,19 +51,19 @@ def run(context: StageContext) -> dict[str, Any]:
         require_place(_need(context.config.train))
     job = lay_out(context, write_shards)
     if not context.store.exists(SUMMARY_PATH):
-        with reported(context) as progress:
-            _fit_until_done(context, job, progress)
+        with driver_channel(context) as driver:
+            _fit_until_done(context, job, driver)
         context.store.delete_folder(_RAY_TRAIN_PATH)
     summary = context.store.read_json(SUMMARY_PATH)
     return stage_counts(job, summary)
 
 
-def _fit_until_done(context: StageContext, job: TrainJob, progress: Progress) -> None:
+def _fit_until_done(context: StageContext, job: TrainJob, driver: DriverChannel) -> None:
     """Start Ray Train again after each failure that may pass, from the last checkpoint."""
     failures, reached = 0, -1
     while True:
         try:
-            _fit(context, job, progress)
+            _fit(context, job, driver)
             return
         except (TrainingFailedError, RayError) as error:
             own = _permanent(error)
@@ -83,9 +83,9 @@ def _fit_until_done(context: StageContext, job: TrainJob, progress: Progress) ->
             context.progress(f"train: {note}")
 
 
-def _fit(context: StageContext, job: TrainJob, progress: Progress) -> None:
+def _fit(context: StageContext, job: TrainJob, driver: DriverChannel) -> None:
     """Run Ray Train once; what ends this process in order ends it after a checkpoint."""
-    trainer, ended = _trainer(job, progress), Future[None]()
+    trainer, ended = _trainer(job, driver), Future[None]()
 
     def fit() -> None:
         try:
@@ -102,19 +102,19 @@ def _fit(context: StageContext, job: TrainJob, progress: Progress) -> None:
     except BaseException:
         if not ended.done():
             context.progress("train: stopping after this step; a checkpoint is written first")
-            progress.ask_to_stop()
+            driver.ask_to_stop()
             with suppress(TimeoutError):
                 ended.exception(timeout=_STOP_SECONDS)
         raise
 
 
-def _trainer(job: TrainJob, progress: Progress) -> TorchTrainer:
+def _trainer(job: TrainJob, driver: DriverChannel) -> TorchTrainer:
     config, files = job.config, job.files
     # Its notes of an earlier start name checkpoints that may be gone; ours tell where to go on.
     files.delete_folder(_RAY_TRAIN_PATH)
     return TorchTrainer(
         train_worker,
-        train_loop_config=packed_job(job, progress),
+        train_loop_config=packed_job(job, driver),
         torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if config.use_gpu else "gloo"),
         scaling_config=_scaling(config),
         run_config=RunConfig(

@@ -10,9 +10,9 @@ import pickle
 from typing import Any
 
 
-def packed_job(job: Any, progress: Any) -> dict[str, Any]:
+def packed_job(job: Any, driver: Any) -> dict[str, Any]:
     """Return what ``train_worker`` is called with."""
-    return {"job": pickle.dumps((job, progress))}
+    return {"job": pickle.dumps((job, driver))}
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
@@ -26,7 +26,7 @@ def train_worker(loop_config: dict[str, Any]) -> None:
     from ste_ray.stages.train.progress import ray_hooks
     from ste_ray.training.rank import train_rank
 
-    job, progress = pickle.loads(loop_config["job"])
+    job, driver = pickle.loads(loop_config["job"])
     if not job.config.use_gpu:
         torch.set_num_threads(1)  # one worker a core; more threads would fight for them
-    train_rank(job, ray_hooks(job, progress))
+    train_rank(job, ray_hooks(job, driver))

@@ -1,8 +1,8 @@
 """Keeps calls within their tools' limits where several workers call the same tool.
 
 An exploration lends a tool to one explorer at a time, whose gate suffices. Where requests are
-spread over workers and each may call any tool, one actor beside the driver says whose turn it is.
-Tools without limits ask nobody.
+spread over workers and each may call any tool, one actor beside the driver gives each call its
+slot. Tools without limits ask nobody.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.stages.shared.limit_actor import RemoteCall, beside_driver
 from ste_ray.tools.run.gate import Turns
 
-_RETRY_SECONDS = 0.1  # of a worker that waits for a place
-# Beyond this no call lasts: whoever holds a place for longer is gone.
+_RETRY_SECONDS = 0.1  # of a worker that waits for a slot
+# Beyond this no call lasts: whoever holds a slot for longer is gone.
 _TIMEOUTS_PER_CALL = 3
 _MARGIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Turn:
+class Slot:
     """An answer to whoever wants to call a tool.
 
     Attributes:
-        number: of the place that it holds from now on; None: there is none.
+        number: of the slot that it holds from now on; None: there is none.
         wait_seconds: until it may call, or else until it should ask again.
     """
 
@@ -50,8 +50,8 @@ class _Tool:
     holds: dict[int, float] = field(default_factory=dict)  # number -> when it falls back
 
 
-class TurnServer:
-    """Says whose turn it is; see ``tools.gate.Gate``, whose rules these are.
+class SlotServer:
+    """Gives calls of tools their slots; see ``tools.gate.Gate``, whose rules these are.
 
     Args:
         specs: the tools that have limits.
@@ -60,7 +60,7 @@ class TurnServer:
 
     def __init__(self, specs: Iterable[ToolSpec], clock: Clock) -> None:
         self._clock = clock
-        self._num_turns = 0
+        self._num_slots = 0
         self._tools = {
             spec.name: _Tool(
                 spacing_seconds=60.0 / spec.requests_per_minute
@@ -73,38 +73,38 @@ class TurnServer:
             for spec in specs
         }
 
-    def ask(self, name: str) -> Turn:
-        """Give a place, and say when the call may begin; or say when to ask again."""
+    def ask(self, name: str) -> Slot:
+        """Give a slot, and say when the call may begin; or say when to ask again."""
         tool, now = self._tools[name], self._clock.now()
-        # Of workers that were lost nobody gives the places back.
+        # Of workers that were lost nobody gives the slots back.
         tool.holds = {number: until for number, until in tool.holds.items() if until > now}
         if tool.concurrency is not None and len(tool.holds) >= tool.concurrency:
-            return Turn(None, _RETRY_SECONDS)
+            return Slot(None, _RETRY_SECONDS)
         begins = max(now, tool.next_at)
         tool.next_at = begins + tool.spacing_seconds
-        self._num_turns += 1
+        self._num_slots += 1
         if tool.concurrency is not None:
-            tool.holds[self._num_turns] = begins + tool.hold_seconds
-        return Turn(self._num_turns, begins - now)
+            tool.holds[self._num_slots] = begins + tool.hold_seconds
+        return Slot(self._num_slots, begins - now)
 
     def end(self, name: str, number: int) -> None:
-        """Give a place back."""
+        """Give a slot back."""
         self._tools[name].holds.pop(number, None)
 
 
 @dataclass(frozen=True)
-class TurnCalls:
-    """How a worker reaches the turn server; ``limited`` names the tools that have limits."""
+class SlotCalls:
+    """How a worker reaches the slot server; ``limited`` names the tools that have limits."""
 
     limited: frozenset[str]
-    ask: Callable[[str], Awaitable[Turn]]
+    ask: Callable[[str], Awaitable[Slot]]
     end: Callable[[str, int], Awaitable[None]]
 
 
 class SharedGates:
     """The gates of one worker; use it in one event loop only."""
 
-    def __init__(self, calls: TurnCalls) -> None:
+    def __init__(self, calls: SlotCalls) -> None:
         self._calls = calls
         self._asking: dict[str, asyncio.Lock] = {}
 
@@ -120,41 +120,41 @@ class _SharedGate:
     """Fulfils ``tools.gate.Turns``."""
 
     tool: str
-    calls: TurnCalls
+    calls: SlotCalls
     asking: asyncio.Lock
 
     def turn(self) -> AbstractAsyncContextManager[None]:
-        return self._turn()
+        return self._hold()
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        number, wait_seconds = await self._place()
+    async def _hold(self) -> AsyncIterator[None]:
+        number, wait_seconds = await self._slot()
         try:
             await asyncio.sleep(wait_seconds)
             yield
         finally:
             await self.calls.end(self.tool, number)
 
-    async def _place(self) -> tuple[int, float]:
+    async def _slot(self) -> tuple[int, float]:
         # One of a worker's calls asks for all of them, in the order in which they came.
         async with self.asking:
             while True:
-                turn = await self.calls.ask(self.tool)
-                if turn.number is not None:
-                    return turn.number, turn.wait_seconds
-                await asyncio.sleep(turn.wait_seconds)
+                slot = await self.calls.ask(self.tool)
+                if slot.number is not None:
+                    return slot.number, slot.wait_seconds
+                await asyncio.sleep(slot.wait_seconds)
 
 
 @contextmanager
-def shared_turns(specs: Iterable[ToolSpec]) -> Iterator[TurnCalls | None]:
-    """Run a turn server for the tools that have limits; None: none of them has."""
+def shared_slots(specs: Iterable[ToolSpec]) -> Iterator[SlotCalls | None]:
+    """Run a slot server for the tools that have limits; None: none of them has."""
     limited = [spec for spec in specs if spec.requests_per_minute or spec.concurrency]
     if not limited:
         yield None
         return
-    server = ray.remote(TurnServer).options(**beside_driver()).remote(limited, MonotonicClock())
+    server = ray.remote(SlotServer).options(**beside_driver()).remote(limited, MonotonicClock())
     try:
-        yield TurnCalls(
+        yield SlotCalls(
             limited=frozenset(spec.name for spec in limited),
             ask=RemoteCall(server, "ask"),
             end=RemoteCall(server, "end"),

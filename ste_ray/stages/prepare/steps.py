@@ -1,7 +1,7 @@
-"""Prepares one unit: select, filter, deduplicate, paraphrase, split and format.
+"""Prepares one partition: select, filter, deduplicate, paraphrase, split and format.
 
 Rows stream through: the trials are read a few hundred at a time, candidates wait in a spool on the
-local disk, results leave for files. What is held in memory a trial is a hash and a fate.
+local disk, results leave for files. What is held in memory a trial is a hash and a status.
 """
 
 from __future__ import annotations
@@ -10,31 +10,31 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from ste_ray.stages.prepare.context import PrepareContext
 from ste_ray.stages.prepare.duplicates import duplicate_reasons
-from ste_ray.stages.prepare.equipment import Workshop
 from ste_ray.stages.prepare.expanding import expand
 from ste_ray.stages.prepare.outputs import Outputs, ledger_entry
 from ste_ray.stages.prepare.screening import screened
 from ste_ray.stages.prepare.spool import Candidate, Spool
 
 
-async def prepare_unit(
-    tables: Iterator[pa.Table], workshop: Workshop, spool: Spool, outputs: Outputs
+async def prepare_partition(
+    tables: Iterator[pa.Table], context: PrepareContext, spool: Spool, outputs: Outputs
 ) -> None:
     """Prepare the trials of whole tools.
 
     Args:
         tables: columns ``tool`` and ``trials``, those of a tool one after the other.
-        workshop: what it is done with.
+        context: of the partition.
         spool: empty.
         outputs: where the results go; to be uploaded by the caller.
     """
-    async for candidate in screened(tables, workshop, outputs):
+    async for candidate in screened(tables, context, outputs):
         spool.add(candidate)
     spool.finish()
-    reasons = duplicate_reasons(spool, workshop.config.prepare)
+    reasons = duplicate_reasons(spool, context.config.prepare)
     texts = _kept_texts(spool, reasons)
-    await expand(_kept(spool, reasons, outputs), texts, workshop, outputs)
+    await expand(_kept(spool, reasons, outputs), texts, context, outputs)
 
 
 def _kept_texts(spool: Spool, reasons: list[str]) -> dict[str, set[int]]:

@@ -1,4 +1,4 @@
-"""What the steps of preparing a unit work with."""
+"""What a partition is prepared with."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _WAITING_PER_CALL = 4  # flows begun for each request that may be in flight
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """What a unit is prepared with.
+class PrepareContext:
+    """What the steps of preparing a partition share.
 
     Attributes:
         config: the whole configuration.
         specs: the run's tools by name.
         prompts: the prompt templates.
-        run_flow: drives a flow under a scope of the unit's journal; None: no model is asked.
+        run_flow: drives a flow under a scope of the partition's journal; None: no model is asked.
     """
 
     config: Config

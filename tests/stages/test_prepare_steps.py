@@ -1,4 +1,4 @@
-"""What becomes of a unit's trials, step by step, with a judge and a paraphraser played by rules."""
+"""What becomes of a partition's trials, step by step; rules play judge and paraphraser."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ste_ray.core.preparing.paraphrasing import Paraphrase
 from ste_ray.core.preparing.selecting import normalise
 from ste_ray.core.records import Episode, Example, Judgment, LedgerEntry, TrainRow
 from ste_ray.errors import BudgetExhaustedError
-from ste_ray.stages.prepare.equipment import Workshop
-from ste_ray.stages.prepare.outputs import KINDS, Outputs
-from ste_ray.stages.prepare.partition import prepare_unit
+from ste_ray.stages.prepare.context import PrepareContext
+from ste_ray.stages.prepare.outputs import RECORD_TYPES, Outputs
 from ste_ray.stages.prepare.spool import Spool
+from ste_ray.stages.prepare.steps import prepare_partition
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.tables import read_records, to_table
 
@@ -80,20 +80,22 @@ def prepared(tmp_path, given, models, *overrides, specs=None):
     """Prepare, and return the four outputs as records, and the counts."""
     config = load_config(None, ["prepare.max_paraphrases=0", *overrides])
     specs = specs or {name: SPEC.model_copy(update={"name": name}) for name in ("add", "sub")}
-    workshop = Workshop(config, specs, PROMPTS, models)
+    context = PrepareContext(config, specs, PROMPTS, models)
     store = open_store(str(tmp_path / "run"))
     (tmp_path / "work").mkdir()
     with (
         Spool(tmp_path / "work/spool.arrow") as spool,
         Outputs(tmp_path / "work/outputs", "part-00000") as outputs,
     ):
-        asyncio.run(prepare_unit(given, workshop, spool, outputs))
+        asyncio.run(prepare_partition(given, context, spool, outputs))
         outputs.upload(store)
-    found = {kind: read_records(store, f"prepare/{kind}", model) for kind, model in KINDS.items()}
+    found = {
+        kind: read_records(store, f"prepare/{kind}", model) for kind, model in RECORD_TYPES.items()
+    }
     return found, outputs.result()
 
 
-def fates(found):
+def statuses(found):
     return {entry.query_id: f"{entry.step}: {entry.reason}" for entry in found["ledger"]}
 
 
@@ -112,7 +114,7 @@ def test_every_trial_ends_in_the_ledger_once_with_step_and_reason(tmp_path):
         "add-6": {"appropriate": "unparsable", "appropriate_reason": "neither yes nor no: 'Hm'"},
     })  # fmt: skip
     found, result = prepared(tmp_path, given, models)
-    told = fates(found)
+    told = statuses(found)
     assert told["add-1-0"] == "split: "
     assert told["add-2-0"] == "select: out of turns"
     assert told["add-3-0"] == "filter: not faithful"
@@ -249,7 +251,7 @@ def test_dropped_and_repeated_paraphrases_stand_in_the_ledger(tmp_path):
     found, result = prepared(
         tmp_path, tables(asked(1), asked(2)), Models(wordings=wordings), *options
     )
-    told = fates(found)
+    told = statuses(found)
     assert told["add-1-1"] == "split: "
     assert told["add-1-2"] == "paraphrase: lost the value '1'"
     assert told["add-1-3"] == told["add-1-4"]
@@ -266,7 +268,7 @@ def test_one_broken_row_is_one_dropped_query(tmp_path):
     rows[2]["trials"][0]["turns"] = None
     broken = pa.Table.from_pylist(rows, schema=table.schema)
     found, _ = prepared(tmp_path, iter([broken]), Models())
-    told = fates(found)
+    told = statuses(found)
     assert told["add-1-0"] == "split: "
     assert told["add-2-0"].startswith("select: not readable: column 'outcome': 'exploded' is")
     assert told["add-3-0"].startswith("select: not readable: column 'turns': None is")
@@ -277,7 +279,7 @@ def test_an_id_that_comes_twice_is_asked_about_once(tmp_path):
     models = Models()
     found, _ = prepared(tmp_path, tables(asked(1), asked(2, trial_id="add-1")), models)
     assert models.scopes == ["judge-add-1"]
-    reasons = [entry.reason for entry in found["ledger"] if entry.fate == "dropped"]
+    reasons = [entry.reason for entry in found["ledger"] if entry.status == "dropped"]
     assert reasons == ["another trial has the same id"]
 
 
@@ -295,7 +297,7 @@ def test_a_trial_without_turns_and_an_episode_without_trials_stop_nothing(tmp_pa
     rows = [*table.to_pylist(), {"tool": "add", "trials": []}]
     given = iter([pa.Table.from_pylist(rows, schema=table.schema)])
     found, _ = prepared(tmp_path, given, Models())
-    assert fates(found)["add-9-0"] == "select: answered without a call"
+    assert statuses(found)["add-9-0"] == "select: answered without a call"
     assert len(found["examples"]) == 1
 
 
@@ -314,7 +316,7 @@ def test_optional_reasons_to_drop_a_trial(tmp_path):
     found, _ = prepared(tmp_path / "kept", tables(*given), Models())
     assert len(found["examples"]) == 4
     found, _ = prepared(tmp_path, tables(*given), Models(), *drop)
-    told = fates(found)
+    told = statuses(found)
     assert told["add-1-0"] == "select: a call was simulated"
     assert told["add-2-0"] == "select: the call ended in an error of the tool"
     assert told["add-3-0"].startswith("select: the arguments do not fit the schema: Invalid")
@@ -354,7 +356,7 @@ def test_what_is_in_flight_is_bounded(tmp_path):
     assert 4 <= models.most_in_flight <= 16
 
 
-def test_an_exhausted_budget_ends_the_unit_and_uploads_nothing(tmp_path):
+def test_an_exhausted_budget_ends_the_partition_and_uploads_nothing(tmp_path):
     class Broke(Models):
         async def __call__(self, flow, scope):
             if len(self.scopes) == 5:
@@ -370,5 +372,5 @@ def test_files_hold_checked_pages_and_small_row_groups(tmp_path):
     prepared(tmp_path, tables(*map(asked, range(1500)), per_table=256), Models())
     file = pq.ParquetFile(tmp_path / "run/prepare/ledger/part-00000.parquet")
     assert file.num_row_groups == 2
-    assert {kind.name for kind in (tmp_path / "run/prepare").iterdir()} == set(KINDS)
-    assert {Example, LedgerEntry, TrainRow, Judgment} == set(KINDS.values())
+    assert {kind.name for kind in (tmp_path / "run/prepare").iterdir()} == set(RECORD_TYPES)
+    assert {Example, LedgerEntry, TrainRow, Judgment} == set(RECORD_TYPES.values())

@@ -10,7 +10,7 @@ import pytest
 from jumping_clock import JumpingClock
 
 from ste_ray.core.records import ToolSpec
-from ste_ray.stages.infer.turns import SharedGates, TurnCalls, TurnServer
+from ste_ray.stages.infer.slots import SharedGates, SlotCalls, SlotServer
 
 
 def tool(name: str, **limits: Any) -> ToolSpec:
@@ -20,7 +20,7 @@ def tool(name: str, **limits: Any) -> ToolSpec:
 class Calls:
     """Calls of tools by several workers, which note when they begin and how many there are."""
 
-    def __init__(self, clock: JumpingClock, server: TurnServer, names: set[str]) -> None:
+    def __init__(self, clock: JumpingClock, server: SlotServer, names: set[str]) -> None:
         self.clock = clock
         self.begun: list[float] = []
         self.running = self.most_at_once = self.asked = 0
@@ -36,7 +36,7 @@ class Calls:
         async def end(name: str, number: int) -> None:
             self._server.end(name, number)
 
-        return SharedGates(TurnCalls(frozenset(self._names), ask, end))
+        return SharedGates(SlotCalls(frozenset(self._names), ask, end))
 
     async def call(self, gates: SharedGates, name: str, seconds: float) -> None:
         gate = gates.of(name)
@@ -51,9 +51,9 @@ class Calls:
 
 def called(
     body: Callable[[Calls], Coroutine[Any, Any, None]], *specs: ToolSpec
-) -> tuple[Calls, TurnServer]:
+) -> tuple[Calls, SlotServer]:
     clock = JumpingClock()
-    server = TurnServer(specs, clock)
+    server = SlotServer(specs, clock)
     found = Calls(clock, server, {spec.name for spec in specs})
     loop = asyncio.SelectorEventLoop(clock)
     loop.time = clock.now  # type: ignore[method-assign]
