@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from ste_ray.core.records import Prediction, Score
-from ste_ray.core.scoring.scores import METRICS, compare_settings, figures_of
+from ste_ray.core.scoring.summary import METRICS, compare_settings, figures_of
 from ste_ray.errors import StageInputError
 from ste_ray.report.evaluation import MAX_CHARS, describe_failure
 from ste_ray.report.model import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ste_ray.core.scoring.continual import ContinualSummary, VariantSummary
-from ste_ray.core.scoring.scores import Metric
+from ste_ray.core.scoring.summary import Metric
 from ste_ray.report.model import (
     ContinualView,
     HeatMap,

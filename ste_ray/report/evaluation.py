@@ -8,7 +8,7 @@ from typing import Any
 
 from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.agreement import Agreement
-from ste_ray.core.scoring.scores import OUTCOMES, Summary
+from ste_ray.core.scoring.summary import OUTCOMES, Summary
 from ste_ray.report.model import (
     Confusion,
     EvaluationSummary,

@@ -19,8 +19,8 @@ from markupsafe import Markup
 
 from ste_ray import __version__
 from ste_ray.core.records import MADE_CALLS
-from ste_ray.core.scoring.scores import METRICS
 from ste_ray.core.scoring.statistics import Proportion
+from ste_ray.core.scoring.summary import METRICS
 from ste_ray.report import plots
 from ste_ray.report.evaluation import OUTCOME_LABELS
 from ste_ray.report.model import (

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ste_ray.core.scoring.scores import METRICS, Figures
 from ste_ray.core.scoring.statistics import Proportion
+from ste_ray.core.scoring.summary import METRICS, Figures
 from ste_ray.report.continual import VARIANT_LABELS
 from ste_ray.report.evaluation import OUTCOME_LABELS
 from ste_ray.report.model import ComparisonView, Difference, ReportData

@@ -11,8 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from ste_ray.core.scoring.agreement import Agreement
-from ste_ray.core.scoring.scores import Figures, Metric, Summary
 from ste_ray.core.scoring.statistics import PairedComparison, Proportion
+from ste_ray.core.scoring.summary import Figures, Metric, Summary
 
 
 class View(BaseModel):

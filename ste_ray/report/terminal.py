@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ste_ray.core.scoring.scores import METRICS
 from ste_ray.core.scoring.statistics import Proportion
+from ste_ray.core.scoring.summary import METRICS
 from ste_ray.report.model import EvaluationSummary, ReportData
 from ste_ray.report.text import (
     NOTHING,

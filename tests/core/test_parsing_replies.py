@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ste_ray.core.replies.parsing import clean_query, parse_yes_no
+from ste_ray.core.replies.queries import clean_query
+from ste_ray.core.replies.verdicts import parse_yes_no
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ from ste_ray.core.replies.conversation import advice_on, assistant_message, expl
 from ste_ray.core.replies.parsing import (
     FinalAnswer,
     ParseFailure,
-    clean_query,
     parse_action,
-    parse_yes_no,
 )
 from ste_ray.core.replies.parsing import ToolCall as ParsedCall
+from ste_ray.core.replies.queries import clean_query
 from ste_ray.core.replies.stop_texts import OBSERVATION_STOP, THOUGHT_STOP, cut_at_stop
+from ste_ray.core.replies.verdicts import parse_yes_no
 from ste_ray.core.texts.cutting import cut_result
 
 QUERY_STOP = THOUGHT_STOP

@@ -10,7 +10,7 @@ from ste_ray.core.preparing.values import RequiredValue, find_value, required_va
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Message, Record
 from ste_ray.core.replies.conversation import assistant_message, explained, failure_of
-from ste_ray.core.replies.parsing import clean_query
+from ste_ray.core.replies.queries import clean_query
 
 _MAX_TOKENS = 240
 _SAMPLING = Sampling(temperature=1.0, max_tokens=_MAX_TOKENS)

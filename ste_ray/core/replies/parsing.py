@@ -1,4 +1,4 @@
-"""Reading what models reply: calls, verdicts and queries.
+"""Reading what models reply: a call or a final answer.
 
 ``parse_action`` is the one parser of the reply format (Thought / Action / Action Input / Final
 Answer); it never guesses what a model meant, and never raises on any text. The rules by which the
@@ -8,16 +8,14 @@ published study read its replies, with their known faults, stand apart in
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
-from ste_ray.core.records import Verdict
 from ste_ray.core.replies.markers import SIDE_LABELS, Marker, find_markers, marker_at_start
 from ste_ray.core.replies.strict_json import JSONTextError, clip, decode_value
+from ste_ray.core.replies.tool_names import no_such_tool, tool_name_in
 
 FailureKind = Literal[
     "empty",  # nothing but white space
@@ -65,9 +63,6 @@ class ParseFailure:
 
 
 _INPUT = re.compile("input", re.IGNORECASE)
-_WRAPPERS = (("<tool_", ">"), ("`", "`"), ('"', '"'), ("'", "'"), ("“", "”"), ("**", "**"))
-_MAX_WRAPPERS = 8
-_MAX_LISTED_TOOLS = 20
 
 
 def parse_action(
@@ -110,7 +105,7 @@ def _parse_plain_call(
         thought = line[9:].strip() if thoughts else ""
     if not between or not head.startswith("Action: ") or "\n" in head or "\n" in written:
         return None
-    name = _tool_name(head[8:], allowed)
+    name = tool_name_in(head[8:], allowed)
     if not name or not written.startswith("{") or _INPUT.search(head, 8):
         return None
     try:
@@ -120,7 +115,7 @@ def _parse_plain_call(
     if end != len(written):
         return None
     if name not in allowed:
-        return ParseFailure("unknown_tool", _no_such_tool(name, allowed, suggest), thought, name)
+        return ParseFailure("unknown_tool", no_such_tool(name, allowed, suggest), thought, name)
     return ToolCall(thought, name, written, arguments_json, value)
 
 
@@ -169,7 +164,7 @@ def _parse_call(
     if action.label == "actioninput":
         return ParseFailure("no_action", 'an "Action Input:" stands there without an "Action:"')
     name_end = markers[1].start if len(markers) > 1 else len(text)
-    name = _tool_name(text[action.end : name_end], allowed)
+    name = tool_name_in(text[action.end : name_end], allowed)
     if not name:
         return ParseFailure("no_action", 'nothing stands behind "Action:"', thought)
     if len(markers) < 2 or markers[1].label != "actioninput":
@@ -185,7 +180,7 @@ def _parse_call(
     if _calls_again([behind, *(marker.label for marker in markers[2:])]):
         return _several_calls(thought, name)
     if name not in allowed:
-        return ParseFailure("unknown_tool", _no_such_tool(name, allowed, suggest), thought, name)
+        return ParseFailure("unknown_tool", no_such_tool(name, allowed, suggest), thought, name)
     return ToolCall(thought, name, arguments_text, arguments_json, value)
 
 
@@ -198,57 +193,6 @@ def _calls_again(labels: list[str]) -> bool:
     """Whether another call follows, with no Observation or Final Answer before it."""
     following = next((label for label in labels if label not in ("", "thought")), "")
     return following in ("action", "actioninput")
-
-
-def _tool_name(written: str, allowed: Collection[str]) -> str:
-    name = written.strip().partition("\n")[0].rstrip()
-    for _ in range(_MAX_WRAPPERS):
-        if name in allowed:
-            return name
-        for left, right in _WRAPPERS:
-            if (
-                len(name) > len(left) + len(right)
-                and name.startswith(left)
-                and name.endswith(right)
-            ):
-                name = name[len(left) : -len(right)].strip()
-                break
-        else:
-            break
-    # What is left of "**Action: name**", whose opening belongs to the marker.
-    bare = name.removesuffix("**").rstrip()
-    if bare in allowed:
-        return bare
-    return _spaced_name(name, allowed) or _spaced_name(bare, allowed) or name
-
-
-def _spaced_name(name: str, allowed: Collection[str]) -> str:
-    """Return the one tool whose name differs from ``name`` in nothing but white space.
-
-    Published names end in spaces or hold tabs, which models do not write as they are.
-    """
-    return _by_words(tuple(allowed)).get(" ".join(name.split()), "")
-
-
-@lru_cache(maxsize=64)
-def _by_words(tools: tuple[str, ...]) -> dict[str, str]:
-    """Return the words of each name -> the tool, if no other has the same; never of no words."""
-    found: dict[str, list[str]] = {}
-    for tool in tools:
-        found.setdefault(" ".join(tool.split()), []).append(tool)
-    return {words: names[0] for words, names in found.items() if words and len(names) == 1}
-
-
-def _no_such_tool(name: str, allowed: Collection[str], suggest: bool) -> str:
-    message = f"there is no tool {clip(name)}"
-    if not suggest:
-        return message
-    known = sorted(allowed)  # sets have no order, and messages must not change between processes
-    if close := difflib.get_close_matches(name[:200], known, n=3):
-        message += f" (similar names: {', '.join(map(repr, close))})"
-    listed = ", ".join(map(repr, known[:_MAX_LISTED_TOOLS]))
-    more = f" and {len(known) - _MAX_LISTED_TOOLS} more" if len(known) > _MAX_LISTED_TOOLS else ""
-    return f"{message}; the tools are: {listed}{more}"
 
 
 def _read_arguments(region: str) -> tuple[str, str, dict[str, Any], str] | ParseFailure:
@@ -287,61 +231,3 @@ def _no_object(written: str) -> ParseFailure:
         return ParseFailure("bad_json", f'{message}; write {{"name": value}}')
     message = f'the "Action Input:" {clip(written)} is JSON but no object'
     return ParseFailure("not_an_object", f'{message}; write {{"name": value}}')
-
-
-_DECORATION = r"[\s*_\"'`#>“”‘’(\[-]*+"
-_YES_NO = re.compile(
-    rf"{_DECORATION}(?:answer{_DECORATION}:{_DECORATION})?(yes|no)(?![^\W_])"
-    r"(?P<other>\W{0,3}(?:and|or|/|&)\W{0,3}(?:yes|no)(?![^\W_]))?",
-    re.IGNORECASE,
-)
-
-
-def parse_yes_no(text: str) -> Verdict:
-    """Read the first word of a reply as a verdict; Markdown, quotes and "Answer:" may precede it.
-
-    What begins with neither word, or with both ("Yes and no", "Yes or No"), is unparsable, which
-    never counts as success.
-    """
-    match = _YES_NO.match(text)
-    if not match or match["other"]:
-        return "unparsable"
-    return "yes" if match[1].lower() == "yes" else "no"
-
-
-_QUERY_LABEL = re.compile(
-    r"^[ \t>*_#`-]*+(?:user[ \t]++)?(?:query|request)[ \t*_`]*+:(?:\*\*)?",
-    re.IGNORECASE | re.MULTILINE,
-)
-_QUOTES = (("```", "```"), ('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("«", "»"), ("`", "`"))
-_APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")
-
-
-def clean_query(text: str) -> str:
-    """Take the imagined query out of a reply: no label, no quotes around it, nothing after it.
-
-    It ends before the first line with a marker such as "Thought:", or with another query label.
-    Returns an empty string where nothing is left.
-    """
-    text = _drop_query_label(text.strip())
-    ends = [marker.start for marker in find_markers(text)[:1]]
-    ends += [match.start() for match in [_QUERY_LABEL.search(text)] if match]
-    query = text[: min(ends, default=len(text))].strip()
-    return _drop_query_label(_unquote(query))
-
-
-def _drop_query_label(text: str) -> str:
-    for _ in range(2):  # a reply may repeat the label that ends its prompt
-        if label := _QUERY_LABEL.match(text):
-            text = _unquote(text[label.end() :].strip())
-    return text
-
-
-def _unquote(text: str) -> str:
-    for left, right in _QUOTES:
-        if len(text) > len(left + right) and text.startswith(left) and text.endswith(right):
-            inner = text[len(left) : -len(right)]
-            # '"A" or "B"' is not one quotation; an apostrophe within a word closes none.
-            if not any(mark in _APOSTROPHE.sub("", inner) for mark in {left, right}):
-                return inner.strip()
-    return text

@@ -1,6 +1,6 @@
-"""Reads the judge's reply: three verdicts, each with its reason.
+"""Reads verdicts: yes or no, and the judge's reply of three verdicts with their reasons.
 
-What is asked for is three lines; models also number them, put them in bold, write the verdict on
+A judge is asked for three lines; models also number them, put them in bold, write the verdict on
 the next line, or answer with a JSON object. What cannot be read is unparsable, never a yes.
 """
 
@@ -12,10 +12,15 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ste_ray.core.records import Verdict
-from ste_ray.core.replies.parsing import parse_yes_no
 from ste_ray.core.replies.strict_json import clip
 
 QUESTIONS = ("informative", "faithful", "appropriate")
+_DECORATION = r"[\s*_\"'`#>“”‘’(\[-]*+"
+_YES_NO = re.compile(
+    rf"{_DECORATION}(?:answer{_DECORATION}:{_DECORATION})?(yes|no)(?![^\W_])"
+    r"(?P<other>\W{0,3}(?:and|or|/|&)\W{0,3}(?:yes|no)(?![^\W_]))?",
+    re.IGNORECASE,
+)
 _LINE = re.compile(
     r"^[ \t>*_#`(|-]*+(?:\d{1,2}[.)][ \t*_]*+)?(informative|faithful|appropriate)"
     r"[ \t*_`)]*+[:=–—?|-][ \t:*_]*+(.*)$",
@@ -25,6 +30,18 @@ _NEXT_LINE = re.compile(r"\n[ \t]*+\n?([^\n]++)")
 _REASON = re.compile(r"\A[\W_]*(?:yes|no)(?![^\W_])[\s*_:,;.|–—-]*", re.IGNORECASE)
 _VERDICT_KEYS = ("verdict", "answer", "value", "result")
 _REASON_KEYS = ("reason", "explanation", "why")
+
+
+def parse_yes_no(text: str) -> Verdict:
+    """Read the first word of a reply as a verdict; Markdown, quotes and "Answer:" may precede it.
+
+    What begins with neither word, or with both ("Yes and no", "Yes or No"), is unparsable, which
+    never counts as success.
+    """
+    match = _YES_NO.match(text)
+    if not match or match["other"]:
+        return "unparsable"
+    return "yes" if match[1].lower() == "yes" else "no"
 
 
 class JudgedQuestion(NamedTuple):

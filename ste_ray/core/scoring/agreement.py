@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import get_args
 
 from ste_ray.core.records import Record
+from ste_ray.core.scoring.equivalence import Equivalence
 from ste_ray.core.scoring.statistics import Proportion, single_proportion
 
 
@@ -60,7 +62,7 @@ def agreement(
     counts = Counter((label, verdict) for label, verdict in pairs)
     n = counts.total()
     label_same = counts[True, "same"] + counts[True, "different"] + counts[True, "unsure"]
-    said = {name: counts[True, name] + counts[False, name] for name in _VERDICTS}
+    said = {name: counts[True, name] + counts[False, name] for name in get_args(Equivalence)}
     agreed = counts[True, "same"] + counts[False, "different"]
 
     def share(count: int) -> Proportion:
@@ -78,9 +80,6 @@ def agreement(
         floor=floor,
         min_pairs=min_pairs,
     )
-
-
-_VERDICTS = ("same", "different", "unsure")
 
 
 def _kappa(n: int, agreed: int, margins: Sequence[tuple[int, int]]) -> float | None:

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from ste_ray.core.records import Record, Score
-from ste_ray.core.scoring.scores import Figures, compare_settings, figures_of
 from ste_ray.core.scoring.statistics import PairedComparison
+from ste_ray.core.scoring.summary import Figures, compare_settings, figures_of
 
 Variant = Literal["replay", "no_replay", "joint"]
 

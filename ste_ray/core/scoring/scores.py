@@ -1,41 +1,23 @@
-"""Scoring predictions by strict rules, and what a set of scores amounts to.
+"""Scoring predictions by strict rules.
 
-Every share is a share of all predictions, so a figure never rises because more of the output is
-malformed or unanswered. The rules of the published study stand in ``ste_ray.core.scoring.study``.
+What scores amount to is in ``ste_ray.core.scoring.summary``, the rules of the published study are
+in ``ste_ray.core.scoring.study``.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic_core import from_json
 
-from ste_ray.core.records import Prediction, Record, Score, ToolSpec, canonical_json
+from ste_ray.core.records import Prediction, Score, ToolSpec, canonical_json
 from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure, parse_action
 from ste_ray.core.scoring.comparing import compare_arguments
 from ste_ray.core.scoring.equivalence import Pair, ScorerVerdict
-from ste_ray.core.scoring.statistics import (
-    PairedComparison,
-    Proportion,
-    clustered_proportion,
-    compare_paired,
-    single_proportion,
-)
 from ste_ray.errors import StageInputError
 
-OUTCOMES: tuple[str, ...] = get_args(Score.model_fields["outcome"].annotation)
-Metric = Literal["wellformed", "tool_match", "correct"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
-
-# The outcomes that count as success for each metric.
-_SUCCESSES: Mapping[Metric, frozenset[str]] = {
-    "wellformed": frozenset({"correct", "wrong_arguments", "wrong_tool", "unknown_tool"}),
-    "tool_match": frozenset({"correct", "wrong_arguments"}),
-    "correct": frozenset({"correct"}),
-}
 _NO_CALL = frozenset({"empty", "no_action", "empty_answer"})
 
 
@@ -149,199 +131,3 @@ def _accepted(prediction: Prediction) -> dict[str, list[Any]]:
             f"{prediction.accepted_json!r}, which must be a JSON object of lists"
         )
     return accepted
-
-
-class Figures(Record):
-    """The three headline figures of some predictions, each a share of all of them."""
-
-    n: int
-    wellformed: Proportion  # a complete call, whatever its tool
-    tool_match: Proportion  # a complete call of the right tool
-    correct: Proportion  # ... with the right arguments
-
-
-class ToolFigures(Record):
-    """The figures of the predictions whose right tool is ``tool``."""
-
-    tool: str
-    figures: Figures
-
-
-class ConfusionCell(Record):
-    """How often ``predicted`` stood where ``tool`` was right.
-
-    ``predicted`` is the name of a registered tool, or empty; ``kind`` then says what there was.
-    """
-
-    tool: str
-    predicted: str
-    kind: Literal["tool", "unknown_tool", "malformed", "no_call", "error"]
-    count: int
-
-
-class Summary(Record):
-    """What the scores of one setting amount to.
-
-    Figures over several tools have intervals clustered by tool, those of one tool Wilson's.
-    """
-
-    setting: str
-    confidence: float
-    overall: Figures
-    with_arguments: Figures  # right calls that have arguments
-    without_arguments: Figures
-    tools: tuple[ToolFigures, ...]  # by name
-    outcomes: dict[str, int]  # all outcomes, also those that never came
-    failure_kinds: dict[str, int]  # why replies were malformed or no call
-    confusion: tuple[ConfusionCell, ...]  # by right tool, then most frequent first
-    undecided: int = 0  # predictions of which no rule can tell whether they are right
-    correct_by_judge: int = 0  # of those, counted as correct by a judge
-
-
-def summarise(
-    scores: Iterable[Score],
-    *,
-    seed: int,
-    num_resamples: int = 2000,
-    confidence: float = 0.95,
-) -> Summary:
-    """Summarise the scores of one setting.
-
-    Args:
-        scores: in any order; their order does not change the summary.
-        seed: of the bootstrap.
-        num_resamples: of the bootstrap.
-        confidence: of all intervals.
-
-    Raises:
-        ValueError: there are no scores, they are of several settings, or an example comes twice.
-    """
-    scores = list(scores)
-    setting = _only_setting(scores)
-    groups = _by_tool(scores)
-
-    def figures(keep: Callable[[Score], bool]) -> Figures:
-        kept = [[score for score in group if keep(score)] for group in groups]
-        return _clustered_figures(kept, seed, num_resamples, confidence)
-
-    return Summary(
-        setting=setting,
-        confidence=confidence,
-        overall=figures(lambda score: True),
-        with_arguments=figures(lambda score: score.num_gold_arguments > 0),
-        without_arguments=figures(lambda score: score.num_gold_arguments == 0),
-        tools=tuple(
-            ToolFigures(tool=group[0].tool, figures=_single_figures(group, confidence))
-            for group in groups
-        ),
-        outcomes=dict.fromkeys(OUTCOMES, 0) | Counter(score.outcome for score in scores),
-        failure_kinds=dict(
-            sorted(Counter(s.failure_kind for s in scores if s.failure_kind).items())
-        ),
-        confusion=_confusion(scores),
-        undecided=sum(score.undecided for score in scores),
-        correct_by_judge=sum(s.decided_by == "judge" and s.outcome == "correct" for s in scores),
-    )
-
-
-def figures_of(
-    scores: Iterable[Score], *, seed: int, num_resamples: int = 2000, confidence: float = 0.95
-) -> Figures:
-    """Return the headline figures of scores, with intervals clustered by tool."""
-    return _clustered_figures(_by_tool(scores), seed, num_resamples, confidence)
-
-
-def _by_tool(scores: Iterable[Score]) -> list[list[Score]]:
-    by_tool: dict[str, list[Score]] = defaultdict(list)
-    for score in scores:
-        by_tool[score.tool].append(score)
-    return [by_tool[tool] for tool in sorted(by_tool)]
-
-
-def _only_setting(scores: Sequence[Score]) -> str:
-    settings = sorted({score.setting for score in scores})
-    if len(settings) != 1:
-        raise ValueError(f"scores of one setting are needed, not of {settings!r}")
-    example_id, times = Counter(score.example_id for score in scores).most_common(1)[0]
-    if times > 1:
-        raise ValueError(f"example {example_id!r} is scored {times} times in {settings[0]!r}")
-    return settings[0]
-
-
-def _count(scores: Iterable[Score], metric: Metric) -> int:
-    successes = _SUCCESSES[metric]
-    return sum(score.outcome in successes for score in scores)
-
-
-def _clustered_figures(
-    groups: Sequence[Sequence[Score]], seed: int, num_resamples: int, confidence: float
-) -> Figures:
-    proportions = {
-        metric: clustered_proportion(
-            [(_count(group, metric), len(group)) for group in groups],
-            seed=seed,
-            num_resamples=num_resamples,
-            confidence=confidence,
-        )
-        for metric in METRICS
-    }
-    return Figures(n=sum(map(len, groups)), **proportions)
-
-
-def _single_figures(scores: Sequence[Score], confidence: float) -> Figures:
-    proportions = {
-        metric: single_proportion(_count(scores, metric), len(scores), confidence)
-        for metric in METRICS
-    }
-    return Figures(n=len(scores), **proportions)
-
-
-def _confusion(scores: Iterable[Score]) -> tuple[ConfusionCell, ...]:
-    counts = Counter((score.tool, *_predicted(score)) for score in scores)
-    ordered = sorted(counts.items(), key=lambda item: (item[0][0], -item[1], item[0]))
-    return tuple(
-        ConfusionCell.model_validate(
-            {"tool": tool, "predicted": predicted, "kind": kind, "count": count}
-        )
-        for (tool, predicted, kind), count in ordered
-    )
-
-
-def _predicted(score: Score) -> tuple[str, str]:
-    if score.outcome in ("correct", "wrong_arguments", "wrong_tool"):
-        return score.predicted_tool, "tool"
-    return "", score.outcome
-
-
-def compare_settings(
-    first: Sequence[Score],
-    second: Sequence[Score],
-    metric: Metric,
-    *,
-    seed: int,
-    num_resamples: int = 2000,
-    confidence: float = 0.95,
-) -> PairedComparison:
-    """Compare two settings on the same examples, clustered by tool.
-
-    Raises:
-        ValueError: a side holds several settings or an example twice, or they differ in examples.
-    """
-    settings = _only_setting(first), _only_setting(second)
-    other = {score.example_id: score for score in second}
-    unpaired = other.keys() ^ {score.example_id for score in first}
-    if unpaired:
-        raise ValueError(
-            f"settings {settings[0]!r} and {settings[1]!r} differ in {len(unpaired)} examples, "
-            f"for instance {min(unpaired)!r}; score both on the same test set"
-        )
-    successes = _SUCCESSES[metric]
-    return compare_paired(
-        (
-            (score.tool, score.outcome in successes, other[score.example_id].outcome in successes)
-            for score in first
-        ),
-        seed=seed,
-        num_resamples=num_resamples,
-        confidence=confidence,
-    )

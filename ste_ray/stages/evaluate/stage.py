@@ -21,16 +21,9 @@ from ste_ray.config import Config
 from ste_ray.core.records import Prediction, Score, ToolSpec
 from ste_ray.core.scoring.config import EvaluateConfig
 from ste_ray.core.scoring.equivalence import Pair
-from ste_ray.core.scoring.scores import (
-    METRICS,
-    Summary,
-    compare_settings,
-    score_prediction,
-    summarise,
-    undecided_pair,
-    with_verdict,
-)
+from ste_ray.core.scoring.scores import score_prediction, undecided_pair, with_verdict
 from ste_ray.core.scoring.statistics import Proportion
+from ste_ray.core.scoring.summary import METRICS, Summary, compare_settings, summarise
 from ste_ray.errors import StageInputError
 from ste_ray.report.model import Difference, EvaluationSummary
 from ste_ray.stages.base import StageContext
