@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
+from ste_ray.core import layout
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.process.output import print_result, say
 
@@ -142,19 +143,19 @@ def _source(store: RunStore) -> ExportSource:
     explored = read_manifest(store, "explore")
     notes = dict.fromkeys([*(explored.notes if explored else ()), *manifest.notes])
     models = {
-        stage: store.read_json(f"{stage}/models.json")
+        stage: store.read_json(layout.models(stage))
         for stage in ("explore", "prepare")
-        if store.exists(f"{stage}/models.json")
+        if store.exists(layout.models(stage))
     }
     return ExportSource(
         run=re.sub(r"//[^/@]*@", "//", store.uri),
         specs=read_specs(store),
-        tools=tuple(sorted(tool["name"] for tool in store.read_json("prepare/tools.json"))),
+        tools=tuple(sorted(tool["name"] for tool in store.read_json(layout.PREPARED_TOOLS))),
         prompts=load_prompts(),
         manifest={**manifest.model_dump(mode="json"), "notes": list(notes)},
         models=models,
-        examples=lambda: iter_records(store, "prepare/examples", Example),
-        rows=lambda: iter_records(store, "prepare/rows", TrainRow),
+        examples=lambda: iter_records(store, layout.EXAMPLES, Example),
+        rows=lambda: iter_records(store, layout.ROWS, TrainRow),
     )
 
 
@@ -166,7 +167,7 @@ def _export_data_dict(options: argparse.Namespace) -> None:
     from ste_ray.store.tables import iter_records
 
     store = open_store(options.run)
-    episodes = iter_records(store, "explore/episodes", Episode)
+    episodes = iter_records(store, layout.EPISODES, Episode)
     first = next(episodes, None)  # a run without episodes is told so before a file is begun
     specs = read_specs(store)
     rest = itertools.chain([first] if first else [], episodes)
@@ -204,7 +205,7 @@ def _export_predictions(options: argparse.Namespace) -> None:
     from ste_ray.store.tables import iter_records
 
     store = open_store(options.run)
-    folder = "infer/predictions"
+    folder = layout.PREDICTIONS
     paths = store.list(folder)
     if not any(path.endswith(".parquet") for path in paths):
         raise StageInputError(

@@ -23,6 +23,7 @@ from ste_ray.cli.report import add_report_commands
 from ste_ray.cli.serve import add_teacher_command
 from ste_ray.cli.store import add_store_commands
 from ste_ray.cli.tools import add_tools_commands
+from ste_ray.core import layout
 from ste_ray.core.stages import STAGES
 from ste_ray.errors import ConfigError, SteRayError, TemporaryError
 from ste_ray.process import stopping
@@ -338,12 +339,12 @@ def _run_demo(options: argparse.Namespace) -> None:
     if options.json:
         stages = [asdict(one) for one in times]
         print_json(
-            {"run": run, "stages": stages, "summary": store.read_json("evaluate/summary.json")}
+            {"run": run, "stages": stages, "summary": store.read_json(layout.EVALUATION_SUMMARY)}
         )
         return
     rows = [(one.stage, one.seconds, one.peak_bytes, one.skipped) for one in times]
     table, times_table = before_after_table(report), stage_times_table(rows)
-    address = store.address("report.html")
+    address = store.address(layout.REPORT)
     write_text(f"\n{table}\n\n{times_table}\n\nreport: {address}\n")
 
 
@@ -358,7 +359,7 @@ def _fail(error: SteRayError, as_json: bool) -> int:
 
 def _stage_text(stage: str, counts: Mapping[str, Any], store: Any) -> str:
     """Return what a stage made, for a person; of an evaluation the table of its report."""
-    path = "evaluate/summary.json"
+    path = layout.EVALUATION_SUMMARY
     if stage != "evaluate" or not store.exists(path):
         return f"{stage}\n{_figures(counts)}"
     from ste_ray.report.model import EvaluationSummary

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ste_ray.cli.option_types import port_number
+from ste_ray.core import layout
 from ste_ray.errors import ConfigError, UserError
 from ste_ray.process.output import print_json, printable, write_text
 from ste_ray.process.stopping import until_told
@@ -81,8 +82,8 @@ def _report(options: argparse.Namespace) -> None:
     content = text.encode("utf-8", errors="replace")
     target = options.out or (default if form == "html" else "-")
     if not target:
-        store.write_bytes("report.html", content)
-        target = store.address("report.html")
+        store.write_bytes(layout.REPORT, content)
+        target = store.address(layout.REPORT)
     elif target != "-":
         _write(target, content)
     if options.json:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ste_ray.core import layout
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import TEACHER_MODEL, Example, ToolSpec, TrainRow
 from ste_ray.core.texts.local_paths import is_local
@@ -63,7 +64,7 @@ class ExportSource:
         """
         if tool not in self.specs:
             raise StageInputError(
-                f"{self.run!r} holds examples of tool {tool!r}, which explore/tools.json does not "
+                f"{self.run!r} holds examples of tool {tool!r}, which {layout.TOOLS} does not "
                 "describe; run explore and prepare again, in another run"
             )
         return self.specs[tool]

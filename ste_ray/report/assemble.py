@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ste_ray import __version__
+from ste_ray.core import layout
 from ste_ray.core.records import Episode, Judgment, LedgerEntry, Prediction, Score
 from ste_ray.core.stages import STAGES
 from ste_ray.report.continual import view_continual
@@ -18,11 +19,6 @@ from ste_ray.report.reading import RunReader
 from ste_ray.report.training import view_training
 from ste_ray.report.trials import sample_trials
 
-METRICS_PATH = "train/metrics.json"
-TOTALS_PATH = "prepare/totals.json"
-SUMMARY_PATH = "evaluate/summary.json"
-JUDGE_PATH = "evaluate/judge.json"
-CONTINUAL_PATH = "continual/summary.json"
 # The continual stage is shown where it has run; the others always.
 _STAGES = (*STAGES, "continual")
 
@@ -35,10 +31,10 @@ def assemble_report(reader: RunReader, now: float) -> ReportData:
         now: the time of the report, in seconds since 1970.
     """
     manifests = _manifests(reader)
-    episodes = reader.records("explore/episodes", Episode)
-    judgments = reader.records("prepare/judgments", Judgment)
-    entries = reader.records("prepare/ledger", LedgerEntry)
-    ledger = view_ledger(reader.json(TOTALS_PATH))
+    episodes = reader.records(layout.EPISODES, Episode)
+    judgments = reader.records(layout.JUDGMENTS, Judgment)
+    entries = reader.records(layout.LEDGER, LedgerEntry)
+    ledger = view_ledger(reader.json(layout.LEDGER_TOTALS))
     return ReportData(
         run=reader.uri,
         created_at=utc_time(now),
@@ -50,15 +46,15 @@ def assemble_report(reader: RunReader, now: float) -> ReportData:
             if stage in STAGES or stage in manifests
         ),
         evaluation=view_evaluation(
-            reader.json(SUMMARY_PATH),
-            reader.records("evaluate/scores", Score),
-            reader.records("infer/predictions", Prediction),
+            reader.json(layout.EVALUATION_SUMMARY),
+            reader.records(layout.SCORES, Score),
+            reader.records(layout.PREDICTIONS, Prediction),
         ),
         exploration=view_exploration(episodes),
         ledger=ledger,
-        training=view_training(reader.json(METRICS_PATH)),
-        continual=view_continual(reader.json(CONTINUAL_PATH)),
-        judge=view_judge(reader.json(JUDGE_PATH)),
+        training=view_training(reader.json(layout.TRAIN_METRICS)),
+        continual=view_continual(reader.json(layout.CONTINUAL_SUMMARY)),
+        judge=view_judge(reader.json(layout.JUDGE_REPORT)),
         trials=sample_trials(episodes, judgments, entries),
         trials_total=sum(len(episode.trials) for episode in episodes),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from ste_ray.core import layout
 from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.summary import METRICS, compare_settings, figures_of
 from ste_ray.errors import StageInputError
@@ -23,7 +24,6 @@ from ste_ray.report.reading import RunReader, cut
 MAX_CHANGED = 120
 MAX_TOOLS = 500
 _STAGES = ("explore", "prepare", "retrieve", "train", "infer", "evaluate")
-SUMMARY_PATH = "evaluate/summary.json"
 Change = Literal["lost", "gained", "other"]
 _CHANGES: tuple[Change, ...] = ("lost", "gained", "other")
 
@@ -82,7 +82,7 @@ def compare_runs(
 
 
 def _setting(run: RunReader, wanted: str) -> str:
-    summary = run.json(SUMMARY_PATH)
+    summary = run.json(layout.EVALUATION_SUMMARY)
     if summary is None:
         raise StageInputError(f"{run.uri!r} is not evaluated; run 'ste-ray evaluate --run URI'")
     known = [one.setting for one in EvaluationSummary.model_validate(summary).settings]
@@ -94,7 +94,7 @@ def _setting(run: RunReader, wanted: str) -> str:
 
 
 def _scores(run: RunReader, setting: str) -> dict[str, Score]:
-    scores: Sequence[Score] = run.records("evaluate/scores", Score)
+    scores: Sequence[Score] = run.records(layout.SCORES, Score)
     return {score.example_id: score for score in scores if score.setting == setting}
 
 
@@ -151,7 +151,7 @@ def _change(before: Score, after: Score) -> Change:
 
 
 def _texts(run: RunReader, setting: str, wanted: set[str]) -> dict[str, Prediction]:
-    predictions: Sequence[Prediction] = run.records("infer/predictions", Prediction)
+    predictions: Sequence[Prediction] = run.records(layout.PREDICTIONS, Prediction)
     return {
         one.example_id: one
         for one in predictions

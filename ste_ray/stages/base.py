@@ -15,6 +15,7 @@ from typing import Any
 
 from ste_ray import __version__
 from ste_ray.config import Config
+from ste_ray.core import layout
 from ste_ray.core.inferring.settings import RUN_MODELS, parse_settings
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
 from ste_ray.core.records import ToolSpec, fingerprint
@@ -56,7 +57,6 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "continual": ("prepare",),
 }
 USES_PROMPTS = ("explore", "prepare", "infer", "evaluate")
-TOOLS_PATH = "explore/tools.json"
 
 
 @dataclass
@@ -127,7 +127,7 @@ StageBody = Callable[[StageContext], dict[str, Any]]
 
 def read_specs(store: RunStore) -> dict[str, ToolSpec]:
     """Return the tools as explore noted them, by name."""
-    stored = store.read_json(TOOLS_PATH)
+    stored = store.read_json(layout.TOOLS)
     return {item["name"]: ToolSpec.model_validate(item) for item in stored}
 
 
@@ -264,7 +264,7 @@ def _masker(context: StageContext) -> Masker:
 
 def _forget_empty_start(stage: str, store: RunStore) -> None:
     """Let a corrected configuration use the run, if the wrong one has produced nothing yet."""
-    bookkeeping = (f"{stage}/started.json", f"{stage}/models.json", TOOLS_PATH)
+    bookkeeping = (layout.started(stage), layout.models(stage), layout.TOOLS)
     paths = store.list(stage)
     if all(path.startswith(bookkeeping) or "/sealed-" in path for path in paths):
         store.delete_folder(stage)

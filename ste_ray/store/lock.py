@@ -24,12 +24,11 @@ from typing import Self
 
 from pydantic import ValidationError
 
+from ste_ray.core import layout
 from ste_ray.core.records import Record
 from ste_ray.errors import ConfigError, RunLockedError, StageInputError, SteRayError
 from ste_ray.ports import Clock
 from ste_ray.store.artifacts import RunStore, encode_json
-
-LOCK_PATH = "lock.json"
 
 _logger = logging.getLogger(__name__)
 
@@ -150,9 +149,9 @@ class RunLock:
         )
         data = _encode(mine)
         if found is None:
-            self._store.create_bytes(LOCK_PATH, data)
+            self._store.create_bytes(layout.LOCK, data)
         else:
-            self._store.replace_bytes(LOCK_PATH, data, version)
+            self._store.replace_bytes(layout.LOCK, data, version)
         # Read back rather than trust the answer: a retried request may have written and still be
         # answered with "no".
         winner, self._version = self._read()
@@ -175,7 +174,7 @@ class RunLock:
                 return
             try:
                 free = state.model_copy(update={"owner": None})
-                self._store.replace_bytes(LOCK_PATH, _encode(free), self._version)
+                self._store.replace_bytes(layout.LOCK, _encode(free), self._version)
             except SteRayError as error:
                 # Whatever the block raised matters more, and the lock goes stale by itself.
                 _logger.warning("the run lock could not be released: %s", error)
@@ -209,7 +208,7 @@ class RunLock:
         if self._state is None:
             return
         fresh = self._state.model_copy(update={"heartbeat_at": self._clock.now()})
-        self._store.replace_bytes(LOCK_PATH, _encode(fresh), self._version)
+        self._store.replace_bytes(layout.LOCK, _encode(fresh), self._version)
         # Go on from what is there: an earlier write may have been carried out though it seemed to
         # fail, so that a refused one does not yet mean that the run is lost.
         current, self._version = self._read()
@@ -245,7 +244,7 @@ class RunLock:
     def _unheard(self, state: LockState) -> float:
         """Return the seconds since the last sign of life of another owner."""
         try:
-            age = self._store.age(LOCK_PATH)
+            age = self._store.age(layout.LOCK)
         except FileNotFoundError:
             age = None
         return self._clock.now() - state.heartbeat_at if age is None else age
@@ -289,13 +288,13 @@ def require_epoch(store: RunStore, epoch: int) -> None:
 
 def _read_state(store: RunStore) -> tuple[LockState | None, str]:
     try:
-        data, version = store.read_versioned(LOCK_PATH)
+        data, version = store.read_versioned(layout.LOCK)
     except FileNotFoundError:
         return None, ""
     try:
         return LockState.model_validate_json(data), version
     except ValidationError as error:
-        address = store.address(LOCK_PATH)
+        address = store.address(layout.LOCK)
         raise StageInputError(
             f"{address!r} is no run lock; delete it if no process uses the run"
         ) from error

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from ste_ray import errors
+from ste_ray.core import layout
 from ste_ray.core.records import SCHEMA_VERSION, Record, fingerprint
 from ste_ray.errors import RunConflictError, StageInputError, SteRayError
 from ste_ray.store.artifacts import RunStore, encode_json
@@ -81,17 +82,17 @@ def manifest_fingerprint(manifest: StageManifest) -> str:
 
 def read_manifest(store: RunStore, stage: str) -> StageManifest | None:
     """Return the manifest of a finished stage, or None."""
-    return _read(store, f"{stage}/manifest.json", StageManifest)
+    return _read(store, layout.manifest(stage), StageManifest)
 
 
 def read_request(store: RunStore, stage: str) -> StageRequest | None:
     """Return what a stage was asked for when it was begun, or None when it never was."""
-    return _read(store, f"{stage}/started.json", StageRequest)
+    return _read(store, layout.started(stage), StageRequest)
 
 
 def write_manifest(store: RunStore, manifest: StageManifest) -> None:
     """Declare a stage finished; everything else must have been written before."""
-    store.write_json(f"{manifest.stage}/manifest.json", manifest.model_dump(mode="json"))
+    store.write_json(layout.manifest(manifest.stage), manifest.model_dump(mode="json"))
 
 
 State = Literal["complete", "resume", "new"]
@@ -113,7 +114,7 @@ def begin_stage(
     """
     request = _request(stage, config_fields, config_fingerprint, inputs)
     state = _state(store, request)
-    path = f"{stage}/started.json"
+    path = layout.started(stage)
     if state != "new" or store.create_bytes(path, encode_json(request.model_dump(mode="json"))):
         return state
     return _state(store, request)
@@ -163,18 +164,18 @@ def write_failure(store: RunStore, stage: str, attempt: str, error: SteRayError)
         exit_code=error.exit_code,
         at=time.time(),
     )
-    store.write_json(f"{stage}/failure.json", failure.model_dump(mode="json"))
+    store.write_json(layout.failure(stage), failure.model_dump(mode="json"))
 
 
 def read_failure(store: RunStore, stage: str, attempt: str) -> StageFailure | None:
     """Return the permanent failure recorded of this very attempt, or None."""
-    failure = _read(store, f"{stage}/failure.json", StageFailure)
+    failure = _read(store, layout.failure(stage), StageFailure)
     return failure if failure is not None and failure.attempt == attempt else None
 
 
 def clear_failure(store: RunStore, stage: str) -> None:
     """Forget a recorded failure, if any."""
-    store.delete(f"{stage}/failure.json")
+    store.delete(layout.failure(stage))
 
 
 def _read(store: RunStore, path: str, model: type[R]) -> R | None:

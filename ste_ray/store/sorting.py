@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ste_ray.core import layout
 from ste_ray.errors import StageInputError, StoreError
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.store.artifacts import RunStore
@@ -59,7 +60,7 @@ def write_sorted(
             table = pq.read_table(file).sort_by([(name, "ascending") for name in order])
             if distinct is not None:
                 table = distinct(table)
-            path = f"{folder}/part-{number:05d}.parquet"
+            path = layout.part(folder, number)
             store.write_bytes(path, encode_table(table))
             written.add(path)
             yield table

@@ -10,11 +10,11 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
 
+from ste_ray.core import layout
 from ste_ray.errors import ConfigError
 from ste_ray.ports import RunFiles
 from ste_ray.process.scratch import ScratchFolder
 
-BASE_PATH = "train/base"
 _WEIGHTS = ".safetensors"
 _PATTERNS = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken")
 _CODE = "*.py"
@@ -61,10 +61,10 @@ def _fetched(base: str, patterns: list[str], key: str) -> Path:
 def copy_base(files: RunFiles, folder: Path, *, weights: bool) -> None:
     """Copy the base model that a run keeps to a local folder, with or without its weights."""
     if weights:
-        files.download_folder(BASE_PATH, folder)
+        files.download_folder(layout.BASE_MODEL, folder)
         return
-    for path in files.list(BASE_PATH):
+    for path in files.list(layout.BASE_MODEL):
         if not path.endswith(_WEIGHTS):
-            target = folder / path.removeprefix(f"{BASE_PATH}/")
+            target = folder / path.removeprefix(f"{layout.BASE_MODEL}/")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(files.read_bytes(path))

@@ -30,14 +30,13 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
+from ste_ray.core import layout
 from ste_ray.errors import StageInputError, SteRayError
 from ste_ray.ports import RunFiles
 from ste_ray.training.checkpoint_files import checkpoint_reader, checkpoint_writer
 from ste_ray.training.distributed import from_rank_0, num_ranks, rank
 from ste_ray.training.figures import StepRecord
 
-CHECKPOINTS_PATH = "train/checkpoints"
-_MARKER = "complete.json"
 _NAME = "step-{:08d}"
 # Frozen weights are those of the base model.
 _OPTIONS = StateDictOptions(ignore_frozen_params=True)
@@ -68,12 +67,13 @@ def latest_checkpoint(files: RunFiles, fingerprint: str) -> Checkpoint | None:
     Raises:
         StageInputError: it belongs to another training, or cannot be read.
     """
-    markers = [path for path in files.list(CHECKPOINTS_PATH) if path.endswith(f"/{_MARKER}")]
+    marker = layout.checkpoint_marker("")
+    markers = [path for path in files.list(layout.CHECKPOINTS) if path.endswith(marker)]
     if not markers:
         return None
     path = max(markers)
     folder = str(PurePosixPath(path).parent)
-    remedy = f"delete {files.address(CHECKPOINTS_PATH)!r} to begin anew"
+    remedy = f"delete {files.address(layout.CHECKPOINTS)!r} to begin anew"
     try:
         stored = json.loads(files.read_bytes(path))
         checkpoint = Checkpoint(
@@ -176,7 +176,7 @@ class Checkpoints:
         self._last = time.monotonic()
         checkpoint = Checkpoint(
             step=step,
-            path=f"{CHECKPOINTS_PATH}/{_NAME.format(step)}",
+            path=layout.checkpoint(step),
             fingerprint=self._fingerprint,
             num_workers=num_ranks(),
             records=tuple(records),
@@ -214,7 +214,7 @@ class Checkpoints:
 
     def _complete(self, checkpoint: Checkpoint) -> None:
         self._files.write_json(
-            f"{checkpoint.path}/{_MARKER}",
+            layout.checkpoint_marker(checkpoint.path),
             {
                 "step": checkpoint.step,
                 "fingerprint": checkpoint.fingerprint,
@@ -225,11 +225,12 @@ class Checkpoints:
         self._on_saved(checkpoint)
         folders = {
             "/".join(path.split("/")[:3])
-            for path in self._files.list(CHECKPOINTS_PATH)
-            if path.startswith(f"{CHECKPOINTS_PATH}/step-")
+            for path in self._files.list(layout.CHECKPOINTS)
+            if path.startswith(f"{layout.CHECKPOINTS}/step-")
         }
         for folder in sorted(folders)[: -self._num_kept]:
-            self._files.delete(f"{folder}/{_MARKER}")  # first, or half of it would look whole
+            # The marker first, or half of it would look whole.
+            self._files.delete(layout.checkpoint_marker(folder))
             self._files.delete_folder(folder)
 
     def _state(self) -> dict[str, Any]:

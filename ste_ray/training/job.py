@@ -14,10 +14,6 @@ from ste_ray.training.figures import StepRecord
 from ste_ray.training.plan import BatchPlan
 from ste_ray.training.shards import Shard
 
-MODEL_PATH = "train/model"
-METRICS_PATH = "train/metrics.json"
-SUMMARY_PATH = "train/summary.json"
-
 
 @dataclass(frozen=True)
 class TrainJob:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from ste_ray import __version__
+from ste_ray.core import layout
 from ste_ray.errors import StageInputError, TrainingError
 from ste_ray.ports import RunFiles
 from ste_ray.process.scratch import ScratchFolder
@@ -38,9 +39,6 @@ from ste_ray.training.examples import TokenisedRow
 from ste_ray.training.export import export_model
 from ste_ray.training.figures import FlopCounter, StepRecord, num_trainable
 from ste_ray.training.job import (
-    METRICS_PATH,
-    MODEL_PATH,
-    SUMMARY_PATH,
     Hooks,
     TrainJob,
 )
@@ -265,10 +263,10 @@ class _Rank:
             shutil.copy(code, folder)
         write_toolkens(folder, vocabulary)
         (folder / "README.md").write_text(card, "utf-8")
-        files.delete_folder(MODEL_PATH)
-        files.upload_folder(folder, MODEL_PATH)
-        files.write_json(METRICS_PATH, [record.to_json() for record in records])
-        files.write_json(SUMMARY_PATH, figures)  # last: the model is whole
+        files.delete_folder(layout.TUNED_MODEL)
+        files.upload_folder(folder, layout.TUNED_MODEL)
+        files.write_json(layout.TRAIN_METRICS, [record.to_json() for record in records])
+        files.write_json(layout.TRAIN_SUMMARY, figures)  # last: the model is whole
 
 
 def _plain(model: Any) -> Any:

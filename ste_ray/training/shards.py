@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ste_ray.core import layout
 from ste_ray.training.examples import TOKENISED, TokenisedRow
 
 ROWS_PER_SHARD = 4096
@@ -118,7 +119,7 @@ def make_shard(table: pa.Table, split: str, number: int, seed: int) -> tuple[Sha
     shard = Shard(
         split=split,
         number=number,
-        path=f"train/shards/{split}-{number:05d}.parquet" if kept.num_rows else "",
+        path=layout.shard(split, number) if kept.num_rows else "",
         rows=kept.num_rows,
         tokens=tokens,
         label_tokens=tokens - (pc.sum(kept["prompt_tokens"]).as_py() or 0),

@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow.fs as pafs
 from tensorboardX import SummaryWriter
 
+from ste_ray.core import layout
 from ste_ray.errors import SteRayError
 from ste_ray.ports import RunFiles
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.training.figures import StepRecord
 
-TENSORBOARD_PATH = "train/tensorboard"
 _SCALARS = (
     "loss",
     "validation_loss",
@@ -38,7 +38,7 @@ class TensorBoard:
         self._files = files
         self._scratch: ScratchFolder | None = None
         if isinstance(files.filesystem, pafs.LocalFileSystem):
-            folder = files.path(TENSORBOARD_PATH)
+            folder = files.path(layout.TENSORBOARD)
             Path(folder).mkdir(parents=True, exist_ok=True)
         else:
             self._scratch = ScratchFolder(prefix="ste-ray-tensorboard-")
@@ -62,7 +62,7 @@ class TensorBoard:
         if self._scratch is not None:
             # The curves are a courtesy; metrics.json holds the same figures.
             with suppress(SteRayError, OSError):
-                self._files.upload_folder(self._scratch.name, TENSORBOARD_PATH)
+                self._files.upload_folder(self._scratch.name, layout.TENSORBOARD)
 
     def close(self) -> None:
         """Publish what there is and end."""

@@ -9,9 +9,9 @@ import ray
 from harness import by_name, fleet, generated_specs, teacher
 from tables import Row
 
+from ste_ray.core import layout
 from ste_ray.core.records import Episode
 from ste_ray.runtime import segments
-from ste_ray.stages.explore.parts import PARTS
 from ste_ray.store.tables import read_records
 
 NUM_TOOLS = 50
@@ -34,7 +34,7 @@ def measure(folder: Path) -> list[Row]:
             store = explorers.store
     episodes = [
         episode
-        for part in segments.accepted(store, PARTS)
+        for part in segments.accepted(store, layout.EPISODE_PARTS)
         for episode in read_records(store, part.path, Episode)
     ]
     waits = [

@@ -17,15 +17,15 @@ import psutil
 import ray
 
 from ste_ray.config import Config, load_config
+from ste_ray.core import layout
 from ste_ray.core.records import ToolSpec
 from ste_ray.llm.checking import check_endpoints
 from ste_ray.runtime import segments
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.runtime.fakes import ConstantTool
 from ste_ray.stages.cluster.connect import ray_connection
-from ste_ray.stages.explore.coordinator import JOURNAL, Coordinator, packed
+from ste_ray.stages.explore.coordinator import Coordinator, packed
 from ste_ray.stages.explore.explorer import Explorer
-from ste_ray.stages.explore.parts import PARTS
 from ste_ray.stages.shared.limit_actor import RemoteCall
 from ste_ray.stages.shared.limit_server import LimitServer
 from ste_ray.store.artifacts import RunStore, open_store
@@ -129,7 +129,7 @@ class Fleet:
         """Start coordinator, limit server and explorers, and wait until all have come up."""
         config, section = self.config, self.config.explore
         endpoints = check_endpoints(config.llm, ("explorer",), {})
-        for folder in (JOURNAL, PARTS):
+        for folder in (layout.EXPLORE_JOURNAL, layout.EPISODE_PARTS):
             segments.seal(self.store, folder, 1)
         self.coordinator = (
             ray.remote(Coordinator)

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' own packages
 from report import synthetic
 from report.browser import opened
 
+from ste_ray.core import layout
 from ste_ray.core.scoring.scores import score_prediction
 from ste_ray.report.assemble import assemble_report
 from ste_ray.report.html import render_html
@@ -39,16 +40,16 @@ def measure(folder: Path) -> list[Row]:
         for setting in synthetic.SETTINGS
     }
     files = {
-        "prepare/totals.json": synthetic.totals(ledger, examples).model_dump(mode="json"),
-        "evaluate/summary.json": synthetic.summary_of(by_setting).model_dump(mode="json"),
-        "train/metrics.json": synthetic.metrics(rng, steps=20_000),
+        layout.LEDGER_TOTALS: synthetic.totals(ledger, examples).model_dump(mode="json"),
+        layout.EVALUATION_SUMMARY: synthetic.summary_of(by_setting).model_dump(mode="json"),
+        layout.TRAIN_METRICS: synthetic.metrics(rng, steps=20_000),
     }
     tables = {
-        "explore/episodes": episodes,
-        "prepare/judgments": judgments,
-        "prepare/ledger": ledger,
-        "infer/predictions": predictions,
-        "evaluate/scores": scores,
+        layout.EPISODES: episodes,
+        layout.JUDGMENTS: judgments,
+        layout.LEDGER: ledger,
+        layout.PREDICTIONS: predictions,
+        layout.SCORES: scores,
     }
     started = time.perf_counter()
     page = render_html(

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from ste_ray import __version__
 from ste_ray.config import Config
+from ste_ray.core import layout
 from ste_ray.core.records import Episode, ToolSpec, canonical_json, fingerprint
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.manifest import StageManifest, write_manifest
@@ -47,7 +48,7 @@ def write_exploration(folder: Path, num_trials: int) -> RunStore:
     """
     store = open_store(str(folder))
     specs = [_spec(number) for number in range(NUM_TOOLS)]
-    store.write_json("explore/tools.json", [spec.model_dump(mode="json") for spec in specs])
+    store.write_json(layout.TOOLS, [spec.model_dump(mode="json") for spec in specs])
     episodes_per_tool = num_trials // NUM_TOOLS // TRIALS_PER_EPISODE
     for number, spec in enumerate(specs):
         rng = random.Random(number)

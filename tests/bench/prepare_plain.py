@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rensa import RMinHash, RMinHashLSH
 
+from ste_ray.core import layout
+
 EXECUTED = ("ok", "error", "withheld")
 EDGES = re.compile(r"(?<!\S)[.,;:!?…\"'“”‘’«»()\[\]]+|[.,;:!?…\"'“”‘’«»()\[\]]+(?!\S)")
 SYSTEM = (
@@ -31,7 +33,7 @@ def main(run: Path) -> None:
     """Prepare each file of a run's episodes by itself; tools do not cross files."""
     for kind in ("examples", "rows", "ledger"):
         (run / "plain" / kind).mkdir(parents=True, exist_ok=True)
-    for path in sorted((run / "explore/episodes").glob("*.parquet")):
+    for path in sorted((run / layout.EPISODES).glob("*.parquet")):
         examples, rows, ledger = prepare(pq.read_table(path, columns=["trials"]))
         for kind, table in (("examples", examples), ("rows", rows), ("ledger", ledger)):
             target = run / "plain" / kind / path.name

@@ -17,6 +17,7 @@ from tables import Row
 from train_data import KINDS
 
 from ste_ray.config import Config
+from ste_ray.core import layout
 from ste_ray.core.records import Message, TrainRow
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.cluster.connect import ray_connection
@@ -143,7 +144,7 @@ def _write_rows(run: Path, number: int) -> None:
         data, _ = encode_records(records, TrainRow)
         store.write_bytes(f"prepare/rows/part-{part:05d}.parquet", data)
         written += size
-    store.write_json("prepare/tools.json", [{"name": "lookup", "description": "Looks it up."}])
+    store.write_json(layout.PREPARED_TOOLS, [{"name": "lookup", "description": "Looks it up."}])
     store.write_json("rows.json", written)
 
 

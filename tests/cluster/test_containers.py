@@ -14,6 +14,7 @@ from pathlib import Path
 import boto3
 import pytest
 
+from ste_ray.core import layout
 from ste_ray.core.records import Episode
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.tables import read_records
@@ -102,7 +103,7 @@ def test_exploration_ends_complete_though_a_worker_is_killed(
     )
     store = open_store(place)
     deadline = time.monotonic() + 200
-    while len(set(re.findall(r"explorer-\d+", " ".join(store.list("explore/journal"))))) < 4:
+    while len(set(re.findall(r"explorer-\d+", " ".join(store.list(layout.EXPLORE_JOURNAL))))) < 4:
         assert submitted.poll() is None, submitted.stdout and submitted.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -111,11 +112,11 @@ def test_exploration_ends_complete_though_a_worker_is_killed(
     output, _ = submitted.communicate(timeout=400)
     assert submitted.returncode == 0, output
     assert re.search(r"explorer-\d+ .*its tools are handed on", output), output
-    episodes = read_records(store, "explore/episodes", Episode)
+    episodes = read_records(store, layout.EPISODES, Episode)
     assert {(one.tool, one.episode_number) for one in episodes} == {
         (t, n) for t in TOOLS for n in range(6)
     }
-    assert not store.list("explore/parts")
+    assert not store.list(layout.EPISODE_PARTS)
     replayed = cluster.execute("head", "ste-ray", "explore", "--run", place, "--replay", *OVERRIDES)
     assert "episodes" in replayed
     s3 = boto3.client("s3", endpoint_url=cluster.environment["AWS_ENDPOINT_URL"])

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from ray.job_submission import JobSubmissionClient
 
+from ste_ray.core import layout
 from ste_ray.core.stages import STAGES
 from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
 from ste_ray.stages.cluster.local import LocalCluster
@@ -187,7 +188,7 @@ def test_a_stopped_job_leaves_all_it_was_told(
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert "stopped by SIGTERM" in client.get_job_logs(job)
-    assert store.list("explore/journal")
+    assert store.list(layout.EXPLORE_JOURNAL)
     assert store.read_json("lock.json")["owner"] is None
     code, said = cluster.run("explore", *arguments)
     assert code == 0, said[-3000:]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ste_ray.core import layout
 from ste_ray.core.records import Episode
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.manifest import read_manifest
@@ -49,14 +50,14 @@ def explore(cluster: Nodes, place: Path) -> subprocess.Popen[str]:
 
 def explorers(store: RunStore) -> set[str]:
     """The names of those that have written to the journal."""
-    return set(re.findall(r"explorer-\d+", " ".join(store.list("explore/journal"))))
+    return set(re.findall(r"explorer-\d+", " ".join(store.list(layout.EXPLORE_JOURNAL))))
 
 
 def check_complete(store: RunStore) -> None:
     manifest = read_manifest(store, "explore")
     assert manifest is not None
     assert not manifest.stopped_by
-    episodes = read_records(store, "explore/episodes", Episode)
+    episodes = read_records(store, layout.EPISODES, Episode)
     found = {(one.tool, one.episode_number) for one in episodes}
     assert found == {(tool, number) for tool in TOOLS for number in range(6)}
     assert len(episodes) == len(found)

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from ste_ray.core import layout
 from ste_ray.errors import RunLockedError, StageInputError, StoreError
 from ste_ray.store import lock as lock_module
 from ste_ray.store.artifacts import RunStore, open_store
-from ste_ray.store.lock import LOCK_PATH, RunLock
+from ste_ray.store.lock import RunLock
 
 
 class FakeClock:
@@ -48,7 +49,7 @@ def lock(store: RunStore, name: str, clock: FakeClock | None = None, **options: 
 
 
 def state(store: RunStore) -> dict[str, Any]:
-    value = store.read_json(LOCK_PATH)
+    value = store.read_json(layout.LOCK)
     assert isinstance(value, dict)
     return value
 
@@ -128,7 +129,7 @@ def test_a_clock_that_runs_behind_does_not_keep_a_dead_owner_s_run(
 ) -> None:
     store, behind = open_store(str(tmp_path)), FakeClock()
     first = acquired_elsewhere(monkeypatch, lock(store, "first"))
-    file = tmp_path / LOCK_PATH
+    file = tmp_path / layout.LOCK
     os.utime(file, (file.stat().st_atime, file.stat().st_mtime - 61))
     behind.seconds -= 7200
     with lock(store, "second", behind) as second:
@@ -155,12 +156,12 @@ def test_an_owner_that_may_be_dead_is_waited_for(store: RunStore, alive: bool) -
     # As if it ran on another host, where its end cannot be seen.
     elsewhere = state(store)
     elsewhere["owner"]["host"] = "elsewhere/1/2"
-    store.write_json(LOCK_PATH, elsewhere)
+    store.write_json(layout.LOCK, elsewhere)
 
     def later(text: str) -> None:
         said.append(text)
         if alive:
-            store.write_json(LOCK_PATH, elsewhere | {"heartbeat_at": clock.seconds + 1})
+            store.write_json(layout.LOCK, elsewhere | {"heartbeat_at": clock.seconds + 1})
         else:
             clock.seconds += 61
 
@@ -203,7 +204,7 @@ def test_the_thread_learns_that_the_run_is_lost(store: RunStore) -> None:
     thief = state(store)
     thief["epoch"] += 1
     thief["owner"] |= {"name": "thief", "token": "other"}
-    store.write_json(LOCK_PATH, thief)
+    store.write_json(layout.LOCK, thief)
     eventually(lambda: held.lost)
     with pytest.raises(RunLockedError, match="'thief'"):
         held.check()
@@ -286,7 +287,7 @@ def test_who_counts_as_dead(store: RunStore, change: dict[str, Any], free: bool)
     first.acquire()
     found = state(store)
     found["owner"] |= change
-    store.write_json(LOCK_PATH, found)
+    store.write_json(layout.LOCK, found)
     second = lock(store, "second")
     if free:
         second.acquire()
@@ -366,7 +367,7 @@ def test_a_lock_that_is_not_held(store: RunStore) -> None:
 
 
 def test_a_damaged_lock_is_named(store: RunStore) -> None:
-    store.write_bytes(LOCK_PATH, json.dumps({"epoch": "x"}).encode())
+    store.write_bytes(layout.LOCK, json.dumps({"epoch": "x"}).encode())
     with pytest.raises(StageInputError, match=r"lock\.json' is no run lock"):
         lock(store, "explore").acquire()
 

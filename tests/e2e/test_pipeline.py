@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from ste_ray.core import layout
 from ste_ray.core.records import Episode, Example, LedgerEntry, Prediction, Score, TrainRow
 from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.tables import read_records
+from tests.run_listing import COMPLETE_RUN, listing
 
 CONFIG = """
 seed: 3
@@ -65,10 +67,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def check_run(store: RunStore) -> None:
     """What the stages left must fit together."""
-    episodes = read_records(store, "explore/episodes", Episode)
+    assert listing(store.list("")) == COMPLETE_RUN
+    episodes = read_records(store, layout.EPISODES, Episode)
     assert len(episodes) == 4 * 3
     trials = {trial.trial_id: trial for episode in episodes for trial in episode.trials}
-    examples = read_records(store, "prepare/examples", Example)
+    examples = read_records(store, layout.EXAMPLES, Example)
     assert {example.split for example in examples} >= {"train", "test"}
     splits: dict[str, set[str]] = {}
     for example in examples:
@@ -76,9 +79,9 @@ def check_run(store: RunStore) -> None:
         assert example.trial_id in trials
     assert all(len(split) == 1 for split in splits.values())
     by_id = {example.example_id: example for example in examples}
-    rows = read_records(store, "prepare/rows", TrainRow)
+    rows = read_records(store, layout.ROWS, TrainRow)
     assert all(by_id[row.example_id].split == row.split for row in rows)
-    ledger = read_records(store, "prepare/ledger", LedgerEntry)
+    ledger = read_records(store, layout.LEDGER, LedgerEntry)
     explored = {entry.trial_id for entry in ledger if entry.origin == "explored"}
     assert explored == {trial.trial_id for trial in trials.values()}
     kept = [entry for entry in ledger if entry.status == "kept"]
@@ -87,7 +90,7 @@ def check_run(store: RunStore) -> None:
     for setting in ("base-retrieved", "base-icl", "tuned-toolken"):
         predictions = read_records(store, f"infer/predictions/{setting}", Prediction)
         assert {prediction.example_id for prediction in predictions} == tests
-    scores = read_records(store, "evaluate/scores", Score)
+    scores = read_records(store, layout.SCORES, Score)
     assert len(scores) == 3 * len(tests)
     html = store.read_bytes("report.html").decode()
     assert "scripted teacher" in html
@@ -144,7 +147,7 @@ def test_a_killed_exploration_goes_on_and_asks_nothing_again(tmp_path: Path, con
         )
         asked = served(teacher)
     counts = json.loads(done.stdout)["counts"]
-    episodes = read_records(open_store(str(place)), "explore/episodes", Episode)
+    episodes = read_records(open_store(str(place)), layout.EPISODES, Episode)
     replies = sum(
         message.role == "assistant" for episode in episodes for message in episode.messages
     )

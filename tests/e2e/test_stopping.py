@@ -19,7 +19,7 @@ import aiohttp
 import psutil
 import pytest
 
-from ste_ray.cli.main import _parser
+from ste_ray.cli.main import argument_parser
 from ste_ray.config import load_config
 from ste_ray.core.stages import STAGES
 from ste_ray.process.stopping import EXIT_CODE, MESSAGE
@@ -58,7 +58,7 @@ def leaves(parser, path=()):
 
 def test_each_command_is_known_to_be_long_or_short():
     known = [*JOINS_RAY, "demo", *SERVES, *WAITS_FOR_OTHERS, *SHORT]
-    assert sorted(leaves(_parser())) == sorted(known)
+    assert sorted(leaves(argument_parser())) == sorted(known)
 
 
 def wait_for(condition, process=None, seconds=STARTS_WITHIN):

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from ste_ray.config import load_config
+from ste_ray.core import layout
 from ste_ray.core.preparing.formatting import (
     absent_tool_row,
     general_no_call_row,
@@ -84,10 +85,10 @@ def make_run(
     rows.append(general_no_call_row(dialog, "Bonjour", "train", prompts))
     rows.append(absent_tool_row("Tell me a secret", HELD_OUT, "train", prompts))
     explored = [spec(name) for name in [*NAMES, HELD_OUT]]
-    store.write_json("explore/tools.json", [one.model_dump(mode="json") for one in explored])
+    store.write_json(layout.TOOLS, [one.model_dump(mode="json") for one in explored])
     store.write_json("explore/models.json", {"explorer": "some-model"})
     listed = [{"name": name, "toolken": toolken(name), "description": "d"} for name in NAMES]
-    store.write_json("prepare/tools.json", listed)
+    store.write_json(layout.PREPARED_TOOLS, listed)
     write_records(store, "prepare/examples/part-00000.parquet", examples, Example)
     write_records(store, "prepare/rows/part-00000.parquet", rows, TrainRow)
     write_manifest(

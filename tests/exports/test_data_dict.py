@@ -9,6 +9,7 @@ import pytest
 from flow_examples import FINAL, PROMPTS, SPEC, call
 
 from ste_ray.cli.main import main
+from ste_ray.core import layout
 from ste_ray.core.effects import ModelReply
 from ste_ray.core.exploring.episode import episode_flow
 from ste_ray.core.exploring.trial import TrialSettings
@@ -174,9 +175,7 @@ def stored(folder, episodes):
     store = open_store(str(folder))
     write_records(store, "explore/episodes/part-00000.parquet", episodes[:2], Episode)
     write_records(store, "explore/episodes/part-00001.parquet", episodes[2:], Episode)
-    store.write_json(
-        "explore/tools.json", [spec.model_dump(mode="json") for spec in SPECS.values()]
-    )
+    store.write_json(layout.TOOLS, [spec.model_dump(mode="json") for spec in SPECS.values()])
 
 
 def test_the_command_exports_a_run(tmp_path, capsys):

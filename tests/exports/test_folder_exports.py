@@ -10,6 +10,7 @@ import yaml
 from exports.prepared_run import NAMES, make_run
 
 from ste_ray.cli.main import main
+from ste_ray.core import layout
 from ste_ray.core.records import Example
 from ste_ray.errors import ConfigError
 from ste_ray.exports.folder import new_folder, write_json_list
@@ -94,11 +95,11 @@ def test_the_card_says_what_is_in_it_and_how_it_was_made(tmp_path):
 def card_of(tmp_path, models, simulated=()):
     store, _, _ = make_run(tmp_path / "run")
     store.write_json("explore/models.json", models)
-    specs = store.read_json("explore/tools.json")
+    specs = store.read_json(layout.TOOLS)
     for spec in specs:
         if spec["name"] in simulated:
             spec["executor"] = {"kind": "simulated"}
-    store.write_json("explore/tools.json", specs)
+    store.write_json(layout.TOOLS, specs)
     manifest = read_manifest(store, "prepare")
     notes = (f"rows of '{tmp_path}/data/flan.json' could not be used",)
     write_manifest(store, manifest.model_copy(update={"notes": notes}))
@@ -216,7 +217,7 @@ def test_a_run_that_is_not_prepared_is_told_so(tmp_path, capsys, form):
 def test_a_tool_that_is_not_described_is_named_and_nothing_left(tmp_path, capsys, form):
     store, examples, _ = make_run(tmp_path / "run")
     foreign = examples[0].model_copy(update={"tool": "foreign"})
-    store.write_json("prepare/tools.json", [{"name": name} for name in [*NAMES, "foreign"]])
+    store.write_json(layout.PREPARED_TOOLS, [{"name": name} for name in [*NAMES, "foreign"]])
     write_records(store, "prepare/examples/part-00001.parquet", [foreign], Example)
     assert export(form, store, tmp_path / "out") == 2
     assert "'foreign', which explore/tools.json does not describe" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 from exports.prepared_run import make_run
 
 from ste_ray.cli.main import main
+from ste_ray.core import layout
 from ste_ray.core.preparing.selecting import select_call
 from ste_ray.core.records import Episode, ToolSpec
 from ste_ray.errors import ConfigError
@@ -50,7 +51,7 @@ def imported(tmp_path, value, *options):
 
 def test_a_row_is_a_trial_that_can_be_prepared(tmp_path):
     store = imported(tmp_path, [ROW])
-    (episode,) = read_records(store, "explore/episodes", Episode)
+    (episode,) = read_records(store, layout.EPISODES, Episode)
     (trial,) = episode.trials
     call = select_call(trial)
     assert (trial.query, trial.final_answer) == (ROW["query"], ROW["final_ans"])
@@ -79,12 +80,12 @@ def test_all_tools_of_the_study_with_their_rounds(tmp_path):
         for number, names in enumerate(rounds)
     }
     store = imported(tmp_path, data)
-    episodes = read_records(store, "explore/episodes", Episode)
+    episodes = read_records(store, layout.EPISODES, Episode)
     assert len(episodes) == 750
     assert [one.tool for one in episodes] == sorted(one.tool for one in episodes)
     assert len({one.trials[0].trial_id for one in episodes}) == 750
     assert all(not isinstance(select_call(one.trials[0]), str) for one in episodes)
-    assert [set(names) for names in store.read_json("explore/rounds.json")] == [
+    assert [set(names) for names in store.read_json(layout.IMPORTED_ROUNDS)] == [
         set(names) for names in rounds
     ]
     specs = read_specs(store)
@@ -134,7 +135,7 @@ def test_an_export_in_the_studys_form_comes_back(tmp_path):
     for name, spec in read_specs(again).items():
         assert spec.parameters == before[name].parameters
         assert spec.description == before[name].description
-    trials = [one.trials[0] for one in read_records(again, "explore/episodes", Episode)]
+    trials = [one.trials[0] for one in read_records(again, layout.EPISODES, Episode)]
     assert sorted((t.tool, t.query, t.final_answer) for t in trials) == sorted(
         (one.tool, one.query, one.final_answer) for one in examples if one.split == "train"
     )
@@ -165,7 +166,7 @@ def test_a_bad_row_is_left_out_and_told(tmp_path, capsys, change, reason):
     assert json.loads(told.out)["counts"]["episodes"] == 2
     assert reason in told.err
     assert "the first is row 1" in told.err
-    assert len(read_records(store, "explore/episodes", Episode)) == 2
+    assert len(read_records(store, layout.EPISODES, Episode)) == 2
 
 
 def test_a_missing_key_is_told(tmp_path):
@@ -231,7 +232,7 @@ def test_a_second_import_has_nothing_to_do_and_another_is_refused(tmp_path, caps
 
 def test_the_result_of_an_error_is_marked(tmp_path):
     rows = [ROW | {"observation": text} for text in ('{"error": "none"}', '{"error": ""}', "Oops")]
-    episodes = read_records(imported(tmp_path, rows), "explore/episodes", Episode)
+    episodes = read_records(imported(tmp_path, rows), layout.EPISODES, Episode)
     statuses = [one.trials[0].turns[0].observation_status for one in episodes]
     assert statuses == ["error", "ok", "ok"]
     assert isinstance(read_specs(open_store(str(tmp_path / "run")))["add_date"], ToolSpec)

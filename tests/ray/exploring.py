@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from ste_ray.config import load_config
+from ste_ray.core import layout
 from ste_ray.core.records import Episode
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.explore.replay import replay_exploration
@@ -45,7 +46,7 @@ def replay(store: RunStore, *overrides: str) -> dict[str, Any]:
 
 
 def episodes_of(store: RunStore) -> list[Episode]:
-    return read_records(store, "explore/episodes", Episode)
+    return read_records(store, layout.EPISODES, Episode)
 
 
 def without_times(episodes: list[Episode]) -> list[dict[str, object]]:

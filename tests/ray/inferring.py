@@ -12,10 +12,10 @@ from typing import Any
 from tokenizers import AddedToken
 
 from ste_ray.config import Config
+from ste_ray.core import layout
 from ste_ray.core.records import Example, Prediction, ToolSpec
 from ste_ray.core.toolkens import toolken
-from ste_ray.stages.base import TOOLS_PATH, StageContext
-from ste_ray.stages.infer import stage as infer
+from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.lock import RunLock
 from ste_ray.store.tables import read_records, write_records
@@ -61,14 +61,14 @@ def prepared_run(new_folder: Callable[[str], Path]) -> RunStore:
         ).model_dump(mode="json")
         for name, words in WORDS.items()
     ]
-    store.write_json(TOOLS_PATH, tools)
+    store.write_json(layout.TOOLS, tools)
     data = [*examples("train", 12), *examples("test", 37), *examples("validation", 3)]
     write_records(store, "prepare/examples/part-00000.parquet", data, Example)
     tokenizer = train_tokenizer([item.query for item in data], 320, 2048)
     size = ModelConfig(vocab_size=320, hidden_size=32, num_layers=1, num_heads=2)
-    for path in ("train/base", "train/model"):
+    for path in (layout.BASE_MODEL, layout.TUNED_MODEL):
         folder = new_folder("model")
-        if path == "train/model":
+        if path == layout.TUNED_MODEL:
             tokenizer.add_tokens(
                 [AddedToken(toolken(name), special=False, normalized=False) for name in WORDS]
             )
@@ -108,5 +108,5 @@ def copied(prepared: RunStore, folder: Path) -> Iterator[Run]:
 
 
 def predictions(store: RunStore) -> list[Prediction]:
-    found = read_records(store, infer.PREDICTIONS_PATH, Prediction)
+    found = read_records(store, layout.PREDICTIONS, Prediction)
     return sorted(found, key=lambda item: (item.setting, item.example_id))

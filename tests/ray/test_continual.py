@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ste_ray.config import Config
+from ste_ray.core import layout
 from ste_ray.core.records import Prediction, TrainRow
 from ste_ray.core.scoring.continual import ContinualSummary
 from ste_ray.errors import StageInputError
@@ -66,7 +67,7 @@ def configured(tmp_path: Path) -> Config:
 
 
 def rows(store: RunStore, folder: str) -> list[TrainRow]:
-    return read_records(store.below(folder), "prepare/rows", TrainRow)
+    return read_records(store.below(folder), layout.ROWS, TrainRow)
 
 
 def trained_tools(store: RunStore, folder: str) -> set[str]:
@@ -105,14 +106,14 @@ def test_rounds_are_trained_tested_and_compared(tmp_path: Path) -> None:
     assert trained_tools(store, "continual/round-00") == first
     assert trained_tools(store, "continual/replay/round-01") == first | second
     assert trained_tools(store, "continual/no_replay/round-01") == second
-    assert trained_tools(store, "continual/joint") == first | second
+    assert trained_tools(store, layout.JOINT_ROUND) == first | second
     replayed = [row for row in rows(store, "continual/replay/round-01") if row.tool in first]
-    whole = [row for row in rows(store, "continual/joint") if row.tool in first]
+    whole = [row for row in rows(store, layout.JOINT_ROUND) if row.tool in first]
     assert 0 < len(replayed) < len(whole)
     toolkens = store.below("continual/replay/round-01").read_json("train/model/toolkens.json")
     assert all(name in json.dumps(toolkens) for name in first | second)
 
-    summary = ContinualSummary.model_validate(store.read_json(continual.SUMMARY_PATH))
+    summary = ContinualSummary.model_validate(store.read_json(layout.CONTINUAL_SUMMARY))
     assert [one.variant for one in summary.variants] == ["replay", "no_replay", "joint"]
     replay, without, joint = summary.variants
     assert [one.batch for one in replay.rounds[0].batches] == [0, None]
@@ -125,12 +126,12 @@ def test_rounds_are_trained_tested_and_compared(tmp_path: Path) -> None:
             assert one.general.rows == 8
     losses = {one.rounds[-1].general.loss for one in summary.variants if one.rounds[-1].general}
     assert len(losses) == 3
-    tested = read_records(store.below("continual/joint"), "infer/predictions", Prediction)
+    tested = read_records(store.below(layout.JOINT_ROUND), layout.PREDICTIONS, Prediction)
     assert {one.tool for one in tested} <= first | second
     page = store.read_bytes("report.html").decode()
     assert "Rounds of tools" in page
     assert "65.0%" in page  # of the published study
-    assert not store.below("continual/joint").list("train/base")
+    assert not store.below(layout.JOINT_ROUND).list(layout.BASE_MODEL)
 
 
 def test_data_without_rounds_are_refused(tmp_path: Path) -> None:

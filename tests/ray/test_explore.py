@@ -22,6 +22,7 @@ from exploring import (
     without_times,
 )
 
+from ste_ray.core import layout
 from ste_ray.core.records import Episode
 from ste_ray.errors import (
     EndpointError,
@@ -196,8 +197,8 @@ def test_a_store_that_fails_stops_the_run_which_then_goes_on(tmp_path: Path) -> 
 
     def fail_when_something_is_recorded() -> None:
         until(lambda: num_files(run, "explore/journal/*.gz") > 2)
-        (run / "explore/journal").rename(run / "explore/elsewhere")
-        (run / "explore/journal").write_text("no folder")
+        (run / layout.EXPLORE_JOURNAL).rename(run / "explore/elsewhere")
+        (run / layout.EXPLORE_JOURNAL).write_text("no folder")
 
     with teacher("--latency-seconds", "0.05") as counting:
         options = [*SHAPE, f"llm.base_url={counting.url}"]
@@ -206,8 +207,8 @@ def test_a_store_that_fails_stops_the_run_which_then_goes_on(tmp_path: Path) -> 
         with pytest.raises(StoreError, match="journal"):
             explore(store, said, *options)
         breaker.join()
-        (run / "explore/journal").unlink()
-        (run / "explore/elsewhere").rename(run / "explore/journal")
+        (run / layout.EXPLORE_JOURNAL).unlink()
+        (run / "explore/elsewhere").rename(run / layout.EXPLORE_JOURNAL)
         explore(store, said, *options)
         assert len(episodes_of(store)) == 12
         # Four tools ask at once, 0.05 s each; 0.1 s and the time of a write are not durable yet.

@@ -15,6 +15,7 @@ from aiohttp import ClientSession, web
 from exploring import context_of, episodes_of, explore, teacher
 
 from ste_ray.cli.main import main
+from ste_ray.core import layout
 from ste_ray.core.records import Example, Prediction, TrainRow
 from ste_ray.errors import EndpointError, StageInputError
 from ste_ray.stages.registry import run_stages
@@ -120,8 +121,8 @@ def test_a_model_that_thinks_explores_and_prepares_as_one_that_does_not(tmp_path
         assert {turn.reasoning for one in found for turn in one.turns} == {THOUGHT}
         assert {one.query_reasoning for one in found} == {THOUGHT}
         messages = [m.content for e in episodes_of(stores[name]) for m in e.messages]
-        rows = read_records(stores[name], "prepare/rows", TrainRow)
-        examples = read_records(stores[name], "prepare/examples", Example)
+        rows = read_records(stores[name], layout.ROWS, TrainRow)
+        examples = read_records(stores[name], layout.EXAMPLES, Example)
         assert rows
         assert examples
         assert "Okay. I could" not in str((messages, rows, examples))
@@ -186,7 +187,7 @@ def test_a_judge_that_is_cut_and_an_assistant_that_thinks(tmp_path: Path) -> Non
     with teacher() as behind, standing_before(behind.url, think) as url:
         options = ["infer.settings=[endpoint/plain]", f"llm.base_url={url}"]
         (manifest,) = run_stages(("infer",), context_of(imported, [], *options))
-    (found,) = read_records(imported, "infer/predictions", Prediction)
+    (found,) = read_records(imported, layout.PREDICTIONS, Prediction)
     assert "Action: roman_encode" in found.output_text
     assert "Okay. I could" not in found.output_text
     assert (found.reasoning, found.error) == (THOUGHT, "")

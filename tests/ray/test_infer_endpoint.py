@@ -13,10 +13,10 @@ import ray
 from exploring import context_of, teacher
 
 from ste_ray.cli.main import main
+from ste_ray.core import layout
 from ste_ray.core.inferring.settings import parse_settings
 from ste_ray.core.records import Prediction, Score
 from ste_ray.errors import BudgetExhaustedError, SteRayError, TemporaryError
-from ste_ray.stages.infer.models import JOURNALS
 from ste_ray.stages.infer.pieces import put_in_order
 from ste_ray.stages.infer.queries import load_queries
 from ste_ray.stages.infer.workers import EndpointWorker, WorkerPlan
@@ -56,7 +56,7 @@ def imported(tmp_path: Path) -> RunStore:
 
 
 def predictions(store: RunStore) -> list[Prediction]:
-    return read_records(store, "infer/predictions", Prediction)
+    return read_records(store, layout.PREDICTIONS, Prediction)
 
 
 def test_a_test_set_is_answered_executed_scored_and_exported(
@@ -80,7 +80,7 @@ def test_a_test_set_is_answered_executed_scored_and_exported(
     assert manifests[0].counts["spent"]["calls"] == len(found) + sum(
         one.observation_status != "none" for one in found
     )
-    scores = {one.example_id: one for one in read_records(imported, "evaluate/scores", Score)}
+    scores = {one.example_id: one for one in read_records(imported, layout.SCORES, Score)}
     # Only the tool that was really meant, with the arguments of the request, is correct.
     assert Counter(one.outcome for one in scores.values())["correct"] >= 10
     assert scores[sorted(scores)[-1]].outcome == "wrong_arguments"
@@ -123,13 +123,16 @@ def test_a_journal_is_read_once_by_a_worker_that_answers_many_parts(
         run_stages(("infer",), context_of(imported, [], *options))
         before = predictions(imported)
         asked = server.stats()["requests"]
-        imported.delete_folder("infer/predictions")
+        imported.delete_folder(layout.PREDICTIONS)
         context = context_of(imported, [], *options)
         settings = parse_settings(context.config.infer.settings)
         queries, material = load_queries(context, settings)
         with RunLock(imported, "test") as lock:
             context.epoch = lock.epoch
-            with open_asking(context, "infer", ("assistant",), JOURNALS, 1) as (asking, _):
+            with open_asking(context, "infer", ("assistant",), layout.INFER_JOURNALS, 1) as (
+                asking,
+                _,
+            ):
                 plan = WorkerPlan(
                     config=context.config,
                     store=imported,
@@ -152,7 +155,7 @@ def test_a_journal_is_read_once_by_a_worker_that_answers_many_parts(
                     worker(pa.Table.from_pylist([row]))
                 monkeypatch.undo()
         assert server.stats()["requests"] == asked  # all of it was in the journal
-    segments = [path for path in imported.list(JOURNALS) if path.endswith(".jsonl.gz")]
+    segments = [path for path in imported.list(layout.INFER_JOURNALS) if path.endswith(".jsonl.gz")]
     assert len(segments) > 2
     assert {path: reads[path] for path in segments} == dict.fromkeys(segments, 1)
     assert list(put_in_order(imported, settings[0], lambda: None)) == before
@@ -166,7 +169,7 @@ def test_an_endpoint_with_faults_leaves_them_in_the_rows(imported: RunStore) -> 
     assert len(found) == len(ROWS)
     errors = Counter(one.error for one in found)
     assert errors.keys() <= {"", "the reply was withheld by a content filter"}
-    scores = read_records(imported, "evaluate/scores", Score)
+    scores = read_records(imported, layout.SCORES, Score)
     outcomes = Counter(one.outcome for one in scores)
     assert outcomes["error"] == len(ROWS) - errors[""]
 
@@ -237,8 +240,8 @@ def test_a_judge_decides_texts_if_labels_show_that_it_may(tmp_path: Path) -> Non
             extra = [f"llm.scorer.base_url={server.url}", "evaluate.judge.enabled=true"]
             base = [ENDPOINT, f"llm.base_url={server.url}", *extra, *options]
             run_stages(("evaluate",), context_of(store, [], *base))
-        (score,) = read_records(store, "evaluate/scores", Score)
-        return score, store.read_json("evaluate/judge.json")
+        (score,) = read_records(store, layout.SCORES, Score)
+        return score, store.read_json(layout.JUDGE_REPORT)
 
     score, judge = scored("unmeasured")
     assert (score.outcome, score.verdict, score.decided_by) == ("wrong_arguments", "same", "rules")

@@ -15,6 +15,7 @@ from exploring import context_of, teacher
 from tiny_model import save_tiny_model
 
 from ste_ray.cli.main import main
+from ste_ray.core import layout
 from ste_ray.core.records import Prediction
 from ste_ray.stages.registry import run_stages
 from ste_ray.store.artifacts import RunStore, open_store
@@ -73,7 +74,7 @@ def executed(tmp_path: Path, tool: dict[str, object], text: str) -> RunStore:
 
 
 def observations(store: RunStore) -> list[str]:
-    found = read_records(store, "infer/predictions", Prediction)
+    found = read_records(store, layout.PREDICTIONS, Prediction)
     assert {one.observation_status for one in found} == {"ok"}
     return [one.observation for one in found]
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from inferring import SETTINGS, WORDS, Run, copied, examples, predictions, prepared_run
 
+from ste_ray.core import layout
 from ste_ray.core.records import Example, Prediction, Retrieved
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.generation.config import InferConfig
 from ste_ray.stages.base import find_own_error
 from ste_ray.stages.infer import stage as infer
-from ste_ray.stages.infer.models import PIECES_PATH, model_folder
+from ste_ray.stages.infer.models import model_folder
 from ste_ray.stages.retrieve import stage as retrieve
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import read_records, write_records
@@ -39,7 +40,7 @@ def test_retrieve_and_infer(run: Run) -> None:
     assert counts["demonstrations_per_query"] == 3
     assert counts["tool_recall"] == counts["tool_recall_at_1"] == 1.0
     assert 0 < counts["mean_demonstration_score"] <= 1
-    retrieved = read_records(run.store, retrieve.RETRIEVED_PATH, Retrieved)
+    retrieved = read_records(run.store, layout.RETRIEVED, Retrieved)
     assert [item.example_id for item in retrieved] == [f"test-{i:03d}" for i in range(37)]
     assert all(hit.key.startswith("train-") for item in retrieved for hit in item.demonstrations)
 
@@ -70,7 +71,7 @@ def test_a_stage_that_was_cut_off_goes_on(run: Run) -> None:
     infer.run(run.configured(infer={"settings": settings, "num_workers": 1}))
     before = predictions(run.store)
     kept = {path: run.store.read_versioned(path) for path in run.store.list("infer")}
-    folder = f"{infer.PREDICTIONS_PATH}/base-icl"
+    folder = f"{layout.PREDICTIONS}/base-icl"
     # As it was cut off in: a few pieces, one of them written twice.
     whole = f"{folder}/part-00000.parquet"
     done = read_records(run.store, whole, Prediction)[5:21]
@@ -78,7 +79,7 @@ def test_a_stage_that_was_cut_off_goes_on(run: Run) -> None:
     run.store.delete(whole)
     run.store.delete(f"{folder}/_complete")
     for number, piece in enumerate((done[:9], done[9:], done[:4])):
-        path = f"{PIECES_PATH}/base-icl/piece-{number}.parquet"
+        path = f"{layout.PREDICTION_PIECES}/base-icl/piece-{number}.parquet"
         write_records(run.store, path, piece, Prediction)
     run.lines.clear()
 
@@ -115,7 +116,7 @@ def test_no_demonstrations_need_no_training_examples(run: Run) -> None:
 
 def test_a_missing_model_names_the_stage_to_run(run: Run) -> None:
     retrieve.run(run.context)
-    run.store.delete_folder("train/model")
+    run.store.delete_folder(layout.TUNED_MODEL)
     with pytest.raises(StageInputError, match=r"'tuned/toolken' needs.*run 'ste-ray train --run"):
         infer.run(run.context)
     assert not run.store.list("infer")
@@ -145,12 +146,12 @@ def test_an_unusable_model_is_reported_by_its_own_error(
 def test_a_model_is_read_from_any_storage(store: RunStore) -> None:
     store.write_bytes("train/base/config.json", b"{}")
     store.write_bytes("train/base/parts/one.json", b"[]")
-    elsewhere = InferConfig(models={"mine": store.address("train/base")})
+    elsewhere = InferConfig(models={"mine": store.address(layout.BASE_MODEL)})
     for name in ("base", "mine") if "://" in store.uri else ("base",):
         with model_folder(store, name, elsewhere) as folder:
             assert (folder / "config.json").read_bytes() == b"{}"
             assert (folder / "parts" / "one.json").read_bytes() == b"[]"
-        assert folder.exists() == (str(folder) == store.path("train/base"))
+        assert folder.exists() == (str(folder) == store.path(layout.BASE_MODEL))
 
 
 def test_examples_of_other_data_are_refused(run: Run) -> None:
@@ -173,7 +174,7 @@ def test_models_of_ones_own_are_checked_before_any_worker_starts(run: Run, tmp_p
 
 def test_a_model_of_ones_own_answers_like_that_of_the_run(run: Run) -> None:
     retrieve.run(run.context)
-    folder = run.store.path("train/model")
+    folder = run.store.path(layout.TUNED_MODEL)
     settings = ("tuned/toolken", "mine/toolken")
     infer.run(run.configured(infer={"settings": settings, "models": {"mine": folder}}))
     found = predictions(run.store)

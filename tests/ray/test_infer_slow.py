@@ -15,12 +15,12 @@ import ray
 from exploring import until
 from inferring import Run, copied, predictions, prepared_run
 
+from ste_ray.core import layout
 from ste_ray.core.records import Prediction
 from ste_ray.errors import DecodingError, TemporaryError
 from ste_ray.stages.base import StageContext, find_own_error
 from ste_ray.stages.infer import progress as infer_progress
 from ste_ray.stages.infer import stage as infer
-from ste_ray.stages.infer.models import PIECES_PATH
 from ste_ray.stages.retrieve import stage as retrieve
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import read_records
@@ -72,7 +72,7 @@ def told(run: Run, tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "batches").touch()
     model = tmp_path / "odd"
-    run.store.download_folder("train/base", str(model))
+    run.store.download_folder(layout.BASE_MODEL, str(model))
     config = json.loads((model / "config.json").read_text())
     config |= {
         "architectures": ["OddLlama"],
@@ -124,7 +124,7 @@ class Stage(threading.Thread):
 
 
 def kept(run: Run) -> list[Prediction]:
-    folder = f"{PIECES_PATH}/odd-retrieved"
+    folder = f"{layout.PREDICTION_PIECES}/odd-retrieved"
     return read_records(run.store, folder, Prediction) if run.store.list(folder) else []
 
 
@@ -161,13 +161,13 @@ def test_a_stage_that_is_ended_keeps_what_is_finished(run: Run, told: Path) -> N
     assert "setting 'odd/retrieved': no token for 2 s" in str(own)
     first = kept(run)
     assert len(first) == 4
-    assert not run.store.exists(f"{infer.PREDICTIONS_PATH}/odd-retrieved/_complete")
+    assert not run.store.exists(f"{layout.PREDICTIONS}/odd-retrieved/_complete")
     (told / "wait").unlink()
     before = {process for process, _ in batches(told)}
     infer.run(context_of(run, told))
     assert "infer: odd/retrieved, 33 of 37 queries to answer" in run.lines
     assert sum(rows for process, rows in batches(told) if process not in before) == 33
-    assert not run.store.list(PIECES_PATH)
+    assert not run.store.list(layout.PREDICTION_PIECES)
     found = predictions(run.store)
     assert len(found) == 37
     assert [one for one in found if one in first] == sorted(first, key=lambda one: one.example_id)
@@ -181,7 +181,7 @@ def test_a_broken_device_completes_nothing(run: Run, told: Path) -> None:
     assert isinstance(own, DecodingError)
     assert "an illegal memory access" in str(own)
     assert kept(run) == []
-    assert not run.store.exists(f"{infer.PREDICTIONS_PATH}/odd-retrieved/_complete")
+    assert not run.store.exists(f"{layout.PREDICTIONS}/odd-retrieved/_complete")
     (told / "broken").unlink()
     counts = infer.run(context_of(run, told))
     assert counts["settings"]["odd/retrieved"]["errors"] == 0

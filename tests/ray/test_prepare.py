@@ -17,6 +17,7 @@ from exploring import explore, teacher, until
 from flow_examples import SPEC, called, trial
 
 from ste_ray.config import Config, load_config
+from ste_ray.core import layout
 from ste_ray.core.records import Episode, Example, LedgerEntry, TrainRow, Trial
 from ste_ray.errors import BudgetExhaustedError, ConfigError, StageInputError, TemporaryError
 from ste_ray.runtime import segments
@@ -34,7 +35,7 @@ TOOLS = ("add", "sub", "mul", "div")
 def explored(store: RunStore, num_trials: int = 30, tools: tuple[str, ...] = TOOLS) -> None:
     """Write a finished exploration: an episode a trial, each with a query and a call of its own."""
     specs = [SPEC.model_copy(update={"name": tool}) for tool in tools]
-    store.write_json("explore/tools.json", [spec.model_dump(mode="json") for spec in specs])
+    store.write_json(layout.TOOLS, [spec.model_dump(mode="json") for spec in specs])
     for number, tool in enumerate(sorted(tools)):
         episodes = [episode(tool, at) for at in range(num_trials)]
         write_records(store, f"explore/episodes/part-{number:05d}.parquet", episodes, Episode)
@@ -105,9 +106,9 @@ def test_a_stage_with_rounds_general_data_and_restraint(
         "prepare.mix.replay_fraction=0.2",
     ]
     manifest = prepare(store, *options)
-    examples = read_records(store, "prepare/examples", Example)
-    rows = read_records(store, "prepare/rows", TrainRow)
-    ledger = read_records(store, "prepare/ledger", LedgerEntry)
+    examples = read_records(store, layout.EXAMPLES, Example)
+    rows = read_records(store, layout.ROWS, TrainRow)
+    ledger = read_records(store, layout.LEDGER, LedgerEntry)
     assert len(ledger) == 120
     assert {one.trial_id for one in ledger} == {f"{t}-{n}" for t in TOOLS for n in range(30)}
     assert len(examples) == 90
@@ -120,9 +121,13 @@ def test_a_stage_with_rounds_general_data_and_restraint(
     assert kinds == {
         "tool_call": len(trained), "final_answer": len(trained), "general": 12, "no_call": 33,
     }  # fmt: skip
-    assert [tool["name"] for tool in store.read_json("prepare/tools.json")] == ["add", "div", "mul"]
-    assert store.read_json("prepare/toolkens.json") == ["<tool_add>", "<tool_div>", "<tool_mul>"]
-    totals = {one["tool"]: one for one in store.read_json("prepare/totals.json")["tools"]}
+    assert [tool["name"] for tool in store.read_json(layout.PREPARED_TOOLS)] == [
+        "add",
+        "div",
+        "mul",
+    ]
+    assert store.read_json(layout.PREPARED_TOOLKENS) == ["<tool_add>", "<tool_div>", "<tool_mul>"]
+    totals = {one["tool"]: one for one in store.read_json(layout.LEDGER_TOTALS)["tools"]}
     for tool in ("add", "div", "mul"):
         counts = Counter(one.split for one in examples if one.tool == tool)
         assert {name: totals[tool][name] for name in counts} == counts
@@ -130,7 +135,7 @@ def test_a_stage_with_rounds_general_data_and_restraint(
     assert manifest.counts["examples"] == 90
     assert any("few examples" in note for note in manifest.notes)
     check_rounds(store, examples, rows)
-    assert "prepare/done" not in "".join(store.list("prepare"))
+    assert layout.PREPARE_DONE not in "".join(store.list("prepare"))
     again: list[str] = []
     assert prepare(store, *options, said=again).counts == manifest.counts
     assert "already complete" in again[0]
@@ -169,7 +174,7 @@ def check_rounds(store: RunStore, examples: list[Example], rows: list[TrainRow])
     assert len(replayed_in_all) == round(0.2 * total)
     assert set(trained(second, "div")) == by_tool["div"]
     assert validation <= {row.row_id for row in second}
-    index = store.read_json("prepare/rounds/index.json")
+    index = store.read_json(layout.ROUNDS_INDEX)
     assert [one["tools"] for one in index] == [["add", "mul"], ["div"]]
     assert sum(index[1]["replayed"].values()) == len(replayed_in_all)
 
@@ -198,10 +203,10 @@ def test_general_data_alone_is_a_baseline(tmp_path: Path) -> None:
     explored(store)
     data = f"prepare.mix.general_data={general_file(tmp_path, 5)}"
     prepare(store, *NO_MODELS, data, "prepare.mix.tools=false")
-    rows = read_records(store, "prepare/rows", TrainRow)
+    rows = read_records(store, layout.ROWS, TrainRow)
     assert Counter(row.kind for row in rows) == {"general": 5}
-    assert store.read_json("prepare/tools.json") == []
-    assert len(read_records(store, "prepare/examples", Example)) == 120
+    assert store.read_json(layout.PREPARED_TOOLS) == []
+    assert len(read_records(store, layout.EXAMPLES, Example)) == 120
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -219,7 +224,7 @@ def test_finished_parts_are_not_prepared_again(
     config = load_config(None, [*NO_MODELS, "prepare.num_workers=1"])
     with pytest.raises(TemporaryError):
         run_stages(("prepare",), StageContext(config, store, interrupted))
-    finished = [path for path in store.list("prepare/done") if path.endswith(".json")]
+    finished = [path for path in store.list(layout.PREPARE_DONE) if path.endswith(".json")]
     assert 2 <= len(finished) <= 4
     names = [Path(path).stem for path in finished]
     made = {
@@ -231,7 +236,7 @@ def test_finished_parts_are_not_prepared_again(
     assert any(f"{len(finished)} of 4 parts were finished before" in line for line in said)
     for name, before in made.items():
         assert Path(store.path(f"prepare/examples/{name}.parquet")).stat().st_mtime_ns == before
-    assert len(read_records(store, "prepare/ledger", LedgerEntry)) == 120
+    assert len(read_records(store, layout.LEDGER, LedgerEntry)) == 120
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -372,8 +377,7 @@ def test_a_killed_stage_goes_on_asks_nothing_again_and_makes_the_same(tmp_path: 
     # In flight or not yet flushed at the kill: a second of four requests at once.
     assert needed <= asked <= needed + 30
     one, other = (
-        read_records(open_store(str(place)), "prepare/examples", Example)
-        for place in (whole, killed)
+        read_records(open_store(str(place)), layout.EXAMPLES, Example) for place in (whole, killed)
     )
     assert one == other
     assert len(one) > 60
@@ -418,7 +422,7 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     assert (
         manifest["counts"]["spent"]["calls"] <= asked <= manifest["counts"]["spent"]["calls"] + 30
     )
-    ledger = read_records(open_store(str(place)), "prepare/ledger", LedgerEntry)
+    ledger = read_records(open_store(str(place)), layout.LEDGER, LedgerEntry)
     assert len({entry.query_id for entry in ledger}) == len(ledger)
 
 

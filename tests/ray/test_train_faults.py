@@ -13,6 +13,7 @@ import psutil
 import pytest
 import torch
 
+from ste_ray.core import layout
 from ste_ray.errors import TemporaryError
 from ste_ray.stages.cluster.drain import is_worker
 from ste_ray.stages.train import stage as train
@@ -61,7 +62,7 @@ def wait_for_checkpoint(folder, step, seconds=120):
 
 
 def records_of(folder):
-    stored = json.loads((folder / "train/metrics.json").read_text())
+    stored = json.loads((folder / layout.TRAIN_METRICS).read_text())
     return [StepRecord(**record) for record in stored]
 
 

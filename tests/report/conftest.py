@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ste_ray.core import layout
 from ste_ray.core.scoring.scores import score_prediction
 from ste_ray.report.assemble import assemble_report
 from ste_ray.report.html import render_html
@@ -25,27 +26,27 @@ def tables() -> dict[str, Any]:
     predictions = synthetic.predictions(rng)
     specs = synthetic.specs()
     return {
-        "explore/episodes": episodes,
-        "prepare/judgments": judgments,
-        "prepare/ledger": ledger,
-        "prepare/examples": examples,
-        "infer/predictions": predictions,
-        "evaluate/scores": [score_prediction(one, specs) for one in predictions],
+        layout.EPISODES: episodes,
+        layout.JUDGMENTS: judgments,
+        layout.LEDGER: ledger,
+        layout.EXAMPLES: examples,
+        layout.PREDICTIONS: predictions,
+        layout.SCORES: [score_prediction(one, specs) for one in predictions],
     }
 
 
 @pytest.fixture(scope="session")
 def run(tables: dict[str, Any]) -> synthetic.FakeReader:
     by_setting = {
-        setting: [score for score in tables["evaluate/scores"] if score.setting == setting]
+        setting: [score for score in tables[layout.SCORES] if score.setting == setting]
         for setting in synthetic.SETTINGS
     }
     summary = synthetic.summary_of(by_setting)
-    totals = synthetic.totals(tables["prepare/ledger"], tables["prepare/examples"])
+    totals = synthetic.totals(tables[layout.LEDGER], tables[layout.EXAMPLES])
     files = {
-        "prepare/totals.json": totals.model_dump(mode="json"),
-        "evaluate/summary.json": summary.model_dump(mode="json"),
-        "train/metrics.json": synthetic.metrics(random.Random(2)),
+        layout.LEDGER_TOTALS: totals.model_dump(mode="json"),
+        layout.EVALUATION_SUMMARY: summary.model_dump(mode="json"),
+        layout.TRAIN_METRICS: synthetic.metrics(random.Random(2)),
     }
     return synthetic.FakeReader(tables, files, synthetic.manifests())
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ste_ray.core import layout
 from ste_ray.core.preparing.ledger import LedgerTotals, ToolTotals
 from ste_ray.core.records import Score
 from ste_ray.report.assemble import assemble_report
@@ -34,7 +35,7 @@ def score(tool: str, outcome: Any, number: int, **fields: Any) -> Score:
 
 def test_exploration_counts(data: ReportData, tables: dict[str, Any]) -> None:
     view = data.exploration
-    trials = [trial for episode in tables["explore/episodes"] for trial in episode.trials]
+    trials = [trial for episode in tables[layout.EPISODES] for trial in episode.trials]
     assert view is not None
     assert (view.episodes, view.trials) == (300, 900)
     assert {t.name: t.count for t in view.solved} == Counter(t.solved for t in trials)
@@ -50,7 +51,7 @@ def test_exploration_counts(data: ReportData, tables: dict[str, Any]) -> None:
 
 
 def test_failures_before_success(tables: dict[str, Any]) -> None:
-    trial = tables["explore/episodes"][0].trials[0]
+    trial = tables[layout.EPISODES][0].trials[0]
     template = trial.turns[0]
 
     def after(*statuses: str) -> int | None:
@@ -68,7 +69,7 @@ def test_a_run_without_trials_is_no_exploration() -> None:
 
 
 def test_ledger_counts_every_query_once(data: ReportData, tables: dict[str, Any]) -> None:
-    entries, examples = tables["prepare/ledger"], tables["prepare/examples"]
+    entries, examples = tables[layout.LEDGER], tables[layout.EXAMPLES]
     view = data.ledger
     assert view is not None
     assert view.kept + view.dropped == len(entries)
@@ -124,7 +125,7 @@ def test_examples_cover_every_outcome_of_every_setting(
 ) -> None:
     assert data.evaluation is not None
     examples = data.evaluation.examples
-    everything = {(one.setting, one.outcome) for one in tables["evaluate/scores"]}
+    everything = {(one.setting, one.outcome) for one in tables[layout.SCORES]}
     assert {(one.setting, one.outcome) for one in examples} == everything
     assert len(examples) <= 90
     last = [one.outcome for one in examples if one.setting == synthetic.SETTINGS[-1]]
@@ -155,20 +156,20 @@ def test_the_sample_of_trials_is_stratified(data: ReportData, tables: dict[str, 
     assert results == sorted(results, key=order.index)
     assert set(results) == set(order)
     assert len({trial.tool for trial in data.trials}) == 20
-    reversed_episodes = tables["explore/episodes"][::-1]
-    again = sample_trials(reversed_episodes, tables["prepare/judgments"], tables["prepare/ledger"])
+    reversed_episodes = tables[layout.EPISODES][::-1]
+    again = sample_trials(reversed_episodes, tables[layout.JUDGMENTS], tables[layout.LEDGER])
     assert again == data.trials
 
 
 def test_unparsable_reflections_count_as_not_solved(tables: dict[str, Any]) -> None:
-    trials = [trial for episode in tables["explore/episodes"] for trial in episode.trials]
+    trials = [trial for episode in tables[layout.EPISODES] for trial in episode.trials]
     unparsable = [t for t in trials if t.solved == "unparsable" and t.outcome == "finished"]
     assert unparsable
     assert {result_of(trial) for trial in unparsable} == {"not solved"}
 
 
 def test_a_small_run_shows_all_its_trials(tables: dict[str, Any]) -> None:
-    episodes = tables["explore/episodes"][:5]
+    episodes = tables[layout.EPISODES][:5]
     assert len(sample_trials(episodes, [], [])) == 15
 
 

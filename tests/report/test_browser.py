@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ste_ray.core import layout
 from ste_ray.report.assemble import assemble_report
 from ste_ray.report.html import render_html
 from ste_ray.report.model import ReportData
@@ -108,10 +109,10 @@ def test_sorting_and_theme(tmp_path: Path, page: str, data: ReportData) -> None:
 
 def test_untrusted_text_is_shown_and_not_run(tmp_path: Path, tables: dict[str, Any]) -> None:
     attack = "</script><script>document.title = 'owned'</script><img src=x onerror=alert(1)>"
-    episode = tables["explore/episodes"][0]
+    episode = tables[layout.EPISODES][0]
     trial = episode.trials[0].model_copy(update={"query": attack, "tool": f'a"b<i>{attack}'})
     hostile = episode.model_copy(update={"trials": (trial,)})
-    reader = synthetic.FakeReader({"explore/episodes": [hostile]})
+    reader = synthetic.FakeReader({layout.EPISODES: [hostile]})
 
     async def actions(tab: Page) -> None:
         assert "owned" not in await tab.evaluate("document.title")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ste_ray.core import layout
 from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.continual import ContinualSummary, round_result, summarise_variant
 from ste_ray.core.scoring.scores import score_prediction
@@ -24,14 +25,14 @@ from . import synthetic
 def changed_run(run: synthetic.FakeReader, broken: int) -> synthetic.FakeReader:
     """A run whose last setting answers some of its queries otherwise, and one not at all."""
     setting = synthetic.SETTINGS[-1]
-    predictions = list(run.tables["infer/predictions"])
+    predictions = list(run.tables[layout.PREDICTIONS])
     places = [number for number, one in enumerate(predictions) if one.setting == setting]
     for number in places[:broken]:
         predictions[number] = predictions[number].model_copy(update={"output_text": "<b>no</b>"})
     del predictions[places[-1]]
     specs = synthetic.specs()
     scores = [score_prediction(one, specs) for one in predictions]
-    tables = {**run.tables, "infer/predictions": predictions, "evaluate/scores": scores}
+    tables = {**run.tables, layout.PREDICTIONS: predictions, layout.SCORES: scores}
     manifests = {name: dict(fields) for name, fields in run.manifests.items()}
     manifests["train"] = {**manifests["train"], "config": {"train": {"learning_rate": 0.5}}}
     other = synthetic.FakeReader(tables, run.files, manifests)
@@ -46,7 +47,7 @@ def view(run: synthetic.FakeReader) -> ComparisonView:
 
 def test_only_common_queries_count(run: synthetic.FakeReader, view: ComparisonView) -> None:
     setting = synthetic.SETTINGS[-1]
-    scores: list[Score] = [one for one in run.tables["evaluate/scores"] if one.setting == setting]
+    scores: list[Score] = [one for one in run.tables[layout.SCORES] if one.setting == setting]
     assert (view.n, view.only_first, view.only_second) == (299, 1, 0)
     assert (view.first_setting, view.second_setting) == (setting, setting)
     broken = scores[:40]
@@ -73,7 +74,7 @@ def test_settings_can_be_chosen_and_must_be_there(run: synthetic.FakeReader) -> 
         compare_runs(run, run, ("x/y", ""), 0, 0.0)
     with pytest.raises(StageInputError, match="is not evaluated"):
         compare_runs(synthetic.FakeReader(), run, ("", ""), 0, 0.0)
-    tables = {"evaluate/scores": [], "infer/predictions": []}
+    tables = {layout.SCORES: [], layout.PREDICTIONS: []}
     with pytest.raises(StageInputError, match="no test query in common"):
         compare_runs(run, synthetic.FakeReader(tables, run.files), ("", ""), 0, 0.0)
 
@@ -101,7 +102,7 @@ def test_markdown_tables_are_whole_and_escaped(data: ReportData, view: Compariso
 
 @pytest.fixture(scope="module")
 def with_rounds(run: synthetic.FakeReader) -> ReportData:
-    scores = [one for one in run.tables["evaluate/scores"] if one.setting == "tuned/toolken"]
+    scores = [one for one in run.tables[layout.SCORES] if one.setting == "tuned/toolken"]
     batches = (synthetic.TOOLS[:10], synthetic.TOOLS[10:])
     batch_of = {tool: number for number, tools in enumerate(batches) for tool in tools}
     options = {"seed": 0, "num_resamples": 100, "confidence": 0.95}
@@ -117,7 +118,7 @@ def with_rounds(run: synthetic.FakeReader) -> ReportData:
         variants=(summarise_variant("replay", rounds, batch_of, options),),
     )
     stored = json.loads(summary.model_dump_json())
-    files = {**run.files, "continual/summary.json": stored}
+    files = {**run.files, layout.CONTINUAL_SUMMARY: stored}
     return assemble_report(synthetic.FakeReader(run.tables, files, run.manifests), 0.0)
 
 
@@ -145,7 +146,7 @@ def test_a_judge_that_may_not_gate_says_so(run: synthetic.FakeReader) -> None:
         "reason": "it was measured on no labels",
         "agreement": None,
     }
-    files = {**run.files, "evaluate/judge.json": judge}
+    files = {**run.files, layout.JUDGE_REPORT: judge}
     page = render_html(assemble_report(synthetic.FakeReader(run.tables, files), 0.0))
     assert "do <b>not</b> count: it was measured on no labels" in page
 
@@ -153,9 +154,9 @@ def test_a_judge_that_may_not_gate_says_so(run: synthetic.FakeReader) -> None:
 def test_executed_calls_can_be_read(run: synthetic.FakeReader) -> None:
     predictions: list[Prediction] = [
         one.model_copy(update={"observation": f"seen {one.tool}", "final_answer": "told"})
-        for one in run.tables["infer/predictions"]
+        for one in run.tables[layout.PREDICTIONS]
     ]
-    tables = {**run.tables, "infer/predictions": predictions}
+    tables = {**run.tables, layout.PREDICTIONS: predictions}
     page = render_html(assemble_report(synthetic.FakeReader(tables, run.files), 0.0))
     assert "seen add_date" in page
     assert "Final answer" in page

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ste_ray.config import Config
+from ste_ray.core import layout
 from ste_ray.core.records import Episode, Prediction, Score
 from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext, find_own_error
@@ -24,12 +25,10 @@ from . import synthetic
 def context(tmp_path: Path, tables: dict[str, Any]) -> StageContext:
     """A run whose inference has ended: two parts for one setting, one for each other."""
     store = open_store(str(tmp_path / "run"))
-    store.write_json(
-        "explore/tools.json", [s.model_dump(mode="json") for s in synthetic.specs().values()]
-    )
-    write_records(store, "explore/episodes/part-0.parquet", tables["explore/episodes"], Episode)
+    store.write_json(layout.TOOLS, [s.model_dump(mode="json") for s in synthetic.specs().values()])
+    write_records(store, "explore/episodes/part-0.parquet", tables[layout.EPISODES], Episode)
     for setting in synthetic.SETTINGS:
-        own = [one for one in tables["infer/predictions"] if one.setting == setting]
+        own = [one for one in tables[layout.PREDICTIONS] if one.setting == setting]
         store_predictions(store, setting, "a", own[:100])
         store_predictions(store, setting, "b", own[100:])
     config = Config.model_validate({"evaluate": {"num_bootstrap": 200}})
@@ -48,8 +47,8 @@ def test_scores_summary_and_report_are_written(
 ) -> None:
     counts = evaluate.run(context)
     store = context.store
-    scores = read_records(store, "evaluate/scores", Score)
-    expected = {(one.setting, one.example_id): one for one in tables["evaluate/scores"]}
+    scores = read_records(store, layout.SCORES, Score)
+    expected = {(one.setting, one.example_id): one for one in tables[layout.SCORES]}
     assert {(one.setting, one.example_id): one for one in scores} == expected
     assert counts["predictions"] == 900
     assert tuple(counts["settings"]) == synthetic.SETTINGS
@@ -62,9 +61,9 @@ def test_scores_summary_and_report_are_written(
     assert data.evaluation.summary.headline[2].comparison.only_second == correct
     pairs = {(one.first, one.second) for one in data.evaluation.summary.differences}
     assert len(pairs) == 3  # every setting with every other
-    summary = json.dumps(store.read_json("evaluate/summary.json"))
+    summary = json.dumps(store.read_json(layout.EVALUATION_SUMMARY))
     evaluate.run(context)
-    assert json.dumps(store.read_json("evaluate/summary.json")) == summary
+    assert json.dumps(store.read_json(layout.EVALUATION_SUMMARY)) == summary
 
 
 def test_settings_keep_the_order_they_were_asked_for(
@@ -96,7 +95,7 @@ def failure(context: StageContext) -> StageInputError:
 def test_predictions_that_cannot_be_scored_are_one_line(
     ray_cluster: None, context: StageContext, tables: dict[str, Any], change: Any, words: str
 ) -> None:
-    broken = tables["infer/predictions"][0].model_copy(update=change)
+    broken = tables[layout.PREDICTIONS][0].model_copy(update=change)
     store_predictions(context.store, broken.setting, "c", [broken])
     assert words in str(failure(context))
 
@@ -116,5 +115,5 @@ def test_settings_on_other_queries_cannot_be_compared(
 
 
 def test_no_predictions_at_all_is_one_line(ray_cluster: None, context: StageContext) -> None:
-    context.store.delete_folder("infer/predictions")
+    context.store.delete_folder(layout.PREDICTIONS)
     assert "run 'ste-ray infer' first" in str(failure(context))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ste_ray.core import layout
 from ste_ray.core.records import Prediction
 from ste_ray.core.scoring.scores import score_prediction
 from ste_ray.report.assemble import assemble_report
@@ -82,14 +83,14 @@ def test_size_is_bounded_by_aggregates_not_by_the_run(
     tables: dict[str, Any], page: str, data: ReportData
 ) -> None:
     assert len(page) < 600_000
-    episode = tables["explore/episodes"][0]
+    episode = tables[layout.EPISODES][0]
     turn = episode.trials[0].turns[0].model_copy(update={"observation": "x" * 1_000_000})
     trials = tuple(
         episode.trials[0].model_copy(update={"trial_id": f"{number:04}", "turns": (turn,) * 4})
         for number in range(200)
     )
     reader = synthetic.FakeReader(
-        {"explore/episodes": [episode.model_copy(update={"trials": trials})]}
+        {layout.EPISODES: [episode.model_copy(update={"trials": trials})]}
     )
     assembled = assemble_report(reader, 0.0)
     assert assembled.trials_total == 200
@@ -113,26 +114,26 @@ def test_untrusted_text_is_escaped_wherever_it_appears(tables: dict[str, Any]) -
     )
     score = score_prediction(prediction, {hostile: spec})
     summary = synthetic.summary_of({prediction.setting: [score]})
-    episode = tables["explore/episodes"][0]
+    episode = tables[layout.EPISODES][0]
     trial = episode.trials[0].model_copy(
         update={"tool": hostile, "query": ATTACK, "reflection_text": ATTACK, "final_answer": ATTACK}
     )
     hostile_episode = episode.model_copy(update={"trials": (trial,), "models": (ATTACK,)})
     manifests = synthetic.manifests()
     manifests["explore"] |= {"notes": [ATTACK], "counts": {ATTACK: ATTACK}}
-    entry = tables["prepare/ledger"][0].model_copy(
+    entry = tables[layout.LEDGER][0].model_copy(
         update={"tool": hostile, "status": "dropped", "reason": ATTACK, "step": ATTACK}
     )
     reader = synthetic.FakeReader(
         {
-            "explore/episodes": [hostile_episode],
-            "prepare/ledger": [entry],
-            "infer/predictions": [prediction],
-            "evaluate/scores": [score],
+            layout.EPISODES: [hostile_episode],
+            layout.LEDGER: [entry],
+            layout.PREDICTIONS: [prediction],
+            layout.SCORES: [score],
         },
         {
-            "evaluate/summary.json": summary.model_dump(mode="json"),
-            "prepare/totals.json": synthetic.totals([entry], []).model_dump(mode="json"),
+            layout.EVALUATION_SUMMARY: summary.model_dump(mode="json"),
+            layout.LEDGER_TOTALS: synthetic.totals([entry], []).model_dump(mode="json"),
         },
         manifests,
     )
@@ -166,11 +167,11 @@ def test_banners_follow_the_run(
     tables: dict[str, Any], scripted: bool, base: str, titles: int
 ) -> None:
     model = "scripted-teacher" if scripted else "gpt-x"
-    episodes = [tables["explore/episodes"][0].model_copy(update={"models": (model,)})]
+    episodes = [tables[layout.EPISODES][0].model_copy(update={"models": (model,)})]
     manifests = synthetic.manifests()
     for manifest in manifests.values():
         manifest["notes"] = []
     manifests["train"]["config"]["train"]["model"]["base"] = base
-    reader = synthetic.FakeReader({"explore/episodes": episodes}, {}, manifests)
+    reader = synthetic.FakeReader({layout.EPISODES: episodes}, {}, manifests)
     cautions = [n for n in assemble_report(reader, 0.0).notices if n.kind == "caution"]
     assert len(cautions) == titles

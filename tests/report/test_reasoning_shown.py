@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ste_ray.core import layout
 from ste_ray.core.records import Episode
 from ste_ray.core.scoring.scores import score_prediction
 from ste_ray.report.evaluation import view_prediction
@@ -19,7 +20,7 @@ ESCAPED = "&lt;/pre&gt;&lt;/details&gt;&lt;script&gt;alert(&#39;x&#39;)&lt;/scri
 
 
 def reasoned(tables: dict[str, Any]) -> Episode:
-    episode = next(one for one in tables["explore/episodes"] if one.trials[0].turns)
+    episode = next(one for one in tables[layout.EPISODES] if one.trials[0].turns)
     turn = episode.trials[0].turns[0].model_copy(update={"reasoning": f"{ATTACK} turn"})
     changes = {
         "turns": (turn,),
@@ -59,7 +60,7 @@ def test_a_trial_shows_its_reasoning_folded_and_escaped(tables: dict[str, Any]) 
 
 
 def test_a_prediction_shows_its_reasoning(tables: dict[str, Any]) -> None:
-    prediction = tables["infer/predictions"][0].model_copy(update={"reasoning": ATTACK})
+    prediction = tables[layout.PREDICTIONS][0].model_copy(update={"reasoning": ATTACK})
     view = view_prediction(score_prediction(prediction, synthetic.specs()), prediction)
     text = page(Found(1, predictions=[view]), "predictions")
     assert f"<pre>{ESCAPED}</pre>" in text

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from ste_ray.cli.main import main
+from ste_ray.core import layout
 from ste_ray.core.records import Episode, Judgment, LedgerEntry, Prediction, Score
 from ste_ray.report.viewer import serve
 from ste_ray.stages.report.viewing import StoredWholeRun
@@ -21,11 +22,11 @@ from ste_ray.store.tables import write_records
 from .browser import opened
 
 MODELS = {
-    "explore/episodes": Episode,
-    "prepare/judgments": Judgment,
-    "prepare/ledger": LedgerEntry,
-    "infer/predictions": Prediction,
-    "evaluate/scores": Score,
+    layout.EPISODES: Episode,
+    layout.JUDGMENTS: Judgment,
+    layout.LEDGER: LedgerEntry,
+    layout.PREDICTIONS: Prediction,
+    layout.SCORES: Score,
 }
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -72,7 +73,7 @@ def test_everything_is_found(store: RunStore, tables: dict[str, Any]) -> None:
     asked = {**everything, "setting": "tuned/toolken", "outcome": "wrong_tool"}
     expected = {
         one.example_id
-        for one in tables["evaluate/scores"]
+        for one in tables[layout.SCORES]
         if (one.setting, one.outcome) == ("tuned/toolken", "wrong_tool")
     }
     wrong = whole.find_predictions(**asked, start=0, limit=1000)
@@ -84,10 +85,10 @@ def test_everything_is_found(store: RunStore, tables: dict[str, Any]) -> None:
     assert narrowed.total < found.total
     trials = whole.find_trials(result="", tool="airport", text="", start=0, limit=1000)
     assert trials.total == sum(
-        trial.tool == "airport" for one in tables["explore/episodes"] for trial in one.trials
+        trial.tool == "airport" for one in tables[layout.EPISODES] for trial in one.trials
     )
     assert {one.tool for one in trials.trials} == {"airport"}
-    assert whole.choices()["setting"] == sorted({one.setting for one in tables["evaluate/scores"]})
+    assert whole.choices()["setting"] == sorted({one.setting for one in tables[layout.SCORES]})
 
 
 def test_only_its_own_names_are_answered_and_nobody_frames_it(store: RunStore) -> None:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from ste_ray.core import layout
 from ste_ray.core.effects import AskModel, CallTool, ModelReply, Sampling, ToolResult
 from ste_ray.core.records import Message
 from ste_ray.errors import StageInputError, StoreError
@@ -14,7 +15,7 @@ from ste_ray.runtime.fakes import MemoryStore
 from ste_ray.runtime.journal import SegmentJournal, compact, iter_entries, load
 from ste_ray.runtime.segments import accepted, fence, seal
 
-FOLDER = "explore/journal"
+FOLDER = layout.EXPLORE_JOURNAL
 CALL = CallTool(tool="add", arguments_json="{}")
 
 

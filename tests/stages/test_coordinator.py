@@ -7,13 +7,14 @@ import json
 
 import pytest
 
+from ste_ray.core import layout
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
 from ste_ray.core.records import Episode, Message
 from ste_ray.runtime import segments
 from ste_ray.runtime.journal import SegmentJournal, compact
-from ste_ray.stages.explore.coordinator import JOURNAL, Coordinator, packed
+from ste_ray.stages.explore.coordinator import Coordinator, packed
 from ste_ray.stages.explore.messages import News, Report
-from ste_ray.stages.explore.parts import PARTS, PartWriter
+from ste_ray.stages.explore.parts import PartWriter
 from ste_ray.store.artifacts import RunStore, open_store
 
 EPISODES = 2
@@ -30,7 +31,7 @@ class Clock:
 @pytest.fixture
 def store(tmp_path) -> RunStore:
     store = open_store(str(tmp_path / "run"))
-    for folder in (JOURNAL, PARTS):
+    for folder in (layout.EXPLORE_JOURNAL, layout.EPISODE_PARTS):
         segments.seal(store, folder, 1)
     return store
 
@@ -67,7 +68,9 @@ class Writer:
     """What an explorer leaves in the store."""
 
     def __init__(self, store: RunStore, name: str, epoch: int = 1) -> None:
-        self.journal = SegmentJournal(store, JOURNAL, epoch=epoch, writer=name, flush_seconds=60)
+        self.journal = SegmentJournal(
+            store, layout.EXPLORE_JOURNAL, epoch=epoch, writer=name, flush_seconds=60
+        )
         self.parts = PartWriter(store, epoch, name, self.journal)
 
     def answer(self, tool: str, step: int, text: str = "yes") -> None:
@@ -178,7 +181,7 @@ def test_what_was_merged_before_a_loss_is_handed_on_too(store):
     lost = Writer(store, "a")
     for step in range(3):
         lost.answer("t1", step)
-    compact(store, JOURNAL, 1, store.delete)
+    compact(store, layout.EXPLORE_JOURNAL, 1, store.delete)
     lost.answer("t1", 3)
     asyncio.run(made.lost("a"))
     (lease,) = exchange(made, "b", room=1).leases
@@ -191,7 +194,7 @@ def test_a_new_coordinator_finds_what_is_stored_and_recorded(store):
         writer.store_episode("t1", number)
     writer.answer("t1", 0)
     writer.answer("t3", 0)
-    for folder in (JOURNAL, PARTS):
+    for folder in (layout.EXPLORE_JOURNAL, layout.EPISODE_PARTS):
         segments.seal(store, folder, 2)
     writer.answer("t3", 1, "a zombie of the epoch before")
     made = coordinator(store, "t1", "t2", "t3", epoch=2)

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from ste_ray.core import layout
 from ste_ray.core.inferring.settings import Query, Setting, parse_settings
 from ste_ray.core.records import Example, Prediction
 from ste_ray.errors import RunLockedError
 from ste_ray.stages.infer import pieces as pieces_module
-from ste_ray.stages.infer.models import folder_of, pieces_of
 from ste_ray.stages.infer.pieces import Pieces, answered, put_in_order
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.lock import RunLock
 from ste_ray.store.tables import read_records
 
 SETTING: Setting = parse_settings(["base/icl"])[0]
-FOLDER, PIECES = folder_of(SETTING), pieces_of(SETTING)
+FOLDER = layout.predictions(SETTING.folder_name)
+PIECES = layout.prediction_pieces(SETTING.folder_name)
 
 
 def query(number: int) -> Query:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from ste_ray.core import layout
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.store.artifacts import open_store
@@ -103,7 +104,7 @@ def test_what_a_base_does_not_need_is_not_copied(tmp_path, base):
     (base / "pytorch_model.bin").write_bytes(b"weights of another form")
     (base / "modeling.py").write_text("raise SystemExit")
     job = job_of(tmp_path / "run", model={"base": str(base)})
-    names = {path.rpartition("/")[2] for path in job.files.list("train/base")}
+    names = {path.rpartition("/")[2] for path in job.files.list(layout.BASE_MODEL)}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
     assert not names & {"pytorch_model.bin", "modeling.py"}
 

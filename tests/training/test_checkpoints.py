@@ -10,9 +10,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from ste_ray.core import layout
 from ste_ray.errors import StageInputError
 from ste_ray.store.artifacts import open_store
-from ste_ray.training.checkpoints import CHECKPOINTS_PATH, latest_checkpoint
+from ste_ray.training.checkpoints import latest_checkpoint
 from ste_ray.training.job import Hooks
 from ste_ray.training.rank import train_rank
 from tests.training.training_runs import job_of, losses, train
@@ -21,7 +22,7 @@ EVERY_STEP = {"checkpoint_seconds": 0}
 
 
 def weights_of(run):
-    return AutoModelForCausalLM.from_pretrained(run / "train/model").state_dict()
+    return AutoModelForCausalLM.from_pretrained(run / layout.TUNED_MODEL).state_dict()
 
 
 def assert_same_model(first, second, exact):
@@ -87,11 +88,11 @@ def test_checkpoints_in_object_storage_are_as_good(two_ranks, tmp_path, s3_bucke
     first = two_ranks.run(train, job, 4)[0][0]
     rest = two_ranks.run(train, job)[0][0]
     assert torch.equal(losses([*first[:3], *rest]), losses(expected))
-    open_store(uri).download_folder("train/model", tmp_path / "copy/train/model")
+    open_store(uri).download_folder(layout.TUNED_MODEL, tmp_path / "copy/train/model")
     assert_same_model(tmp_path / "whole", tmp_path / "copy", exact=True)
     paths = open_store(uri).list("train")
     assert any(path.startswith("train/tensorboard/") for path in paths)
-    assert "train/metrics.json" in paths
+    assert layout.TRAIN_METRICS in paths
 
 
 def set_environment(values):
@@ -99,7 +100,7 @@ def set_environment(values):
 
 
 def folders(job):
-    return sorted({path.split("/")[2] for path in job.files.list(CHECKPOINTS_PATH)})
+    return sorted({path.split("/")[2] for path in job.files.list(layout.CHECKPOINTS)})
 
 
 def test_only_the_last_few_are_kept(tmp_path):
@@ -118,7 +119,7 @@ def test_a_folder_without_its_marker_is_no_checkpoint(tmp_path):
     job = job_of(tmp_path, **EVERY_STEP)
     train(job, stop_after=4)
     assert latest_checkpoint(job.files, job.fingerprint).step == 3
-    job.files.delete(f"{CHECKPOINTS_PATH}/step-00000003/complete.json")
+    job.files.delete(f"{layout.CHECKPOINTS}/step-00000003/complete.json")
     assert latest_checkpoint(job.files, job.fingerprint).step == 2
     rest, _ = train(job)
     assert rest[0].step == 3
@@ -137,7 +138,7 @@ def test_the_checkpoint_of_another_training_is_refused_before_work_begins(tmp_pa
 def test_a_damaged_checkpoint_says_what_to_do(tmp_path):
     job = job_of(tmp_path, **EVERY_STEP)
     train(job, stop_after=3)
-    folder = tmp_path / CHECKPOINTS_PATH / "step-00000002"
+    folder = tmp_path / layout.CHECKPOINTS / "step-00000002"
     (shards,) = folder.glob("*.distcp")
     shards.write_bytes(shards.read_bytes()[:1000])
     with pytest.raises(StageInputError, match=r"step-00000002.*cannot be loaded.*delete"):
@@ -210,7 +211,7 @@ def test_tensorboard_has_the_figures_of_each_step_once(tmp_path):
     train(job, stop_after=4)
     rest, _ = train(job)
     events = []
-    for path in sorted((tmp_path / "train/tensorboard").iterdir()):
+    for path in sorted((tmp_path / layout.TENSORBOARD).iterdir()):
         data, at = path.read_bytes(), 0
         while at < len(data):
             # Length (8 bytes) and its checksum, the event, its checksum.

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from ste_ray.core import layout
 from ste_ray.core.toolkens import toolken
 from ste_ray.training.batches import collate
 from ste_ray.training.examples import RowTokenizer
@@ -93,7 +94,7 @@ def test_adapters_train_their_part_on_one_rank_and_two(two_ranks, tmp_path, toke
 
     before = AutoModelForCausalLM.from_pretrained(base)
     for run in ("alone", "sharded"):
-        after = AutoModelForCausalLM.from_pretrained(tmp_path / run / "train/model")
+        after = AutoModelForCausalLM.from_pretrained(tmp_path / run / layout.TUNED_MODEL)
         assert type(after).__name__ == "LlamaForCausalLM"
         assert after.config.tie_word_embeddings is tied
         changed = after.get_input_embeddings().weight[: len(tokenizer)]
@@ -103,7 +104,7 @@ def test_adapters_train_their_part_on_one_rank_and_two(two_ranks, tmp_path, toke
         )
         assert same is (mode == "toolkens")
     rows = [
-        AutoModelForCausalLM.from_pretrained(tmp_path / run / "train/model")
+        AutoModelForCausalLM.from_pretrained(tmp_path / run / layout.TUNED_MODEL)
         .get_output_embeddings()
         .weight[len(tokenizer) :]
         for run in ("alone", "sharded")
@@ -118,7 +119,7 @@ def test_adapters_train_their_part_on_one_rank_and_two(two_ranks, tmp_path, toke
 def test_the_export_gives_the_trainers_logits_and_says_what_it_is(two_ranks, tmp_path):
     job = job_of(tmp_path)
     records, figures = two_ranks.run(train, job)[0]
-    folder = tmp_path / "train/model"
+    folder = tmp_path / layout.TUNED_MODEL
     names = {path.name for path in folder.iterdir()}
     assert {"model.safetensors", "generation_config.json", "README.md", "toolkens.json"} <= names
     model = AutoModelForCausalLM.from_pretrained(folder)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from ste_ray.core import layout
 from ste_ray.core.toolkens import toolken
 from ste_ray.llm.local_server import running_local_model
 from tests.training.training_runs import job_of, some_rows, train
@@ -22,7 +23,7 @@ def model_folder(tmp_path_factory):
     settings = {"max_steps": 250, "examples_per_step": 13, "learning_rate": 0.02}
     records, _ = train(job_of(run, rows, **settings))
     assert records[-1].loss < 0.01
-    return run / "train/model"
+    return run / layout.TUNED_MODEL
 
 
 def messages():

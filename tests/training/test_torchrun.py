@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from ste_ray.core import layout
 from ste_ray.store.manifest import StageManifest, read_manifest, write_manifest
 from ste_ray.training.figures import StepRecord
 from tests.training.training_runs import SECTION, job_of, losses, prepared, train
@@ -51,7 +52,7 @@ def test_two_processes_train_as_one_does_and_say_so(tmp_path, run):
     manifest = read_manifest(run, "train")
     assert manifest.counts["workers"] == 2
     assert manifest.counts["rows"] == 40
-    records = [StepRecord(**record) for record in run.read_json("train/metrics.json")]
+    records = [StepRecord(**record) for record in run.read_json(layout.TRAIN_METRICS)]
     expected, _ = train(job_of(tmp_path / "alone"))
     torch.testing.assert_close(losses(records), losses(expected), atol=1e-5, rtol=1e-5)
     again = torchrun(run.uri)

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ste_ray.config import Config
+from ste_ray.core import layout
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError, TrainingError
 from ste_ray.stages.train import stage as train
@@ -32,20 +33,20 @@ def test_a_run_is_trained_exported_and_counted(ray_cluster, tmp_path):
     assert (counts["num_steps"], counts["num_examples"], counts["tools"]) == (8, 80, 3)
     assert "'row048'" in context.notes[0]
 
-    metrics = context.store.read_json("train/metrics.json")
+    metrics = context.store.read_json(layout.TRAIN_METRICS)
     assert [record["step"] for record in metrics] == list(range(1, 9))
     assert metrics[-1]["loss"] < metrics[0]["loss"]
     assert counts["validation_loss"] == metrics[-1]["validation_loss"]
     assert [line.split()[2] for line in said if "step" in line] == ["4/8", "8/8"]
 
-    base = AutoModelForCausalLM.from_pretrained(tmp_path / "train/base")
-    tuned = AutoModelForCausalLM.from_pretrained(tmp_path / "train/model")
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "train/model")
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / layout.BASE_MODEL)
+    tuned = AutoModelForCausalLM.from_pretrained(tmp_path / layout.TUNED_MODEL)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / layout.TUNED_MODEL)
     assert base.config.vocab_size == tuned.config.vocab_size - 3 == len(tokenizer) - 3
     rows = base.get_input_embeddings().weight
     assert not torch.equal(tuned.get_input_embeddings().weight[: len(rows)], rows)
     assert counts["parameters"] == sum(weight.numel() for weight in tuned.parameters())
-    assert context.store.read_json("train/toolkens.json") == [
+    assert context.store.read_json(layout.TRAINED_TOOLKENS) == [
         {
             "tool": name,
             "toolken": toolken(name),
@@ -62,7 +63,7 @@ def test_an_error_in_a_worker_is_one_line(ray_cluster, tmp_path, tokenizer, mode
     with pytest.raises(TrainingError, match=r"lower train\.learning_rate") as caught:
         train.run(context)
     assert "\n" not in str(caught.value)
-    saved = AutoTokenizer.from_pretrained(tmp_path / "train/base")
+    saved = AutoTokenizer.from_pretrained(tmp_path / layout.BASE_MODEL)
     assert saved.get_vocab() == tokenizer.get_vocab()
 
 

@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from ste_ray.config import Config
+from ste_ray.core import layout
 from ste_ray.core.records import TrainRow
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.train.inputs import lay_out
@@ -77,7 +78,7 @@ def prepared(uri, rows=None, tools=TOOLS, seed=5, **section):
     write_records(store, "prepare/rows/part-00000.parquet", rows[:half], TrainRow)
     write_records(store, "prepare/rows/part-00001.parquet", rows[half:], TrainRow)
     store.write_json(
-        "prepare/tools.json", [{"name": n, "description": f"It tells {n}."} for n in tools]
+        layout.PREPARED_TOOLS, [{"name": n, "description": f"It tells {n}."} for n in tools]
     )
     config = Config.model_validate({"seed": seed, "train": {**SECTION, **section}})
     said = []

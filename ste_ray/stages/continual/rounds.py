@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ste_ray import __version__
+from ste_ray.core import layout
 from ste_ray.core.records import Example, TrainRow, fingerprint
 from ste_ray.core.scoring.continual import Variant
 from ste_ray.errors import StageInputError
-from ste_ray.stages.base import TOOLS_PATH, StageContext
+from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import (
     StageManifest,
@@ -21,10 +22,6 @@ from ste_ray.store.manifest import (
 )
 from ste_ray.store.tables import iter_records, parquet_parts, write_records
 
-INDEX_PATH = "prepare/rounds/index.json"
-ROWS_PATH = "prepare/rows"
-EXAMPLES_PATH = "prepare/examples"
-PREPARED_TOOLS_PATH = "prepare/tools.json"
 _OF_TOOLS = ("tool_call", "final_answer")
 
 
@@ -66,13 +63,13 @@ def read_batches(store: RunStore) -> Batches:
     Raises:
         StageInputError: there are none, or one has no tool with examples.
     """
-    if not store.exists(INDEX_PATH):
+    if not store.exists(layout.ROUNDS_INDEX):
         raise StageInputError(
-            f"there are no rounds in {store.address('prepare/rounds')!r}; prepare with"
+            f"there are no rounds in {store.address(layout.ROUNDS)!r}; prepare with"
             " prepare.mix.rounds=[[tool, …], [tool, …]], in another run, or import training data"
             " that come in batches"
         )
-    tools = tuple(tuple(one["tools"]) for one in store.read_json(INDEX_PATH))
+    tools = tuple(tuple(one["tools"]) for one in store.read_json(layout.ROUNDS_INDEX))
     empty = [number for number, names in enumerate(tools) if not names]
     if empty:
         raise StageInputError(
@@ -84,14 +81,12 @@ def read_batches(store: RunStore) -> Batches:
 def plan_rounds(variant: Variant, num_rounds: int) -> Iterator[Round]:
     """Yield the trainings of a variant, in order."""
     if variant == "joint":
-        yield Round(variant, num_rounds - 1, "continual/joint", ROWS_PATH)
+        yield Round(variant, num_rounds - 1, layout.JOINT_ROUND, layout.ROWS)
         return
     before = ""
     for number in range(num_rounds):
-        # Nothing can be replayed in the first round, so that it is the same in both variants.
-        owner = f"{variant}/" if number else ""
-        folder = f"continual/{owner}round-{number:02d}"
-        yield Round(variant, number, folder, f"prepare/rounds/{number:02d}/rows", before)
+        folder = layout.round_run(variant, number)
+        yield Round(variant, number, folder, layout.round_rows(number), before)
         before = folder
 
 
@@ -108,13 +103,13 @@ def prepare_round(context: StageContext, child: RunStore, one: Round, batches: B
         return
     known = batches.so_far(one.number)
     specs = [spec for name, spec in sorted(context.specs.items()) if name in known]
-    child.write_json(TOOLS_PATH, [spec.model_dump(mode="json") for spec in specs])
-    listed = [tool for tool in store.read_json(PREPARED_TOOLS_PATH) if tool["name"] in known]
-    child.write_json(PREPARED_TOOLS_PATH, listed)
+    child.write_json(layout.TOOLS, [spec.model_dump(mode="json") for spec in specs])
+    listed = [tool for tool in store.read_json(layout.PREPARED_TOOLS) if tool["name"] in known]
+    child.write_json(layout.PREPARED_TOOLS, listed)
     rows = _write_rows(store, child, one, batches)
     examples = [
         example
-        for example in iter_records(store, EXAMPLES_PATH, Example)
+        for example in iter_records(store, layout.EXAMPLES, Example)
         if example.tool in known and example.split != "validation"
     ]
     tests = sum(example.split == "test" for example in examples)
@@ -123,7 +118,7 @@ def prepare_round(context: StageContext, child: RunStore, one: Round, batches: B
             f"no tool of the rounds up to {one.number} has a test query; raise"
             " prepare.test_fraction, in another run"
         )
-    write_records(child, f"{EXAMPLES_PATH}/part-00000.parquet", examples, Example)
+    write_records(child, layout.part(layout.EXAMPLES, 0), examples, Example)
     for stage, counts in (
         ("explore", {"tools": len(specs)}),
         ("prepare", {"rows": rows, "tests": tests, "tools": len(listed)}),
@@ -159,7 +154,7 @@ def _write_rows(store: RunStore, child: RunStore, one: Round, batches: Batches) 
             and (one.replays or not _is_replayed(row, own))
         ]
         total += len(rows)
-        write_records(child, f"{ROWS_PATH}/{part.rpartition('/')[2]}", rows, TrainRow)
+        write_records(child, layout.same_part(part, layout.ROWS), rows, TrainRow)
     return total
 
 

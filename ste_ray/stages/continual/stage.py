@@ -18,6 +18,7 @@ from typing import Any
 import ray
 
 from ste_ray.config import Config
+from ste_ray.core import layout
 from ste_ray.core.records import Score, TrainRow
 from ste_ray.core.scoring.continual import (
     ContinualSummary,
@@ -29,7 +30,6 @@ from ste_ray.core.scoring.continual import (
 )
 from ste_ray.stages.base import StageContext, run_stage
 from ste_ray.stages.continual.rounds import (
-    ROWS_PATH,
     Batches,
     Round,
     plan_rounds,
@@ -49,9 +49,7 @@ from ste_ray.store.manifest import (
 from ste_ray.store.tables import iter_records, parquet_parts, read_records
 from ste_ray.training.held_out import held_out_loss
 
-SUMMARY_PATH = "continual/summary.json"
-_GENERAL_PATH = "continual_general.json"
-_WORKING_FOLDERS = ("train/base", "train/shards", "train/checkpoints")
+_WORKING_FOLDERS = (layout.BASE_MODEL, layout.SHARDS, layout.CHECKPOINTS)
 _BODIES = {
     "train": train.run,
     "retrieve": retrieve.run,
@@ -85,7 +83,7 @@ def run(context: StageContext) -> dict[str, Any]:
         rounds: list[tuple[RoundResult, list[Score]]] = []
         for one in plan_rounds(variant, len(batches.tools)):
             child = _run_round(context, one, batches)
-            scores = read_records(child, evaluate.SCORES_PATH, Score)
+            scores = read_records(child, layout.SCORES, Score)
             general = _general_loss(context, child, held_out)
             result = round_result(variant, one.number, scores, batches.batch_of, general, options)
             rounds.append((result, scores))
@@ -97,11 +95,11 @@ def run(context: StageContext) -> dict[str, Any]:
         replay_fraction=_replay_fraction(store),
         variants=tuple(variants),
     )
-    store.write_json(SUMMARY_PATH, summary.model_dump(mode="json"))
+    store.write_json(layout.CONTINUAL_SUMMARY, summary.model_dump(mode="json"))
     counts: dict[str, Any] = {one.variant: _counts(one) for one in variants}
     own = ending_manifest(context, "continual", started_at, counts)
     write_report(store, unfinished={"continual": own})
-    return {**counts, "report": "report.html"}
+    return {**counts, "report": layout.REPORT}
 
 
 def _run_round(context: StageContext, one: Round, batches: Batches) -> RunStore:
@@ -111,7 +109,7 @@ def _run_round(context: StageContext, one: Round, batches: Batches) -> RunStore:
     config = _round_config(context.config, store, one)
     prepare_round(context, child, one, batches)
     for stage in _stages(config):
-        context.progress(f"continual: {one.folder.removeprefix('continual/')}, {stage}")
+        context.progress(f"continual: {_name_of(one)}, {stage}")
         inner = StageContext(
             config=config, store=child, progress=context.progress, again=context.again
         )
@@ -125,6 +123,10 @@ def _run_round(context: StageContext, one: Round, batches: Batches) -> RunStore:
     return child
 
 
+def _name_of(one: Round) -> str:
+    return one.folder.removeprefix(f"{layout.CONTINUAL}/")
+
+
 def _stages(config: Config) -> Sequence[str]:
     retrieves = not config.continual.setting.endswith("/toolken")
     return ("train", *(["retrieve"] if retrieves else []), "infer", "evaluate")
@@ -134,7 +136,7 @@ def _round_config(config: Config, store: RunStore, one: Round) -> Config:
     infers = config.infer.model_copy(update={"settings": (config.continual.setting,)})
     trains = config.train
     if one.before:
-        base = store.below(one.before).address("train/model")
+        base = store.below(one.before).address(layout.TUNED_MODEL)
         model = trains.model.model_copy(update={"base": base})
         trains = trains.model_copy(update={"model": model})
     return config.model_copy(update={"infer": infers, "train": trains})
@@ -143,7 +145,7 @@ def _round_config(config: Config, store: RunStore, one: Round) -> Config:
 def _held_out_rows(store: RunStore) -> list[TrainRow]:
     return [
         row
-        for part in parquet_parts(store, ROWS_PATH)
+        for part in parquet_parts(store, layout.ROWS)
         for row in iter_records(store, part, TrainRow)
         if row.kind == "general" and row.split == "validation"
     ]
@@ -155,13 +157,13 @@ def _general_loss(
     """Return the loss of a round's model on general examples; measured once."""
     if not rows:
         return None
-    if not child.exists(_GENERAL_PATH):
+    if not child.exists(layout.GENERAL_LOSS):
         task = ray.remote(_measure).options(
             num_cpus=1, num_gpus=1 if context.config.train.use_gpu else 0
         )
         measured: GeneralLoss = ray.get(task.remote(child, ray.put(list(rows)), context.config))
-        child.write_json(_GENERAL_PATH, measured.model_dump(mode="json"))
-    return GeneralLoss.model_validate(child.read_json(_GENERAL_PATH))
+        child.write_json(layout.GENERAL_LOSS, measured.model_dump(mode="json"))
+    return GeneralLoss.model_validate(child.read_json(layout.GENERAL_LOSS))
 
 
 def _measure(child: RunStore, rows: Sequence[TrainRow], config: Config) -> GeneralLoss:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from ste_ray.core import layout
 from ste_ray.core.records import Record, ToolSpec, canonical_json, fingerprint
 from ste_ray.core.replies.parsing import ToolCall, parse_action
 from ste_ray.core.replies.reasoning import separate
@@ -31,9 +32,6 @@ from ste_ray.stages.shared.model_session import (
 )
 from ste_ray.stages.shared.reasoning import journal_reasoning
 
-JUDGE_PATH = "evaluate/judge.json"
-UNDECIDED_PATH = "evaluate/undecided.jsonl"
-_JOURNAL = "evaluate/journal"
 _YES = (1, True, "same", "yes", "correct")
 _NO = (0, False, "different", "no", "wrong")
 
@@ -68,13 +66,14 @@ def judge_pairs(
     """
     section = context.config.evaluate.judge
     labelled = _read_labels(section.labels, context.specs) if section.labels else []
-    with open_asking(context, "evaluate", ("scorer",), _JOURNAL, 1) as (asking, limiting):
+    journal = layout.EVALUATE_JOURNAL
+    with open_asking(context, "evaluate", ("scorer",), journal, 1) as (asking, limiting):
         wanted = [*pairs, *(one.pair for one in labelled)]
         context.progress(f"evaluate: asking the judge of {len(wanted)} pairs of arguments")
         verdicts = asyncio.run(_ask(context, asking, wanted))
         model = asking.endpoints.models["scorer"]
         spent = limiting.spent()
-        journal_reasoning(context, "evaluate", asking.endpoints, _JOURNAL)
+        journal_reasoning(context, "evaluate", asking.endpoints, journal)
     measured = None
     if labelled:
         measured = agreement(
@@ -97,7 +96,7 @@ def judge_pairs(
     )
     if reason:
         context.notes.append(f"the judge's verdicts do not count: {reason}")
-    context.store.write_json(JUDGE_PATH, report.model_dump(mode="json"))
+    context.store.write_json(layout.JUDGE_REPORT, report.model_dump(mode="json"))
     return verdicts, report, spent
 
 
@@ -117,7 +116,7 @@ def write_undecided(context: StageContext, pairs: Iterable[Pair]) -> None:
         for pair in pairs
     ]
     text = "".join(f"{line}\n" for line in lines)
-    context.store.write_bytes(UNDECIDED_PATH, text.encode(errors="replace"))
+    context.store.write_bytes(layout.UNDECIDED, text.encode(errors="replace"))
 
 
 def _why_not(measured: Agreement | None) -> str:
@@ -145,7 +144,9 @@ async def _ask(
         pair: scoring_prompt(pair, context.specs[pair.tool], prompts)
         for pair in dict.fromkeys(pairs)
     }
-    place = JournalPlace(context.store, _JOURNAL, context.epoch, config.evaluate.flush_seconds)
+    place = JournalPlace(
+        context.store, layout.EVALUATE_JOURNAL, context.epoch, config.evaluate.flush_seconds
+    )
     model = asking.endpoints.models["scorer"]
     name = f"evaluate-{uuid4().hex[:8]}"
     prompts_asked = list(dict.fromkeys(texts.values()))
@@ -181,7 +182,7 @@ def _read_labels(path: str, specs: Mapping[str, ToolSpec]) -> list[_Labelled]:
     if not found:
         raise StageInputError(
             f"evaluate.judge.labels={path!r} holds no labelled pair that the rules leave open"
-            f" ({unlabelled} rows have no label); label rows of {UNDECIDED_PATH!r}"
+            f" ({unlabelled} rows have no label); label rows of {layout.UNDECIDED!r}"
         )
     return found
 

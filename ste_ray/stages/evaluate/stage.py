@@ -18,6 +18,7 @@ from typing import Any
 import ray
 
 from ste_ray.config import Config
+from ste_ray.core import layout
 from ste_ray.core.records import Prediction, Score, ToolSpec
 from ste_ray.core.scoring.config import EvaluateConfig
 from ste_ray.core.scoring.equivalence import Pair
@@ -28,13 +29,9 @@ from ste_ray.errors import StageInputError
 from ste_ray.report.model import Difference, EvaluationSummary
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.evaluate.judging import judge_pairs, write_undecided
-from ste_ray.stages.report.writing import REPORT_PATH, ending_manifest, write_report
+from ste_ray.stages.report.writing import ending_manifest, write_report
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import iter_records, read_records, write_records
-
-PREDICTIONS_PATH = "infer/predictions"
-SCORES_PATH = "evaluate/scores"
-SUMMARY_PATH = "evaluate/summary.json"
 
 
 def run(context: StageContext) -> dict[str, Any]:
@@ -48,12 +45,12 @@ def run(context: StageContext) -> dict[str, Any]:
     undecided = _score_all(store, context.specs)
     write_undecided(context, dict.fromkeys(undecided))
     spent = _judge(context, undecided) if config.evaluate.judge.enabled else {}
-    scores = read_records(store, SCORES_PATH, Score)
+    scores = read_records(store, layout.SCORES, Score)
     by_setting = _by_setting(scores, config.infer.settings)
     num_predictions = sum(map(len, by_setting.values()))
     context.progress(f"evaluate: {num_predictions} predictions scored, now summarising")
     summary = summarise_settings(by_setting, config.evaluate, config.seed)
-    store.write_json(SUMMARY_PATH, summary.model_dump(mode="json"))
+    store.write_json(layout.EVALUATION_SUMMARY, summary.model_dump(mode="json"))
     counts: dict[str, Any] = {
         "predictions": num_predictions,
         "settings": {one.setting: _headline(one) for one in summary.settings},
@@ -62,8 +59,8 @@ def run(context: StageContext) -> dict[str, Any]:
     # The manifest is written after this body; the report shows what it will say.
     own = ending_manifest(context, "evaluate", started_at, counts)
     write_report(store, unfinished={"evaluate": own})
-    context.progress(f"evaluate: the report is {store.address(REPORT_PATH)}")
-    return {**counts, "report": REPORT_PATH}
+    context.progress(f"evaluate: the report is {store.address(layout.REPORT)}")
+    return {**counts, "report": layout.REPORT}
 
 
 def score_predictions(
@@ -91,10 +88,10 @@ def _score_all(store: RunStore, specs: Mapping[str, ToolSpec]) -> list[Pair]:
 
 
 def _parts(store: RunStore) -> list[str]:
-    parts = [name for name in store.list(PREDICTIONS_PATH) if name.endswith(".parquet")]
+    parts = [name for name in store.list(layout.PREDICTIONS) if name.endswith(".parquet")]
     if not parts:
         raise StageInputError(
-            f"there are no predictions at {store.address(PREDICTIONS_PATH)!r}; "
+            f"there are no predictions at {store.address(layout.PREDICTIONS)!r}; "
             "run 'ste-ray infer' first"
         )
     return parts
@@ -117,12 +114,8 @@ def score_part(store: RunStore, part: str, specs: Mapping[str, ToolSpec]) -> lis
                 pairs.append(pair)
             yield score
 
-    write_records(store, _scores_of(part), scores(), Score)
+    write_records(store, layout.scores_of(part), scores(), Score)
     return pairs
-
-
-def _scores_of(part: str) -> str:
-    return f"{SCORES_PATH}{part.removeprefix(PREDICTIONS_PATH)}"
 
 
 def _judge(context: StageContext, undecided: Sequence[Pair]) -> dict[str, Any]:
@@ -131,13 +124,13 @@ def _judge(context: StageContext, undecided: Sequence[Pair]) -> dict[str, Any]:
     verdicts, report, spent = judge_pairs(context, list(dict.fromkeys(undecided)))
     for part in _parts(store) if undecided else ():
         changed = []
-        scores = iter_records(store, _scores_of(part), Score)
+        scores = iter_records(store, layout.scores_of(part), Score)
         for prediction, score in zip(iter_records(store, part, Prediction), scores, strict=True):
             pair = undecided_pair(prediction, score)
             changed.append(
                 with_verdict(score, verdicts[pair], report.gates) if pair is not None else score
             )
-        write_records(store, _scores_of(part), changed, Score)
+        write_records(store, layout.scores_of(part), changed, Score)
     return spent
 
 

@@ -13,17 +13,17 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ste_ray.core import layout
 from ste_ray.core.exploring.alike import Cause, Endings, cause_of
 from ste_ray.core.records import Episode
 from ste_ray.ports import Clock
 from ste_ray.runtime import journal, segments
 from ste_ray.runtime.events import Backlog
 from ste_ray.stages.explore.messages import Directive, Lease, News, Report, Status
-from ste_ray.stages.explore.parts import PARTS, EpisodeKey, stored_episodes
+from ste_ray.stages.explore.parts import EpisodeKey, stored_episodes
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import iter_records
 
-JOURNAL = "explore/journal"
 # So long after the start the tools are shared among the explorers that were asked for, afterwards
 # among those that have come.
 _GATHERING_SECONDS = 30.0
@@ -105,7 +105,7 @@ class Coordinator:
         Raises:
             StoreError: the journal cannot be read.
         """
-        paths = [segment.path for segment in segments.accepted(self._store, PARTS)]
+        paths = [segment.path for segment in segments.accepted(self._store, layout.EPISODE_PARTS)]
         stored = await asyncio.to_thread(stored_episodes, self._store, paths)
         self._note_stored(stored)
         if len(stored) <= _MAX_READ_AGAIN:
@@ -232,16 +232,16 @@ class Coordinator:
 
     def _fence(self, explorer: str, tools: set[str]) -> None:
         """Shut the explorer out, and take over what it left of its tools."""
-        names = segments.fence(self._store, PARTS, self._epoch, explorer)
+        names = segments.fence(self._store, layout.EPISODE_PARTS, self._epoch, explorer)
         self._note_stored(stored_episodes(self._store, names))
-        names = segments.fence(self._store, JOURNAL, self._epoch, explorer)
+        names = segments.fence(self._store, layout.EXPLORE_JOURNAL, self._epoch, explorer)
         try:
             lines = [
                 line
                 for path in names
                 for line in journal.read_lines(path, self._store.read_bytes(path))
             ]
-            merged = segments.has_merged(self._store, JOURNAL, self._epoch)
+            merged = segments.has_merged(self._store, layout.EXPLORE_JOURNAL, self._epoch)
         except FileNotFoundError:
             merged = True
         if not merged:
@@ -253,7 +253,7 @@ class Coordinator:
         self._read_journal(tools)
 
     def _read_journal(self, tools: set[str] | None = None) -> None:
-        for segment, data in segments.read_accepted(self._store, JOURNAL):
+        for segment, data in segments.read_accepted(self._store, layout.EXPLORE_JOURNAL):
             self._keep(journal.read_lines(segment.path, data), tools)
 
     def _keep(self, lines: Sequence[bytes], tools: set[str] | None) -> None:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ste_ray.core import layout
 from ste_ray.core.effects import Answer
 from ste_ray.core.exploring.estimate import Usage, affordable_tools, estimate, minimum_seconds
 from ste_ray.core.exploring.lengths import measure
@@ -20,7 +21,6 @@ from ste_ray.llm.prices import Price, cost, price_of
 from ste_ray.report.text import duration
 from ste_ray.runtime.journal import answer_of, iter_entries
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.explore.coordinator import JOURNAL
 from ste_ray.stages.explore.explorer import trial_settings
 from ste_ray.stages.shared.spending import bounds_of
 from ste_ray.store.artifacts import RunStore
@@ -92,7 +92,7 @@ def estimate_explore(
 
 def recorded_answers(store: RunStore) -> Iterator[Answer]:
     """Yield what the run's journal holds, if anything."""
-    for entry in iter_entries(store, JOURNAL):
+    for entry in iter_entries(store, layout.EXPLORE_JOURNAL):
         if entry.get("role", "explorer") != "explorer":
             continue  # a model that plays a tool
         answer = answer_of(entry)

@@ -16,6 +16,7 @@ from ray.exceptions import (
     RayError,
 )
 
+from ste_ray.core import layout
 from ste_ray.core.exploring.alike import Alike
 from ste_ray.errors import EndpointError, TemporaryError
 from ste_ray.llm.endpoint import Endpoints
@@ -23,7 +24,7 @@ from ste_ray.runtime import journal
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.cluster.nodes import Need, require_place
-from ste_ray.stages.explore.coordinator import JOURNAL, Coordinator
+from ste_ray.stages.explore.coordinator import Coordinator
 from ste_ray.stages.explore.explorer import Explorer
 from ste_ray.stages.explore.messages import News, Status
 from ste_ray.stages.explore.metrics import ExploreMetrics
@@ -215,7 +216,7 @@ class Exploration:
         store = self._context.store
         journal.compact(
             store,
-            JOURNAL,
+            layout.EXPLORE_JOURNAL,
             self._context.epoch,
             store.delete,
             max_segments=_MAX_SEGMENTS,

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ste_ray.config import Config
+from ste_ray.core import layout
 from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.exploring.alike import Cause, cause_of
 from ste_ray.core.exploring.episode import episode_flow, episode_id
@@ -37,7 +38,6 @@ from ste_ray.runtime.limiter_client import LeaseCall, Meter
 from ste_ray.stages.base import load_prompts
 from ste_ray.stages.cluster.drain import Leaving
 from ste_ray.stages.cluster.nodes import naming_node
-from ste_ray.stages.explore.coordinator import JOURNAL
 from ste_ray.stages.explore.messages import Directive, Lease, Report
 from ste_ray.stages.explore.parts import EpisodeKey, PartWriter
 from ste_ray.stages.shared.spending import RoleCosts
@@ -122,7 +122,7 @@ class Explorer:
         self._epoch = epoch
         self._journal = SegmentJournal(
             store,
-            JOURNAL,
+            layout.EXPLORE_JOURNAL,
             epoch=epoch,
             writer=name,
             flush_seconds=config.explore.flush_seconds,

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ste_ray.core import layout
 from ste_ray.core.records import MADE_CALLS, Episode
 from ste_ray.runtime import segments
 from ste_ray.runtime.journal import SegmentJournal
@@ -24,8 +25,6 @@ from ste_ray.store.schema import arrow_schema
 from ste_ray.store.sorting import write_sorted
 from ste_ray.store.tables import encode_records, write_records
 
-PARTS = "explore/parts"
-EPISODES_PATH = "explore/episodes"
 _EPISODES_PER_PART = 1000
 _MAX_BUFFERED = 256
 _FIRST_SECONDS = 30.0  # until what has come together is written; longer the more parts there are
@@ -53,7 +52,7 @@ class PartWriter:
 
     def __init__(self, store: RunStore, epoch: int, writer: str, journal: SegmentJournal) -> None:
         self._store = store
-        self._place = (PARTS, epoch, writer)
+        self._place = (layout.EPISODE_PARTS, epoch, writer)
         self._journal = journal
         self._episodes: list[Episode] = []
         self._since = 0.0
@@ -112,13 +111,13 @@ def stored_episodes(store: RunStore, paths: Iterable[str]) -> list[EpisodeKey]:
 
 def sort_episodes(store: RunStore, tools: Sequence[str], episodes_per_tool: int) -> Counter[str]:
     """Make ``explore/episodes`` of all parts that count; return what is in it, counted."""
-    sources = [segment.path for segment in segments.accepted(store, PARTS)]
+    sources = [segment.path for segment in segments.accepted(store, layout.EPISODE_PARTS)]
     keys = sorted(tools)[:: max(1, _EPISODES_PER_PART // episodes_per_tool)]
     counts: Counter[str] = Counter()
     for table in write_sorted(
         store,
         sources,
-        EPISODES_PATH,
+        layout.EPISODES,
         arrow_schema(Episode),
         ("tool", "episode_number"),
         keys,

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
+from ste_ray.core import layout
 from ste_ray.core.effects import AskModel, CallTool
 from ste_ray.core.exploring.episode import episode_flow, episode_id
 from ste_ray.core.exploring.memory import remember
@@ -21,13 +22,10 @@ from ste_ray.runtime.drive import Ports, drive
 from ste_ray.runtime.events import EventBuffer
 from ste_ray.runtime.journal import Recorded, SegmentJournal
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.explore.coordinator import JOURNAL
 from ste_ray.stages.explore.explorer import trial_settings
-from ste_ray.stages.explore.parts import EPISODES_PATH, PARTS
 from ste_ray.store.manifest import read_manifest, read_request
 from ste_ray.store.tables import iter_records, write_records
 
-REPLAYED_PATH = "explore/replayed"
 _EPISODES_PER_PART = 1000
 _MAX_SHOWN = 20
 
@@ -60,13 +58,13 @@ def replay_exploration(context: StageContext) -> dict[str, Any]:
         RunConflictError: it was explored with another configuration.
     """
     _require_same(context)
-    recorded = journal.load(context.store, JOURNAL)
+    recorded = journal.load(context.store, layout.EXPLORE_JOURNAL)
     events = EventBuffer()
     episodes, unfinished = asyncio.run(_replay(context, recorded, events))
     store, trials = context.store, sum(len(episode.trials) for episode in episodes)
-    store.delete_folder(REPLAYED_PATH)
+    store.delete_folder(layout.REPLAYED_EPISODES)
     for start in range(0, len(episodes), _EPISODES_PER_PART):
-        path = f"{REPLAYED_PATH}/part-{start // _EPISODES_PER_PART:05d}.parquet"
+        path = layout.part(layout.REPLAYED_EPISODES, start // _EPISODES_PER_PART)
         write_records(store, path, episodes[start : start + _EPISODES_PER_PART], Episode)
     stored = list(_stored(context))
     missing, differing = _compared(stored, {one.episode_id: one for one in episodes})
@@ -80,7 +78,7 @@ def replay_exploration(context: StageContext) -> dict[str, Any]:
         "missing": missing[:_MAX_SHOWN],
         "differing": differing[:_MAX_SHOWN],
         "equal": not missing and not differing,
-        "written_to": store.address(REPLAYED_PATH),
+        "written_to": store.address(layout.REPLAYED_EPISODES),
     }
 
 
@@ -116,7 +114,12 @@ async def _replay(
     episodes: list[Episode] = []
     unfinished = 0
     own_journal = SegmentJournal(
-        context.store, JOURNAL, epoch=0, writer="replay", flush_seconds=1.0, recorded=recorded
+        context.store,
+        layout.EXPLORE_JOURNAL,
+        epoch=0,
+        writer="replay",
+        flush_seconds=1.0,
+        recorded=recorded,
     )
     for spec in context.specs.values():
         repeatable = spec.repeatable
@@ -179,7 +182,7 @@ def _stored(context: StageContext) -> Iterator[Episode]:
     """Yield the episodes of a finished exploration, or what one that was cut off has stored."""
     store = context.store
     if read_manifest(store, "explore") is not None:
-        yield from iter_records(store, EPISODES_PATH, Episode)
+        yield from iter_records(store, layout.EPISODES, Episode)
         return
-    for segment in segments.accepted(store, PARTS):
+    for segment in segments.accepted(store, layout.EPISODE_PARTS):
         yield from iter_records(store, segment.path, Episode)

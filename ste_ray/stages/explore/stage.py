@@ -14,15 +14,16 @@ import time
 from collections import Counter
 from typing import Any
 
+from ste_ray.core import layout
 from ste_ray.core.records import ToolSpec
 from ste_ray.core.stages import STAGE_ROLES
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.runtime import journal, segments
-from ste_ray.stages.base import TOOLS_PATH, StageContext
-from ste_ray.stages.explore.coordinator import JOURNAL, packed
+from ste_ray.stages.base import StageContext
+from ste_ray.stages.explore.coordinator import packed
 from ste_ray.stages.explore.exploration import Exploration
 from ste_ray.stages.explore.messages import Status
-from ste_ray.stages.explore.parts import PARTS, sort_episodes
+from ste_ray.stages.explore.parts import sort_episodes
 from ste_ray.stages.shared.endpoints import open_endpoints
 from ste_ray.stages.shared.limit_actor import limited
 from ste_ray.stages.shared.reasoning import reasoning_counts, reasoning_line
@@ -44,7 +45,7 @@ def run(context: StageContext) -> dict[str, Any]:
     with open_endpoints(context, "explore", roles) as endpoints:
         specs = tools.specs
         context.store.write_json(
-            TOOLS_PATH, [spec.model_dump(mode="json") for spec in specs.values()]
+            layout.TOOLS, [spec.model_dump(mode="json") for spec in specs.values()]
         )
         lent = {name: packed(spec.model_dump_json().encode()) for name, spec in specs.items()}
         # From here on only the compressed form is needed: there may be very many tools.
@@ -84,10 +85,10 @@ def _explore(
     context: StageContext, endpoints: Endpoints, tools: dict[str, bytes]
 ) -> dict[str, Any]:
     store, config = context.store, context.config
-    for folder in (JOURNAL, PARTS):
+    for folder in (layout.EXPLORE_JOURNAL, layout.EPISODE_PARTS):
         segments.seal(store, folder, context.epoch)
     num_explorers = config.explore.num_explorers
-    entries = journal.iter_entries(context.store, JOURNAL)
+    entries = journal.iter_entries(context.store, layout.EXPLORE_JOURNAL)
     with limited(context, "explore", endpoints, entries, num_explorers) as limiting:
         started = time.monotonic()
         status = Exploration(context, endpoints, limiting).run(tools)
@@ -102,9 +103,11 @@ def _explore(
         context.progress(f"explore: {context.stopped_by}")
     context.check_owner()
     counts = sort_episodes(store, list(tools), config.explore.episodes_per_tool)
-    journal.compact(store, JOURNAL, context.epoch, store.delete, still_owner=context.check_owner)
+    journal.compact(
+        store, layout.EXPLORE_JOURNAL, context.epoch, store.delete, still_owner=context.check_owner
+    )
     if not status.tools_stopped:
-        store.delete_folder(PARTS)  # what is in them is in the episodes now
+        store.delete_folder(layout.EPISODE_PARTS)  # what is in them is in the episodes now
     usd = RoleCosts(endpoints, config.llm)("explorer", 0, 0, counts["reasoning_tokens"])
     reasoning = reasoning_counts(
         counts["replies"],

@@ -11,15 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ste_ray import __version__
+from ste_ray.core import layout
 from ste_ray.core.records import Example, TestDialog, ToolSpec, fingerprint
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import StageInputError, ToolSpecError
 from ste_ray.imports.test_sets import TestSet, call_group
 from ste_ray.imports.tool_data import ToolData
-from ste_ray.stages.base import TOOLS_PATH
 from ste_ray.stages.imports.training_data import Describe
-from ste_ray.stages.infer.models import DIALOGS_PATH
-from ste_ray.stages.retrieve.stage import EXAMPLES_PATH
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.lock import RunLock
 from ste_ray.store.manifest import (
@@ -30,8 +28,6 @@ from ste_ray.store.manifest import (
     write_manifest,
 )
 from ste_ray.store.tables import write_records
-
-PREPARED_TOOLS_PATH = "prepare/tools.json"
 
 
 def import_tests(
@@ -81,12 +77,14 @@ def import_tests(
             say(f"import: the test set was imported into {store.uri} already, nothing to do")
             return manifest
         listed = [spec.model_dump(mode="json") for _, spec in sorted(specs.items())]
-        store.write_json(TOOLS_PATH, listed)
-        write_records(store, f"{EXAMPLES_PATH}/part-00000.parquet", examples, Example)
+        store.write_json(layout.TOOLS, listed)
+        write_records(store, layout.part(layout.EXAMPLES, 0), examples, Example)
         if tests.dialogs:
-            path = f"{DIALOGS_PATH}/part-00000.parquet"
+            path = layout.part(layout.DIALOGS, 0)
             write_records(store, path, tests.dialogs, TestDialog)
-        store.write_json(PREPARED_TOOLS_PATH, [_listed(spec) for _, spec in sorted(specs.items())])
+        store.write_json(
+            layout.PREPARED_TOOLS, [_listed(spec) for _, spec in sorted(specs.items())]
+        )
         lock.check()
         explored = _manifest("explore", fields, {}, {"tools": len(specs)}, started)
         write_manifest(store, explored)

@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from ste_ray import __version__
+from ste_ray.core import layout
 from ste_ray.core.records import Episode, ToolSpec, fingerprint
 from ste_ray.errors import ToolSpecError
 from ste_ray.imports.tool_data import ToolData, read_tool_data
-from ste_ray.stages.base import TOOLS_PATH
-from ste_ray.stages.explore.parts import EPISODES_PATH, count_episodes
+from ste_ray.stages.explore.parts import count_episodes
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.lock import RunLock
 from ste_ray.store.manifest import StageManifest, begin_stage, read_manifest, write_manifest
 from ste_ray.store.tables import to_table, write_records
 
-ROUNDS_PATH = "explore/rounds.json"
 _EPISODES_PER_PART = 1000
 Describe = Callable[[str, str], ToolSpec]  # name, description in the file
 
@@ -79,12 +78,12 @@ def import_tool_data(
 
 def _write(store: RunStore, data: ToolData, describe: Describe) -> dict[str, Any]:
     specs = [_spec(tool, data, describe) for tool in sorted(data.episodes)]
-    store.write_json(TOOLS_PATH, [spec.model_dump(mode="json") for spec in specs])
+    store.write_json(layout.TOOLS, [spec.model_dump(mode="json") for spec in specs])
     if data.rounds:
-        store.write_json(ROUNDS_PATH, data.rounds)
+        store.write_json(layout.IMPORTED_ROUNDS, data.rounds)
     counts: Counter[str] = Counter()
     for number, episodes in enumerate(_parts(data)):
-        write_records(store, f"{EPISODES_PATH}/part-{number:05d}.parquet", episodes, Episode)
+        write_records(store, layout.part(layout.EPISODES, number), episodes, Episode)
         count_episodes(to_table(episodes, Episode), counts)
     return {
         "tools": counts["tools"],

@@ -1,4 +1,4 @@
-"""Where inference finds its models and puts its predictions, and how models get to a worker."""
+"""Where inference finds its models, and how they get to a worker."""
 
 from __future__ import annotations
 
@@ -8,28 +8,12 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 
-from ste_ray.core.inferring.settings import Setting
+from ste_ray.core import layout
 from ste_ray.errors import ConfigError
 from ste_ray.generation.config import InferConfig
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.training.base import base_folder
-
-PREDICTIONS_PATH = "infer/predictions"
-PIECES_PATH = "infer/pieces"  # of predictions, with a folder for each setting, until all is done
-JOURNALS = "infer/journal"  # with a folder for each setting that an endpoint answers
-DIALOGS_PATH = "prepare/dialogs"
-MODEL_PATHS = {"base": "train/base", "tuned": "train/model"}
-
-
-def folder_of(setting: Setting) -> str:
-    """Return the folder of a setting's predictions."""
-    return f"{PREDICTIONS_PATH}/{setting.folder_name}"
-
-
-def pieces_of(setting: Setting) -> str:
-    """Return the folder of what is answered in a setting that is not complete."""
-    return f"{PIECES_PATH}/{setting.folder_name}"
 
 
 @contextmanager
@@ -39,8 +23,8 @@ def model_folder(store: RunStore, name: str, config: InferConfig) -> Iterator[Pa
     Raises:
         ConfigError: there is none, or it cannot be fetched.
     """
-    if name in MODEL_PATHS:
-        with _local_folder(store, MODEL_PATHS[name]) as folder:
+    if name in layout.RUN_MODELS:
+        with _local_folder(store, layout.RUN_MODELS[name]) as folder:
             yield folder
         return
     given = config.models[name]
@@ -55,7 +39,7 @@ def model_folder(store: RunStore, name: str, config: InferConfig) -> Iterator[Pa
     except FileNotFoundError as error:
         raise ConfigError(
             f"infer.models: {name}={given!r}: {error}; give the URI of a model's folder, such as"
-            " s3://bucket/run/train/model"
+            f" s3://bucket/run/{layout.TUNED_MODEL}"
         ) from None
 
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ste_ray.core import layout
 from ste_ray.core.inferring.settings import Query, Setting
 from ste_ray.core.records import Prediction, fingerprint
-from ste_ray.stages.infer.models import folder_of, pieces_of
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.damage import reading
 from ste_ray.store.lock import require_epoch
@@ -52,7 +52,7 @@ class Pieces:
     ) -> None:
         self._store = store
         self._epoch = epoch
-        self._folder = pieces_of(setting)
+        self._folder = layout.prediction_pieces(setting.folder_name)
         name = fingerprint([query.example.example_id for query in queries])
         self._start = f"{self._folder}/piece-{name}-"
         self._seconds = seconds
@@ -133,7 +133,7 @@ def put_in_order(
     tables = write_sorted(
         store,
         sources,
-        folder_of(setting),
+        layout.predictions(setting.folder_name),
         arrow_schema(Prediction),
         ["example_id"],
         ids[::_ROWS_PER_PART],
@@ -146,7 +146,10 @@ def put_in_order(
 
 def _paths(store: RunStore, setting: Setting) -> list[str]:
     """Return the pieces, and what an earlier attempt may have put in order already."""
-    folders = (folder_of(setting), pieces_of(setting))
+    folders = (
+        layout.predictions(setting.folder_name),
+        layout.prediction_pieces(setting.folder_name),
+    )
     return [path for folder in folders for path in store.list(folder) if path.endswith(".parquet")]
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ste_ray.core import layout
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting
 from ste_ray.core.records import Example, Retrieved, TestDialog
 from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.infer.models import DIALOGS_PATH
-from ste_ray.stages.retrieve.stage import EXAMPLES_PATH, RETRIEVED_PATH
 from ste_ray.store.tables import read_records
 
 
@@ -18,12 +17,12 @@ def load_queries(
 ) -> tuple[list[Query], PromptMaterial]:
     """Return the test queries with what belongs to them, and what prompts are made of."""
     store = context.store
-    examples = {item.example_id: item for item in read_records(store, EXAMPLES_PATH, Example)}
+    examples = {item.example_id: item for item in read_records(store, layout.EXAMPLES, Example)}
     tests = sorted(key for key, item in examples.items() if item.split == "test")
     if not tests:
         raise StageInputError(
             f"there is no test example among the {len(examples)} in"
-            f" {store.address(EXAMPLES_PATH)!r}; set prepare.test_fraction, in another run, or"
+            f" {store.address(layout.EXAMPLES)!r}; set prepare.test_fraction, in another run, or"
             " bring a test set with 'ste-ray import tests'"
         )
     retrieved = _retrieved(context, examples) if _any_retrieval(settings) else {}
@@ -59,7 +58,7 @@ def _any_retrieval(settings: Sequence[Setting]) -> bool:
 
 def _retrieved(context: StageContext, examples: Mapping[str, Example]) -> dict[str, Retrieved]:
     """Return what was retrieved for each test query, all of it known."""
-    retrieved = read_records(context.store, RETRIEVED_PATH, Retrieved)
+    retrieved = read_records(context.store, layout.RETRIEVED, Retrieved)
     demonstrations = {hit.key for item in retrieved for hit in item.demonstrations}
     tools = {hit.key for item in retrieved for hit in item.tools}
     tests = {item.example_id for item in retrieved}
@@ -69,7 +68,7 @@ def _retrieved(context: StageContext, examples: Mapping[str, Example]) -> dict[s
     ):
         if missing := sorted(keys - known.keys()):
             raise StageInputError(
-                f"{context.store.address(RETRIEVED_PATH)!r} names the unknown {what}"
+                f"{context.store.address(layout.RETRIEVED)!r} names the unknown {what}"
                 f" {missing[0]!r}; it was made from other data: run everything from prepare on"
                 " in another run"
             )
@@ -79,15 +78,15 @@ def _retrieved(context: StageContext, examples: Mapping[str, Example]) -> dict[s
 def _dialogs(context: StageContext, tests: Sequence[str]) -> dict[str, TestDialog]:
     store = context.store
     found = (
-        {item.example_id: item for item in read_records(store, DIALOGS_PATH, TestDialog)}
-        if store.list(DIALOGS_PATH)
+        {item.example_id: item for item in read_records(store, layout.DIALOGS, TestDialog)}
+        if store.list(layout.DIALOGS)
         else {}
     )
     missing = [key for key in tests if key not in found]
     if missing:
         raise StageInputError(
-            f"{len(missing)} test queries have no dialog in {store.address(DIALOGS_PATH)!r}; bring"
-            " rows with 'dialog_history' by 'ste-ray import tests', or use another prompt than"
-            " 'dialog'"
+            f"{len(missing)} test queries have no dialog in {store.address(layout.DIALOGS)!r};"
+            " bring rows with 'dialog_history' by 'ste-ray import tests', or use another prompt"
+            " than 'dialog'"
         )
     return found

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from ste_ray.core import layout
 from ste_ray.core.inferring.settings import (
     RUN_MODELS,
     PromptMaterial,
@@ -33,13 +34,6 @@ from ste_ray.generation.predict import max_prompt_tokens
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.cluster.nodes import Need, require_place
 from ste_ray.stages.infer.local_workers import LocalWorker
-from ste_ray.stages.infer.models import (
-    JOURNALS,
-    MODEL_PATHS,
-    PIECES_PATH,
-    PREDICTIONS_PATH,
-    folder_of,
-)
 from ste_ray.stages.infer.pieces import answered, put_in_order
 from ste_ray.stages.infer.progress import progress
 from ste_ray.stages.infer.queries import load_queries
@@ -77,7 +71,7 @@ def run(context: StageContext) -> dict[str, Any]:
     queries, material = load_queries(context, settings)
     todo = {}
     for setting in sorted(settings, key=lambda setting: setting.model):  # few changes of model
-        if store.exists(_marker(setting)):
+        if store.exists(layout.predictions_marker(setting.folder_name)):
             context.progress(f"infer: {setting.name} is already complete")
             continue
         done = answered(store, setting)
@@ -85,14 +79,12 @@ def run(context: StageContext) -> dict[str, Any]:
         number = len(todo[setting])
         context.progress(f"infer: {setting.name}, {number} of {len(queries)} queries to answer")
     spent = _infer(context, todo, material)
-    counts = {setting.name: store.read_json(_marker(setting)) for setting in settings}
-    store.delete_folder(PIECES_PATH)  # what is in them is in the predictions now
+    counts = {
+        setting.name: store.read_json(layout.predictions_marker(setting.folder_name))
+        for setting in settings
+    }
+    store.delete_folder(layout.PREDICTION_PIECES)  # what is in them is in the predictions now
     return {"queries": len(queries), "settings": counts, **spent}
-
-
-def _marker(setting: Setting) -> str:
-    """The object that says that a setting is complete, and holds its counts."""
-    return f"{folder_of(setting)}/_complete"
 
 
 def _check_model(store: RunStore, setting: Setting, config: InferConfig) -> None:
@@ -102,7 +94,7 @@ def _check_model(store: RunStore, setting: Setting, config: InferConfig) -> None
     if setting.model not in RUN_MODELS:
         _check_own_model(setting, config)
         return
-    path = MODEL_PATHS[setting.model]
+    path = layout.RUN_MODELS[setting.model]
     try:
         found = store.read_json(f"{path}/config.json")
     except FileNotFoundError:
@@ -126,7 +118,7 @@ def _check_own_model(setting: Setting, config: InferConfig) -> None:
     if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
         raise ConfigError(
             f"infer.models: {setting.model}={given!r} holds neither config.json nor"
-            " adapter_config.json; give the folder of a model, such as RUN/train/model"
+            f" adapter_config.json; give the folder of a model, such as RUN/{layout.TUNED_MODEL}"
         )
 
 
@@ -167,12 +159,14 @@ def _answer_all(
         )
         if asked:
             asking, limiting = stack.enter_context(
-                open_asking(context, "infer", ("assistant",), JOURNALS, config.num_workers)
+                open_asking(
+                    context, "infer", ("assistant",), layout.INFER_JOURNALS, config.num_workers
+                )
             )
             for result in _answers(asked, EndpointWorker, (plan, asking), config, endpoint=True):
                 completion.take(result)
             spent = {"spent": limiting.spent()}
-            spent |= journal_reasoning(context, "infer", asking.endpoints, JOURNALS)
+            spent |= journal_reasoning(context, "infer", asking.endpoints, layout.INFER_JOURNALS)
         if local:
             for result in _answers(local, LocalWorker, (plan,), config, endpoint=False):
                 completion.take(result)
@@ -307,7 +301,6 @@ def _complete(context: StageContext, setting: Setting, seconds: float, num_timed
         for name in _COUNTED[2:6]:
             counts[name] += getattr(item, name)
     timing = {"seconds": round(seconds, 3), "queries": num_timed}
-    context.store.write_json(_marker(setting), {**counts, "timing": timing})
-
-
-__all__ = ["PREDICTIONS_PATH", "run"]
+    context.store.write_json(
+        layout.predictions_marker(setting.folder_name), {**counts, "timing": timing}
+    )

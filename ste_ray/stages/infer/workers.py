@@ -19,6 +19,7 @@ import pyarrow as pa
 import ray
 
 from ste_ray.config import Config
+from ste_ray.core import layout
 from ste_ray.core.effects import CallTool, Sampling
 from ste_ray.core.inferring.answering import answer_flow
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, parse_settings
@@ -26,7 +27,6 @@ from ste_ray.core.records import Prediction, ToolSpec
 from ste_ray.ports import ToolExecutor
 from ste_ray.runtime.journal_reader import JournalReader
 from ste_ray.stages.cluster.nodes import naming_node
-from ste_ray.stages.infer.models import JOURNALS
 from ste_ray.stages.infer.pieces import Pieces
 from ste_ray.stages.infer.progress import Report, Reporter
 from ste_ray.stages.infer.slots import SlotCalls
@@ -116,7 +116,7 @@ class EndpointWorker(Worker):
     async def _answer(self, setting: Setting, queries: Sequence[Query], pieces: Pieces) -> None:
         plan, section = self._plan, self._plan.config.infer
         place = JournalPlace(
-            plan.store, f"{JOURNALS}/{setting.folder_name}", plan.epoch, section.flush_seconds
+            plan.store, layout.infer_journal(setting.folder_name), plan.epoch, section.flush_seconds
         )
         scopes = [_scope(setting, query) for query in queries]
         recorded = await asyncio.to_thread(self._journal_at(place.folder).recorded, scopes)

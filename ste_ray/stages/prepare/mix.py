@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from ste_ray.core import layout
 from ste_ray.core.preparing.config import MixConfig
 from ste_ray.core.preparing.formatting import general_no_call_row, general_row
 from ste_ray.core.preparing.ledger import ToolTotals
@@ -26,11 +27,6 @@ from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.schema import arrow_schema
 from ste_ray.store.tables import encode_table, open_parquet, write_records
-
-ROWS = "prepare/rows"
-ROUNDS = "prepare/rounds"
-IMPORTED_ROUNDS = "explore/rounds.json"  # of an import that came in batches
-_GENERAL = f"{ROWS}/general-00000.parquet"
 
 
 def general_rows(context: StageContext) -> list[TrainRow]:
@@ -86,9 +82,9 @@ def _identity(dialog: Sequence[Message], response: str) -> str:
 def write_general_rows(store: RunStore, rows: Sequence[TrainRow]) -> None:
     """Put general rows beside those of the tools; none removes what an earlier attempt left."""
     if rows:
-        write_records(store, _GENERAL, rows, TrainRow)
+        write_records(store, layout.GENERAL_ROWS, rows, TrainRow)
     else:
-        store.delete(_GENERAL)
+        store.delete(layout.GENERAL_ROWS)
 
 
 def plan_rounds(context: StageContext) -> tuple[tuple[str, ...], ...]:
@@ -98,8 +94,8 @@ def plan_rounds(context: StageContext) -> tuple[tuple[str, ...], ...]:
         ConfigError: a round names a tool that the run does not have.
     """
     store, rounds = context.store, context.config.prepare.mix.rounds
-    if not rounds and store.exists(IMPORTED_ROUNDS):
-        rounds = tuple(tuple(tools) for tools in store.read_json(IMPORTED_ROUNDS))
+    if not rounds and store.exists(layout.IMPORTED_ROUNDS):
+        rounds = tuple(tuple(tools) for tools in store.read_json(layout.IMPORTED_ROUNDS))
     for tool in round_of(rounds):
         _require_tool(tool, "prepare.mix.rounds", context)
     for tool in context.config.prepare.no_call.held_out_tools:
@@ -138,7 +134,7 @@ def write_rounds(
     """
     store, mix = context.store, context.config.prepare.mix
     planned = [_plan(number, rounds, totals, mix) for number in range(len(rounds))]
-    paths = [path for path in store.list(ROWS) if path.endswith(".parquet")]
+    paths = [path for path in store.list(layout.ROWS) if path.endswith(".parquet")]
     written = ray.data.from_arrow([pa.table({"path": [path]}) for path in paths]).map_batches(
         _write_part,
         batch_size=None,
@@ -153,14 +149,14 @@ def write_rounds(
     index = [
         {
             "round": one.number,
-            "rows": f"{ROUNDS}/{one.number:02d}/rows",
+            "rows": layout.round_rows(one.number),
             "tools": sorted(one.tools & totals.keys()),
             "replayed": dict(one.quotas),
             "counts": dict(counts[one.number]),
         }
         for one in planned
     ]
-    store.write_json(f"{ROUNDS}/index.json", index)
+    store.write_json(layout.ROUNDS_INDEX, index)
     return index
 
 
@@ -184,7 +180,7 @@ def _write_part(batch: pa.Table, store: RunStore, rounds: Sequence[_Round], seed
         table = open_parquet(store, path).read()
         for one in rounds:
             chosen = table.filter(pa.array(_mask(table, one, seed), pa.bool_()))
-            target = f"{ROUNDS}/{one.number:02d}/rows/{path.rpartition('/')[2]}"
+            target = layout.same_part(path, layout.round_rows(one.number))
             store.write_bytes(target, encode_table(chosen))
             kinds = Counter(chosen.column("kind").to_pylist())
             found += [

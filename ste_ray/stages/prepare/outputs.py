@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import pyarrow.parquet as pq
 
+from ste_ray.core import layout
 from ste_ray.core.records import Example, Judgment, LedgerEntry, Record, TrainRow
 from ste_ray.errors import StoreError
 from ste_ray.store.artifacts import RunStore
@@ -25,7 +26,6 @@ RECORD_TYPES: dict[str, type[Record]] = {
     "judgments": Judgment,
     "ledger": LedgerEntry,
 }
-FOLDER = "prepare"
 _ROWS_PER_GROUP = 1024
 
 
@@ -97,7 +97,7 @@ class Outputs:
         for kind in RECORD_TYPES:
             self._flush(kind)
         self._open.close()
-        store.upload_folder(self._folder, FOLDER)
+        store.upload_folder(self._folder, layout.PREPARE)
 
     def result(self) -> dict[str, Any]:
         """Return what is in the files, as JSON values."""

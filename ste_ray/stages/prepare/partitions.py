@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ste_ray.core import layout
 from ste_ray.core.records import Episode, Trial
 from ste_ray.errors import StageInputError
-from ste_ray.stages.explore.parts import EPISODES_PATH
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.damage import reading
 from ste_ray.store.schema import arrow_schema
@@ -54,7 +54,7 @@ class Partition:
     @property
     def name(self) -> str:
         """``part-NNNNN``, in the order of the tools."""
-        return f"part-{self.number:05d}"
+        return layout.part_name(self.number)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -137,19 +137,19 @@ def _check_tool(store: RunStore, tool: str, tools: Collection[str], seen: set[st
     remedy = "run the explore stage again, in another run"
     if tool in seen:
         raise StageInputError(
-            f"the episodes of tool {tool!r} in {store.address(EPISODES_PATH)!r} do not stand "
+            f"the episodes of tool {tool!r} in {store.address(layout.EPISODES)!r} do not stand "
             f"together; {remedy}"
         )
     if tool not in tools:
         raise StageInputError(
-            f"{store.address(EPISODES_PATH)!r} holds episodes of tool {tool!r}, which "
-            f"explore/tools.json does not describe; add it there or {remedy}"
+            f"{store.address(layout.EPISODES)!r} holds episodes of tool {tool!r}, which "
+            f"{layout.TOOLS} does not describe; add it there or {remedy}"
         )
 
 
 def _stretches(store: RunStore) -> Iterator[tuple[str, Slice, int]]:
     """Yield runs of one tool within one file: tool, place, number of trials."""
-    paths = parquet_parts(store, EPISODES_PATH)
+    paths = parquet_parts(store, layout.EPISODES)
     # Side by side, because in object storage most of the time is waiting.
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
         for found in pool.map(lambda path: list(_stretches_of(store, path)), paths):

@@ -19,6 +19,7 @@ from typing import Any, get_args
 import pyarrow as pa
 import ray
 
+from ste_ray.core import layout
 from ste_ray.core.effects import Role
 from ste_ray.core.exploring.alike import MOST
 from ste_ray.core.preparing.ledger import DropReason, LedgerTotals, ToolTotals, few_examples
@@ -32,15 +33,12 @@ from ste_ray.stages.prepare.mix import (
     write_rounds,
 )
 from ste_ray.stages.prepare.partitions import Partition, plan_partitions
-from ste_ray.stages.prepare.worker import DONE, JOURNALS, PrepareWorker, done_path
+from ste_ray.stages.prepare.worker import PrepareWorker
 from ste_ray.stages.shared.limit_actor import Limiting
 from ste_ray.stages.shared.model_session import Asking, open_asking
 from ste_ray.stages.shared.reasoning import journal_reasoning
 
 _MAX_NAMES = 20  # of tools, in the counts
-TOTALS_PATH = "prepare/totals.json"
-TOOLS_PATH = "prepare/tools.json"
-TOOLKENS_PATH = "prepare/toolkens.json"
 
 
 def run(context: StageContext) -> dict[str, Any]:
@@ -59,20 +57,22 @@ def run(context: StageContext) -> dict[str, Any]:
         results = _prepare_partitions(context, partitions, asking)
         spent: dict[str, Any] = {"spent": limiting.spent()} if limiting else {}
         if asking:
-            spent |= journal_reasoning(context, "prepare", asking.endpoints, JOURNALS)
+            spent |= journal_reasoning(
+                context, "prepare", asking.endpoints, layout.PREPARE_JOURNALS
+            )
     totals = _totals(results, tested=config.prepare.test_fraction > 0)
     held_out = config.prepare.no_call.held_out_tools
     used = {one.tool: one for one in totals.tools if one.train + one.validation + one.test > 0}
     _warn_of_unread(context, totals, sum(one["counts"].get("judgments", 0) for one in results))
     _require_examples(used, totals)
     write_general_rows(store, general)
-    store.write_json(TOTALS_PATH, totals.model_dump(mode="json"))
+    store.write_json(layout.LEDGER_TOTALS, totals.model_dump(mode="json"))
     in_data = used if config.prepare.mix.tools else {}
-    store.write_json(TOOLS_PATH, [_listed(context, one) for one in in_data.values()])
-    store.write_json(TOOLKENS_PATH, [toolken(tool) for tool in in_data])
+    store.write_json(layout.PREPARED_TOOLS, [_listed(context, one) for one in in_data.values()])
+    store.write_json(layout.PREPARED_TOOLKENS, [toolken(tool) for tool in in_data])
     index = write_rounds(context, rounds, in_data) if rounds else []
     _tell(context, used, rounds)
-    store.delete_folder(DONE)
+    store.delete_folder(layout.PREPARE_DONE)
     counts = Counter[str]()
     for result in results:
         counts.update(result["counts"])
@@ -99,7 +99,9 @@ def _asking(context: StageContext) -> Iterator[tuple[Asking | None, Limiting | N
     if not roles:
         yield None, None
         return
-    with open_asking(context, "prepare", roles, JOURNALS, section.num_workers) as opened:
+    with open_asking(
+        context, "prepare", roles, layout.PREPARE_JOURNALS, section.num_workers
+    ) as opened:
         yield opened
 
 
@@ -108,9 +110,10 @@ def _prepare_partitions(
 ) -> list[dict[str, Any]]:
     """Prepare what an earlier attempt has not finished; return what all partitions hold."""
     store, section = context.store, context.config.prepare
-    finished = set(store.list(DONE))
-    results = [store.read_json(done_path(one)) for one in partitions if done_path(one) in finished]
-    left = [one for one in partitions if done_path(one) not in finished]
+    finished = set(store.list(layout.PREPARE_DONE))
+    places = {one: layout.partition_done(one.name) for one in partitions}
+    results = [store.read_json(place) for place in places.values() if place in finished]
+    left = [one for one, place in places.items() if place not in finished]
     if results:
         done_before = f"{len(results)} of {len(partitions)} partitions were finished before"
         context.progress(f"prepare: {done_before}")
@@ -190,7 +193,7 @@ def _require_examples(used: Mapping[str, ToolTotals], totals: LedgerTotals) -> N
         )
         raise StageInputError(
             f"no trial passed selection and filter ({reasons or 'there were no trials'}); look at "
-            "explore/episodes, improve the tool descriptions or explore more episodes"
+            f"{layout.EPISODES}, improve the tool descriptions or explore more episodes"
         )
 
 

@@ -19,6 +19,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 from ste_ray.config import Config
+from ste_ray.core import layout
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.runtime import journal
 from ste_ray.runtime.drive import RunFlow
@@ -32,18 +33,7 @@ from ste_ray.stages.shared.model_session import Asking, JournalPlace, answering
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.lock import require_epoch
 
-JOURNALS = "prepare/journal"  # with a folder for each partition
-DONE = "prepare/done"  # with an object for each finished partition, until the stage is complete
 _RESULT = pa.schema([("result", pa.string())])
-
-
-def done_path(partition: Partition) -> str:
-    """Return the object that says that ``partition`` is finished, and what is in its files."""
-    return f"{DONE}/{partition.name}.json"
-
-
-def _journal_of(partition: Partition) -> str:
-    return f"{JOURNALS}/{partition.name}"
 
 
 class PrepareWorker:
@@ -90,7 +80,7 @@ class PrepareWorker:
             require_epoch(store, self._epoch)
             outputs.upload(store)
             result = outputs.result()
-        store.write_json(done_path(partition), result)
+        store.write_json(layout.partition_done(partition.name), result)
         if self._asking is not None:
             self._merge_journal(partition)
         return result
@@ -100,7 +90,7 @@ class PrepareWorker:
         store, epoch = self._store, self._epoch
         journal.compact(
             store,
-            _journal_of(partition),
+            layout.partition_journal(partition.name),
             epoch,
             store.delete,
             still_owner=lambda: require_epoch(store, epoch),
@@ -112,7 +102,10 @@ class PrepareWorker:
             yield None
             return
         place = JournalPlace(
-            self._store, _journal_of(partition), self._epoch, self._config.prepare.flush_seconds
+            self._store,
+            layout.partition_journal(partition.name),
+            self._epoch,
+            self._config.prepare.flush_seconds,
         )
         name = f"{self._name}-{partition.name}"
         async with answering(

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ste_ray.core import layout
 from ste_ray.core.records import Episode, Judgment, LedgerEntry, Prediction, Score
 from ste_ray.report.evaluation import view_prediction
 from ste_ray.report.model import ReportData
@@ -24,7 +25,6 @@ from ste_ray.store.artifacts import RunStore
 from ste_ray.store.schema import arrow_schema
 from ste_ray.store.tables import from_table, iter_records, open_parquet, parquet_parts, read_records
 
-_SCORES, _PREDICTIONS, _EPISODES = "evaluate/scores", "infer/predictions", "explore/episodes"
 _OF = "of "
 _MAX_CHARS = 100_000  # of one text; a browser must still show it
 
@@ -104,9 +104,9 @@ class StoredWholeRun:
         tables = [
             _beside(
                 open_parquet(self._store, part).read(),
-                open_parquet(self._store, f"{_PREDICTIONS}{part.removeprefix(_SCORES)}").read(),
+                open_parquet(self._store, layout.predictions_of(part)).read(),
             )
-            for part in self._parts(_SCORES)
+            for part in self._parts(layout.SCORES)
         ]
         if not tables:
             schemas = arrow_schema(Score), arrow_schema(Prediction)
@@ -127,7 +127,7 @@ class StoredWholeRun:
                 result=result_of(trial),
                 text=f"{trial.query}\n{trial.final_answer}".lower(),
             )
-            for part in self._parts(_EPISODES)
+            for part in self._parts(layout.EPISODES)
             for number, episode in enumerate(iter_records(self._store, part, Episode))
             for index, trial in enumerate(episode.trials)
         ]
@@ -135,11 +135,11 @@ class StoredWholeRun:
 
     @cached_property
     def _judged(self) -> dict[str, Judgment]:
-        return {one.trial_id: one for one in self._records("prepare/judgments", Judgment)}
+        return {one.trial_id: one for one in self._records(layout.JUDGMENTS, Judgment)}
 
     @cached_property
     def _entries(self) -> dict[str, LedgerEntry]:
-        entries = self._records("prepare/ledger", LedgerEntry)
+        entries = self._records(layout.LEDGER, LedgerEntry)
         return {one.trial_id: one for one in entries if one.origin == "explored"}
 
     def _records(self, folder: str, model: type[Any]) -> Iterator[Any]:

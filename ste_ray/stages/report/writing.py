@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from ste_ray import __version__
+from ste_ray.core import layout
 from ste_ray.core.records import Record
 from ste_ray.core.stages import STAGES
 from ste_ray.errors import StageInputError
@@ -18,8 +19,6 @@ from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import read_manifest
 from ste_ray.store.tables import read_records
-
-REPORT_PATH = "report.html"
 
 R = TypeVar("R", bound=Record)
 
@@ -111,7 +110,7 @@ def require_run(store: RunStore) -> None:
     Raises:
         StageInputError: nothing is there.
     """
-    if not any(store.exists(f"{stage}/started.json") for stage in (*STAGES, "continual")):
+    if not any(store.exists(layout.started(stage)) for stage in (*STAGES, "continual")):
         raise StageInputError(f"there is no run at {store.uri!r}; give the --run of a stage")
 
 
@@ -121,5 +120,5 @@ def write_report(
     """Write ``report.html`` at the root of the run and return what it shows."""
     data = load_report_data(store, unfinished)
     # Models emit halves of characters, which have no UTF-8 form.
-    store.write_bytes(REPORT_PATH, render_html(data).encode("utf-8", errors="replace"))
+    store.write_bytes(layout.REPORT, render_html(data).encode("utf-8", errors="replace"))
     return data

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from ste_ray.core import layout
 from ste_ray.core.records import Example, Retrieved
 from ste_ray.errors import StageInputError
 from ste_ray.retrieval.encoder import make_encoder
@@ -20,8 +21,6 @@ from ste_ray.retrieval.index import RetrievalIndex
 from ste_ray.stages.base import StageContext
 from ste_ray.store.tables import from_table, read_records, to_table, write_records
 
-EXAMPLES_PATH = "prepare/examples"
-RETRIEVED_PATH = "retrieve/retrieved"
 _QUERIES_PER_BATCH = 256
 _ROWS_PER_PART = 20_000
 
@@ -30,7 +29,7 @@ def run(context: StageContext) -> dict[str, Any]:
     """Retrieve for all test queries; see the module's docstring."""
     config = context.config.retrieve
     encoder = make_encoder(config.encoder)
-    examples = read_records(context.store, EXAMPLES_PATH, Example)
+    examples = read_records(context.store, layout.EXAMPLES, Example)
     tests = _split(context, examples, "test")
     training = _split(context, examples, "train") if config.num_demonstrations else []
     context.progress(
@@ -41,7 +40,7 @@ def run(context: StageContext) -> dict[str, Any]:
     index = RetrievalIndex(encoder, list(context.specs.values()), training, config, seed)
     results = _retrieve(index, tests)
     for start in range(0, len(results), _ROWS_PER_PART):
-        path = f"{RETRIEVED_PATH}/part-{start // _ROWS_PER_PART:05d}.parquet"
+        path = layout.part(layout.RETRIEVED, start // _ROWS_PER_PART)
         write_records(context.store, path, results[start : start + _ROWS_PER_PART], Retrieved)
     if config.candidates == "oracle":
         context.notes.append(
@@ -56,7 +55,7 @@ def _split(context: StageContext, examples: Sequence[Example], split: str) -> li
     if not found:
         raise StageInputError(
             f"there is no {split} example among the {len(examples)} in"
-            f" {context.store.address(EXAMPLES_PATH)!r}; explore more episodes or change"
+            f" {context.store.address(layout.EXAMPLES)!r}; explore more episodes or change"
             " prepare.test_fraction and prepare.validation_fraction, in another run"
             + (
                 "; or set retrieve.num_demonstrations=0, or give 'ste-ray import tests'"

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 import ray
 
 from ste_ray.config import Config
+from ste_ray.core import layout
 from ste_ray.core.effects import Role
 from ste_ray.core.stages import STAGE_ROLES
 from ste_ray.errors import RunConflictError
@@ -94,7 +95,7 @@ def _teacher(context: StageContext, stage: str) -> Iterator[str]:
 
 def _keep_models(store: RunStore, stage: str, models: dict[Role, str]) -> None:
     """Note which models answer; a stage that goes on must ask the same ones."""
-    path = f"{stage}/models.json"
+    path = layout.models(stage)
     if store.create_bytes(path, encode_json(models)):
         return
     before = store.read_json(path)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow.dataset as pads
 
+from ste_ray.core import layout
 from ste_ray.core.records import TrainRow, fingerprint
 from ste_ray.core.template_options import unused_options
 from ste_ray.core.toolkens import toolken
@@ -24,7 +25,7 @@ from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.damage import reading
 from ste_ray.store.tables import iter_records, parquet_parts
-from ste_ray.training.base import BASE_PATH, base_folder, copy_base
+from ste_ray.training.base import base_folder, copy_base
 from ste_ray.training.checkpoints import latest_checkpoint
 from ste_ray.training.config import TrainConfig
 from ste_ray.training.examples import RowTokenizer
@@ -35,12 +36,6 @@ from ste_ray.training.shards import Shard, Sharding
 from ste_ray.training.tokenizer import load_tokenizer, train_tokenizer
 from ste_ray.training.toolkens import Vocabulary, tokenizer_of
 
-ROWS_PATH = "prepare/rows"
-TOOLS_PATH = "prepare/tools.json"
-TOOLKENS_PATH = "train/toolkens.json"
-SHARDS_PATH = "train/shards"
-PLAN_PATH = "train/plan.json"
-_BASE_MARKER = "train/base.json"
 _FILES_AT_ONCE = 8  # in object storage most of the time is waiting
 _MAX_TOKENIZER_ROWS = 50_000
 
@@ -66,10 +61,12 @@ def lay_out(context: StageContext, write_shards: WriteShards) -> TrainJob:
     """
     store, config = context.store, context.config.train
     _check(config)
-    tools = {tool["name"]: tool.get("description", "") for tool in store.read_json(TOOLS_PATH)}
-    if not store.exists(_BASE_MARKER):
+    tools = {
+        tool["name"]: tool.get("description", "") for tool in store.read_json(layout.PREPARED_TOOLS)
+    }
+    if not store.exists(layout.BASE_MARKER):
         _save_base(context)
-    base = store.read_json(_BASE_MARKER)
+    base = store.read_json(layout.BASE_MARKER)
     with ScratchFolder(prefix="ste-ray-base-") as name:
         copy_base(store, Path(name), weights=False)
         tokenizer, vocabulary = tokenizer_of(Path(name), config, tools)
@@ -80,11 +77,11 @@ def lay_out(context: StageContext, write_shards: WriteShards) -> TrainJob:
             " or choose another train.mode"
         )
     _write_toolkens(context, vocabulary)
-    if not store.exists(PLAN_PATH):
+    if not store.exists(layout.SHARD_PLAN):
         _write_plan(
             context, RowTokenizer(tokenizer, config.max_tokens, config.too_long), write_shards
         )
-    plan = store.read_json(PLAN_PATH)
+    plan = store.read_json(layout.SHARD_PLAN)
     shards = tuple(Shard(**shard) for shard in plan["shards"])
     _report(context, shards)
     print_of = fingerprint([context.config.stage_fingerprint("train"), base, plan])
@@ -132,13 +129,13 @@ def _check(config: TrainConfig) -> None:
 def _save_base(context: StageContext) -> None:
     """Put the base model into the run: copied as it is, or built."""
     store, config = context.store, context.config.train
-    store.delete_folder(BASE_PATH)
+    store.delete_folder(layout.BASE_MODEL)
     with _base(context) as folder:
         given = config.model.base or "a built model"
         rows = check_base(folder, given, config.max_tokens, config.model.trust_remote_code)
         load_tokenizer(str(folder), config.model.trust_remote_code)
-        store.upload_folder(folder, BASE_PATH)
-    store.write_json(_BASE_MARKER, {"base": config.model.base, "rows": rows})
+        store.upload_folder(folder, layout.BASE_MODEL)
+    store.write_json(layout.BASE_MARKER, {"base": config.model.base, "rows": rows})
 
 
 @contextmanager
@@ -155,7 +152,7 @@ def _base(context: StageContext) -> Iterator[Path]:
             except FileNotFoundError as error:
                 raise ConfigError(
                     f"train.model.base={settings.base!r}: {error}; give the URI of a model's"
-                    " folder, such as s3://bucket/run/train/model"
+                    f" folder, such as s3://bucket/run/{layout.TUNED_MODEL}"
                 ) from None
         else:
             tokenizer = train_tokenizer(
@@ -167,7 +164,7 @@ def _base(context: StageContext) -> Iterator[Path]:
 
 
 def _texts(context: StageContext) -> Iterator[str]:
-    for number, row in enumerate(iter_records(context.store, ROWS_PATH, TrainRow)):
+    for number, row in enumerate(iter_records(context.store, layout.ROWS, TrainRow)):
         if number == _MAX_TOKENIZER_ROWS:
             return
         if row.split == "train":
@@ -177,7 +174,7 @@ def _texts(context: StageContext) -> Iterator[str]:
 
 def _write_toolkens(context: StageContext, vocabulary: Vocabulary) -> None:
     context.store.write_json(
-        TOOLKENS_PATH,
+        layout.TRAINED_TOOLKENS,
         [
             {"tool": name, "toolken": toolken(name), "id": token_id}
             for name, token_id in vocabulary.ids.items()
@@ -193,8 +190,8 @@ def _write_toolkens(context: StageContext, vocabulary: Vocabulary) -> None:
 
 def _write_plan(context: StageContext, tokenizer: RowTokenizer, write_shards: WriteShards) -> None:
     store, seed = context.store, context.config.seed
-    store.delete_folder(SHARDS_PATH)
-    parts = parquet_parts(store, ROWS_PATH)
+    store.delete_folder(layout.SHARDS)
+    parts = parquet_parts(store, layout.ROWS)
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
         counts = list(pool.map(lambda part: _num_rows(store, part), parts))
     train = sum(of_training for of_training, _ in counts)
@@ -211,7 +208,9 @@ def _write_plan(context: StageContext, tokenizer: RowTokenizer, write_shards: Wr
             f" train.max_tokens={context.config.train.max_tokens!r} tokens ({skipped} are longer);"
             " raise it, or prepare more examples"
         )
-    store.write_json(PLAN_PATH, {"seed": seed, "shards": [shard.to_json() for shard in shards]})
+    store.write_json(
+        layout.SHARD_PLAN, {"seed": seed, "shards": [shard.to_json() for shard in shards]}
+    )
 
 
 def _num_rows(store: RunStore, part: str) -> tuple[int, int]:

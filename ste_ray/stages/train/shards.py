@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
+from ste_ray.core import layout
 from ste_ray.core.records import TrainRow, fingerprint
-from ste_ray.stages.train.inputs import ROWS_PATH, ShardWork
+from ste_ray.stages.train.inputs import ShardWork
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.damage import reading
 from ste_ray.store.tables import open_parquet, parquet_parts, require_columns
 from ste_ray.training.shards import Shard, Sharding
 
-_SPOOL_PATH = "train/spool"
 _NEEDED = ["row_id", "split", "kind", "dialog_history", "response"]
 _BATCH_ROWS = 1024  # tokenised at once
 _SPOOL_ROWS = 16 * _BATCH_ROWS  # of a spooled file, about: fewer would make its pieces small
@@ -38,14 +38,14 @@ def write_shards(work: ShardWork) -> list[Shard]:
 
 def write_shards_here(work: ShardWork) -> list[Shard]:
     """Write all shards in this process, with all tokenised rows in its memory."""
-    pieces = _pieces(work, parquet_parts(work.store, ROWS_PATH))
+    pieces = _pieces(work, parquet_parts(work.store, layout.ROWS))
     return [_write(work.store, work.sharding, key, pieces[key]) for key in sorted(pieces)]
 
 
 def write_shards_by_ray(work: ShardWork) -> list[Shard]:
     """Write all shards on the cluster and return them."""
     store = work.store
-    store.delete_folder(_SPOOL_PATH)
+    store.delete_folder(layout.SHARD_SPOOL)
     groups = _part_groups(store)
     spooled = ray.data.from_items(
         [{"parts": group} for group in groups], override_num_blocks=len(groups)
@@ -58,7 +58,7 @@ def write_shards_by_ray(work: ShardWork) -> list[Shard]:
         override_num_blocks=min(len(pieces), _MAX_BLOCKS),
     ).map(_joined, fn_kwargs={"store": store, "sharding": work.sharding})
     results = [Shard(**_with_kinds(row)) for row in shards.iter_rows()]
-    store.delete_folder(_SPOOL_PATH)
+    store.delete_folder(layout.SHARD_SPOOL)
     return results
 
 
@@ -66,7 +66,7 @@ def _part_groups(store: RunStore) -> list[list[str]]:
     """Return the files of rows, a few together where they are small."""
     groups: list[list[str]] = []
     room = 0
-    for part in parquet_parts(store, ROWS_PATH):
+    for part in parquet_parts(store, layout.ROWS):
         rows = open_parquet(store, part).metadata.num_rows
         if rows > room:
             groups.append([])
@@ -101,7 +101,7 @@ def _spooled(row: dict[str, Any], work: ShardWork) -> list[dict[str, Any]]:
     A repeated task writes the same file again.
     """
     tables = _pieces(work, row["parts"])
-    path = f"{_SPOOL_PATH}/{fingerprint(row['parts'])}.arrows"
+    path = f"{layout.SHARD_SPOOL}/{fingerprint(row['parts'])}.arrows"
     buffer, pieces = io.BytesIO(), []
     for key in sorted(tables):
         offset = buffer.tell()

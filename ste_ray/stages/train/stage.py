@@ -21,19 +21,18 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
+from ste_ray.core import layout
 from ste_ray.errors import SteRayError, TemporaryError, TrainingError
 from ste_ray.stages.base import StageContext, find_own_error
 from ste_ray.stages.cluster.nodes import Need, require_place
-from ste_ray.stages.train.inputs import TOOLKENS_PATH, lay_out, stage_counts
+from ste_ray.stages.train.inputs import lay_out, stage_counts
 from ste_ray.stages.train.progress import DriverChannel, driver_channel
 from ste_ray.stages.train.shards import write_shards
 from ste_ray.stages.train.worker import packed_job, train_worker
-from ste_ray.training.base import BASE_PATH
 from ste_ray.training.checkpoints import latest_checkpoint
 from ste_ray.training.config import TrainConfig
-from ste_ray.training.job import METRICS_PATH, MODEL_PATH, SUMMARY_PATH, TrainJob
+from ste_ray.training.job import TrainJob
 
-_RAY_TRAIN_PATH = "train/ray"  # Ray Train's own notes, of one start
 _STOP_SECONDS = 90.0  # for the step that is going on and its checkpoint
 
 
@@ -47,14 +46,14 @@ def run(context: StageContext) -> dict[str, Any]:
         TrainingError: training cannot go on.
         TemporaryError: workers were lost again and again.
     """
-    if not context.store.exists(SUMMARY_PATH):
+    if not context.store.exists(layout.TRAIN_SUMMARY):
         require_place(_need(context.config.train))
     job = lay_out(context, write_shards)
-    if not context.store.exists(SUMMARY_PATH):
+    if not context.store.exists(layout.TRAIN_SUMMARY):
         with driver_channel(context) as driver:
             _fit_until_done(context, job, driver)
-        context.store.delete_folder(_RAY_TRAIN_PATH)
-    summary = context.store.read_json(SUMMARY_PATH)
+        context.store.delete_folder(layout.RAY_TRAIN)
+    summary = context.store.read_json(layout.TRAIN_SUMMARY)
     return stage_counts(job, summary)
 
 
@@ -111,7 +110,7 @@ def _fit(context: StageContext, job: TrainJob, driver: DriverChannel) -> None:
 def _trainer(job: TrainJob, driver: DriverChannel) -> TorchTrainer:
     config, files = job.config, job.files
     # Its notes of an earlier start name checkpoints that may be gone; ours tell where to go on.
-    files.delete_folder(_RAY_TRAIN_PATH)
+    files.delete_folder(layout.RAY_TRAIN)
     return TorchTrainer(
         train_worker,
         train_loop_config=packed_job(job, driver),
@@ -119,7 +118,7 @@ def _trainer(job: TrainJob, driver: DriverChannel) -> TorchTrainer:
         scaling_config=_scaling(config),
         run_config=RunConfig(
             name="start",
-            storage_path=files.path(_RAY_TRAIN_PATH),
+            storage_path=files.path(layout.RAY_TRAIN),
             storage_filesystem=files.filesystem,
             checkpoint_config=CheckpointConfig(num_to_keep=config.keep_checkpoints),
             failure_config=FailureConfig(max_failures=0),
@@ -193,6 +192,3 @@ def _one_line(error: Exception) -> str:
     worker, failure = min(failures.items())
     lines = str(failure).strip().splitlines() or [type(failure).__name__]
     return f"worker {worker}: {lines[-1].strip()}"
-
-
-__all__ = ["BASE_PATH", "METRICS_PATH", "MODEL_PATH", "TOOLKENS_PATH", "run"]

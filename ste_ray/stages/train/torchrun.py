@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 
 from ste_ray.config import Config, load_config
+from ste_ray.core import layout
 from ste_ray.errors import SteRayError
 from ste_ray.process.output import say
 from ste_ray.stages.base import StageContext, run_stage
@@ -27,7 +28,7 @@ from ste_ray.stages.train.shards import write_shards_here
 from ste_ray.store.artifacts import open_store
 from ste_ray.training.distributed import from_rank_0, rank
 from ste_ray.training.figures import StepRecord, progress_line
-from ste_ray.training.job import SUMMARY_PATH, Hooks, TrainJob
+from ste_ray.training.job import Hooks, TrainJob
 from ste_ray.training.rank import train_rank
 
 _WAIT = timedelta(hours=2)  # for rank 0 to lay a large training out
@@ -78,11 +79,11 @@ def _run(config: Config, run: str) -> int:
     def body(context: StageContext) -> dict[str, Any]:
         nonlocal told
         job = lay_out(context, write_shards_here)
-        if not store.exists(SUMMARY_PATH):
+        if not store.exists(layout.TRAIN_SUMMARY):
             told = True
             from_rank_0(job)
             train_rank(job, _hooks(context, config.train.log_every))
-        return stage_counts(job, store.read_json(SUMMARY_PATH))
+        return stage_counts(job, store.read_json(layout.TRAIN_SUMMARY))
 
     try:
         run_stage("train", context, body)

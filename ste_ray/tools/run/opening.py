@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from ste_ray.core import layout
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ConfigError
@@ -19,8 +20,6 @@ from ste_ray.tools.run.recording import RecordingExecutor
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.run.simulation import AskSimulator, SimulatedExecutor
 from ste_ray.tools.run.toolbox import Toolbox
-
-SIMULATED = "explore/simulated"
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def open_toolbox(
         if kind == "simulated":
             assert around.simulator is not None
             executor = RecordingExecutor(
-                executor, around.simulator.store, "reuse", _now, folder=SIMULATED
+                executor, around.simulator.store, "reuse", _now, folder=layout.SIMULATED_ANSWERS
             )
         if config.recording != "off":
             assert around.recordings is not None
