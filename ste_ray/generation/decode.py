@@ -1,35 +1,32 @@
 """Decoding in left-padded batches of prompts of similar length, with a KV cache.
 
-An answer ends at an end-of-sequence token, at a stop text, or after a number of tokens. Stop texts
-are found in the decoded text, because their tokens depend on what stands before them.
+An answer ends at an end-of-sequence token, at a stop text (``stopping``), or after a number of
+tokens.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import torch
 from transformers import (
     GenerationConfig,
     LogitsProcessorList,
-    StoppingCriteria,
     StoppingCriteriaList,
 )
 
-from ste_ray.core.replies.reasoning import estimated_tokens, reasoning_tokens, separate
+from ste_ray.core.replies.reasoning import estimated_tokens, separate
 from ste_ray.core.replies.stop_texts import OBSERVATION_STOP, cut_at_stop
 from ste_ray.errors import DecodingError
 from ste_ray.generation.constraints import CallGrammar, GrammarMask
-from ste_ray.generation.memory import is_lack_of_memory
 from ste_ray.generation.model import LocalModel
 from ste_ray.generation.sampling import GumbelSampling
+from ste_ray.generation.stopping import OnTokens, StepCounter, StopOnText, decode_marked
+from ste_ray.process.memory import is_lack_of_memory
 
 _log = logging.getLogger(__name__)
-OnTokens = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -180,7 +177,7 @@ def _generate_batch(
     stop = StopOnText(model.tokenizer, width, decoding.stop_texts, opened=decoding.opened)
     criteria = StoppingCriteriaList([stop])
     if on_tokens is not None:
-        criteria.append(_Steps(model.eos_token_ids, stop, on_tokens))
+        criteria.append(StepCounter(model.eos_token_ids, stop, on_tokens))
     with torch.inference_mode():
         output = model.model.generate(
             input_ids=input_ids.to(model.device),
@@ -225,7 +222,7 @@ def _completion(token_ids: Sequence[int], model: LocalModel, decoding: Decoding)
     ends = [position for position, token in enumerate(token_ids) if token in model.eos_token_ids]
     # After the end stand only fillers, because other rows of the batch went on.
     own = token_ids[: ends[0] + 1] if ends else token_ids
-    written = _decode_marked(model.tokenizer, own, frozenset(model.eos_token_ids))
+    written = decode_marked(model.tokenizer, own, frozenset(model.eos_token_ids))
     found = separate(written, decoding.opened)
     if found.unclosed and ends:
         # It came to its own end without a closing tag: the prompt alone spoke of reasoning.
@@ -251,104 +248,3 @@ def _no_answer(num_tokens: int, cut: bool) -> str:
         f"the answer was cut at {num_tokens} tokens within its reasoning; raise"
         " infer.max_new_tokens (models that reason need thousands), or set infer.template_options"
     )
-
-
-def _decode_marked(tokenizer: Any, token_ids: Sequence[int], ends: frozenset[int]) -> str:
-    """Return the text with the tokens that tell reasoning from the answer, special or not."""
-    kept = _special_marks(tokenizer)
-    if not kept:
-        return _decode(tokenizer, token_ids)
-    dropped = (set(tokenizer.all_special_ids) - kept) | ends
-    shown = [token for token in token_ids if token not in dropped]
-    text = tokenizer.decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    return str(text)
-
-
-@lru_cache(maxsize=8)
-def _special_marks(tokenizer: Any) -> frozenset[int]:
-    """Return the special tokens that open, close or divide reasoning."""
-    special = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
-    return frozenset(special[token] for token in reasoning_tokens(special))
-
-
-def _decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
-    text = tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return str(text)
-
-
-@lru_cache(maxsize=8)
-def _may_end(tokenizer: Any, last_chars: str) -> frozenset[int]:
-    """Return the tokens that may complete a stop text: those that hold its last character.
-
-    Most steps of most rows need no decoding then. Tokens of single bytes are all among them.
-    """
-    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-    return frozenset(
-        number
-        for number, token in enumerate(tokens)
-        if token is None or token.startswith("<0x") or any(char in token for char in last_chars)
-    )
-
-
-class StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
-    """Ends a row once its answer holds a stop text; ``lengths`` then tells its tokens.
-
-    Mostly only the tail is decoded: every token gives at least one byte of a stop text that the
-    last one completes, so it lies within as many tokens as it has bytes. Whether its words are a
-    marker there, or part of an argument, or of what the model reasons before it answers, the whole
-    answer tells.
-    """
-
-    def __init__(
-        self,
-        tokenizer: Any,
-        prompt_width: int,
-        stop_texts: Sequence[str],
-        opened: bool = False,
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._opened = opened
-        self._prompt_width = prompt_width
-        self._stop_texts = stop_texts
-        self._may_end = _may_end(tokenizer, "".join(sorted({text[-1] for text in stop_texts})))
-        self._tail = max((len(text.encode()) for text in stop_texts), default=0)
-        self.lengths: dict[int, int] = {}
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        """Return which rows are finished, as booleans of shape [rows]."""
-        length = input_ids.shape[1] - self._prompt_width
-        newest = input_ids[:, -1].tolist()
-        for row, token in enumerate(newest):
-            if token not in self._may_end or row in self.lengths:
-                continue
-            if self._stops(input_ids[row, self._prompt_width :].tolist()):
-                self.lengths[row] = length
-        finished = torch.zeros(len(newest), dtype=torch.bool, device=input_ids.device)
-        finished[list(self.lengths)] = True
-        return finished
-
-    def _stops(self, answer: Sequence[int]) -> bool:
-        tail = _decode(self._tokenizer, answer[-self._tail :])
-        if not any(stop.strip() in tail for stop in self._stop_texts):
-            return False
-        marked = _decode_marked(self._tokenizer, answer, frozenset())
-        text = separate(marked, self._opened).content
-        return cut_at_stop(text, self._stop_texts) != text
-
-
-class _Steps(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
-    """Tells after every step how many tokens it gave; it ends nothing. Stands behind ``stop``."""
-
-    def __init__(self, eos_token_ids: Sequence[int], stop: StopOnText, on_tokens: OnTokens) -> None:
-        self._eos_token_ids = frozenset(eos_token_ids)
-        self._stop = stop
-        self._on_tokens = on_tokens
-        self._ended: set[int] = set()
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        """Return that no row is finished, as booleans of shape [rows]."""
-        newest = input_ids[:, -1].tolist()
-        self._on_tokens(len(newest) - len(self._ended))
-        self._ended |= {row for row, token in enumerate(newest) if token in self._eos_token_ids}
-        self._ended |= self._stop.lengths.keys()
-        return torch.zeros(len(newest), dtype=torch.bool, device=input_ids.device)

@@ -21,7 +21,7 @@ from ste_ray.core.preparing.formatting import INST_TEMPLATE
 from ste_ray.core.template_options import with_options
 from ste_ray.core.toolkens import TOOLKENS_FILE
 from ste_ray.errors import ConfigError, DecodingError, StageInputError
-from ste_ray.generation.memory import is_lack_of_memory
+from ste_ray.process.memory import is_lack_of_memory
 
 
 @dataclass(frozen=True)

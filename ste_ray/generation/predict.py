@@ -18,9 +18,10 @@ from ste_ray.core.replies.reasoning import opens_reasoning
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.generation.constraints import CallGrammar, Constraints
-from ste_ray.generation.decode import Completion, Decoding, OnTokens, generate, plan_batches
+from ste_ray.generation.decode import Completion, Decoding, generate, plan_batches
 from ste_ray.generation.model import LocalModel
 from ste_ray.generation.prompting import Prompt, encode_dialog, fitted_prompt
+from ste_ray.generation.stopping import OnTokens
 
 _END_TOKENS = 24  # of a prompt, among which a tag that opens reasoning would be the last
 

@@ -18,7 +18,7 @@ import torch
 
 from ste_ray.training.examples import TokenisedRow
 from ste_ray.training.plan import BatchPlan, split_step
-from ste_ray.training.shards import ShardReader
+from ste_ray.training.shards import CachedShards
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ class StepLoader:
     def __init__(
         self,
         plan: BatchPlan,
-        shards: ShardReader,
+        shards: CachedShards,
         batch_tokens: int,
         rank: int,
         num_ranks: int,

@@ -134,7 +134,7 @@ class Checkpoints:
         self._on_begun = on_begun
         self._group = dist.new_group(backend="gloo") if dist.is_initialized() else None
         self._last = time.monotonic()
-        self._pending: _Pending | None = None
+        self._saving: threading.Thread | None = None
 
     def due(self) -> bool:
         """Whether it is time for a checkpoint."""
@@ -187,14 +187,17 @@ class Checkpoints:
             **self._ranks(),
         )
         assert isinstance(future, Future)
-        self._pending = _Pending(checkpoint, future, self._finish)
+        self._saving = threading.Thread(
+            target=self._finish, args=(checkpoint, future), name="checkpoint", daemon=True
+        )
+        self._saving.start()
         self._on_begun(records[-1])
 
     def wait(self) -> None:
         """Wait for the save that is going on, if any."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.thread.join()
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.join()
 
     def _finish(self, checkpoint: Checkpoint, future: Future[Any]) -> None:
         # On rank 0 the future ends when all ranks have written their shards.
@@ -239,21 +242,6 @@ class Checkpoints:
 
     def _ranks(self) -> dict[str, Any]:
         return {"no_dist": True} if self._group is None else {"process_group": self._group}
-
-
-class _Pending:
-    """A save that is going on, and the thread that completes it."""
-
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        future: Future[Any],
-        finish: Callable[[Checkpoint, Future[Any]], None],
-    ) -> None:
-        self.thread = threading.Thread(
-            target=finish, args=(checkpoint, future), name="checkpoint", daemon=True
-        )
-        self.thread.start()
 
 
 def choose_checkpoint(files: RunFiles, fingerprint: str) -> Checkpoint | None:

@@ -109,7 +109,7 @@ class Trainer:
             last = step == num_steps - 1
             validate = last or (step + 1) % validate_every == 0
             due = checkpoints is not None and rank() == 0 and (last or checkpoints.due())
-            record, save, stop = self._train_step(step, validate, due, stopping())
+            record, save, stop = self.train_step(step, validate, due, stopping())
             records.append(record)
             on_step(record)
             if (save or stop) and checkpoints is not None:
@@ -121,17 +121,23 @@ class Trainer:
                 )
         return summarise(records, self.plan.num_examples)
 
-    def train_step(self, step: int, validate: bool = False) -> StepRecord:
+    def train_step(
+        self, step: int, validate: bool = False, due: bool = False, stop: bool = False
+    ) -> tuple[StepRecord, bool, bool]:
         """Run the optimiser step with the given number, counted from 0.
+
+        Args:
+            step: its number.
+            validate: whether to measure the validation loss behind it.
+            due: whether this rank wants a checkpoint.
+            stop: whether this rank wants the training to end.
+
+        Returns:
+            The record, and whether any rank wants a checkpoint, or the end.
 
         Raises:
             TrainingError: the loss or the gradient is not a number.
         """
-        return self._train_step(step, validate, False, False)[0]
-
-    def _train_step(
-        self, step: int, validate: bool, due: bool, stop: bool
-    ) -> tuple[StepRecord, bool, bool]:
         started = time.perf_counter()
         batch = self._loader.step(step)
         rate = learning_rate(

@@ -20,21 +20,12 @@ from ste_ray import __version__
 from ste_ray.core import layout
 from ste_ray.errors import StageInputError, TrainingError
 from ste_ray.ports import RunFiles
+from ste_ray.process.memory import is_lack_of_memory
 from ste_ray.process.scratch import ScratchFolder
-from ste_ray.training.adapters import adapt
-from ste_ray.training.attention import can_pack, use_packed_attention
 from ste_ray.training.base import copy_base
 from ste_ray.training.batches import StepLoader, divide_rows
 from ste_ray.training.checkpoints import Checkpoint, Checkpoints, choose_checkpoint
-from ste_ray.training.config import TrainConfig
-from ste_ray.training.distributed import (
-    load_weights,
-    num_ranks,
-    rank,
-    shard_model,
-    training_device,
-    whole_weights,
-)
+from ste_ray.training.distributed import num_ranks, rank, training_device
 from ste_ray.training.examples import TokenisedRow
 from ste_ray.training.export import export_model
 from ste_ray.training.figures import FlopCounter, StepRecord, num_trainable
@@ -43,16 +34,11 @@ from ste_ray.training.job import (
     TrainJob,
 )
 from ste_ray.training.loop import Trainer
-from ste_ray.training.model import empty_model, load_model, num_parameters
+from ste_ray.training.model import num_parameters
 from ste_ray.training.model_card import CardFacts, model_card
+from ste_ray.training.rank_model import RankModels
 from ste_ray.training.shards import CachedShards, Shard, parse_shard
-from ste_ray.training.toolkens import (
-    Vocabulary,
-    add_rows,
-    num_rows,
-    tokenizer_of,
-    write_toolkens,
-)
+from ste_ray.training.toolkens import Vocabulary, tokenizer_of, write_toolkens
 from ste_ray.training.tracking import TensorBoard
 
 MAX_VALIDATION_ROWS = 256
@@ -68,10 +54,8 @@ def train_rank(job: TrainJob, hooks: Hooks | None = None) -> dict[str, Any]:
     with ScratchFolder(prefix="ste-ray-train-") as folder, _quiet():
         try:
             return _Rank(job, hooks or Hooks(), Path(folder)).run()
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise _out_of_memory(job, error) from error
-        except RuntimeError as error:
-            if "allocate memory" in str(error):  # torch's, on the CPU
+        except (RuntimeError, MemoryError) as error:
+            if is_lack_of_memory(error):
                 raise _out_of_memory(job, error) from error
             raise
 
@@ -95,7 +79,6 @@ class _Rank:
         self._folder = folder
         self._base = folder / "base"
         self._device = training_device(job.config.use_gpu)
-        self._dtype = torch.bfloat16 if job.precision == "bf16" else torch.float32
 
     def run(self) -> dict[str, Any]:
         """Load, train and export; return the figures."""
@@ -103,13 +86,12 @@ class _Rank:
         # The weights come from rank 0, through the process group.
         copy_base(job.files, self._base, weights=rank() == 0)
         tokenizer, vocabulary = tokenizer_of(self._base, config, job.tools)
-        whole = self._whole_model(vocabulary)
+        models = RankModels(job, self._base, vocabulary, self._device)
+        whole = models.whole()
         parameters, trained = num_parameters(whole), num_trainable(whole)
         flops = FlopCounter(whole)
-        packed = _is_packed(config, whole)
-        if packed:
-            use_packed_attention(_plain(whole))
-        model = self._sharded(whole)
+        packed = models.ready_to_pack(whole)
+        model = models.sharded(whole)
         loader = self._loader(tokenizer.pad_token_id, packed)
         trainer = Trainer(
             model,
@@ -128,7 +110,7 @@ class _Rank:
             model,
             tokenizer,
             self._folder / "model",
-            build_empty=lambda: self._shell(vocabulary),
+            build_empty=models.shell,
             retired=vocabulary.retired,
         )
         facts = {"parameters": parameters, "trained_parameters": trained}
@@ -143,35 +125,6 @@ class _Rank:
             card = self._card(vocabulary, parameters, trained)
             self._write(model_card(card, config, summary), vocabulary, records, figures)
         return figures
-
-    def _sharded(self, whole: Any) -> Any:
-        """Return the model on this rank's device, in parts if there are several ranks."""
-        weights = whole_weights(whole) if rank() == 0 and num_ranks() > 1 else {}
-        model = shard_model(
-            whole,
-            self._device,
-            self._job.precision,
-            activation_checkpointing=self._job.config.activation_checkpointing,
-            compile_layers=self._job.config.compile,
-        )
-        if num_ranks() > 1:
-            load_weights(model, weights)
-        return model
-
-    def _whole_model(self, vocabulary: Vocabulary) -> Any:
-        """Return the unsharded model; on other ranks than 0 its weights are not set."""
-        if rank() != 0:
-            return self._shell(vocabulary)
-        job = self._job
-        model = load_model(self._base, self._dtype, job.config.model.trust_remote_code)
-        add_rows(model, vocabulary)
-        return adapt(model, job.config, vocabulary.ids.values(), job.seed)
-
-    def _shell(self, vocabulary: Vocabulary) -> Any:
-        job = self._job
-        rows = num_rows(job.base_rows, vocabulary.num_tokens)
-        model = empty_model(self._base, rows, self._dtype, job.config.model.trust_remote_code)
-        return adapt(model, job.config, vocabulary.ids.values(), job.seed)
 
     def _loader(self, pad_id: int, packed: bool) -> StepLoader:
         shards = self._job.split("train")
@@ -267,17 +220,6 @@ class _Rank:
         files.upload_folder(folder, layout.TUNED_MODEL)
         files.write_json(layout.TRAIN_METRICS, [record.to_json() for record in records])
         files.write_json(layout.TRAIN_SUMMARY, figures)  # last: the model is whole
-
-
-def _plain(model: Any) -> Any:
-    get_base = getattr(model, "get_base_model", None)  # of an adapted one
-    return model if get_base is None else get_base()
-
-
-def _is_packed(config: TrainConfig, model: Any) -> bool:
-    if config.batching == "auto":
-        return config.use_gpu and can_pack(_plain(model))
-    return config.batching == "packed"
 
 
 def _read_shard(files: RunFiles, shard: Shard) -> list[TokenisedRow]:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -161,14 +161,6 @@ def parse_shard(data: bytes) -> list[TokenisedRow]:
     return rows_of(file.read(columns=TOKENISED.names))
 
 
-class ShardReader(Protocol):
-    """Gives the rows of a shard by its number."""
-
-    def rows(self, shard: int) -> Sequence[TokenisedRow]:
-        """Return all rows of a shard, in its order."""
-        ...
-
-
 class CachedShards:
     """Reads shards by ``read`` and keeps the last few of them in memory."""
 
@@ -185,15 +177,3 @@ class CachedShards:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(shard)
         return self._kept[shard]
-
-
-class MemoryShards:
-    """Rows in memory, as one shard."""
-
-    def __init__(self, rows: Sequence[TokenisedRow]) -> None:
-        self._rows = rows
-
-    def rows(self, shard: int) -> Sequence[TokenisedRow]:
-        """Return all rows."""
-        assert shard == 0
-        return self._rows

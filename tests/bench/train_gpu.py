@@ -35,7 +35,7 @@ from ste_ray.training.examples import TokenisedRow  # noqa: E402
 from ste_ray.training.figures import FlopCounter, StepRecord  # noqa: E402
 from ste_ray.training.loop import Trainer  # noqa: E402
 from ste_ray.training.plan import BatchPlan  # noqa: E402
-from ste_ray.training.shards import MemoryShards  # noqa: E402
+from ste_ray.training.shards import CachedShards  # noqa: E402
 
 GOAL_MFU = 0.45
 _STEPS = int(os.environ.get("STEPS", "8"))
@@ -139,14 +139,20 @@ def _train(
         loader: StepLoader = PaddedLoader(plan, rows)
     else:
         loader = StepLoader(
-            plan, MemoryShards(rows), batch_tokens, rank(), num_ranks(), pad_id=0, packed=True
+            plan,
+            CachedShards(lambda _: rows),
+            batch_tokens,
+            rank(),
+            num_ranks(),
+            pad_id=0,
+            packed=True,
         )
     config = TrainConfig(examples_per_step=examples, max_steps=_STEPS, use_gpu=True)
     trainer = Trainer(sharded, loader, None, config, 0, device, flops)
     records = []
     started = time.perf_counter()
     for step in range(_STEPS):
-        records.append(trainer.train_step(step))
+        records.append(trainer.train_step(step)[0])
         if time.perf_counter() - started > 120 and len(records) > 3:
             break
     loader.close()
@@ -157,7 +163,9 @@ class PaddedLoader(StepLoader):
     """Pads each example to the limit, one in a pass."""
 
     def __init__(self, plan: BatchPlan, rows: list[TokenisedRow]) -> None:
-        super().__init__(plan, MemoryShards(rows), MAX_TOKENS, rank(), num_ranks(), pad_id=0)
+        super().__init__(
+            plan, CachedShards(lambda _: rows), MAX_TOKENS, rank(), num_ranks(), pad_id=0
+        )
 
     def load(self, step: int) -> StepBatch:
         """Make the batches of a step now."""

@@ -73,7 +73,7 @@ def _rank(rank: int, num_ranks: int, threads: int, port: int, folder: Path) -> N
     result: dict[str, Any] = {"tokens": 0}
     wall, cpu = time.perf_counter(), time.process_time()
     for step in range(1, 1 + _STEPS):
-        result["tokens"] += trainer.train_step(step).useful_tokens
+        result["tokens"] += trainer.train_step(step)[0].useful_tokens
     result |= {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
     torch.save(result, folder / f"rank{rank}.pt")
     if num_ranks > 1:

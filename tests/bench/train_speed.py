@@ -18,7 +18,7 @@ from ste_ray.training.distributed import shard_model
 from ste_ray.training.examples import TokenisedRow
 from ste_ray.training.loop import Trainer
 from ste_ray.training.plan import BatchPlan
-from ste_ray.training.shards import MemoryShards
+from ste_ray.training.shards import CachedShards
 
 GOAL_MIX, GOAL_CALLS, GOAL_LOADER = 13.0, 55.0, 20.0
 EXAMPLES_PER_STEP = 64
@@ -56,7 +56,9 @@ def make_loader(rows: Sequence[TokenisedRow], batch_tokens: int = 4096) -> StepL
     from ste_ray.training.distributed import num_ranks, rank
 
     plan = BatchPlan((len(rows),), EXAMPLES_PER_STEP, seed=0, max_steps=1000)
-    return StepLoader(plan, MemoryShards(rows), batch_tokens, rank(), num_ranks(), pad_id=0)
+    return StepLoader(
+        plan, CachedShards(lambda _: rows), batch_tokens, rank(), num_ranks(), pad_id=0
+    )
 
 
 def measure(folder: Path) -> list[Row]:
@@ -125,7 +127,7 @@ def _ours(rows: Sequence[TokenisedRow]) -> float:
     trainer.train_step(0)
 
     def steps() -> int:
-        return sum(trainer.train_step(step).useful_tokens for step in range(1, 1 + _STEPS))
+        return sum(trainer.train_step(step)[0].useful_tokens for step in range(1, 1 + _STEPS))
 
     return _tokens_per_second(steps)
 

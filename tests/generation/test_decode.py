@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from ste_ray.errors import DecodingError
-from ste_ray.generation.decode import Completion, Decoding, StopOnText, generate, plan_batches
+from ste_ray.generation.decode import Completion, Decoding, generate, plan_batches
 from ste_ray.generation.model import LocalModel
+from ste_ray.generation.stopping import StopOnText
 
 EVERYTHING = Decoding(max_new_tokens=120, batch_size=4, stop_texts=())
 

@@ -4,7 +4,7 @@ import torch
 from ste_ray.training.batches import StepLoader, collate, collate_packed, divide_rows
 from ste_ray.training.examples import RowTokenizer, TokenisedRow
 from ste_ray.training.plan import BatchPlan
-from ste_ray.training.shards import MemoryShards
+from ste_ray.training.shards import CachedShards
 
 
 def tokenised(rows, tokenizer):
@@ -72,7 +72,7 @@ def test_the_figures_of_a_step_count_all_ranks():
 def test_the_loader_gives_the_rows_of_the_plan():
     rows = some_rows([5] * 20)
     plan = BatchPlan((20,), examples_per_step=6, seed=4, num_epochs=1)
-    loader = StepLoader(plan, MemoryShards(rows), 100, 0, 1, pad_id=0)
+    loader = StepLoader(plan, CachedShards(lambda _: rows), 100, 0, 1, pad_id=0)
     for step in (0, 1, 3, 2):
         expected = [f"row{place.row}" for place in plan.rows_of_step(step)]
         assert list(loader.step(step).row_ids) == expected

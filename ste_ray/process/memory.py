@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
-# What torch's allocator for the CPU says in a bare RuntimeError.
-_CPU_ALLOCATOR = (
+# What torch says on the CPU in a bare RuntimeError.
+_ON_CPU = (
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
+    "Cannot allocate memory",
 )
 
 
@@ -15,4 +16,4 @@ def is_lack_of_memory(error: BaseException) -> bool:
     """Whether an allocator raised it; a device that is broken raises a RuntimeError too."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return any(text in str(error) for text in _CPU_ALLOCATOR)
+    return any(text in str(error) for text in _ON_CPU)
