@@ -1,16 +1,14 @@
-"""Asks a model until it answers: permits, repetitions, deadlines, and what is recorded of them.
+"""Asks a model until it answers: permits, repetitions, and what is recorded of them.
 
-Repeats what may pass (429, 5xx, lost connections, broken replies) with full jitter and
-``Retry-After``; stops at once on what every request would meet (refused key, unknown model). A
-request refused for what it holds (too long, a content filter) is answered, not an error: it ends
-its episode as data; ``llm.evidence`` tells the two apart. How a request travels is left to a
-``Transport``: ``llm.client`` on aiohttp, ``llm.sdk`` on the openai SDK.
+Repeats what may pass (``llm.retries``); stops at once on what every request would meet (refused
+key, unknown model). A request refused for what it holds (too long, a content filter) is answered,
+not an error: it ends its episode as data; ``llm.evidence`` tells the two apart. How a request
+travels is left to a ``Transport``: ``llm.client`` on aiohttp, ``llm.sdk`` on the openai SDK.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
@@ -24,39 +22,28 @@ from ste_ray.llm.claims import NOT_SENT, Claims, Cost, num_characters
 from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.evidence import Evidences, minimal
-from ste_ray.llm.health import EndpointHealth, OnEvent, unavailable
+from ste_ray.llm.health import EndpointHealth, OnEvent
 from ste_ray.llm.refusals import OwnCause, Refused, likely_cause
-from ste_ray.llm.replies import Failure, Served, read_answer
+from ste_ray.llm.responses import Failure, Served, read_response
+from ste_ray.llm.retries import Attempts, Retries
 from ste_ray.llm.stops import stop_error
 from ste_ray.llm.transport import MASK, HttpResponse, Transport, build_body
 from ste_ray.ports import Claim, Limiter
 
-_BACKOFF_BASE_SECONDS = 0.5
-_BACKOFF_MAX_SECONDS = 30.0
-# A request refused so often for its rate, while others are served, is one that can never pass.
-_MAX_REFUSALS = 20
 _MAX_DETAIL_CHARS = 200
 _MAX_STOP_CHARS = 300
 
 
 @dataclass(slots=True)
 class _Call:
-    """One question with all its attempts."""
+    """One question, and what came of its attempts."""
 
     request: AskModel
     body: dict[str, Any]
     payload: Any
     claim: Claim
     num_characters: int  # of the prompt
-    faults: list[Fault] = field(default_factory=list)
-    sent_at: float = 0.0
-    successes_before: int = -1  # of all requests, when this one was first sent
-    num_attempts: int = 0  # those that count
-    spent_seconds: float = 0.0
-    num_refusals: int = 0  # for the rate, in a row
-    refused_since: float = 0.0
-    successes_at_refusal: int = 0
-    is_suspect: bool = False  # it, and not the endpoint, may be what fails
+    attempts: Attempts = field(default_factory=Attempts)
 
 
 def open_health(
@@ -96,12 +83,11 @@ class EndpointChat:
         slots: asyncio.Semaphore | None = None,
     ) -> None:
         self._endpoint = endpoint
-        self._config = config
         self._transport = transport
         self._limiter = limiter
         self._claims = Claims(endpoint, cost)
-        self._random = random.Random(seed)
         self._health = health or open_health(endpoint, config, on_event)
+        self._retries = Retries(endpoint.base_url, config, self._health, seed)
         self._slots = slots or asyncio.Semaphore(config.max_concurrency)
         self._evidences = Evidences()
         self._reasons = False  # whether a reply has shown that this model reasons first
@@ -153,7 +139,7 @@ class EndpointChat:
         probe = await health.enter() if health.is_open else False
         probe_failed = False
         try:
-            stands_in = probe and call.is_suspect
+            stands_in = probe and call.attempts.is_suspect
             judged = await (self._stand_in(call) if stands_in else self._answer(call, probe))
             if isinstance(judged, ModelReply):
                 health.succeed()
@@ -161,8 +147,10 @@ class EndpointChat:
             if judged is None:
                 return 0.0
             probe_failed = True
-            call.is_suspect = call.is_suspect or probe
-            return self._after(call, judged)
+            call.attempts.is_suspect = call.attempts.is_suspect or probe
+            detail = self._masker.mask(judged.detail)[:_MAX_DETAIL_CHARS]
+            wait = self._retries.after(call.attempts, judged, detail)
+            return _given_up(call) if wait is None else wait
         finally:
             if probe:
                 health.end_probe(probe_failed)
@@ -213,14 +201,14 @@ class EndpointChat:
         evidence.refused()
         async with evidence.probing:
             # Whoever waited here while another asked finds what that one was told.
-            if evidence.verdict is not None:
-                raise evidence.verdict
+            if evidence.stop is not None:
+                raise evidence.stop
             if not evidence.clears(refused):
                 small = self._call(minimal(call.request), call.claim.account)
                 answer = await self._send(small, probe)
                 if isinstance(answer, Refused):
-                    evidence.verdict = self._stop(small, answer)
-                    raise evidence.verdict
+                    evidence.stop = self._stop(small, answer)
+                    raise evidence.stop
                 if not isinstance(answer, Served):
                     return answer
                 evidence.served()
@@ -231,14 +219,14 @@ class EndpointChat:
         tokens = call.claim.prompt_tokens, call.claim.max_tokens
         cause = likely_cause(refused, call.num_characters, *tokens)
         detail = f"{refused.status} {self._masker.mask(refused.message)}".strip()
-        call.faults.append(Fault(kind=cause, detail=detail[:_MAX_DETAIL_CHARS]))
+        call.attempts.faults.append(Fault(kind=cause, detail=detail[:_MAX_DETAIL_CHARS]))
         return _given_up(call, cause)
 
     async def _send(self, call: _Call, probe: bool) -> Served | Failure | Refused | None:
         """Send once; return None when the breaker opened before that."""
         limiter, claims = self._limiter, self._claims
         if limiter is None:
-            self._note_departure(call)
+            self._retries.note_departure(call.attempts)
             raw = await self._transport.post(call.payload)
             return raw if isinstance(raw, Failure) else self._read(raw)
         permit = await limiter.acquire(call.claim)
@@ -248,7 +236,7 @@ class EndpointChat:
             if self._health.is_open and not probe:
                 outcome = NOT_SENT
                 return None
-            self._note_departure(call)
+            self._retries.note_departure(call.attempts)
             raw = await self._transport.post(call.payload)
             if isinstance(raw, Failure):
                 outcome = claims.outcome(call.claim, raw)
@@ -260,7 +248,7 @@ class EndpointChat:
             limiter.settle(permit, outcome or claims.worst(call.claim))
 
     def _read(self, raw: HttpResponse) -> Served | Failure | Refused:
-        return read_answer(*raw, now=time.time(), mask=self._masker.mask)
+        return read_response(*raw, now=time.time(), mask=self._masker.mask)
 
     def _masked(self, reply: ModelReply) -> ModelReply:
         """Return a reply without the key, should the endpoint have shown it to its model."""
@@ -273,72 +261,19 @@ class EndpointChat:
                     changed[name] = masked
         return reply.model_copy(update=changed) if changed else reply
 
-    def _note_departure(self, call: _Call) -> None:
-        call.sent_at = time.monotonic()
-        if call.successes_before < 0:
-            call.successes_before = self._health.num_successes
-
-    def _after(self, call: _Call, failure: Failure) -> ModelReply | float:
-        """Take note of a failure; return as ``_attempt`` does."""
-        detail = self._masker.mask(failure.detail)[:_MAX_DETAIL_CHARS]
-        call.faults.append(Fault(kind=failure.kind, detail=detail))
-        if failure.kind == "rate_limited":
-            return self._after_refusal(call, failure)
-        call.num_refusals = 0
-        health, config = self._health, self._config
-        if health.is_open:
-            # The endpoint is down, which is no fault of this request and costs it no attempt.
-            health.fail(failure.alike, detail)
-            return 0.0
-        call.num_attempts += 1
-        wait = self._backoff_seconds(call.num_attempts, failure)
-        call.spent_seconds += time.monotonic() - call.sent_at + wait
-        used_up = (
-            call.num_attempts >= config.max_attempts
-            or call.spent_seconds > config.total_timeout_seconds
-        )
-        call.is_suspect = call.is_suspect or used_up
-        others_served = health.num_successes > call.successes_before
-        health.fail(failure.alike, detail, exhausted=used_up and not others_served)
-        if used_up and others_served:
-            return _given_up(call)
-        return 0.0 if health.is_open else wait
-
-    def _after_refusal(self, call: _Call, failure: Failure) -> ModelReply | float:
-        """Wait out a refusal for the rate, which costs no attempt, but not for ever.
-
-        A longer wait than the total timeout is that of a quota, not of a rate: none is begun.
-        """
-        now, patience = time.monotonic(), self._config.total_timeout_seconds
-        num_successes = self._health.num_successes
-        if call.num_refusals == 0:
-            call.refused_since, call.successes_at_refusal = now, num_successes
-        call.num_refusals += 1
-        wait = self._backoff_seconds(call.num_refusals, failure)
-        if now + wait - call.refused_since <= patience:
-            return wait
-        if num_successes == call.successes_at_refusal or wait > patience:
-            raise unavailable(self._endpoint.base_url, len(call.faults), call.faults[-1].detail)
-        if call.num_refusals >= _MAX_REFUSALS:
-            return _given_up(call)
-        call.refused_since, call.successes_at_refusal = now, num_successes
-        return wait
-
-    def _backoff_seconds(self, num_failures: int, failure: Failure) -> float:
-        if failure.retry_after_seconds is not None:
-            return failure.retry_after_seconds + self._random.uniform(0, _BACKOFF_BASE_SECONDS)
-        doubled = _BACKOFF_BASE_SECONDS * 2.0 ** min(num_failures - 1, 16)
-        return self._random.uniform(0, min(_BACKOFF_MAX_SECONDS, doubled))
-
     def _stop(self, call: _Call, refused: Refused) -> EndpointError:
         message = self._masker.mask(refused.message)[:_MAX_STOP_CHARS]
         return stop_error(self._endpoint, refused, message, call.body)
 
 
 def _with_faults(reply: ModelReply, call: _Call) -> ModelReply:
-    return reply.model_copy(update={"faults": tuple(call.faults)}) if call.faults else reply
+    return (
+        reply.model_copy(update={"faults": tuple(call.attempts.faults)})
+        if call.attempts.faults
+        else reply
+    )
 
 
 def _given_up(call: _Call, reason: OwnCause | Literal["failed"] = "failed") -> ModelReply:
     """The answer of a request that alone is not served: data, which ends its episode."""
-    return ModelReply(text="", finish_reason=reason, faults=tuple(call.faults))
+    return ModelReply(text="", finish_reason=reason, faults=tuple(call.attempts.faults))

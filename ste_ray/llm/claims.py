@@ -10,8 +10,9 @@ from ste_ray.core.effects import ModelReply
 from ste_ray.core.limits.rates import LimitHeaders, Refusal
 from ste_ray.core.replies.reasoning import estimated_tokens
 from ste_ray.llm.endpoint import RoleEndpoint
+from ste_ray.llm.rate_headers import read_limit_headers
 from ste_ray.llm.refusals import Refused
-from ste_ray.llm.replies import Failure, Served, read_limit_headers
+from ste_ray.llm.responses import Failure, Served
 from ste_ray.ports import Claim, Outcome
 
 # Dollars for (model, prompt tokens, cached ones among them, completion tokens).

@@ -14,8 +14,8 @@ from yarl import URL
 from ste_ray.llm.attempts import EndpointChat
 from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint, proxy_secrets
-from ste_ray.llm.replies import Failure
 from ste_ray.llm.reply_limits import ASKED, UnusableReplyError, read_body
+from ste_ray.llm.responses import Failure
 from ste_ray.llm.transport import HttpResponse, refuse_redirect
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))

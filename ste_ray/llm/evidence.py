@@ -32,12 +32,12 @@ class Evidence:
     Attributes:
         clock: seconds that only grow.
         probing: held by whoever sends the minimal request.
-        verdict: the error that ends the run, once the minimal request was refused too.
+        stop: the error that ends the run, once the minimal request was refused too.
     """
 
     clock: Callable[[], float] = time.monotonic
     probing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    verdict: EndpointError | None = None
+    stop: EndpointError | None = None
     _served_at: float | None = None
     _num_refused: int = 0  # since
 
@@ -45,7 +45,7 @@ class Evidence:
         """Note that a request was answered with a completion."""
         self._served_at = self.clock()
         self._num_refused = 0
-        self.verdict = None
+        self.stop = None
 
     def refused(self) -> None:
         """Note that one was refused."""

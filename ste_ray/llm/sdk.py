@@ -21,13 +21,13 @@ from ste_ray.errors import ConfigError, EndpointError
 from ste_ray.llm.attempts import EndpointChat
 from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint, proxy_secrets, read_proxy
-from ste_ray.llm.replies import Failure
 from ste_ray.llm.reply_limits import (
     ASKED,
     UnusableReplyError,
     bound_response,
     bound_response_within,
 )
+from ste_ray.llm.responses import Failure
 from ste_ray.llm.transport import MASK, HttpResponse, refuse_redirect
 
 # Those that the SDK looks for where it is given no key.

@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 from ste_ray.core.effects import AskModel
 from ste_ray.errors import EndpointError
 from ste_ray.llm.endpoint import RoleEndpoint
-from ste_ray.llm.replies import Failure
+from ste_ray.llm.responses import Failure
 
 MASK = "***"  # stands where a key was
 _REDIRECTS = (301, 302, 303, 307, 308)

@@ -13,7 +13,7 @@ from ste_ray.core.limits.breaker import Breaker
 from ste_ray.core.limits.rates import LimitHeaders, Refusal
 from ste_ray.core.records import Message
 from ste_ray.errors import BudgetExhaustedError, EndpointError, ProviderUnavailableError
-from ste_ray.llm import attempts
+from ste_ray.llm import retries
 from ste_ray.llm.client import OpenAIChat
 from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint
@@ -33,7 +33,7 @@ LIMITS = {
 
 @pytest.fixture(autouse=True)
 def _quick_and_with_a_key(monkeypatch):
-    monkeypatch.setattr(attempts, "_BACKOFF_BASE_SECONDS", 0.005)
+    monkeypatch.setattr(retries, "_BACKOFF_BASE_SECONDS", 0.005)
     monkeypatch.setenv("STE_TEST_KEY", KEY)
     for name in ("HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -299,7 +299,7 @@ def test_a_request_that_alone_keeps_failing_ends_as_failed():
 
 
 def test_a_request_refused_for_its_rate_while_others_are_served_ends_as_failed(monkeypatch):
-    monkeypatch.setattr(attempts, "_MAX_REFUSALS", 3)
+    monkeypatch.setattr(retries, "_MAX_REFUSALS", 3)
 
     async def main():
         step = poison_aware(fault=refusal(429, **{"Retry-After": "0.05"}))

@@ -25,7 +25,7 @@ from chat_server import (
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
 from ste_ray.core.records import Message, fingerprint
 from ste_ray.errors import ConfigError, EndpointError, ProviderUnavailableError
-from ste_ray.llm import attempts
+from ste_ray.llm import retries
 from ste_ray.llm.client import OpenAIChat
 from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint
@@ -36,7 +36,7 @@ GOOD = ModelReply(text="hello", model="served-model", prompt_tokens=11, completi
 
 @pytest.fixture(autouse=True)
 def _quick_and_with_a_key(monkeypatch):
-    monkeypatch.setattr(attempts, "_BACKOFF_BASE_SECONDS", 0.01)
+    monkeypatch.setattr(retries, "_BACKOFF_BASE_SECONDS", 0.01)
     monkeypatch.setenv("STE_TEST_KEY", KEY)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)

@@ -11,7 +11,7 @@ from chat_server import body_of, refusal, reply, reset, serving, text_of
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
 from ste_ray.core.records import Message
 from ste_ray.errors import BudgetExhaustedError, EndpointError, EndpointRefusalError
-from ste_ray.llm import attempts, evidence
+from ste_ray.llm import evidence, retries
 from ste_ray.llm.client import OpenAIChat
 from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint
@@ -24,7 +24,7 @@ ODD = refusal(400, "we would rather not")  # no server is known to say so
 
 @pytest.fixture(autouse=True)
 def _quick_and_with_a_key(monkeypatch):
-    monkeypatch.setattr(attempts, "_BACKOFF_BASE_SECONDS", 0.005)
+    monkeypatch.setattr(retries, "_BACKOFF_BASE_SECONDS", 0.005)
     monkeypatch.setenv("STE_TEST_KEY", KEY)
     for name in ("HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)

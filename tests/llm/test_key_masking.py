@@ -12,12 +12,12 @@ from ste_ray.core.effects import AskModel, Sampling
 from ste_ray.core.records import Message
 from ste_ray.core.texts.masking import Masker, is_placeholder
 from ste_ray.errors import EndpointError, ProviderUnavailableError
-from ste_ray.llm import attempts
+from ste_ray.llm import retries
 from ste_ray.llm.checking import check_endpoints
 from ste_ray.llm.client import OpenAIChat
 from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint, proxy_secrets
-from ste_ray.llm.replies import read_answer
+from ste_ray.llm.responses import read_response
 
 KEY = "sk-live-Qx7Rt2Vb9Nm4Kp6Wz3Ja8"
 QUESTION = AskModel(
@@ -27,7 +27,7 @@ QUESTION = AskModel(
 
 @pytest.fixture(autouse=True)
 def _with_a_key(monkeypatch):
-    monkeypatch.setattr(attempts, "_BACKOFF_BASE_SECONDS", 0.01)
+    monkeypatch.setattr(retries, "_BACKOFF_BASE_SECONDS", 0.01)
     monkeypatch.setenv("STE_TEST_KEY", KEY)
 
 
@@ -69,7 +69,7 @@ def test_what_is_quoted_of_an_answer_is_masked_before_it_is_cut():
     for before in range(90, 210):
         text = f"{'x' * before}{KEY}{'y' * 400}"
         for status, body in ((200, text), (503, text), (429, json.dumps({"error": text}))):
-            found = read_answer(status, {}, body.encode(), 0.0, mask)
+            found = read_response(status, {}, body.encode(), 0.0, mask)
             assert not shows_key(found.detail)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ste_ray.llm.error_bodies import read_error
 from ste_ray.llm.refusals import Refused, likely_cause, named_field
-from ste_ray.llm.replies import Failure, Served, read_answer
+from ste_ray.llm.responses import Failure, Served, read_response
 
 CASES_FILE = Path(__file__).with_name("refusals.jsonl")
 HINTED = ("hinted context_overflow", "hinted content_filter", "hinted refused")
@@ -32,7 +32,7 @@ def google(message, status="INVALID_ARGUMENT", details=()):
 
 def read(status, body):
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
-    return read_answer(status, {}, text.encode(), now=0.0)
+    return read_response(status, {}, text.encode(), now=0.0)
 
 
 # One body a line: what it is ("hinted": only once others are known to pass), status, body.

@@ -15,7 +15,7 @@ from chat_server import reply, serving
 from ste_ray.core.effects import AskModel, Sampling
 from ste_ray.core.records import Message
 from ste_ray.errors import EndpointError, ProviderUnavailableError
-from ste_ray.llm import attempts, checking, reply_limits
+from ste_ray.llm import checking, reply_limits, retries
 from ste_ray.llm.checking import check_endpoints
 from ste_ray.llm.client import OpenAIChat
 from ste_ray.llm.config import LLMConfig
@@ -28,7 +28,7 @@ COMPLETION = {"choices": [{"message": {"content": "hello"}, "finish_reason": "st
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(attempts, "_BACKOFF_BASE_SECONDS", 0.01)
+    monkeypatch.setattr(retries, "_BACKOFF_BASE_SECONDS", 0.01)
     monkeypatch.setattr(checking, "_SECONDS_BETWEEN_ATTEMPTS", (0.01,))
     for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)

@@ -10,7 +10,7 @@ from chat_server import body_of, hang, refusal, reply, reset, serving, text_of
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
 from ste_ray.core.records import Message
 from ste_ray.errors import ConfigError, EndpointError, ProviderUnavailableError
-from ste_ray.llm import attempts
+from ste_ray.llm import retries
 from ste_ray.llm.chat import Chat, open_chat
 from ste_ray.llm.checking import check_endpoints
 from ste_ray.llm.config import LLMConfig
@@ -25,7 +25,7 @@ VARIABLES = ("OPENAI_API_VERSION", "AZURE_OPENAI_AD_TOKEN", "AZURE_OPENAI_API_KE
 
 @pytest.fixture(autouse=True)
 def _quick_and_with_a_key(monkeypatch):
-    monkeypatch.setattr(attempts, "_BACKOFF_BASE_SECONDS", 0.005)
+    monkeypatch.setattr(retries, "_BACKOFF_BASE_SECONDS", 0.005)
     for name in ("HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)

@@ -7,15 +7,9 @@ import json
 import pytest
 
 from ste_ray.core.limits.rates import LimitHeaders
-from ste_ray.llm.replies import (
-    Failure,
-    Refused,
-    Served,
-    limited_resource,
-    read_answer,
-    read_limit_headers,
-    read_reset,
-)
+from ste_ray.llm.rate_headers import limited_resource, read_limit_headers, read_reset
+from ste_ray.llm.refusals import Refused
+from ste_ray.llm.responses import Failure, Served, read_response
 
 
 @pytest.mark.parametrize(
@@ -69,7 +63,7 @@ def test_which_limit_was_reached(code, message, resource):
 
 
 def read(status, body):
-    return read_answer(status, {}, body.encode(), 0.0)
+    return read_response(status, {}, body.encode(), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +95,7 @@ def test_what_is_no_reply_is_told_at_once(body):
 
 
 def read_choice(**choice):
-    return read_answer(200, {}, json.dumps({"choices": [choice]}).encode(), now=0.0)
+    return read_response(200, {}, json.dumps({"choices": [choice]}).encode(), now=0.0)
 
 
 @pytest.mark.parametrize(
