@@ -9,10 +9,8 @@ besides. Of a setting that is complete the pieces are put in order.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,20 +18,18 @@ import ray
 
 from ste_ray.core import layout
 from ste_ray.core.inferring.settings import (
-    RUN_MODELS,
     PromptMaterial,
     Query,
     Setting,
     parse_settings,
 )
 from ste_ray.core.records import MADE_CALLS
-from ste_ray.errors import ConfigError, StageInputError
+from ste_ray.errors import ConfigError
 from ste_ray.generation.config import InferConfig
-from ste_ray.generation.model import position_limit
-from ste_ray.generation.predict import max_prompt_tokens
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.cluster.nodes import Need, require_place
+from ste_ray.stages.cluster.nodes import require_place
 from ste_ray.stages.infer.local_workers import LocalWorker
+from ste_ray.stages.infer.needs import check_model, described_need, need_of_one
 from ste_ray.stages.infer.pieces import answered, put_in_order
 from ste_ray.stages.infer.progress import progress
 from ste_ray.stages.infer.queries import load_queries
@@ -42,7 +38,6 @@ from ste_ray.stages.infer.workers import EndpointWorker, WorkerPlan
 from ste_ray.stages.shared.model_session import open_asking
 from ste_ray.stages.shared.reasoning import journal_reasoning
 from ste_ray.stages.shared.tools import permissions
-from ste_ray.store.artifacts import RunStore
 from ste_ray.tools.config import ToolsConfig
 from ste_ray.tools.spec.kinds import CALLABLE_KINDS
 from ste_ray.tools.spec.safety import is_free
@@ -67,7 +62,7 @@ def run(context: StageContext) -> dict[str, Any]:
     config, store = context.config.infer, context.store
     settings = parse_settings(config.settings, config.models)
     for setting in settings:
-        _check_model(store, setting, config)
+        check_model(store, setting, config)
     queries, material = load_queries(context, settings)
     todo = {}
     for setting in sorted(settings, key=lambda setting: setting.model):  # few changes of model
@@ -85,41 +80,6 @@ def run(context: StageContext) -> dict[str, Any]:
     }
     store.delete_folder(layout.PREDICTION_PIECES)  # what is in them is in the predictions now
     return {"queries": len(queries), "settings": counts, **spent}
-
-
-def _check_model(store: RunStore, setting: Setting, config: InferConfig) -> None:
-    """Check before any actor starts what would fail in all of them."""
-    if setting.is_endpoint:
-        return
-    if setting.model not in RUN_MODELS:
-        _check_own_model(setting, config)
-        return
-    path = layout.RUN_MODELS[setting.model]
-    try:
-        found = store.read_json(f"{path}/config.json")
-    except FileNotFoundError:
-        raise StageInputError(
-            f"setting {setting.name!r} needs the model in {store.address(path)!r}, which is not"
-            f" there; run 'ste-ray train --run {shlex.quote(store.uri)}' first"
-        ) from None
-    max_prompt_tokens(position_limit(found.get("text_config", found)), config.max_new_tokens)
-
-
-def _check_own_model(setting: Setting, config: InferConfig) -> None:
-    given = config.models[setting.model]
-    folder = Path(given).expanduser()
-    if not folder.is_dir():
-        if given.startswith(("/", ".", "~")):
-            raise ConfigError(
-                f"infer.models: {setting.model}={given!r} is no folder here; give the folder of a"
-                " model that all nodes see, a hub name, or the URI of a model in a run"
-            )
-        return  # a hub name or a URI, which the actors fetch
-    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
-        raise ConfigError(
-            f"infer.models: {setting.model}={given!r} holds neither config.json nor"
-            f" adapter_config.json; give the folder of a model, such as RUN/{layout.TUNED_MODEL}"
-        )
 
 
 def _infer(
@@ -144,7 +104,7 @@ def _answer_all(
     asked = _partitions(todo, config, endpoint=True)
     spent: dict[str, Any] = {}
     if local:
-        require_place(_place_of_one(config))
+        require_place(need_of_one(config))
     with ExitStack() as stack:
         tools, execute = _executable(context)
         specs = [context.specs[name] for name in sorted(execute or ())]
@@ -154,7 +114,7 @@ def _answer_all(
             epoch=context.epoch,
             shared=[ray.put(material)],
             execute=execute,
-            report=stack.enter_context(progress(context.progress, rows, _needs(config))),
+            report=stack.enter_context(progress(context.progress, rows, described_need(config))),
             slots=stack.enter_context(shared_slots(specs)),
         )
         if asked:
@@ -194,18 +154,6 @@ class _Completion:
             _complete(self._context, setting, self._seconds[name], self._totals[name])
 
 
-def _place_of_one(config: InferConfig) -> Need:
-    """Return what one local model takes; the others may follow it."""
-    cpus, gpus = float(config.threads_per_worker), 0.0
-    setting, remedy = f"infer.threads_per_worker={config.threads_per_worker}", "lower it"
-    if config.use_gpu:
-        gpus = float(config.gpus_per_worker)
-        setting = f"infer.use_gpu=true with infer.gpus_per_worker={config.gpus_per_worker}"
-        setting += f" and infer.threads_per_worker={config.threads_per_worker}"
-        remedy = "set infer.use_gpu=false, or lower the others"
-    return Need(setting, 1, cpus, gpus, f"{remedy}, or give the cluster a larger node")
-
-
 def _executable(context: StageContext) -> tuple[ToolsConfig, frozenset[str] | None]:
     """Return how tools are called, and whose calls are executed; None: it is not asked for.
 
@@ -236,13 +184,6 @@ def _executable(context: StageContext) -> tuple[ToolsConfig, frozenset[str] | No
             " played by a model, cannot be called here, or have effects that nobody allowed"
         )
     return config.tools.model_copy(update={"allow_hosts": hosts}), frozenset(allowed)
-
-
-def _needs(config: InferConfig) -> str:
-    """Say what a worker with a local model takes of the cluster."""
-    if not config.use_gpu:
-        return f"{config.threads_per_worker} CPUs (infer.threads_per_worker)"
-    return f"{config.gpus_per_worker} GPUs (infer.gpus_per_worker)"
 
 
 def _partitions(
