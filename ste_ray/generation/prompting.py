@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from ste_ray.chat_tokens import ChatEncoder
+from ste_ray.chat_tokens.encoding import ChatEncoder
+from ste_ray.chat_tokens.rendering import render_prompt
 from ste_ray.core.inferring.answering import dialog_of
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, prompt_contents
-from ste_ray.core.preparing.formatting import INST_TEMPLATE, toolken_dialog, without_system
+from ste_ray.core.preparing.formatting import INST_TEMPLATE, toolken_dialog
 from ste_ray.core.records import Message
 
 
@@ -43,7 +43,7 @@ class Prompt:
 def encode_dialog(dialog: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Return the dialog in the model's chat format, up to where its answer begins.
 
-    Contents are text, whatever they hold; see ``ste_ray.chat_tokens``.
+    Contents are text, whatever they hold; see ``ste_ray.chat_tokens.encoding``.
 
     Raises:
         TemplateError: the chat template refuses the dialog.
@@ -54,13 +54,7 @@ def encode_dialog(dialog: Sequence[Message], tokenizer: PreTrainedTokenizerBase)
 
 @lru_cache(maxsize=8)
 def _encoder(tokenizer: PreTrainedTokenizerBase, template: str) -> ChatEncoder:
-    def render(dialog: Sequence[Message]) -> str:
-        try:
-            return _render(dialog, template, tokenizer)
-        except TemplateError:
-            return _render(without_system(dialog), template, tokenizer)
-
-    return ChatEncoder(tokenizer, render)
+    return ChatEncoder(tokenizer, lambda dialog: render_prompt(tokenizer, dialog, template))
 
 
 def fitted_prompt(
@@ -116,14 +110,6 @@ def fitted_prompt(
         tools_left_out=len(contents.tools) - len(shown.tools),
         demonstrations_left_out=len(contents.demonstrations) - len(shown.demonstrations),
     )
-
-
-def _render(dialog: Sequence[Message], template: str, tokenizer: PreTrainedTokenizerBase) -> str:
-    messages = [message.model_dump() for message in dialog]
-    text = tokenizer.apply_chat_template(
-        messages, chat_template=template, tokenize=False, add_generation_prompt=True
-    )
-    return str(text)
 
 
 def _fits(token_ids: Sequence[int], max_tokens: int | None) -> bool:

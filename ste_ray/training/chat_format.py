@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerFast
 
-from ste_ray.core.preparing.formatting import without_system
+from ste_ray.chat_tokens.rendering import render, render_prompt
 from ste_ray.core.records import Message
 from ste_ray.errors import ConfigError
 
@@ -34,11 +34,7 @@ class ChatFormat:
                 first request too.
         """
         try:
-            return self._render(dialog, add_generation_prompt=True)
-        except TemplateError:
-            pass  # maybe the system message alone is what it refuses
-        try:
-            return self._render(without_system(dialog), add_generation_prompt=True)
+            return render_prompt(self._tokenizer, dialog)
         except TemplateError as error:
             roles = ", ".join(message.role for message in dialog)
             raise ConfigError(
@@ -46,22 +42,13 @@ class ChatFormat:
                 f" ({error}); give its tokenizer a 'chat_template' that takes them"
             ) from None
 
-    def _render(self, dialog: Sequence[Message], *, add_generation_prompt: bool) -> str:
-        return str(
-            self._tokenizer.apply_chat_template(
-                [message.model_dump() for message in dialog],
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-            )
-        )
-
     def _end_id(self) -> int:
         dialog = (
             Message(role="user", content=_PROBE),
             Message(role="assistant", content=_PROBE),
         )
         try:
-            text = self._render(dialog, add_generation_prompt=False)
+            text = render(self._tokenizer, dialog, add_generation_prompt=False)
         except TemplateError:
             return int(self._tokenizer.eos_token_id)
         after = text.rpartition(_PROBE)[2].strip()

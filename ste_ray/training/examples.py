@@ -12,7 +12,7 @@ from typing import Literal
 import pyarrow as pa
 from transformers import PreTrainedTokenizerFast
 
-from ste_ray.chat_tokens import ChatEncoder
+from ste_ray.chat_tokens.encoding import ChatEncoder
 from ste_ray.core.records import Message, TrainRow
 from ste_ray.training.chat_format import ChatFormat
 

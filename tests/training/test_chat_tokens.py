@@ -17,7 +17,7 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from ste_ray.chat_tokens import ChatEncoder
+from ste_ray.chat_tokens.encoding import ChatEncoder
 from ste_ray.core.records import Message, TrainRow
 from ste_ray.generation.prompting import encode_dialog
 from ste_ray.training.examples import RowTokenizer

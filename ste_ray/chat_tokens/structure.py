@@ -1,122 +1,22 @@
-r"""Dialogs as token ids in which contents are text, whatever they hold.
-
-A chat template writes special tokens such as ``<|im_end|>`` as text, so the same text in a request
-or in what a tool returned would become the token, and end the turn. Here only what the template
-itself writes becomes such tokens. The way: a copy of the tokenizer in which these tokens have other
-texts. The rendered dialog gets those texts where the template wrote a token, and is then encoded by
-the copy, to which the tokens' usual texts are text like any other. Nothing is cut apart, so all
-pieces merge as they always do. Dialogs without such text are encoded as ever.
-
-Where that is impossible (a tokenizer without a backend, a template that looks into contents), such
-text gets a visible backslash, ``<|im_end|>`` → ``<\|im_end|>``. So does what a template writes as
-ordinary text, such as ``[/INST]`` where it is no token.
-
-``split_special_tokens`` of transformers is not enough: it leaves added tokens that are not special,
-and Unigram models read ``</s>`` as the token nevertheless, since it is in their vocabulary.
-"""
+"""The tokens that give a dialog its structure, and how text that looks like them is kept apart."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
-from jinja2 import TemplateError
-
 from ste_ray.core.records import Message
 from ste_ray.core.toolkens import is_toolken
-from ste_ray.errors import ConfigError
 
-Render = Callable[[Sequence[Message]], str]
-
-_PROBE = "ste-ray probe"
-_PROBE_ROLES = (("user",), ("system", "user"), ("user", "assistant", "user"))
 _TOOLKEN_START = "<tool_"
 _RENAMED = "<zq-"
 _MAX_ESCAPES = 3  # an escape within a marker can show another one
-# What a template writes as ordinary text to mark turns: words in brackets.
-_WRITTEN_MARKER = re.compile(r"<<?/?[^<>\s\[\]]{1,60}>>?|\[/?[A-Za-z_]{2,40}\]")
 
 
-class ChatEncoder:
-    """Encodes dialogs and answers for a model.
-
-    Args:
-        tokenizer: of transformers, with all its tokens added.
-        render: writes a dialog as the model's chat template does.
-    """
-
-    def __init__(self, tokenizer: Any, render: Render) -> None:
-        self._tokenizer = tokenizer
-        self._render = render
-        self._tokens = _structure_tokens(tokenizer, len(tokenizer))
-
-    def dialogs(self, dialogs: Sequence[Sequence[Message]]) -> list[list[int]]:
-        """Return the token ids of each dialog.
-
-        In what the model wrote itself, its own tokens stay that are not special, such as toolkens.
-        """
-        written = [self._with_markers_escaped(dialog) for dialog in dialogs]
-        return self._encode(written, self._render)
-
-    def answers(self, texts: Iterable[str]) -> list[list[int]]:
-        """Return the token ids of texts of the model; tokens in them stay, but special ones."""
-        answers = [(Message.model_construct(role="assistant", content=text),) for text in texts]
-        return self._encode(answers, lambda dialog: dialog[0].content)
-
-    def _encode(self, dialogs: Sequence[Sequence[Message]], render: Render) -> list[list[int]]:
-        suspicious = [
-            any(self._tokens.stand_in(message) for message in dialog) for dialog in dialogs
-        ]
-        plain = [render(dialog) for dialog, odd in zip(dialogs, suspicious, strict=True) if not odd]
-        encoded = iter(self._native(plain))
-        return [
-            self._with_contents_as_text(dialog, render) if odd else next(encoded)
-            for dialog, odd in zip(dialogs, suspicious, strict=True)
-        ]
-
-    def _native(self, texts: list[str]) -> list[list[int]]:
-        # The template writes the special tokens itself.
-        if not texts:
-            return []
-        return [list(ids) for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]]
-
-    def _with_contents_as_text(self, dialog: Sequence[Message], render: Render) -> list[int]:
-        hidden = _Hidden("".join(message.content for message in dialog))
-        masked = [self._tokens.hide(message, hidden) for message in dialog]
-        text = render(masked)
-        ids = None
-        if hidden.show(text) == render(dialog):
-            ids = self._tokens.encode(text, hidden, self._native([text])[0])
-        return ids or self._native([render([self._tokens.escape(one) for one in dialog])])[0]
-
-    def _with_markers_escaped(self, dialog: Sequence[Message]) -> Sequence[Message]:
-        markers = self._written_markers
-        if markers is None or not any(markers.search(message.content) for message in dialog):
-            return dialog
-        return [_replaced(message, _escaped(markers, message.content)) for message in dialog]
-
-    @cached_property
-    def _written_markers(self) -> re.Pattern[str] | None:
-        """What the template writes around contents as ordinary text."""
-        found = set()
-        for roles in _PROBE_ROLES:
-            try:
-                text = self._render([Message(role=role, content=_PROBE) for role in roles])  # type: ignore[arg-type]
-            except (TemplateError, ConfigError):
-                continue
-            found |= {
-                match
-                for piece in text.split(_PROBE)
-                for match in _WRITTEN_MARKER.findall(piece)
-                if match not in self._tokens.ids
-            }
-        return _any_of(found)
-
-
-class _Hidden:
+class Hidden:
     """Texts that stand for others while a dialog is rendered."""
 
     def __init__(self, contents: str) -> None:
@@ -137,7 +37,7 @@ class _Hidden:
         return re.sub(pattern, lambda match: self._texts[int(match[1])], text)
 
 
-class _StructureTokens:
+class StructureTokens:
     """The added tokens of a tokenizer that give a dialog its structure.
 
     All special ones, toolkens, and others in brackets of any kind, such as ``<tool_call>``. Other
@@ -158,16 +58,16 @@ class _StructureTokens:
         special = {token.content for token in marks.values() if token.special}
         others = {text for text in self.ids if text not in special}
         toolkens = {text for text in others if is_toolken(text)}
-        self._own = _any_of(special)
-        self._others = _any_of(others)
-        self._foreign = _any_of(
+        self._own = any_of(special)
+        self._others = any_of(others)
+        self._foreign = any_of(
             [*special, *(others - toolkens), *([_TOOLKEN_START] if toolkens else [])]
         )
         self._backend = getattr(tokenizer, "backend_tokenizer", None)
         self._normalizer = getattr(self._backend, "normalizer", None)
         normalized = [token.content for token in marks.values() if token.normalized]
         self._normalized = (
-            _any_of([self._normalizer.normalize_str(text) for text in normalized])
+            any_of([self._normalizer.normalize_str(text) for text in normalized])
             if self._normalizer is not None
             else None
         )
@@ -177,26 +77,26 @@ class _StructureTokens:
         pattern = self._pattern(message)
         return bool(pattern and pattern.search(message.content)) or self._stand_normalized(message)
 
-    def hide(self, message: Message, hidden: _Hidden) -> Message:
+    def hide(self, message: Message, hidden: Hidden) -> Message:
         """Return the message with all such text hidden."""
         pattern = self._all_but_own(message) if self._stand_normalized(message) else None
         pattern = pattern or self._pattern(message)
         if pattern is None:
             return message
         content = pattern.sub(lambda match: hidden.hide(match[0]), message.content)
-        return _replaced(message, content)
+        return replaced(message, content)
 
     def escape(self, message: Message) -> Message:
         """Return the message with a backslash in all such text."""
         pattern = self._pattern(message)
-        content = _escaped(pattern, message.content) if pattern else message.content
-        escaped = _replaced(message, content)
-        if self._normalized and self._normalizer and self._stand_normalized(escaped):
-            content = _escaped(self._normalized, self._normalizer.normalize_str(content))
-            return _replaced(message, content)
-        return escaped
+        content = escaped(pattern, message.content) if pattern else message.content
+        result = replaced(message, content)
+        if self._normalized and self._normalizer and self._stand_normalized(result):
+            content = escaped(self._normalized, self._normalizer.normalize_str(content))
+            return replaced(message, content)
+        return result
 
-    def encode(self, text: str, hidden: _Hidden, expected: Sequence[int]) -> list[int] | None:
+    def encode(self, text: str, hidden: Hidden, expected: Sequence[int]) -> list[int] | None:
         """Encode a rendered dialog; None: it cannot be done for this tokenizer or dialog.
 
         Args:
@@ -239,7 +139,7 @@ class _RenamedTokenizer:
 
     def __init__(self, backend: Any, ids: dict[str, int]) -> None:
         self._names = {text: f"{_RENAMED}{number}>" for text, number in ids.items()}
-        pattern = _any_of(self._names)
+        pattern = any_of(self._names)
         assert pattern is not None, "without any such token no content holds one"
         self._pattern = pattern
         state = json.loads(backend.to_str())
@@ -281,9 +181,9 @@ def _makes(pair: Any, names: dict[str, str]) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _structure_tokens(tokenizer: Any, num_tokens: int) -> _StructureTokens:
+def structure_tokens(tokenizer: Any, num_tokens: int) -> StructureTokens:
     """Return the structure of a tokenizer, found out anew when it has got more tokens."""
-    return _StructureTokens(tokenizer)
+    return StructureTokens(tokenizer)
 
 
 def _in_brackets(text: str) -> bool:
@@ -292,17 +192,19 @@ def _in_brackets(text: str) -> bool:
     return not any(char.isalnum() or char.isspace() or char == "▁" for char in text[0] + text[-1])
 
 
-def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
+def any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
     """Return a pattern of any of the texts, the longest first."""
     longest_first = sorted({text for text in texts if text}, key=lambda text: (-len(text), text))
     return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
 
-def _escaped(pattern: re.Pattern[str], text: str) -> str:
+def escaped(pattern: re.Pattern[str], text: str) -> str:
+    """Return ``text`` with a visible backslash in all that ``pattern`` finds."""
     for _ in range(_MAX_ESCAPES):
         text = pattern.sub(lambda match: f"{match[0][0]}\\{match[0][1:]}", text)
     return text
 
 
-def _replaced(message: Message, content: str) -> Message:
+def replaced(message: Message, content: str) -> Message:
+    """Return the message with another content."""
     return message.model_copy(update={"content": content})
