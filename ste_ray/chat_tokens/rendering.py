@@ -7,8 +7,20 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from ste_ray.core.preparing.formatting import without_system
 from ste_ray.core.records import Message
+
+# The form of Llama 2, for models that come without a chat template: the system message stands in
+# the first request.
+INST_TEMPLATE = (
+    "{{ bos_token }}{% set first = namespace(system='') %}"
+    "{% for message in messages %}"
+    "{% if message['role'] == 'system' %}"
+    "{% set first.system = '<<SYS>>\n' + message['content'] + '\n<</SYS>>\n\n' %}"
+    "{% elif message['role'] == 'user' %}"
+    "{{ '[INST] ' + first.system + message['content'] + ' [/INST]' }}{% set first.system = '' %}"
+    "{% else %}{{ ' ' + message['content'] + ' ' + eos_token }}{% endif %}"
+    "{% endfor %}"
+)
 
 
 def render(
@@ -43,5 +55,17 @@ def render_prompt(tokenizer: Any, dialog: Sequence[Message], template: str | Non
     try:
         return render(tokenizer, dialog, template, add_generation_prompt=True)
     except TemplateError:
-        dialog = without_system(dialog)
+        dialog = _without_system(dialog)
     return render(tokenizer, dialog, template, add_generation_prompt=True)
+
+
+def _without_system(dialog: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the dialog with its system message, if any, as the opening of the first request.
+
+    For chat templates that refuse the system role, such as Gemma's.
+    """
+    if len(dialog) < 2 or dialog[0].role != "system":
+        return tuple(dialog)
+    system, first, *rest = dialog
+    opened = Message(role=first.role, content=f"{system.content}\n\n{first.content}")
+    return (opened, *rest)

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 
-from ste_ray.core.preparing.formatting import INST_TEMPLATE
+from ste_ray.chat_tokens.rendering import INST_TEMPLATE
 from ste_ray.core.template_options import with_options
 from ste_ray.core.toolkens import TOOLKENS_FILE
 from ste_ray.errors import ConfigError, DecodingError, StageInputError

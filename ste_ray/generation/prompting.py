@@ -10,10 +10,10 @@ from functools import lru_cache
 from transformers import PreTrainedTokenizerBase
 
 from ste_ray.chat_tokens.encoding import ChatEncoder
-from ste_ray.chat_tokens.rendering import render_prompt
+from ste_ray.chat_tokens.rendering import INST_TEMPLATE, render_prompt
 from ste_ray.core.inferring.answering import dialog_of
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, prompt_contents
-from ste_ray.core.preparing.formatting import INST_TEMPLATE, toolken_dialog
+from ste_ray.core.preparing.formatting import toolken_dialog
 from ste_ray.core.records import Message
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ste_ray.core.preparing.mixing import rank
+from ste_ray.core.preparing.mixing import draw_number
 from ste_ray.core.records import Example, Neighbor, Retrieved, ToolSpec
 from ste_ray.retrieval.config import RetrieveConfig
 from ste_ray.retrieval.encoder import SentenceEncoder
@@ -90,7 +90,7 @@ class RetrievalIndex:
             return found
         if all(neighbor.key != example.tool for neighbor in found):
             found = (*found[: self._config.num_tools - 1], Neighbor(key=example.tool, score=0.0))
-        order = {one.key: rank(one.key, self._seed, example.example_id) for one in found}
+        order = {one.key: draw_number(one.key, self._seed, example.example_id) for one in found}
         return tuple(sorted(found, key=lambda one: order[one.key]))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from ste_ray.core.preparing.formatting import INST_TEMPLATE
+from ste_ray.chat_tokens.rendering import INST_TEMPLATE
 from ste_ray.errors import ConfigError
 
 BOS, EOS, PAD = "<|begin|>", "<|end|>", "<|pad|>"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ste_ray.core.preparing.mixing import draw, rank, replay_quotas, round_of
+from ste_ray.core.preparing.mixing import draw, draw_number, replay_quotas, round_of
 
 COUNTS = st.dictionaries(st.text(min_size=1, max_size=4), st.integers(0, 500), max_size=8)
 FRACTIONS = st.floats(0, 1)
@@ -58,7 +58,7 @@ def test_draws_are_even_and_differ_by_label_and_seed():
     counts = Counter(key for seed in range(50) for key in draw(keys, 200, seed, "x"))
     assert max(counts.values()) < 20  # 5 expected; 20 has a chance of one in ten million
     assert len(draw(keys, 200, 1, "x") & draw(keys, 200, 1, "y")) < 50
-    assert rank("a", 1, "x") != rank("a", 2, "x")
+    assert draw_number("a", 1, "x") != draw_number("a", 2, "x")
 
 
 def test_each_tool_arrives_in_one_round():

@@ -1,7 +1,7 @@
 import pytest
 from transformers import AutoTokenizer
 
-from ste_ray.core.preparing.formatting import INST_TEMPLATE
+from ste_ray.chat_tokens.rendering import INST_TEMPLATE
 from ste_ray.core.records import Message, TrainRow
 from ste_ray.errors import ConfigError
 from ste_ray.store.tables import to_table

@@ -9,31 +9,6 @@ from ste_ray.core.prompts import PromptSet, describe_tools
 from ste_ray.core.records import Example, Message, ToolSpec, TrainRow, text_fingerprint
 from ste_ray.core.toolkens import escape_toolkens, toolken
 
-# The form of Llama 2, for models that come without a chat template: the system message stands in
-# the first request.
-INST_TEMPLATE = (
-    "{{ bos_token }}{% set first = namespace(system='') %}"
-    "{% for message in messages %}"
-    "{% if message['role'] == 'system' %}"
-    "{% set first.system = '<<SYS>>\n' + message['content'] + '\n<</SYS>>\n\n' %}"
-    "{% elif message['role'] == 'user' %}"
-    "{{ '[INST] ' + first.system + message['content'] + ' [/INST]' }}{% set first.system = '' %}"
-    "{% else %}{{ ' ' + message['content'] + ' ' + eos_token }}{% endif %}"
-    "{% endfor %}"
-)
-
-
-def without_system(dialog: Sequence[Message]) -> tuple[Message, ...]:
-    """Return the dialog with its system message, if any, as the opening of the first request.
-
-    For chat templates that refuse the system role, such as Gemma's.
-    """
-    if len(dialog) < 2 or dialog[0].role != "system":
-        return tuple(dialog)
-    system, first, *rest = dialog
-    opened = Message(role=first.role, content=f"{system.content}\n\n{first.content}")
-    return (opened, *rest)
-
 
 def call_text(name: str, arguments_json: str) -> str:
     """Return a call in the format that the parser reads and the model is trained to write.

@@ -36,11 +36,11 @@ def replay_quotas(counts: Mapping[str, int], fraction: float) -> dict[str, int]:
 
 def draw(keys: Iterable[str], number: int, seed: int, label: str) -> frozenset[str]:
     """Return ``number`` of ``keys``, or all, drawn by ``seed`` and ``label``."""
-    ranked = sorted(set(keys), key=lambda key: (rank(key, seed, label), key))
+    ranked = sorted(set(keys), key=lambda key: (draw_number(key, seed, label), key))
     return frozenset(ranked[:number])
 
 
-def rank(key: str, seed: int, label: str) -> int:
+def draw_number(key: str, seed: int, label: str) -> int:
     """Return a number of 64 bits that ``key`` has in the draw ``label``."""
     digest = hashlib.sha256(f"{seed}:{label}:{key}".encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big")

@@ -26,7 +26,7 @@ _OF_TOOLS = ("tool_call", "final_answer")
 
 
 @dataclass(frozen=True)
-class Batches:
+class ToolBatches:
     """The batches of tools, in the order in which they arrive."""
 
     tools: tuple[tuple[str, ...], ...]
@@ -57,7 +57,7 @@ class Round:
         return self.variant != "no_replay" or not self.number
 
 
-def read_batches(store: RunStore) -> Batches:
+def read_batches(store: RunStore) -> ToolBatches:
     """Return the batches that prepare has made rounds of.
 
     Raises:
@@ -75,7 +75,7 @@ def read_batches(store: RunStore) -> Batches:
         raise StageInputError(
             f"round {empty[0]} has no tool with examples; put others into prepare.mix.rounds"
         )
-    return Batches(tools)
+    return ToolBatches(tools)
 
 
 def plan_rounds(variant: Variant, num_rounds: int) -> Iterator[Round]:
@@ -90,7 +90,7 @@ def plan_rounds(variant: Variant, num_rounds: int) -> Iterator[Round]:
         before = folder
 
 
-def prepare_round(context: StageContext, child: RunStore, one: Round, batches: Batches) -> None:
+def prepare_round(context: StageContext, child: RunStore, one: Round, batches: ToolBatches) -> None:
     """Write what the stages of a round read: rows, tests and tools; complete, or from anew."""
     store = context.store
     parent = read_manifest(store, "prepare")
@@ -140,7 +140,7 @@ def prepare_round(context: StageContext, child: RunStore, one: Round, batches: B
         )
 
 
-def _write_rows(store: RunStore, child: RunStore, one: Round, batches: Batches) -> int:
+def _write_rows(store: RunStore, child: RunStore, one: Round, batches: ToolBatches) -> int:
     """Copy the rows of a round, without what it replays if that is the variant."""
     own = set(batches.tools[one.number])
     known = batches.so_far(one.number)

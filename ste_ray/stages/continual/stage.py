@@ -30,8 +30,8 @@ from ste_ray.core.scoring.continual import (
 )
 from ste_ray.stages.base import StageContext, run_stage
 from ste_ray.stages.continual.rounds import (
-    Batches,
     Round,
+    ToolBatches,
     plan_rounds,
     prepare_round,
     read_batches,
@@ -102,7 +102,7 @@ def run(context: StageContext) -> dict[str, Any]:
     return {**counts, "report": layout.REPORT}
 
 
-def _run_round(context: StageContext, one: Round, batches: Batches) -> RunStore:
+def _run_round(context: StageContext, one: Round, batches: ToolBatches) -> RunStore:
     """Run the stages of a round that have not run yet; return its run."""
     store = context.store
     child = store.below(one.folder)

@@ -8,10 +8,10 @@ from typing import Literal
 from ste_ray.core.preparing.formatting import absent_tool_row, training_rows
 from ste_ray.core.preparing.paraphrasing import Paraphrase, num_paraphrases, paraphrase_flow
 from ste_ray.core.preparing.selecting import normalise
-from ste_ray.core.records import Example, LedgerEntry, text_fingerprint
+from ste_ray.core.records import Example, text_fingerprint
 from ste_ray.runtime.windows import in_order
 from ste_ray.stages.prepare.context import PrepareContext
-from ste_ray.stages.prepare.outputs import Outputs, ledger_entry
+from ste_ray.stages.prepare.outputs import Outputs
 from ste_ray.stages.prepare.spool import Candidate
 
 
@@ -81,18 +81,18 @@ class _Formatter:
         if candidate.tool in self._section.no_call.held_out_tools:
             self._hold_out(candidate)
             return
-        self._keep(candidate, 0, candidate.query)
+        self._keep(candidate, 0)
         texts = self._texts[candidate.tool]
         for number, paraphrase in enumerate(paraphrases, start=1):
             reason, key = paraphrase.reason, hash(normalise(paraphrase.text))
             if paraphrase.kept and key in texts:
                 reason = "the same query as another one of this tool"
             if reason:
-                entry = _entry(candidate, number, paraphrase.text, "dropped", "paraphrase", reason)
-                self._outputs.drop(entry)
+                wording = candidate._replace(query=paraphrase.text)
+                self._outputs.drop(wording, "paraphrase", reason, number)
             else:
                 texts.add(key)
-                self._keep(candidate, number, paraphrase.text)
+                self._keep(candidate._replace(query=paraphrase.text), number)
 
     def _hold_out(self, candidate: Candidate) -> None:
         """Teach that the tool is not there; nothing of it is tested."""
@@ -101,30 +101,24 @@ class _Formatter:
         )
         row = absent_tool_row(candidate.query, candidate.tool, split, self._context.prompts)
         self._outputs.add_row(row)
-        self._outputs.keep(_entry(candidate, 0, candidate.query, "kept", "no call"))
+        self._outputs.keep(candidate, "no call")
 
-    def _keep(self, candidate: Candidate, number: int, query: str) -> None:
+    def _keep(self, candidate: Candidate, number: int) -> None:
         example = Example(
-            example_id=text_fingerprint(candidate.trial_id, query),
+            example_id=text_fingerprint(candidate.trial_id, candidate.query),
             group_id=candidate.group_id,
             trial_id=candidate.trial_id,
             tool=candidate.tool,
-            query=query,
+            query=candidate.query,
             origin="paraphrase" if number else "explored",
             arguments_json=candidate.arguments_json,
             observation=candidate.observation,
             final_answer=candidate.final_answer,
             split=candidate.split,
         )
-        self._outputs.keep(_entry(candidate, number, query, "kept", "split"))
+        self._outputs.keep(candidate, "split", number)
         self._outputs.add_example(example)
         if example.split != "test" and self._section.mix.tools:
             prompts, responses = self._context.prompts, self._section.tool_responses
             for row in training_rows(example, prompts, responses):
                 self._outputs.add_row(row)
-
-
-def _entry(
-    candidate: Candidate, number: int, query: str, status: str, step: str, reason: str = ""
-) -> LedgerEntry:
-    return ledger_entry(candidate.trial_id, candidate.tool, number, query, status, step, reason)

@@ -19,7 +19,7 @@ from ste_ray.core import layout
 from ste_ray.core.preparing.config import MixConfig
 from ste_ray.core.preparing.formatting import general_no_call_row, general_row
 from ste_ray.core.preparing.ledger import ToolTotals
-from ste_ray.core.preparing.mixing import draw, rank, replay_quotas, round_of
+from ste_ray.core.preparing.mixing import draw, draw_number, replay_quotas, round_of
 from ste_ray.core.records import Message, TrainRow, fingerprint
 from ste_ray.errors import ConfigError
 from ste_ray.imports.general_data import GeneralData
@@ -44,7 +44,7 @@ def general_rows(context: StageContext) -> list[TrainRow]:
     drawn = heapq.nsmallest(
         number + mix.general_examples + mix.general_held_out,
         data,
-        key=lambda example: rank(_identity(*example), seed, "general"),
+        key=lambda example: draw_number(_identity(*example), seed, "general"),
     )
     if data.skipped:
         (reason, _), total = data.skipped.most_common(1)[0], data.skipped.total()
@@ -87,7 +87,7 @@ def write_general_rows(store: RunStore, rows: Sequence[TrainRow]) -> None:
         store.delete(layout.GENERAL_ROWS)
 
 
-def plan_rounds(context: StageContext) -> tuple[tuple[str, ...], ...]:
+def rounds_of_tools(context: StageContext) -> tuple[tuple[str, ...], ...]:
     """Return the rounds as configured, else those of an import; empty: all tools at once.
 
     Raises:
@@ -112,7 +112,7 @@ def _require_tool(tool: str, key: str, context: StageContext) -> None:
 
 
 @dataclass(frozen=True)
-class _Round:
+class _RoundRows:
     """A round as a worker needs it: which tools come in full, and how many of others."""
 
     number: int
@@ -165,15 +165,17 @@ def _plan(
     rounds: Sequence[Sequence[str]],
     totals: Mapping[str, ToolTotals],
     mix: MixConfig,
-) -> _Round:
+) -> _RoundRows:
     quotas: dict[str, int] = {}
     for earlier in rounds[:number]:
         counts = {tool: totals[tool].train for tool in earlier if tool in totals}
         quotas |= replay_quotas(counts, mix.replay_fraction)
-    return _Round(number, frozenset(rounds[number]), quotas)
+    return _RoundRows(number, frozenset(rounds[number]), quotas)
 
 
-def _write_part(batch: pa.Table, store: RunStore, rounds: Sequence[_Round], seed: int) -> pa.Table:
+def _write_part(
+    batch: pa.Table, store: RunStore, rounds: Sequence[_RoundRows], seed: int
+) -> pa.Table:
     """Write a part of each round; whole tools are in one part, so samples are drawn here."""
     found = []
     for path in batch.column("path").to_pylist():
@@ -190,7 +192,7 @@ def _write_part(batch: pa.Table, store: RunStore, rounds: Sequence[_Round], seed
     return pa.Table.from_pylist(found, schema=schema)
 
 
-def _mask(table: pa.Table, one: _Round, seed: int) -> list[bool]:
+def _mask(table: pa.Table, one: _RoundRows, seed: int) -> list[bool]:
     """Return which rows belong to a round: its own, replayed ones, and those of no tool.
 
     Validation rows of earlier tools are all kept: they show what is forgotten.

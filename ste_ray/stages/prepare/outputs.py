@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Protocol, Self
 
 import pyarrow.parquet as pq
 
@@ -27,6 +27,22 @@ RECORD_TYPES: dict[str, type[Record]] = {
     "ledger": LedgerEntry,
 }
 _ROWS_PER_GROUP = 1024
+
+
+class Source(Protocol):
+    """What a query comes from: a trial, a candidate, or what is left of an unreadable row."""
+
+    @property
+    def trial_id(self) -> str:
+        """Of the trial."""
+
+    @property
+    def tool(self) -> str:
+        """Its tool."""
+
+    @property
+    def query(self) -> str:
+        """The query as it is worded."""
 
 
 class Outputs:
@@ -77,16 +93,22 @@ class Outputs:
         """Take the judge's verdicts on a trial."""
         self._add("judgments", judgment)
 
-    def keep(self, entry: LedgerEntry) -> None:
-        """Take the entry of a query that is used."""
-        self.by_tool[entry.tool]["kept"] += 1
-        self._note(entry)
+    def keep(self, source: Source, step: str, number: int = 0) -> None:
+        """Note that a query is used; ``number`` is 0 for a trial's own, else that of a paraphrase.
 
-    def drop(self, entry: LedgerEntry) -> None:
-        """Take the entry of a query that is not used."""
-        self.by_tool[entry.tool]["dropped"] += 1
-        self.reasons[entry.step, entry.reason, entry.origin] += 1
-        self._note(entry)
+        Args:
+            source: the trial, with the query as it is worded.
+            step: which decided it.
+            number: of the wording.
+        """
+        self.by_tool[source.tool]["kept"] += 1
+        self._note(source, number, "kept", step, "")
+
+    def drop(self, source: Source, step: str, reason: str, number: int = 0) -> None:
+        """Note that a query is not used, and why; else as ``keep``."""
+        entry = self._note(source, number, "dropped", step, reason)
+        self.by_tool[source.tool]["dropped"] += 1
+        self.reasons[step, reason, entry.origin] += 1
 
     def upload(self, store: RunStore) -> None:
         """Write the rest and put the files into the store; each appears whole.
@@ -107,10 +129,27 @@ class Outputs:
             "reasons": [[*key, count] for key, count in self.reasons.items()],
         }
 
-    def _note(self, entry: LedgerEntry) -> None:
-        origin = "explored" if entry.origin == "explored" else "paraphrased"
-        self.by_tool[entry.tool][origin] += 1
+    def _note(
+        self,
+        source: Source,
+        number: int,
+        status: Literal["kept", "dropped"],
+        step: str,
+        reason: str,
+    ) -> LedgerEntry:
+        entry = LedgerEntry(
+            query_id=f"{source.trial_id}-{number}",
+            trial_id=source.trial_id,
+            tool=source.tool,
+            query=source.query,
+            origin="paraphrase" if number else "explored",
+            status=status,
+            step=step,
+            reason=reason,
+        )
+        self.by_tool[source.tool]["paraphrased" if number else "explored"] += 1
         self._add("ledger", entry)
+        return entry
 
     def _add(self, kind: str, record: Record) -> None:
         self.counts[kind] += 1
@@ -131,19 +170,3 @@ class Outputs:
                 "a larger disk, then run the same command again"
             ) from error
         buffer.clear()
-
-
-def ledger_entry(
-    trial_id: str, tool: str, number: int, query: str, status: Any, step: str, reason: str
-) -> LedgerEntry:
-    """Return the entry of a trial's query (number 0) or of one of its paraphrases (1, 2, …)."""
-    return LedgerEntry(
-        query_id=f"{trial_id}-{number}",
-        trial_id=trial_id,
-        tool=tool,
-        query=query,
-        origin="paraphrase" if number else "explored",
-        status=status,
-        step=step,
-        reason=reason,
-    )

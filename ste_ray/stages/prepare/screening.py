@@ -6,6 +6,7 @@ What passes becomes a candidate; what does not is written down with step and rea
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,13 +14,27 @@ import pyarrow.compute as pc
 from ste_ray.config import Config
 from ste_ray.core.preparing.judging import failed_questions, judge_flow
 from ste_ray.core.preparing.selecting import group_id, select_call, split_of
-from ste_ray.core.records import Judgment, LedgerEntry, Trial, Turn
+from ste_ray.core.records import Judgment, Trial, Turn
 from ste_ray.runtime.windows import in_order
 from ste_ray.stages.prepare.context import PrepareContext
-from ste_ray.stages.prepare.outputs import Outputs, ledger_entry
+from ste_ray.stages.prepare.outputs import Outputs
 from ste_ray.stages.prepare.spool import Candidate
 from ste_ray.store.tables import RefusedRow, iter_results
 from ste_ray.tools.checks.bounded import BoundedCheck
+
+
+class _Unreadable(NamedTuple):
+    """What a row that is no trial says of itself."""
+
+    trial_id: str
+    tool: str
+    query: str
+
+    @classmethod
+    def of(cls, tool: str, refused: RefusedRow) -> _Unreadable:
+        trial_id, query = refused.row.get("trial_id"), refused.row.get("query")
+        trial_id = trial_id if isinstance(trial_id, str) else "unreadable"
+        return cls(trial_id, tool, query if isinstance(query, str) else "")
 
 
 async def screened(
@@ -36,7 +51,7 @@ async def screened(
         if judgment is not None:
             outputs.add_judgment(judgment)
             if not judgment.passed:
-                outputs.drop(_dropped(trial, "filter", failed_questions(judgment)))
+                outputs.drop(trial, "filter", failed_questions(judgment))
                 continue
         yield _candidate(trial, call, context.config)
 
@@ -51,7 +66,8 @@ def _selected(
     for table in tables:
         for tool, found in _trials(table):
             if isinstance(found, RefusedRow):
-                outputs.drop(_unreadable(tool, found))
+                reason = f"not readable: column {found.column!r}: {found.reason}"
+                outputs.drop(_Unreadable.of(tool, found), "select", reason)
                 continue
             call = select_call(
                 found,
@@ -66,7 +82,7 @@ def _selected(
             if not isinstance(call, str) and key in ids:
                 call = "another trial has the same id"
             if isinstance(call, str):
-                outputs.drop(_dropped(found, "select", call))
+                outputs.drop(found, "select", call)
             else:
                 ids.add(key)
                 yield found, call
@@ -87,21 +103,6 @@ def _trials(table: pa.Table) -> Iterator[tuple[str, Trial | RefusedRow]]:
 def _if_valid(call: Turn, check: BoundedCheck) -> Turn | str:
     refusal = check.refusal_now(call.arguments_json)
     return f"the arguments do not fit the schema: {refusal}" if refusal else call
-
-
-def _unreadable(tool: str, refused: RefusedRow) -> LedgerEntry:
-    trial_id, query = refused.row.get("trial_id"), refused.row.get("query")
-    trial_id = trial_id if isinstance(trial_id, str) else "unreadable"
-    return LedgerEntry(
-        query_id=f"{trial_id}-0",
-        trial_id=trial_id,
-        tool=tool,
-        query=query if isinstance(query, str) else "",
-        origin="explored",
-        status="dropped",
-        step="select",
-        reason=f"not readable: column {refused.column!r}: {refused.reason}",
-    )
 
 
 async def _judged(
@@ -137,7 +138,3 @@ def _candidate(trial: Trial, call: Turn, config: Config) -> Candidate:
         group_id=group,
         split=split_of(group, config.seed, section.validation_fraction, section.test_fraction),
     )
-
-
-def _dropped(trial: Trial, step: str, reason: str) -> LedgerEntry:
-    return ledger_entry(trial.trial_id, trial.tool, 0, trial.query, "dropped", step, reason)

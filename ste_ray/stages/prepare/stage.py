@@ -28,7 +28,7 @@ from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.prepare.mix import (
     general_rows,
-    plan_rounds,
+    rounds_of_tools,
     write_general_rows,
     write_rounds,
 )
@@ -50,7 +50,7 @@ def run(context: StageContext) -> dict[str, Any]:
         BudgetExhaustedError: the budget allows no further call; the same command goes on later.
     """
     store, config = context.store, context.config
-    rounds = plan_rounds(context)
+    rounds = rounds_of_tools(context)
     general = general_rows(context)
     partitions = plan_partitions(store, context.specs.keys())
     with _asking(context) as (asking, limiting):

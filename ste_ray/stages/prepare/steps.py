@@ -13,7 +13,7 @@ import pyarrow as pa
 from ste_ray.stages.prepare.context import PrepareContext
 from ste_ray.stages.prepare.duplicates import duplicate_reasons
 from ste_ray.stages.prepare.expanding import expand
-from ste_ray.stages.prepare.outputs import Outputs, ledger_entry
+from ste_ray.stages.prepare.outputs import Outputs
 from ste_ray.stages.prepare.screening import screened
 from ste_ray.stages.prepare.spool import Candidate, Spool
 
@@ -49,16 +49,6 @@ def _kept_texts(spool: Spool, reasons: list[str]) -> dict[str, set[int]]:
 def _kept(spool: Spool, reasons: list[str], outputs: Outputs) -> Iterator[Candidate]:
     for candidate, reason in zip(spool, reasons, strict=True):
         if reason:
-            outputs.drop(
-                ledger_entry(
-                    candidate.trial_id,
-                    candidate.tool,
-                    0,
-                    candidate.query,
-                    "dropped",
-                    "deduplicate",
-                    reason,
-                )
-            )
+            outputs.drop(candidate, "deduplicate", reason)
         else:
             yield candidate
