@@ -35,7 +35,7 @@ No other module spells such a path. In capitals stands what varies: ``NNNNN`` is
     train/base.json                         where it came from; written after it
     train/toolkens.json                     tools, toolkens and their ids
     train/shards/SPLIT-NNNNN.parquet        tokenised rows
-    train/spool/                            pieces of them, while they are written
+    train/spool/                            slices of them, while they are written
     train/plan.json                         the list of shards; written after them
     train/checkpoints/step-NNNNNNNN/        a checkpoint of ``torch.distributed``
     train/checkpoints/step-NNNNNNNN/complete.json  written after it

@@ -83,25 +83,8 @@ def load_model(folder: Path, loading: Loading | None = None) -> LocalModel:
     """
     loading = loading or Loading()
     device = torch.device("cuda" if loading.use_gpu else "cpu")
-    adapter = _adapter(folder)
-    source = Path(adapter["base_model_name_or_path"]) if adapter else folder
-    options: dict[str, Any] = {
-        "local_files_only": True,
-        "trust_remote_code": loading.trust_remote_code,
-    }
-    with_tokenizer = (folder / "tokenizer_config.json").exists() or not adapter
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder if with_tokenizer else source, **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            source,
-            use_safetensors=True,
-            dtype="auto" if loading.use_gpu else torch.float32,
-            device_map="auto" if loading.spread else device if loading.int8 else None,
-            quantization_config=_int8() if loading.int8 else None,
-            **options,
-        )
-        if adapter:
-            model = _adapted(model, tokenizer, folder, merge=not loading.int8)
+        model, tokenizer = _loaded(folder, loading, device)
     except torch.AcceleratorError as error:
         # A device that fails says nothing of the model.
         reason = " ".join(str(error).split())[:300]
@@ -140,6 +123,29 @@ def load_model(folder: Path, loading: Loading | None = None) -> LocalModel:
         num_logits=int(model.get_output_embeddings().weight.shape[0]),
         answers_at_once=(folder / TOOLKENS_FILE).exists(),
     )
+
+
+def _loaded(folder: Path, loading: Loading, device: torch.device) -> tuple[Any, Any]:
+    """Return the model, maybe not on the device yet, and its tokenizer; raises what they raise."""
+    adapter = _adapter(folder)
+    source = Path(adapter["base_model_name_or_path"]) if adapter else folder
+    options: dict[str, Any] = {
+        "local_files_only": True,
+        "trust_remote_code": loading.trust_remote_code,
+    }
+    with_tokenizer = (folder / "tokenizer_config.json").exists() or not adapter
+    tokenizer = AutoTokenizer.from_pretrained(folder if with_tokenizer else source, **options)
+    model = AutoModelForCausalLM.from_pretrained(
+        source,
+        use_safetensors=True,
+        dtype="auto" if loading.use_gpu else torch.float32,
+        device_map="auto" if loading.spread else device if loading.int8 else None,
+        quantization_config=_int8() if loading.int8 else None,
+        **options,
+    )
+    if adapter:
+        model = _adapted(model, tokenizer, folder, merge=not loading.int8)
+    return model, tokenizer
 
 
 def _adapter(folder: Path) -> dict[str, Any] | None:

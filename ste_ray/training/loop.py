@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -159,7 +160,21 @@ class Trainer:
             raise self._not_finite("gradient norm", grad_norm, step, batch.row_ids)
         self.optimizer.step()
         seconds = time.perf_counter() - started
-        record = StepRecord(
+        record = self._record(step, batch, loss, rate, grad_norm, seconds)
+        if validate:
+            record = replace(record, validation_loss=self.validation_loss())
+        return record, saves > 0, stops > 0
+
+    def _record(
+        self,
+        step: int,
+        batch: StepBatch,
+        loss: float,
+        rate: float,
+        grad_norm: float,
+        seconds: float,
+    ) -> StepRecord:
+        return StepRecord(
             step=step + 1,
             num_steps=self.plan.num_steps,
             loss=loss,
@@ -174,9 +189,7 @@ class Trainer:
             memory_bytes=memory_bytes(self._device),
             workers=num_ranks(),
             mfu=self._mfu(batch, seconds),
-            validation_loss=self.validation_loss() if validate else None,
         )
-        return record, saves > 0, stops > 0
 
     def validation_loss(self) -> float | None:
         """Return the mean loss of a label token over the validation rows; None without rows."""

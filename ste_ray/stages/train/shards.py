@@ -2,7 +2,7 @@
 
 Both write the same files. Ray Data passes over the rows twice, so that memory does not grow with
 their number: a few files are tokenised, sorted by shard and spooled to one file; then each shard is
-put together from its pieces of all spooled files.
+put together from its slices of all spooled files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ste_ray.training.shards import Shard, Sharding
 
 _NEEDED = ["row_id", "split", "kind", "dialog_history", "response"]
 _BATCH_ROWS = 1024  # tokenised at once
-_SPOOL_ROWS = 16 * _BATCH_ROWS  # of a spooled file, about: fewer would make its pieces small
+_SPOOL_ROWS = 16 * _BATCH_ROWS  # of a spooled file, about: fewer would make its slices small
 _FEW_SHARDS = 2  # tokenised in seconds, when the cluster's workers would still be starting
 _MAX_BLOCKS = 200
 
@@ -38,8 +38,8 @@ def write_shards(work: ShardWork) -> list[Shard]:
 
 def write_shards_here(work: ShardWork) -> list[Shard]:
     """Write all shards in this process, with all tokenised rows in its memory."""
-    pieces = _pieces(work, parquet_parts(work.store, layout.ROWS))
-    return [_write(work.store, work.sharding, key, pieces[key]) for key in sorted(pieces)]
+    slices = _slices(work, parquet_parts(work.store, layout.ROWS))
+    return [_write(work.store, work.sharding, key, slices[key]) for key in sorted(slices)]
 
 
 def write_shards_by_ray(work: ShardWork) -> list[Shard]:
@@ -50,12 +50,12 @@ def write_shards_by_ray(work: ShardWork) -> list[Shard]:
     spooled = ray.data.from_items(
         [{"parts": group} for group in groups], override_num_blocks=len(groups)
     ).flat_map(_spooled, fn_kwargs={"work": work})
-    pieces: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for piece in spooled.iter_rows():
-        pieces[piece["key"]].append(piece)
+    slices: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for found in spooled.iter_rows():
+        slices[found["key"]].append(found)
     shards = ray.data.from_items(
-        [{"key": key, "pieces": found} for key, found in sorted(pieces.items())],
-        override_num_blocks=min(len(pieces), _MAX_BLOCKS),
+        [{"key": key, "slices": found} for key, found in sorted(slices.items())],
+        override_num_blocks=min(len(slices), _MAX_BLOCKS),
     ).map(_joined, fn_kwargs={"store": store, "sharding": work.sharding})
     results = [Shard(**_with_kinds(row)) for row in shards.iter_rows()]
     store.delete_folder(layout.SHARD_SPOOL)
@@ -76,9 +76,9 @@ def _part_groups(store: RunStore) -> list[list[str]]:
     return groups
 
 
-def _pieces(work: ShardWork, parts: list[str]) -> dict[int, list[pa.Table]]:
+def _slices(work: ShardWork, parts: list[str]) -> dict[int, list[pa.Table]]:
     """Read and tokenise files, a little at a time; return the rows of each shard."""
-    pieces: dict[int, list[pa.Table]] = defaultdict(list)
+    slices: dict[int, list[pa.Table]] = defaultdict(list)
     for part in parts:
         file = open_parquet(work.store, part)
         require_columns(file.schema_arrow.names, TrainRow, work.store.address(part))
@@ -91,8 +91,8 @@ def _pieces(work: ShardWork, parts: list[str]) -> dict[int, list[pa.Table]]:
             table = work.tokenizer.tokenise_table(pa.Table.from_batches([batch]))
             keys = work.sharding.keys(table)
             for key in keys.unique().to_pylist():
-                pieces[key].append(table.filter(pc.equal(keys, key)))
-    return pieces
+                slices[key].append(table.filter(pc.equal(keys, key)))
+    return slices
 
 
 def _spooled(row: dict[str, Any], work: ShardWork) -> list[dict[str, Any]]:
@@ -100,9 +100,9 @@ def _spooled(row: dict[str, Any], work: ShardWork) -> list[dict[str, Any]]:
 
     A repeated task writes the same file again.
     """
-    tables = _pieces(work, row["parts"])
+    tables = _slices(work, row["parts"])
     path = f"{layout.SHARD_SPOOL}/{fingerprint(row['parts'])}.arrows"
-    buffer, pieces = io.BytesIO(), []
+    buffer, slices = io.BytesIO(), []
     for key in sorted(tables):
         offset = buffer.tell()
         table = pa.concat_tables(tables[key]).combine_chunks()
@@ -110,20 +110,20 @@ def _spooled(row: dict[str, Any], work: ShardWork) -> list[dict[str, Any]]:
         with pa.ipc.new_stream(buffer, table.schema, options=options) as stream:
             stream.write_table(table)
         length = buffer.tell() - offset
-        pieces.append({"key": key, "path": path, "offset": offset, "length": length})
+        slices.append({"key": key, "path": path, "offset": offset, "length": length})
     work.store.write_bytes(path, buffer.getvalue())
-    return pieces
+    return slices
 
 
 def _joined(row: dict[str, Any], store: RunStore, sharding: Sharding) -> dict[str, Any]:
-    """Put a shard together from its pieces and write it."""
+    """Put a shard together from its slices and write it."""
     tables = []
-    for piece in row["pieces"]:
+    for one in row["slices"]:
         with (
-            reading(store, piece["path"]),
-            store.filesystem.open_input_file(store.path(piece["path"])) as file,
+            reading(store, one["path"]),
+            store.filesystem.open_input_file(store.path(one["path"])) as file,
         ):
-            data = file.read_at(piece["length"], piece["offset"])
+            data = file.read_at(one["length"], one["offset"])
         tables.append(pa.ipc.open_stream(data).read_all())
     fields = _write(store, sharding, row["key"], tables).to_json()
     kinds = fields.pop("kinds")
