@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from ste_ray.core.effects import ModelReply
 from ste_ray.core.limits.rates import Resource
-from ste_ray.core.replies.messages import read_message, read_usage
 from ste_ray.core.texts.surrogates import without_halves
+from ste_ray.llm.completions import read_message, read_usage
 from ste_ray.llm.error_bodies import read_error
 from ste_ray.llm.rate_headers import limited_resource, retry_after
 from ste_ray.llm.refusals import Refused, is_transient, read_quota, read_refused

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ste_ray.core.replies.messages import TokenUse, read_message, read_usage
 from ste_ray.core.replies.reasoning import Separated
+from ste_ray.llm.completions import TokenUse, read_message, read_usage
 
 
 @pytest.mark.parametrize(

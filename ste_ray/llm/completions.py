@@ -2,7 +2,6 @@
 
 Endpoints put reasoning into a field of its own (``reasoning_content``, ``reasoning``, …), into a
 list of parts beside the text, or leave it in the text (see ``ste_ray.core.replies.reasoning``).
-Pure.
 """
 
 from __future__ import annotations
