@@ -224,7 +224,7 @@ def prepared(
                 model="scripted-teacher",
             )
         )
-        step, reason = _fate(trial, passed)
+        step, reason = _status(trial, passed)
         ledger.append(_entry(trial, "explored", trial.query, step, reason))
         if reason:
             continue
@@ -238,7 +238,7 @@ def prepared(
     return judgments, ledger, examples  # fmt: skip
 
 
-def _fate(trial: Trial, passed: bool) -> tuple[str, str]:
+def _status(trial: Trial, passed: bool) -> tuple[str, str]:
     if trial.outcome != "finished":
         return "select", "out of turns: no final answer after 4 observations"
     if trial.solved != "yes":
