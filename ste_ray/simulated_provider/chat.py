@@ -25,8 +25,8 @@ from ste_ray.simulated_provider.misbehaving import misbehave
 from ste_ray.simulated_provider.requests import BadRequestError, ChatRequest, read_request
 from ste_ray.simulated_provider.settings import TeacherSettings
 from ste_ray.simulated_provider.statistics import Statistics
-from ste_ray.simulated_provider.teacher.brain import ROLES, reply
 from ste_ray.simulated_provider.teacher.conversation import task_of
+from ste_ray.simulated_provider.teacher.script import ROLES, reply
 
 _LIMITS: dict[str, Resource] = {"rpm": "requests", "tpm": "tokens"}
 

@@ -17,7 +17,7 @@ from ste_ray.core.exploring.memory import remember
 from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Episode, ToolSpec, canonical_json
-from ste_ray.simulated_provider.teacher.brain import reply
+from ste_ray.simulated_provider.teacher.script import reply
 from ste_ray.tools.checks.arguments import ArgumentCheck
 
 ROOT = Path(__file__).parents[2]

@@ -115,10 +115,12 @@ def test_queries_name_neither_tool_nor_parameter_identifiers(episodes: list[Epis
                 assert episode.tool not in trial.query
 
 
-def test_the_source_holds_no_tool_name() -> None:
-    source = "".join(
-        path.read_text() for path in (ROOT / "ste_ray" / "llm" / "teacher").glob("*.py")
-    )
+def test_neither_the_source_nor_its_data_hold_a_tool_name() -> None:
+    folder = ROOT / "ste_ray" / "simulated_provider" / "teacher"
+    files = [*folder.rglob("*.py"), *folder.rglob("*.yaml")]
+    source = "".join(path.read_text() for path in files)
+    assert "imagine" in source
+    assert "Kuala Lumpur" in source
     # Names of one word, such as "airport", are words of the language too.
     for name in (spec.name for spec in SPECS if "_" in spec.name):
         assert name not in source

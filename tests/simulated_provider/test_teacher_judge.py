@@ -92,7 +92,7 @@ def test_a_call_about_another_zone_is_not_appropriate() -> None:
 
 
 def test_asked_again_the_teacher_judges_the_same_trial() -> None:
-    from ste_ray.simulated_provider.teacher.brain import reply
+    from ste_ray.simulated_provider.teacher.script import reply
 
     prompt = PROMPTS.render(
         "judge",
@@ -112,7 +112,7 @@ def test_asked_again_the_teacher_judges_the_same_trial() -> None:
 
 
 def test_asked_again_the_teacher_paraphrases_in_other_words() -> None:
-    from ste_ray.simulated_provider.teacher.brain import reply
+    from ste_ray.simulated_provider.teacher.script import reply
 
     prompt = PROMPTS.render("paraphrase_first", query=QUERY, values="14 March 2031")
     asked = [{"role": "user", "content": prompt}]

@@ -14,73 +14,57 @@ from typing import Any
 
 from ste_ray.simulated_provider.teacher.concluding import failure_answer, success_answer
 from ste_ray.simulated_provider.teacher.conversation import Conversation, Round
+from ste_ray.simulated_provider.teacher.descriptions import entity_of
 from ste_ray.simulated_provider.teacher.error_reading import is_error
-from ste_ray.simulated_provider.teacher.filling import VAGUE, fill
 from ste_ray.simulated_provider.teacher.lessons import (
     Lessons,
     as_type,
+    is_number,
     learn,
     ranked_forms,
     shown_value,
 )
-from ste_ray.simulated_provider.teacher.lexicon import kind_of
+from ste_ray.simulated_provider.teacher.loading import data
 from ste_ray.simulated_provider.teacher.schema import Parameter, Tool
+from ste_ray.simulated_provider.teacher.slot_filling import fill
 
-_MAX_COMBINATIONS = 64
-_MAX_PLACES = 4096
-_HASTE = 0.18  # how often a first guess sends a number as text
+_MAX_FORMS, _MAX_COMBINATIONS, _MAX_LISTED = 6, 64, 4096
+_AS_TEXT = 0.18  # how often a first guess sends a number as text
 _FORGETTING = 0.2  # how often a first guess leaves the lessons aside
-_FIRST_THOUGHTS = (
-    "The request holds what the call needs, so I call the tool with it.",
-    "I need the tool's result for these values.",
-    "I take the values from the request and call the tool.",
-    "One call with these values should answer this.",
-)
-_RETRY_THOUGHTS = (
-    "That failed. I read the message and change the arguments.",
-    "The tool refused that, so I try another form.",
-    "The error tells me that an argument was wrong. I correct it.",
-    "I have to put the value another way.",
-)
 
 
 def answer(conversation: Conversation, rng: random.Random) -> str:
     """Return the next reply in the current round: a call or a final answer."""
     if not conversation.tools or not conversation.rounds:
-        return (
-            "Thought: There is no tool or request here.\nFinal Answer: I could not help with that."
-        )
-    current = conversation.rounds[-1]
-    tool = conversation.tools[-1]
+        return final_answer("There is no tool or request here.", "I could not help with that.")
+    current, tool = conversation.rounds[-1], conversation.tools[-1]
     last = current.calls[-1].observation if current.calls else None
     if last is not None and not is_error(last) and not _missed(tool, current, last):
-        return _final("I now know the answer", success_answer(current.request, last, rng))
+        return final_answer("I now know the answer", success_answer(last, rng))
     arguments = None
     if current.num_observations < current.max_turns:
         arguments = next_arguments(tool, current, learn(conversation, tool), rng)
     if arguments is None:
-        return _final("I cannot get a result", failure_answer(last or "", rng))
-    thought = rng.choice(_RETRY_THOUGHTS if current.calls else _FIRST_THOUGHTS)
+        return final_answer("I cannot get a result", failure_answer(last or "", rng))
+    thought = rng.choice(data("replies")["retry thoughts" if current.calls else "first thoughts"])
     text = json.dumps(arguments, ensure_ascii=False)
     return f"Thought: {thought}\nAction: {tool.name}\nAction Input: {text}\n"
+
+
+def final_answer(thought: str, text: str) -> str:
+    """Return a reply that ends a round."""
+    return f"Thought: {thought}\nFinal Answer: {text}"
 
 
 def _missed(tool: Tool, current: Round, observation: str) -> bool:
     """Whether a result is about something else than was asked for: kilometres instead of miles."""
     found = fill(tool, current.request)
-    for parameter in tool.parameters:
-        shown = shown_value(parameter, tool, observation)
-        wanted = found.get(parameter.name)
-        if shown is None or wanted is None:
-            continue
-        forms = {str(form).lower() for form in wanted.value.forms}
-        if not forms & {str(form).lower() for form in shown.forms if isinstance(form, str)}:
-            return True
-    return False
-
-
-def _final(thought: str, text: str) -> str:
-    return f"Thought: {thought}\nFinal Answer: {text}"
+    shown = {item.name: shown_value(item, tool, observation) for item in tool.parameters}
+    return any(
+        value is not None and found[name].value.said.casefold() not in value.names
+        for name, value in shown.items()
+        if name in found
+    )
 
 
 def next_arguments(
@@ -89,31 +73,21 @@ def next_arguments(
     """Return the likeliest arguments that have not been tried, or None when all have been."""
     found = fill(tool, current.request)
     forgets = not current.calls and rng.random() < _FORGETTING
-    known = Lessons() if forgets else lessons
-    names: list[str] = []
-    choices: list[list[Any]] = []
+    choices: dict[str, list[Any]] = {}
     for parameter in tool.parameters:
-        if parameter.name in found:
-            forms = ranked_forms(
-                found[parameter.name].value, parameter, kind_of(parameter, tool), known
-            )
+        name = parameter.name
+        if name in found:
+            known = Lessons() if forgets else lessons
+            forms = ranked_forms(found[name].value, parameter, entity_of(parameter, tool), known)
         else:
-            forms = _without_value(parameter, tool, lessons, current.request)
+            forms = _guesses(parameter, tool, lessons, current.request)
         if forms:
-            names.append(parameter.name)
-            choices.append(forms)
+            choices[name] = forms if current.calls else _hasty(forms, name, lessons, rng)
         elif parameter.required:
             return None
-    if not current.calls:
-        choices = [
-            _hasty(forms, name, lessons, rng) for name, forms in zip(names, choices, strict=True)
-        ]
     tried = [call.arguments for call in current.calls]
     blamed = {name for call, name in lessons.blamed if call in current.calls}
-    if lessons.unexplained:
-        blamed = set()
-    for values in _combinations(names, choices, blamed):
-        arguments = dict(zip(names, values, strict=True))
+    for arguments in _combinations(choices, set() if lessons.unexplained else blamed):
         if arguments not in tried and arguments not in lessons.failed:
             return arguments
     return None
@@ -124,15 +98,13 @@ def _hasty(forms: list[Any], name: str, lessons: Lessons, rng: random.Random) ->
 
     Once that has been refused in the conversation it does not happen again.
     """
-    first = forms[0]
-    plain = isinstance(first, int | float) and not isinstance(first, bool)
-    seen = any(isinstance(item, str) for item in lessons.refused.get(name, ()))
-    if plain and not seen and rng.random() < _HASTE:
-        return [str(first), *forms]
+    seen = any(isinstance(item, str) for item in lessons.refused[name])
+    if is_number(forms[0]) and not seen and rng.random() < _AS_TEXT:
+        return [str(forms[0]), *forms]
     return forms
 
 
-def _without_value(parameter: Parameter, tool: Tool, lessons: Lessons, request: str) -> list[Any]:
+def _guesses(parameter: Parameter, tool: Tool, lessons: Lessons, request: str) -> list[Any]:
     """Return guesses for a required parameter of which nothing was found in the request.
 
     Values that other requests or error texts brought are guesses only where anything may be meant;
@@ -140,38 +112,31 @@ def _without_value(parameter: Parameter, tool: Tool, lessons: Lessons, request: 
     """
     if not parameter.required:
         return []
-    kind = kind_of(parameter, tool)
-    offered = [as_type(item.value, parameter) for item in lessons.options.get(parameter.name, ())]
-    learnt = [*lessons.accepted.get(parameter.name, ()), *offered]
-    if kind.name not in (*VAGUE, "choice", "flag"):
+    entity = entity_of(parameter, tool)
+    offered = [as_type(item.value, parameter) for item in lessons.options[parameter.name]]
+    learnt = [*lessons.accepted[parameter.name], *offered]
+    if not entity.vague and entity.name not in ("choice", "flag"):
         learnt = [item for item in learnt if _stands_in(item, request)]
-    known = [*parameter.options, *learnt]
-    if "default" in parameter.schema:
-        known.insert(0, parameter.schema["default"])
-    if kind.name == "flag":
-        known.append(False)
-    return [item for item in known if item is not None]
+    default = [parameter.schema["default"]] if "default" in parameter.schema else []
+    no = [False] if entity.name == "flag" else []
+    return [item for item in (*default, *parameter.options, *learnt, *no) if item is not None]
 
 
 def _stands_in(value: Any, request: str) -> bool:
-    return bool(re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", request, re.I))
+    return bool(re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", request, re.IGNORECASE))
 
 
-def _combinations(
-    names: list[str], choices: list[list[Any]], blamed: set[str]
-) -> list[tuple[Any, ...]]:
+def _combinations(choices: dict[str, list[Any]], blamed: set[str]) -> list[dict[str, Any]]:
     """Return combinations of forms, those nearest to the likeliest first.
 
     Where errors named the arguments at fault, the others stay as they are.
     """
-    if not choices:
-        return [()]
     ranges = [
-        range(1 if blamed and name not in blamed else min(len(forms), 6))
-        for name, forms in zip(names, choices, strict=True)
+        range(1 if blamed and name not in blamed else min(len(forms), _MAX_FORMS))
+        for name, forms in choices.items()
     ]
-    places = sorted(itertools.islice(itertools.product(*ranges), _MAX_PLACES), key=sum)
+    places = sorted(itertools.islice(itertools.product(*ranges), _MAX_LISTED), key=sum)
     return [
-        tuple(forms[index] for forms, index in zip(choices, place, strict=True))
+        {name: choices[name][index] for name, index in zip(choices, place, strict=True)}
         for place in places[:_MAX_COMBINATIONS]
     ]

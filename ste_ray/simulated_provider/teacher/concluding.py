@@ -9,69 +9,42 @@ from typing import Any
 
 from ste_ray.simulated_provider.teacher.conversation import Conversation
 from ste_ray.simulated_provider.teacher.error_reading import is_error
-from ste_ray.simulated_provider.teacher.words import capitalise
+from ste_ray.simulated_provider.teacher.loading import data, pattern
 
-_MAX_FACTS = 6
-_MAX_ITEMS = 8
-_MAX_CHARS = 200
-_SINGLE = (
-    "The answer is {v}.",
-    "It is {v}.",
-    "The result is {v}.",
-    "Here is the result: {v}.",
-    "That gives {v}.",
-    "You get {v}.",
-)
-_MANY = (
-    "Here is what I found: {v}.",
-    "The result: {v}.",
-    "I found this: {v}.",
-    "These are the details: {v}.",
-    "The answer is as follows: {v}.",
-)
-_FAILURES = (
-    'I could not find that out: the tool answered "{e}".',
-    'Unfortunately I could not get a result; the tool said "{e}".',
-    'I am sorry, I could not do this. The tool replied "{e}".',
-    'That did not work; the tool only returned "{e}".',
-)
-_FAILURE_MARK = re.compile(
-    r"\b(?:I could not|I couldn't|I cannot|I can't|did not work|unable to|I am sorry|"
-    r"unfortunately)\b",
-    re.I,
-)
+_MAX_FACTS, _MAX_ITEMS, _MAX_LABEL_WORDS = 6, 8, 4
+_MAX_CHARS, _MAX_ERROR_CHARS = 200, 120
 
 
-def success_answer(request: str, observation: str, rng: random.Random) -> str:
+def success_answer(observation: str, rng: random.Random) -> str:
     """Return one sentence that quotes the values of an observation."""
     try:
-        value = json.loads(observation)
+        facts = _facts(json.loads(observation))
     except ValueError:
-        value = observation
-    facts = _facts(value)
-    if len(facts) == 1 and not facts[0][0]:
-        return rng.choice(_SINGLE).replace("{v}", facts[0][1])
-    if len(facts) == 1 and len(facts[0][0].split()) <= 4:
-        label, text = facts[0]
-        return rng.choice((f"The {label} is {text}.", f"{capitalise(label)}: {text}."))
+        facts = _facts(observation)
+    label = facts[0][0] if len(facts) == 1 else ""
+    if len(facts) == 1 and not label:
+        return _say("plain", facts[0][1], "", rng)
+    if label and len(label.split()) <= _MAX_LABEL_WORDS:
+        return _say("labelled", facts[0][1], label, rng)
     listed = ", ".join(f"{label} {text}".strip() for label, text in facts[:_MAX_FACTS])
-    return rng.choice(_MANY).replace("{v}", listed)
+    return _say("many", listed, "", rng)
+
+
+def _say(kind: str, value: str, label: str, rng: random.Random) -> str:
+    template: str = rng.choice(data("replies")["answers"][kind])
+    return template.replace("{l}", label).replace("{v}", value)
 
 
 def _facts(value: Any, label: str = "") -> list[tuple[str, str]]:
     """Return label and text of each value in a JSON value, outermost first."""
     if isinstance(value, dict):
-        return [
-            fact
-            for key, item in value.items()
-            for fact in _facts(item, f"{label} {_spoken(str(key))}".strip())
-        ]
-    if isinstance(value, list):
-        if all(not isinstance(item, dict | list) for item in value):
-            items = ", ".join(_text(item) for item in value[:_MAX_ITEMS])
-            return [(label, items or "none")]
+        named = [(f"{label} {_spoken(str(key))}".strip(), item) for key, item in value.items()]
+        return [fact for name, item in named for fact in _facts(item, name)]
+    if not isinstance(value, list):
+        return [(label, _text(value))]
+    if any(isinstance(item, dict | list) for item in value):
         return [fact for item in value[:_MAX_ITEMS] for fact in _facts(item, label)]
-    return [(label, _text(value))]
+    return [(label, ", ".join(map(_text, value[:_MAX_ITEMS])) or "none")]
 
 
 def _spoken(key: str) -> str:
@@ -79,23 +52,21 @@ def _spoken(key: str) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return "unknown"
+    if value is None or isinstance(value, bool):
+        return {True: "yes", False: "no", None: "unknown"}[value]
     text = str(value).strip().rstrip(".")
     return text if len(text) <= _MAX_CHARS else text[:_MAX_CHARS].rpartition(" ")[0]
 
 
 def failure_answer(observation: str, rng: random.Random) -> str:
     """Return an honest sentence about a request that could not be answered."""
-    error = " ".join(observation.split())[:120] or "nothing"
-    return rng.choice(_FAILURES).replace("{e}", error.replace('"', "'"))
+    error = " ".join(observation.split())[:_MAX_ERROR_CHARS] or "nothing"
+    return _say("failure", error.replace('"', "'"), "", rng)
 
 
 def is_failure_answer(text: str) -> bool:
     """Whether a final answer says that there is no answer."""
-    return not text.strip() or bool(_FAILURE_MARK.search(text))
+    return not text.strip() or pattern("replies", "failure marks").search(text) is not None
 
 
 def reflect(conversation: Conversation) -> str:

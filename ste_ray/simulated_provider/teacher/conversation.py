@@ -14,7 +14,6 @@ Task = Literal[
     "imagine", "answer", "reflect", "judge", "paraphrase", "simulate", "act", "score", "other"
 ]
 OBSERVATION = "Observation:"
-_DECODER = json.JSONDecoder()
 _ACTION_INPUT = re.compile(r"^Action Input:\s*", re.M)
 _MEMORY_LINE = re.compile(r"^- (?P<query>.+?)(?P<mark> \(solved\)| \(not solved\))?$", re.M)
 _MAX_TURNS = re.compile(r"at most (\d+) times")
@@ -50,8 +49,7 @@ class Conversation:
 
 def task_of(messages: Sequence[dict[str, Any]]) -> Task:
     """Return what the last message asks for."""
-    last = text_of(messages[-1])
-    first = text_of(messages[0])
+    first, last = text_of(messages[0]), text_of(messages[-1])
     if messages[0].get("role") == "system" and "\n\nThe tools:\n\n" in first:
         return "act"
     if "The other arguments:\n" in first and "Verdict: Same, Different or Unsure" in last:
@@ -66,9 +64,7 @@ def task_of(messages: Sequence[dict[str, Any]]) -> Task:
         return "judge"
     if "Yes" in last and "No" in last and len(messages) > 1:
         return "reflect"
-    if "other words" in text_of(messages[0]) and "wording" in last:
-        return "paraphrase"
-    return "other"
+    return "paraphrase" if "other words" in first and "wording" in last else "other"
 
 
 def text_of(message: dict[str, Any]) -> str:
@@ -81,36 +77,39 @@ def text_of(message: dict[str, Any]) -> str:
 
 def read_conversation(messages: Sequence[dict[str, Any]]) -> Conversation:
     """Read the rounds of an exploration out of its messages."""
-    tools = [tool for message in messages for tool in read_tools(text_of(message))]
+    texts = [text_of(message) for message in messages]
+    tools = [tool for text in texts for tool in read_tools(text)]
     rounds: list[Round] = []
-    expects_request = False
-    for message in messages:
-        text = text_of(message)
-        if message.get("role") == "assistant":
-            if expects_request:
-                rounds.append(Round(" ".join(text.split())))
-            elif rounds:
-                _read_reply(text, rounds[-1])
-            expects_request = False
-            continue
-        expects_request = text.rstrip().endswith("User Query:")
-        if rounds and not expects_request:
-            _read_prompt(text, rounds[-1])
-    last = text_of(messages[-1])
-    return Conversation(tools, rounds, _read_memory(last))
+    asks_for_request = False
+    for message, text in zip(messages, texts, strict=True):
+        if message.get("role") != "assistant":
+            asks_for_request = text.rstrip().endswith("User Query:")
+            if rounds and not asks_for_request:
+                _read_prompt(text, rounds[-1])
+        elif asks_for_request:
+            rounds.append(Round(" ".join(text.split())))
+            asks_for_request = False
+        elif rounds:
+            _read_reply(text, rounds[-1])
+    return Conversation(tools, rounds, _read_memory(texts[-1]))
 
 
 def _read_reply(text: str, current: Round) -> None:
     match = _ACTION_INPUT.search(text)
     if match is not None:
-        try:
-            arguments, _ = _DECODER.raw_decode(text, match.end())
-        except ValueError:
-            return
+        arguments = json_at(text, match.end())
         if isinstance(arguments, dict):
             current.calls.append(Call(arguments))
     elif "Final Answer:" in text:
         current.final_answer = text.partition("Final Answer:")[2].strip()
+
+
+def json_at(text: str, start: int = 0) -> Any:
+    """Return the JSON value that begins there in ``text``; None where there is none."""
+    try:
+        return json.JSONDecoder().raw_decode(text, start)[0]
+    except (ValueError, RecursionError):
+        return None
 
 
 def _read_prompt(text: str, current: Round) -> None:
@@ -125,9 +124,5 @@ def _read_prompt(text: str, current: Round) -> None:
 
 def _read_memory(prompt: str) -> list[tuple[str, bool]]:
     start = prompt.find("already been tried")
-    if start < 0:
-        return []
-    return [
-        (match["query"], match["mark"] != " (not solved)")
-        for match in _MEMORY_LINE.finditer(prompt, start)
-    ]
+    lines = _MEMORY_LINE.finditer(prompt, start) if start >= 0 else ()
+    return [(match["query"], match["mark"] != " (not solved)") for match in lines]

@@ -1,4 +1,7 @@
-"""Reads error texts: the values they offer, the format they expect, the value they blame."""
+"""Reads error texts: the values they offer, the format they expect, the value they blame.
+
+The words by which it does stand in ``data/replies.yaml``.
+"""
 
 from __future__ import annotations
 
@@ -8,47 +11,16 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-_ERROR = re.compile(
-    r"\b(?:invalid|unknown|error|must|missing|expected|cannot|could not|can't|unsupported|failed|"
-    r"out of range|is not|are not|refused|did not|wrong|malformed|illegal|bad|unable|died|"
-    r"timed out|timeout|exceeds|does not|doesn't|denied|is no\b|there is no|allowed|no such|"
-    r"not (?:found|supported|recogni[sz]ed|valid|allowed|known|a|an|in)\b|"
-    r"too (?:long|short|large|small|many)|"
-    r"no (?:\w+ ){0,2}(?:with|named|for|called|matches|found|has))",
-    re.I,
-)
+from ste_ray.simulated_provider.teacher.loading import data, pattern
+from ste_ray.simulated_provider.teacher.schema import QUOTED
+
 _TYPE_NAME = re.compile(r"^[A-Z]\w*(?:Error|Exception|Warning)\b")
-_MAX_TEXTS = 1024
-_NO_ANSWER = {"", "null", "none", "[]", "{}", '""'}
-_WITHHELD = re.compile(r"\bresult is not shown\b", re.I)
-_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"|‘([^’]*)’|`([^`]*)`|“([^”]*)”")
-# What introduces values that may be sent. An adjective alone does not: "is not supported" is a
-# complaint.
-_OFFER = re.compile(
-    r"(?:\b(?:must be (?:one of|either|any of)|should be (?:one of|either)|one of|did you mean|"
-    r"choose(?: from| one of)?|use(?: one of)?|try(?: one of)?|expected|must be|accepts?|takes)\b|"
-    r"(?<!not )\b(?:allowed|known|supported|valid|available|possible|options|choices|values)"
-    r"(?: \w+){0,2}?(?: are| is| include|(?=\s*[:=])))\s*[:=]?\s*",
-    re.I,
-)
-# From here on a sentence speaks of what was sent, not of what may be sent.
-_TURN = re.compile(r"\b(?:got|received|but|instead|not|given|found|was)\b", re.I)
-# Words of a complaint or of an instruction: a plain phrase that holds one is no value.
-_NO_VALUE = re.compile(
-    r"\b(?:a|an|the|its?|is|are|be|been|has|have|to|with|in|for|this|that|other|another|"
-    r"not|no|unsupported|supported|invalid|valid|unknown|known|unrecogni[sz]ed|recogni[sz]ed|"
-    r"allowed|available|missing|required|expected|wrong|malformed|bad|error|failed|refused|"
-    r"integers?|strings?|numbers?|booleans?|objects?|arrays?|lists?|"
-    r"between|positive|negative|greater|less|least|most|than|existing|try|use|see|please|one of)\b",
-    re.I,
-)
-_GLOSS = re.compile(
-    r"(?P<value>['\"]?[\w/+^*.-]+['\"]?\s*(?==|→|->|\bfor\b|\bmeans\b|\()|\b\d+(?=:)|['\"]\w+['\"](?=:))"
-    r"\s*(?:=|→|->|:|\bfor\b|\bmeans\b|\()\s*(?P<gloss>[A-Za-z][\w -]*)"
-)
-_EXAMPLES = re.compile(r"(?:e\.g\.|for example|such as|like|example:)[:,]?\s*['\"]?([^\s'\",;)]+)")
+_FORMAT = re.compile(r"\b[YMDHSymdhs]{2,4}(?:[-/.:T ]?[YMDHSymdhs]{2})+\b")
 _PLAIN_OPTION = re.compile(r"[\w+/.^*-]+(?: [\w+/.^*-]+){0,2}")
-_SPLIT = re.compile(r"\s*(?:,|;|\||/(?!\w)|\bor\b|\band\b)\s*")
+_SEPARATOR = re.compile(r"\s*(?:,|;|\||/(?!\w)|\bor\b|\band\b)\s*")
+_OFFER_END = re.compile(r"[.!?](?:\s|$)|\n|\(")
+_MAX_CODE_CHARS = 12
+_MAX_TEXTS = 1024
 
 
 @dataclass(frozen=True)
@@ -73,51 +45,56 @@ class ErrorReading:
 def is_error(observation: str) -> bool:
     """Whether an observation says that the call failed, as far as its text shows."""
     text = observation.strip()
-    if text.lower() in _NO_ANSWER or _WITHHELD.search(text):
+    if text.lower() in data("replies")["no results"] or _matches("withheld", text):
         return True
     try:
         value = json.loads(text)
     except ValueError:
-        return bool(_TYPE_NAME.match(text) or _ERROR.search(text))
+        return bool(_TYPE_NAME.match(text)) or _matches("error words", text)
     if isinstance(value, dict):
         return bool(value.get("error") or value.get("errors"))
-    return isinstance(value, str) and bool(_ERROR.search(value))
+    return isinstance(value, str) and _matches("error words", value)
+
+
+def _matches(key: str, text: str) -> bool:
+    return pattern("replies", key).search(text) is not None
 
 
 @functools.lru_cache(maxsize=_MAX_TEXTS)
 def read_error(text: str) -> ErrorReading:
     """Return what an error text tells."""
-    quoted = tuple("".join(groups) for groups in _QUOTED.findall(text))
-    formats = tuple(re.findall(r"\b[YMDHSymdhs]{2,4}(?:[-/.:T ]?[YMDHSymdhs]{2})+\b", text))
-    examples = _EXAMPLES.findall(text)
-    return ErrorReading(text, _options(text), (*formats, *examples), quoted)
+    formats = (*_FORMAT.findall(text), *pattern("replies", "examples").findall(text))
+    return ErrorReading(text, _options(text), formats, _quoted(text))
+
+
+def _quoted(text: str) -> tuple[str, ...]:
+    return tuple("".join(groups) for groups in QUOTED.findall(text))
 
 
 def _options(text: str) -> tuple[Option, ...]:
-    glossed = {
-        _bare(match["value"]): match["gloss"].strip()
-        for match in _GLOSS.finditer(text)
-        if len(_bare(match["value"])) <= 12
-    }
+    pairs = [
+        (_bare(match["value"]), match["gloss"].strip())
+        for match in pattern("replies", "glosses").finditer(text)
+    ]
+    glossed = {value: gloss for value, gloss in pairs if len(value) <= _MAX_CODE_CHARS}
     options = [Option(value, gloss) for value, gloss in glossed.items()]
-    for match in _OFFER.finditer(text):
-        tail = re.split(r"[.!?](?:\s|$)|\n|\(", text[match.end() :])[0]
-        tail = tail.split(": ")[-1]
+    for match in pattern("replies", "offers").finditer(text):
+        tail = _OFFER_END.split(text[match.end() :])[0].split(": ")[-1]
         options += [Option(part) for part in _listed(tail) if part not in glossed]
     return tuple(dict.fromkeys(options))
 
 
 def _listed(tail: str) -> list[str]:
     """Return the values that are quoted or listed behind the words that introduce them."""
-    tail = _TURN.split(tail)[0]
-    quoted = ["".join(groups) for groups in _QUOTED.findall(tail)]
+    tail = pattern("replies", "turns").split(tail)[0]
+    quoted = [part for part in _quoted(tail) if part]
     if quoted:
-        return [part for part in quoted if part]
-    parts = [_bare(part) for part in _SPLIT.split(tail.strip("[]{}() "))]
+        return quoted
+    parts = [_bare(part) for part in _SEPARATOR.split(tail.strip("[]{}() "))]
     return [
         part
         for part in parts
-        if _PLAIN_OPTION.fullmatch(part) and ".." not in part and not _NO_VALUE.search(part)
+        if _PLAIN_OPTION.fullmatch(part) and ".." not in part and not _matches("no values", part)
     ]
 
 
@@ -130,4 +107,4 @@ def names_value(reading: ErrorReading, value: Any) -> bool:
     text = str(value)
     if text in reading.quoted:
         return True
-    return bool(re.search(rf"(?<![\w-]){re.escape(text)}(?![\w-])", reading.text)) and len(text) > 1
+    return len(text) > 1 and bool(re.search(rf"(?<![\w-]){re.escape(text)}(?![\w-])", reading.text))

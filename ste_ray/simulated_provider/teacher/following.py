@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ste_ray.simulated_provider.teacher.kind import Found, Kind, Value
-from ste_ray.simulated_provider.teacher.kinds_time import read_date
-from ste_ray.simulated_provider.teacher.lessons import is_number, names_another
-from ste_ray.simulated_provider.teacher.lexicon import flag_phrase, kind_of
+from ste_ray.simulated_provider.teacher import dates
+from ste_ray.simulated_provider.teacher.descriptions import entity_of
+from ste_ray.simulated_provider.teacher.entities import (
+    EntityType,
+    Mention,
+    Value,
+    find,
+    flag_phrase,
+)
+from ste_ray.simulated_provider.teacher.lessons import LIKE_ENOUGH, is_number, names_another
+from ste_ray.simulated_provider.teacher.loading import pattern
 from ste_ray.simulated_provider.teacher.schema import Parameter, Tool
-from ste_ray.simulated_provider.teacher.words import content_words, likeness, stem
-
-_LIKE_ENOUGH = 0.6
-_MONTH_FIRST = re.compile(r"united states|america|month before day|mm/dd", re.I)
-_DAY_STYLES = ("%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y")
-_MONTH_STYLES = ("%m/%d/%Y", "%m.%d.%Y", "%m-%d-%Y")
-_DATE_STYLES = ("%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d %b %Y", "%b %d, %Y", "%b %d %Y")
-_ABBREVIATED = re.compile(r"[^\W\d_]{3,}")
-# Kinds whose numbers mean something only to the tool: the result must say what.
-_HIDDEN_CODES = ("unit", "calendar")
+from ste_ray.simulated_provider.teacher.words import likeness, stems
 
 
 @dataclass(frozen=True)
@@ -33,109 +31,73 @@ class Evidence:
     parameter: Parameter
     request: str
     observation: str
-    named: Mapping[str, Found]
+    named: Mapping[str, Mention]
 
 
 def follows(value: Any, evidence: Evidence) -> bool:
     """Whether an argument's value can be read out of the request."""
-    parameter, kind = evidence.parameter, kind_of(evidence.parameter, evidence.tool)
+    parameter, entity = evidence.parameter, entity_of(evidence.parameter, evidence.tool)
     if "default" in parameter.schema and value == parameter.schema["default"]:
         return True
     if isinstance(value, bool):
-        wanted = {stem(word) for word in content_words(flag_phrase(parameter))}
-        present = bool(wanted & {stem(word) for word in content_words(evidence.request)})
-        return present == value
-    candidates = _candidates(value, kind, evidence)
-    if isinstance(value, list):
-        return all(_follows_from(item, candidates, kind, evidence) for item in value)
-    return _follows_from(value, candidates, kind, evidence)
+        return bool(stems(flag_phrase(parameter)) & stems(evidence.request)) == value
+    items = value if isinstance(value, list) else [value]
+    named = _named(entity, evidence, is_list=isinstance(value, list))
+    return all(
+        any(_stands_for(item, other.value, entity, evidence) for other in named)
+        if named
+        else _literal(item, evidence.request)
+        for item in items
+    )
 
 
-def _candidates(value: Any, kind: Kind, evidence: Evidence) -> list[Found]:
+def _named(entity: EntityType, evidence: Evidence, is_list: bool) -> Sequence[Mention]:
     """Return what the request names for the parameter, without what it names for the others."""
     own = evidence.named.get(evidence.parameter.name)
-    if own is not None and not isinstance(value, list):
+    if own is not None and not is_list:
         return [own]
     others = [item for name, item in evidence.named.items() if name != evidence.parameter.name]
-    return [
-        item
-        for item in kind.find(evidence.request, evidence.parameter)
-        if not any(item.start < other.end and other.start < item.end for other in others)
-    ]
-
-
-def _follows_from(value: Any, candidates: list[Found], kind: Kind, evidence: Evidence) -> bool:
-    if not candidates:
-        return _literal(value, evidence.request)
-    return any(_stands_for(value, item.value, kind, evidence) for item in candidates)
+    found = find(entity, evidence.request, evidence.parameter)
+    return [item for item in found if not any(item.overlaps(other) for other in others)]
 
 
 def _literal(value: Any, request: str) -> bool:
     """Whether the value itself stands in the request, alone or as the letters before a number."""
-    text = str(value)
     if is_number(value):
         numbers = re.findall(r"-?\d[\d,]*(?:\.\d+)?", request)
         return any(float(number.replace(",", "")) == value for number in numbers)
-    if len(text) > 1 and re.search(rf"(?<!\w){re.escape(text)}(?:(?!\w)|(?=\d))", request, re.I):
-        return True
-    # A name that no table holds may be shortened: Zagreb becomes ZAG.
-    names = re.findall(r"(?<![.?!] )(?<!^)\b[A-Z]\w{3,}", request)
-    return bool(_ABBREVIATED.fullmatch(text)) and any(
-        likeness(name, text) >= 0.85 for name in names
-    )
+    text = re.escape(str(value))
+    whole = rf"(?<!\w){text}(?:(?!\w)|(?=\d))"
+    return len(str(value)) > 1 and bool(re.search(whole, request, re.IGNORECASE))
 
 
-def _stands_for(value: Any, named: Value, kind: Kind, evidence: Evidence) -> bool:
+def _stands_for(value: Any, named: Value, entity: EntityType, evidence: Evidence) -> bool:
     """Whether the value is the named one: a form or code of it, a date written another way."""
-    if kind.name in _HIDDEN_CODES and is_number(value):
-        return _decoded(named, kind, evidence)
-    text, day = str(value), _day_of(named)
+    forms = (named.said, *named.forms)
+    if entity.coded and is_number(value):  # the number means something to the tool only:
+        shown = find(entity, evidence.observation, evidence.parameter)  # the result must say what
+        return any(named.said.casefold() in item.value.names for item in shown)
+    text = str(value)
+    day = next(filter(None, (dates.read_date(str(form)) for form in forms)), None)
     if day is not None:  # before the forms, as 05/08 is another day where the month comes first
-        return text == named.said or _read_any_date(text, evidence) == day
-    if any(_same(form, value) for form in (named.said, *named.forms)):
+        return text == named.said or _read_date(text, evidence) == day
+    if any(_same(form, value) for form in forms):
         return True
-    if is_number(value):
+    if is_number(value) or names_another(text, named, entity, evidence.parameter):
         return False
-    if names_another(text, named, kind, evidence.parameter):
-        return False
-    if re.search(r"\d", text):
-        return any(likeness(form, text) == 1.0 for form in (named.said, *named.forms))
-    return any(likeness(form, text) >= _LIKE_ENOUGH for form in (named.said, *named.forms))
+    enough = 1.0 if re.search(r"\d", text) else LIKE_ENOUGH
+    return any(likeness(form, text) >= enough for form in forms)
 
 
 def _same(form: Any, value: Any) -> bool:
-    if is_number(form) and is_number(value):
-        return bool(form == value)
     if is_number(value):
-        return str(form).replace(",", "") == str(value)
+        return bool(form == value) or str(form).replace(",", "") == str(value)
     return str(form).casefold() == str(value).casefold()
 
 
-def _decoded(named: Value, kind: Kind, evidence: Evidence) -> bool:
-    """Whether the result shows the named value, and so that the number sent stands for it."""
-    wanted = {form.casefold() for form in named.forms if isinstance(form, str)}
-    shown = kind.find(evidence.observation, evidence.parameter)
-    return any(
-        wanted & {form.casefold() for form in item.value.forms if isinstance(form, str)}
-        for item in shown
-    )
-
-
-def _day_of(named: Value) -> dt.date | None:
-    days = (read_date(str(form)) for form in (named.said, *named.forms))
-    return next((day for day in days if day is not None), None)
-
-
-def _read_any_date(text: str, evidence: Evidence) -> dt.date | None:
+def _read_date(text: str, evidence: Evidence) -> dt.date | None:
     """Return the date that is written in any way; the month comes first only where documented."""
-    day = read_date(text)
-    if day is not None:
-        return day
     documented = f"{evidence.tool.description} {evidence.parameter.description}"
-    own = _MONTH_STYLES if _MONTH_FIRST.search(documented) else _DAY_STYLES
-    for style in (*own, *_DATE_STYLES):
-        try:
-            return dt.datetime.strptime(text, style).date()
-        except ValueError:
-            continue
-    return None
+    month_first = pattern("descriptions", "month first").search(documented)
+    own = dates.MONTH_FIRST if month_first else dates.DAY_FIRST
+    return dates.read_date(text, (*dates.SPOKEN, *own, *dates.OTHER))

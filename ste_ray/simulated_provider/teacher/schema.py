@@ -19,7 +19,7 @@ _EXAMPLE = re.compile(
     r"(?P<list>[^.;()]*(?:\.\d[^.;()]*)*)",
     re.I,
 )
-_QUOTED = re.compile(r"'([^']+)'|\"([^\"]+)\"|`([^`]+)`|‘([^’]+)’|“([^”]+)”")
+QUOTED = re.compile(r"'([^']+)'|\"([^\"]+)\"|`([^`]+)`|‘([^’]+)’|“([^”]+)”")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Parameter:
         if default not in (None, ""):
             listed.append(str(default))
         for match in _EXAMPLE.finditer(self.description):
-            quoted = ["".join(groups) for groups in _QUOTED.findall(match["list"])]
+            quoted = ["".join(groups) for groups in QUOTED.findall(match["list"])]
             words = re.split(r",| or | and ", match["list"])
             listed.extend(quoted or [word.strip(" '\"`") for word in words[:3]])
         return tuple(item for item in listed if item)

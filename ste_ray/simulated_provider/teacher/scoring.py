@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from ste_ray.simulated_provider.teacher.words import content_words, stem
+from ste_ray.simulated_provider.teacher.words import stems
 
 _SECTIONS = re.compile(
     r"The right arguments:\n(?P<gold>[\s\S]*?)\n\nThe other arguments:\n(?P<predicted>[\s\S]*?)"
@@ -32,9 +32,9 @@ def score(prompt: str) -> str:
     return _lines("Same", "the values have the same words")
 
 
-def _words(value: Any) -> set[str]:
+def _words(value: Any) -> frozenset[str]:
     text = value if isinstance(value, str) else json.dumps(value)
-    return {stem(word.lower()) for word in content_words(text)} | set(re.findall(r"\d+", text))
+    return stems(text) | frozenset(re.findall(r"\d+", text))
 
 
 def _lines(verdict: str, reason: str) -> str:

@@ -8,7 +8,6 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from ste_ray.simulated_provider.teacher.acting import act
 from ste_ray.simulated_provider.teacher.answering import answer
 from ste_ray.simulated_provider.teacher.concluding import reflect
 from ste_ray.simulated_provider.teacher.conversation import (
@@ -24,6 +23,7 @@ from ste_ray.simulated_provider.teacher.lessons import learn
 from ste_ray.simulated_provider.teacher.paraphrasing import paraphrase
 from ste_ray.simulated_provider.teacher.scoring import score
 from ste_ray.simulated_provider.teacher.simulating import simulate
+from ste_ray.simulated_provider.teacher.tool_choice import choose_tool
 
 INTRODUCTION = (
     "I am a scripted teacher, not a language model: I can explore a tool, stand in for one, call "
@@ -53,7 +53,7 @@ def reply(messages: Sequence[dict[str, Any]], seed: int) -> str:
         return INTRODUCTION
     rng = _random(messages, seed)
     if task == "act":
-        return act(messages, rng)
+        return choose_tool(messages, rng)
     if task == "paraphrase":
         return paraphrase(messages, rng)
     if task == "simulate":
@@ -61,9 +61,7 @@ def reply(messages: Sequence[dict[str, Any]], seed: int) -> str:
     conversation = read_conversation(messages)
     if task == "reflect":
         return reflect(conversation)
-    if task == "answer":
-        return answer(conversation, rng)
-    return _imagine(conversation, rng)
+    return answer(conversation, rng) if task == "answer" else _imagine(conversation, rng)
 
 
 def _imagine(conversation: Conversation, rng: random.Random) -> str:
@@ -71,8 +69,7 @@ def _imagine(conversation: Conversation, rng: random.Random) -> str:
         return INTRODUCTION
     tool = conversation.tools[-1]
     here = [(item.request, True) for item in conversation.rounds]
-    lessons = learn(conversation, tool)
-    return imagine(tool, [*conversation.remembered, *here], lessons, rng)
+    return imagine(tool, [*conversation.remembered, *here], learn(conversation, tool), rng)
 
 
 def _random(messages: Sequence[dict[str, Any]], seed: int) -> random.Random:
