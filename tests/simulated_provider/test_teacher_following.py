@@ -26,12 +26,14 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 }
 
 
-def evidence(names: str, request: str, observation: str = "", about: str = "") -> Evidence:
+def evidence(
+    names: str, request: str, observation: str = "", about: str = "Does something."
+) -> Evidence:
     """Hold the first named parameter of a tool with these parameters against the request."""
     wanted = names.split()
-    parameters = tuple(Parameter(name, True, SCHEMAS[name]) for name in wanted)
-    tool = Tool("tool", about or "Does something.", parameters)
-    return Evidence(tool, parameters[0], request, observation, fill(tool, request))
+    parameters = tuple(Parameter(name, True, SCHEMAS[name], about) for name in wanted)
+    tool = Tool("tool", about, parameters)
+    return Evidence(parameters[0], request, observation, fill(tool, request))
 
 
 @pytest.mark.parametrize(

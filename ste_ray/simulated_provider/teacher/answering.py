@@ -14,7 +14,6 @@ from typing import Any
 
 from ste_ray.simulated_provider.teacher.concluding import failure_answer, success_answer
 from ste_ray.simulated_provider.teacher.conversation import Conversation, Round
-from ste_ray.simulated_provider.teacher.descriptions import entity_of
 from ste_ray.simulated_provider.teacher.error_reading import is_error
 from ste_ray.simulated_provider.teacher.lessons import (
     Lessons,
@@ -59,7 +58,7 @@ def final_answer(thought: str, text: str) -> str:
 def _missed(tool: Tool, current: Round, observation: str) -> bool:
     """Whether a result is about something else than was asked for: kilometres instead of miles."""
     found = fill(tool, current.request)
-    shown = {item.name: shown_value(item, tool, observation) for item in tool.parameters}
+    shown = {item.name: shown_value(item, observation) for item in tool.parameters}
     return any(
         value is not None and found[name].value.said.casefold() not in value.names
         for name, value in shown.items()
@@ -78,9 +77,9 @@ def next_arguments(
         name = parameter.name
         if name in found:
             known = Lessons() if forgets else lessons
-            forms = ranked_forms(found[name].value, parameter, entity_of(parameter, tool), known)
+            forms = ranked_forms(found[name].value, parameter, known)
         else:
-            forms = _guesses(parameter, tool, lessons, current.request)
+            forms = _guesses(parameter, lessons, current.request)
         if forms:
             choices[name] = forms if current.calls else _hasty(forms, name, lessons, rng)
         elif parameter.required:
@@ -104,7 +103,7 @@ def _hasty(forms: list[Any], name: str, lessons: Lessons, rng: random.Random) ->
     return forms
 
 
-def _guesses(parameter: Parameter, tool: Tool, lessons: Lessons, request: str) -> list[Any]:
+def _guesses(parameter: Parameter, lessons: Lessons, request: str) -> list[Any]:
     """Return guesses for a required parameter of which nothing was found in the request.
 
     Values that other requests or error texts brought are guesses only where anything may be meant;
@@ -112,7 +111,7 @@ def _guesses(parameter: Parameter, tool: Tool, lessons: Lessons, request: str) -
     """
     if not parameter.required:
         return []
-    entity = entity_of(parameter, tool)
+    entity = parameter.entity
     offered = [as_type(item.value, parameter) for item in lessons.options[parameter.name]]
     learnt = [*lessons.accepted[parameter.name], *offered]
     if not entity.vague and entity.name not in ("choice", "flag"):

@@ -9,15 +9,9 @@ import random
 import re
 
 from ste_ray.simulated_provider.teacher.dates import date_forms, written_forms
-from ste_ray.simulated_provider.teacher.entities import (
-    EntityType,
-    Value,
-    documented_forms,
-    flag_phrase,
-    table_groups,
-    value_of,
-)
+from ste_ray.simulated_provider.teacher.entities import EntityType, Row, table_groups
 from ste_ray.simulated_provider.teacher.loading import data, pattern
+from ste_ray.simulated_provider.teacher.mentions import Value, documented_forms, value_of
 from ste_ray.simulated_provider.teacher.schema import Parameter
 
 _MISTAKES = 0.07  # how often a person brings a value that cannot be right
@@ -45,7 +39,7 @@ class Scene:
         self.topic = topic.lower()
         self.wanted = wanted
         self._records: dict[str, dict[str, str]] = {}
-        self._groups: dict[str, tuple[tuple[str, ...], ...]] = {}
+        self._groups: dict[str, tuple[Row, ...]] = {}
         self._used: set[tuple[str, str]] = set()
 
     def field(self, entity: EntityType) -> str | None:
@@ -64,7 +58,7 @@ class Scene:
                 return value
         return None
 
-    def row(self, entity: EntityType) -> tuple[str, ...]:
+    def row(self, entity: EntityType) -> Row:
         """Return a row of the type's table that was not used yet."""
         if entity.table not in self._groups or self.rng.random() < _MISTAKES:  # a mix-up
             groups = table_groups(entity.table)
@@ -95,37 +89,37 @@ def _record(name: str, rng: random.Random) -> dict[str, str]:
     return made
 
 
-def draw(entity: EntityType, parameter: Parameter, scene: Scene) -> Value:
+def draw(parameter: Parameter, scene: Scene) -> Value:
     """Draw a value for ``parameter``; where nothing is said, there is none."""
-    rng = scene.rng
+    rng, entity = scene.rng, parameter.entity
     if entity.name == "choice":
         option = rng.choice(parameter.options)
         return Value(str(option).replace("_", " "), (option,))
     if entity.name == "flag":
-        return Value(flag_phrase(parameter), (True,))
+        return Value(parameter.flag_phrase, (True,))
     if entity.mistakes and rng.random() < _MISTAKES:
-        return value_of(entity, written(rng.choice(entity.mistakes), rng), parameter)
+        return value_of(written(rng.choice(entity.mistakes), rng), parameter)
     said = scene.field(entity)
     if entity.table:
         row = entity.rows.get(said or "") or scene.row(entity)
         codes = documented_forms(row, parameter)
         said = codes[-1] if codes and rng.random() >= _NAMES else row[0]
-        return value_of(entity, said, parameter, row)
+        return value_of(said, parameter, row)
     if said is None:
-        said = _made(entity, parameter, scene)
+        said = _made(parameter, scene)
     negative = pattern("descriptions", "negative").search(parameter.description)
     backwards = entity.reads == "count" and negative and rng.random() < _BACKWARDS
     after = " days before" if backwards else ""
-    return value_of(entity, _altered(said, entity, rng), parameter, after=after)
+    return value_of(_altered(said, entity, rng), parameter, after=after)
 
 
-def _made(entity: EntityType, parameter: Parameter, scene: Scene) -> str:
-    rng = scene.rng
+def _made(parameter: Parameter, scene: Scene) -> str:
+    rng, entity = scene.rng, parameter.entity
     if entity.templates:
         is_word = pattern("descriptions", "word only").search(parameter.description)
         return written(entity.templates[0] if is_word else rng.choice(entity.templates), rng)
     if entity.reads in ("number", "count"):
-        return _number(entity, parameter, rng)
+        return _number(parameter, rng)
     day = dt.date(1960, 1, 1) + dt.timedelta(rng.randrange(110 * 365))
     if entity.reads == "moment":
         clock = f"{rng.randrange(24):02}:{rng.randrange(0, 60, 5):02}"
@@ -149,9 +143,10 @@ def _altered(said: str, entity: EntityType, rng: random.Random) -> str:
     return said
 
 
-def _number(entity: EntityType, parameter: Parameter, rng: random.Random) -> str:
+def _number(parameter: Parameter, rng: random.Random) -> str:
     """Return a number within the bounds of the parameter and of the type."""
-    schema, size = parameter.schema, min(rng.choice(_SIZES), rng.choice(_SIZES))
+    schema, entity = parameter.schema, parameter.entity
+    size = min(rng.choice(_SIZES), rng.choice(_SIZES))
     least, most = entity.range or (1, size if entity.name == "number" else 9)
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
     high = schema.get("maximum", schema.get("exclusiveMaximum"))

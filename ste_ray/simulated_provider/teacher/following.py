@@ -9,17 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ste_ray.simulated_provider.teacher import dates
-from ste_ray.simulated_provider.teacher.descriptions import entity_of
-from ste_ray.simulated_provider.teacher.entities import (
-    EntityType,
-    Mention,
-    Value,
-    find,
-    flag_phrase,
-)
-from ste_ray.simulated_provider.teacher.lessons import LIKE_ENOUGH, is_number, names_another
+from ste_ray.simulated_provider.teacher.lessons import LIKE_ENOUGH, is_number
 from ste_ray.simulated_provider.teacher.loading import pattern
-from ste_ray.simulated_provider.teacher.schema import Parameter, Tool
+from ste_ray.simulated_provider.teacher.mentions import Mention, Value, find, names_another
+from ste_ray.simulated_provider.teacher.schema import Parameter
 from ste_ray.simulated_provider.teacher.words import likeness, stems
 
 
@@ -27,7 +20,6 @@ from ste_ray.simulated_provider.teacher.words import likeness, stems
 class Evidence:
     """What an argument is held against; ``named`` is what the request names, by parameter."""
 
-    tool: Tool
     parameter: Parameter
     request: str
     observation: str
@@ -36,28 +28,28 @@ class Evidence:
 
 def follows(value: Any, evidence: Evidence) -> bool:
     """Whether an argument's value can be read out of the request."""
-    parameter, entity = evidence.parameter, entity_of(evidence.parameter, evidence.tool)
+    parameter = evidence.parameter
     if "default" in parameter.schema and value == parameter.schema["default"]:
         return True
     if isinstance(value, bool):
-        return bool(stems(flag_phrase(parameter)) & stems(evidence.request)) == value
+        return bool(stems(parameter.flag_phrase) & stems(evidence.request)) == value
     items = value if isinstance(value, list) else [value]
-    named = _named(entity, evidence, is_list=isinstance(value, list))
+    named = _named(evidence, is_list=isinstance(value, list))
     return all(
-        any(_stands_for(item, other.value, entity, evidence) for other in named)
+        any(_stands_for(item, other.value, evidence) for other in named)
         if named
         else _literal(item, evidence.request)
         for item in items
     )
 
 
-def _named(entity: EntityType, evidence: Evidence, is_list: bool) -> Sequence[Mention]:
+def _named(evidence: Evidence, is_list: bool) -> Sequence[Mention]:
     """Return what the request names for the parameter, without what it names for the others."""
     own = evidence.named.get(evidence.parameter.name)
     if own is not None and not is_list:
         return [own]
     others = [item for name, item in evidence.named.items() if name != evidence.parameter.name]
-    found = find(entity, evidence.request, evidence.parameter)
+    found = find(evidence.request, evidence.parameter)
     return [item for item in found if not any(item.overlaps(other) for other in others)]
 
 
@@ -71,11 +63,13 @@ def _literal(value: Any, request: str) -> bool:
     return len(str(value)) > 1 and bool(re.search(whole, request, re.IGNORECASE))
 
 
-def _stands_for(value: Any, named: Value, entity: EntityType, evidence: Evidence) -> bool:
+def _stands_for(value: Any, named: Value, evidence: Evidence) -> bool:
     """Whether the value is the named one: a form or code of it, a date written another way."""
     forms = (named.said, *named.forms)
-    if entity.coded and is_number(value):  # the number means something to the tool only:
-        shown = find(entity, evidence.observation, evidence.parameter)  # the result must say what
+    if evidence.parameter.entity.coded and is_number(
+        value
+    ):  # the number means something to the tool only:
+        shown = find(evidence.observation, evidence.parameter)  # the result must say what
         return any(named.said.casefold() in item.value.names for item in shown)
     text = str(value)
     day = next(filter(None, (dates.read_date(str(form)) for form in forms)), None)
@@ -83,7 +77,7 @@ def _stands_for(value: Any, named: Value, entity: EntityType, evidence: Evidence
         return text == named.said or _read_date(text, evidence) == day
     if any(_same(form, value) for form in forms):
         return True
-    if is_number(value) or names_another(text, named, entity, evidence.parameter):
+    if is_number(value) or names_another(text, named, evidence.parameter):
         return False
     enough = 1.0 if re.search(r"\d", text) else LIKE_ENOUGH
     return any(likeness(form, text) >= enough for form in forms)
@@ -97,7 +91,7 @@ def _same(form: Any, value: Any) -> bool:
 
 def _read_date(text: str, evidence: Evidence) -> dt.date | None:
     """Return the date that is written in any way; the month comes first only where documented."""
-    documented = f"{evidence.tool.description} {evidence.parameter.description}"
+    documented = f"{evidence.parameter.about} {evidence.parameter.description}"
     month_first = pattern("descriptions", "month first").search(documented)
     own = dates.MONTH_FIRST if month_first else dates.DAY_FIRST
     return dates.read_date(text, (*dates.SPOKEN, *own, *dates.OTHER))

@@ -10,14 +10,13 @@ import functools
 import random
 import re
 
-from ste_ray.simulated_provider.teacher.descriptions import entity_of, roles
 from ste_ray.simulated_provider.teacher.drawing import Scene
-from ste_ray.simulated_provider.teacher.entities import Value, find
 from ste_ray.simulated_provider.teacher.lessons import Lessons, expressible_value
 from ste_ray.simulated_provider.teacher.loading import compiled, data, pattern
+from ste_ray.simulated_provider.teacher.mentions import Value, find
 from ste_ray.simulated_provider.teacher.phrasing import Wish, ask, other_form, vary
 from ste_ray.simulated_provider.teacher.placing import Slot, alternatives, own_phrase, place
-from ste_ray.simulated_provider.teacher.schema import Tool
+from ste_ray.simulated_provider.teacher.schema import Tool, roles
 from ste_ray.simulated_provider.teacher.words import content_words, fix_articles, uncapitalise
 
 _DRAFTS = 6
@@ -94,20 +93,19 @@ def _draw_slots(tool: Tool, goal: str, lessons: Lessons, rng: random.Random) -> 
     Where the goal names alternatives for a parameter, one of them is taken, so that the goal stays
     one wish. What was refused again and again is seldom asked for.
     """
-    wanted = [(parameter, entity_of(parameter, tool)) for parameter in tool.parameters]
-    scene = Scene(rng, tool.description, frozenset(entity.name for _, entity in wanted))
+    scene = Scene(rng, tool.description, frozenset(item.entity.name for item in tool.parameters))
     slots = []
-    for (parameter, entity), role in zip(wanted, roles(wanted), strict=True):
-        offered = alternatives(goal, parameter, entity)
+    for parameter, role in zip(tool.parameters, roles(tool.parameters), strict=True):
+        offered = alternatives(goal, parameter)
         failed = len(lessons.refused[parameter.name]) > 1 and not lessons.accepted[parameter.name]
         if offered is not None:
-            value = rng.choice(find(entity, offered[0], parameter)).value
+            value = rng.choice(find(offered[0], parameter)).value
         elif parameter.required or rng.random() < (_REFUSED if failed else _OPTIONAL):
-            value = expressible_value(entity, parameter, scene, lessons)
+            value = expressible_value(parameter, scene, lessons)
         elif pattern("descriptions", "today").search(parameter.description):
             value = Value("today", ("today",))
         else:
             continue
         if value.said:
-            slots.append(Slot(parameter, entity, value, role))
+            slots.append(Slot(parameter, value, role))
     return slots

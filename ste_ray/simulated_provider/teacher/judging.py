@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from ste_ray.simulated_provider.teacher.concluding import is_failure_answer
-from ste_ray.simulated_provider.teacher.descriptions import entity_of
-from ste_ray.simulated_provider.teacher.entities import find
+from ste_ray.simulated_provider.teacher.conversation import json_at
 from ste_ray.simulated_provider.teacher.error_reading import is_error
 from ste_ray.simulated_provider.teacher.following import Evidence, follows
+from ste_ray.simulated_provider.teacher.mentions import find
 from ste_ray.simulated_provider.teacher.schema import Parameter, Tool, read_tools
 from ste_ray.simulated_provider.teacher.slot_filling import fill
 from ste_ray.simulated_provider.teacher.words import stems
@@ -69,51 +66,30 @@ def _unfaithful(reply: str, observation: str, request: str) -> str:
 
 
 def _inappropriate(tools: tuple[Tool, ...], text: str, request: str, observation: str) -> str:
-    try:
-        arguments = json.loads(text)
-    except ValueError:
-        arguments = None
+    arguments = json_at(text)
     if not tools or not isinstance(arguments, dict):
         return "the arguments cannot be read"
-    tool = tools[0]
-    return (
-        _unfounded(tool, arguments, request, observation)
-        or _left_out(tool, arguments, request)
-        or _unrelated(tool, arguments, request)
-    )
-
-
-def _unfounded(tool: Tool, arguments: Mapping[str, Any], request: str, observation: str) -> str:
-    parameters = {parameter.name: parameter for parameter in tool.parameters}
-    named = fill(tool, request)
+    named = fill(tools[0], request)
+    parameters = {parameter.name: parameter for parameter in tools[0].parameters}
     for name, value in arguments.items():
         if name not in parameters:
             return f"{name} is no argument of the tool"
-        if not follows(value, Evidence(tool, parameters[name], request, observation, named)):
+        if not follows(value, Evidence(parameters[name], request, observation, named)):
             return f"{value!r} does not follow from the request"
-    return ""
-
-
-def _left_out(tool: Tool, arguments: Mapping[str, Any], request: str) -> str:
-    for parameter in tool.parameters:
-        if parameter.name not in arguments and _asked_for(parameter, tool, request):
+    for name, parameter in parameters.items():
+        if name not in arguments and _asked_for(parameter, tools[0], request):
             return f"the request asks for more than the call gives: {parameter.description}"
+    wanted = stems(tools[0].description)
+    if not arguments and wanted and not wanted & stems(request):
+        return "the tool is not what the request is about"
     return ""
 
 
 def _asked_for(parameter: Parameter, tool: Tool, request: str) -> bool:
     """Whether the request names a value of a type that only this optional parameter takes."""
-    entity = entity_of(parameter, tool)
+    entity = parameter.entity
     if entity.vague or entity.name in ("flag", "choice") or parameter.required:
         return False
-    same = [item for item in tool.parameters if entity_of(item, tool) is entity]
     taken = fill(tool, request).values()
-    found = find(entity, request, parameter)
-    return len(same) == 1 and any(not any(map(item.overlaps, taken)) for item in found)
-
-
-def _unrelated(tool: Tool, arguments: Mapping[str, Any], request: str) -> str:
-    wanted = stems(tool.description)
-    if arguments or not wanted or wanted & stems(request):
-        return ""
-    return "the tool is not what the request is about"
+    free = [item for item in find(request, parameter) if not any(map(item.overlaps, taken))]
+    return bool(free) and sum(item.entity is entity for item in tool.parameters) == 1

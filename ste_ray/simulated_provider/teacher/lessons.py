@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ste_ray.simulated_provider.teacher.conversation import Call, Conversation, json_at
-from ste_ray.simulated_provider.teacher.descriptions import entity_of
 from ste_ray.simulated_provider.teacher.drawing import Scene, draw
-from ste_ray.simulated_provider.teacher.entities import EntityType, Value, find, shape
 from ste_ray.simulated_provider.teacher.error_reading import (
     ErrorReading,
     Option,
@@ -23,6 +21,7 @@ from ste_ray.simulated_provider.teacher.error_reading import (
     names_value,
     read_error,
 )
+from ste_ray.simulated_provider.teacher.mentions import Value, names_another, shape, whole_values
 from ste_ray.simulated_provider.teacher.schema import Parameter, Tool
 from ste_ray.simulated_provider.teacher.words import content_words, likeness
 
@@ -61,28 +60,21 @@ def learn(conversation: Conversation, tool: Tool) -> Lessons:
         for name, value in call.arguments.items():
             lessons.accepted[name].append(value)
         for parameter in tool.parameters:  # what a number stood for: unit 2 brought "mi"
-            meaning = shown_value(parameter, tool, call.observation)
+            meaning = shown_value(parameter, call.observation)
             if meaning is not None and is_number(call.arguments.get(parameter.name)):
                 option = Option(str(call.arguments[parameter.name]), str(meaning.forms[0]))
                 lessons.options[parameter.name].append(option)
     return lessons
 
 
-def shown_value(parameter: Parameter, tool: Tool, observation: str) -> Value | None:
+def shown_value(parameter: Parameter, observation: str) -> Value | None:
     """Return the named value a result shows for a parameter that takes numbers as codes."""
-    entity = entity_of(parameter, tool)
-    if parameter.type != "integer" or not entity.coded:
+    if parameter.type != "integer" or not parameter.entity.coded:
         return None
     result = json_at(observation)
     texts = result.values() if isinstance(result, dict) else ()
-    found = [_whole(entity, text, parameter) for text in texts if isinstance(text, str)]
+    found = [whole_values(text, parameter) for text in texts if isinstance(text, str)]
     return next((values[0] for values in found if values), None)
-
-
-def _whole(entity: EntityType, text: str, parameter: Parameter) -> list[Value]:
-    """Return the values of a type that are all of ``text``."""
-    found = find(entity, text, parameter)
-    return [item.value for item in found if item.end - item.start == len(text)]
 
 
 def _learn_from_error(call: Call, observation: str, tool: Tool, lessons: Lessons) -> None:
@@ -116,12 +108,10 @@ def _culprit(call: Call, tool: Tool, reading: ErrorReading) -> Parameter | None:
     return culprit if most else sent[0] if len(sent) == 1 else None
 
 
-def ranked_forms(
-    value: Value, parameter: Parameter, entity: EntityType, lessons: Lessons
-) -> list[Any]:
+def ranked_forms(value: Value, parameter: Parameter, lessons: Lessons) -> list[Any]:
     """Return the forms an argument may take, the likeliest by what has been learnt first."""
     name = parameter.name
-    offered = _offered_forms(value, parameter, entity, lessons)
+    offered = _offered_forms(value, parameter, lessons)
     other = {item.value for item in lessons.options[name] if item.gloss} - set(offered)
     forms = [*offered, *(form for form in value.forms if str(form) not in other)]
     accepted = {shape(item) for item in lessons.accepted[name]}
@@ -137,26 +127,18 @@ def ranked_forms(
     return [form for at, form in enumerate(typed) if form is not None and form not in typed[:at]]
 
 
-def _offered_forms(
-    value: Value, parameter: Parameter, entity: EntityType, lessons: Lessons
-) -> list[Any]:
+def _offered_forms(value: Value, parameter: Parameter, lessons: Lessons) -> list[Any]:
     """Return the offered options that stand for ``value``, the likest first.
 
     An option that names another value, such as an error's example, is none of them.
     """
     scored: list[tuple[float, str]] = []
     for option in lessons.options[parameter.name]:
-        if not names_another(option.value, value, entity, parameter):
+        if not names_another(option.value, value, parameter):
             texts = itertools.product((value.said, *value.forms), (option.value, option.gloss))
             scored.append((max(likeness(*pair) for pair in texts), option.value))
     scored.sort(key=lambda pair: -pair[0])
     return [text for score, text in scored if score >= LIKE_ENOUGH]
-
-
-def names_another(text: str, value: Value, entity: EntityType, parameter: Parameter) -> bool:
-    """Whether all of ``text`` is the name of a value of this type, and not of ``value``."""
-    whole = _whole(entity, text, parameter)
-    return bool(whole) and not any(value.names & item.names for item in whole)
 
 
 def _format_shape(text: str) -> str:
@@ -185,26 +167,24 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def expressible_value(
-    entity: EntityType, parameter: Parameter, scene: Scene, lessons: Lessons
-) -> Value:
+def expressible_value(parameter: Parameter, scene: Scene, lessons: Lessons) -> Value:
     """Draw a value for a new request, by preference one that the lessons say can be expressed."""
-    value = draw(entity, parameter, scene)
+    value = draw(parameter, scene)
     options = lessons.options[parameter.name]
     accepted, refused = lessons.accepted[parameter.name], lessons.refused[parameter.name]
     too_large = [item for item in refused if is_number(item)]
-    if options and entity.name in ("text", "other number"):
+    if options and parameter.entity.name in ("text", "other number"):
         option = scene.rng.choice(options)
         return Value(option.gloss or option.value, (option.value,))
-    if options and entity.free and scene.rng.random() >= 0.1:
+    if options and parameter.entity.free and scene.rng.random() >= 0.1:
         for _ in range(_DRAWS):
-            known = _offered_forms(value, parameter, entity, lessons)
+            known = _offered_forms(value, parameter, lessons)
             if known or value.forms[0] in accepted:
                 break
-            value = draw(entity, parameter, Scene(scene.rng, scene.topic, scene.wanted))
+            value = draw(parameter, Scene(scene.rng, scene.topic, scene.wanted))
     elif too_large and not options and is_number(value.forms[0]):
         for _ in range(_DRAWS):
             if value.forms[0] < min(too_large):
                 break
-            value = draw(entity, parameter, scene)
+            value = draw(parameter, scene)
     return value

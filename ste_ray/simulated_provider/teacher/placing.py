@@ -12,10 +12,10 @@ import random
 import re
 from dataclasses import dataclass
 
-from ste_ray.simulated_provider.teacher.descriptions import Role, label_of
-from ste_ray.simulated_provider.teacher.entities import EntityType, Value, entity_types, find
+from ste_ray.simulated_provider.teacher.entities import EntityType, entity_types
 from ste_ray.simulated_provider.teacher.loading import data, pattern
-from ste_ray.simulated_provider.teacher.schema import Parameter
+from ste_ray.simulated_provider.teacher.mentions import Value, find
+from ste_ray.simulated_provider.teacher.schema import Parameter, Role
 
 _NO_ADJECTIVE = re.compile(
     r"\b(?:of|for|in|at|on|to|and|is|are|from|between|with|by|into|as|or|out|that)\b"
@@ -28,16 +28,20 @@ class Slot:
     """A parameter that gets a value in this request, and the role of the value."""
 
     parameter: Parameter
-    entity: EntityType
     value: Value
     role: Role = ""
+
+    @property
+    def entity(self) -> EntityType:
+        """The type of the value."""
+        return self.parameter.entity
 
 
 def place(text: str, slots: list[Slot], rng: random.Random) -> tuple[str, list[Slot]]:
     """Return a wish with the values that it has places for, and the slots that are left."""
     left = list(slots)
     for slot in slots:
-        offered = alternatives(text, slot.parameter, slot.entity)
+        offered = alternatives(text, slot.parameter)
         if offered is not None:
             text = _replaced(text, offered, slot.value.said)
             left.remove(slot)
@@ -60,12 +64,12 @@ def place(text: str, slots: list[Slot], rng: random.Random) -> tuple[str, list[S
     return text, left
 
 
-def alternatives(text: str, parameter: Parameter, entity: EntityType) -> re.Match[str] | None:
+def alternatives(text: str, parameter: Parameter) -> re.Match[str] | None:
     """Return where a text offers values for a parameter: "days, weeks or months"."""
     if " or " not in text:
         return None
     matches = pattern("descriptions", "alternatives").finditer(text)
-    return next((item for item in matches if len(find(entity, item[0], parameter)) > 1), None)
+    return next((item for item in matches if len(find(item[0], parameter)) > 1), None)
 
 
 def _replaced(text: str, match: re.Match[str], new: str) -> str:
@@ -110,7 +114,7 @@ def _in_noun(text: str, slot: Slot, alone: bool, rng: random.Random) -> str | No
     if slot.entity.reads == "count":
         count = re.search(data("descriptions")["counts"]["match"], text)
         return _replaced(text, count, f"{said} {count[1]}") if count else None
-    nouns = {*slot.entity.nouns, label_of(slot.parameter, slot.entity)}
+    nouns = {*slot.entity.nouns, slot.parameter.label}
     for noun in sorted(nouns, key=lambda item: (-len(item), item)):
         for match in _noun_pattern(noun).finditer(text) if noun.lower() in text.lower() else ():
             if not _usable(match, slot, alone):
@@ -139,7 +143,7 @@ def _noun_pattern(noun: str) -> re.Pattern[str]:
 def _usable(match: re.Match[str], slot: Slot, alone: bool) -> bool:
     """Whether the value can stand where this noun stands."""
     adjective, noun = match["adjective"].lower(), match["noun"].lower()
-    if _NO_ADJECTIVE.search(adjective) or find(slot.entity, match["adjective"], slot.parameter):
+    if _NO_ADJECTIVE.search(adjective) or find(match["adjective"], slot.parameter):
         return False
     if match["of"] and slot.entity.table and slot.entity.placed == ("{v}",):
         return False  # "the country of the company" is no "France of the company"
@@ -172,7 +176,7 @@ def own_phrase(slot: Slot, slots: list[Slot], rng: random.Random) -> str:
         return rng.choice(("starting from ", "counting from ", "from ")) + said
     if entity.name == "flag" or (entity.phrases and not twins and rng.random() < 0.8):
         return rng.choice(entity.phrases).format(v=said)
-    label = label_of(slot.parameter, entity, short=not twins)
+    label = slot.parameter.label if twins else slot.parameter.short_label
     if label.lower() == said.lower():
         return f"with {said}"
     return str(rng.choice(data("descriptions")["phrases"]).format(l=label, v=said))

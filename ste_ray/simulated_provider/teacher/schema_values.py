@@ -14,7 +14,6 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from ste_ray.simulated_provider.teacher.descriptions import entity_of
 from ste_ray.simulated_provider.teacher.drawing import Scene, draw, written
 from ste_ray.simulated_provider.teacher.loading import data
 from ste_ray.simulated_provider.teacher.schema import Parameter, Tool
@@ -44,7 +43,7 @@ class ValueMaker:
         self, root: dict[str, Any], tool: Tool, arguments: Mapping[str, Any], rng: random.Random
     ) -> None:
         self._root = root
-        self._tool = tool
+        self._about = tool.description
         self._arguments = arguments
         self._rng = rng
         self._scene = Scene(rng, tool.description)
@@ -141,11 +140,13 @@ class ValueMaker:
             return written(template, self._rng)
         said = {"description": schema.get("description", ""), "default": schema.get("default")}
         examples = _get(schema, "examples", list)
-        parameter = Parameter(name, True, {**said, "type": "string", "examples": examples})
+        parameter = Parameter(
+            name, True, {**said, "type": "string", "examples": examples}, self._about
+        )
         if parameter.examples:
             text = self._rng.choice(parameter.examples)
         else:
-            text = str(draw(entity_of(parameter, self._tool), parameter, self._scene).forms[0])
+            text = str(draw(parameter, self._scene).forms[0])
         text = text.ljust(min(_get(schema, "minLength", int), _MAX_CHARS), "x")
         return text[
             : max(0, _get(schema, "maxLength", int)) if "maxLength" in schema else _MAX_CHARS
