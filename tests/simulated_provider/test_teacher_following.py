@@ -10,9 +10,9 @@ import pytest
 
 from ste_ray.simulated_provider.teacher.answering import answer
 from ste_ray.simulated_provider.teacher.conversation import Call, Conversation, Round
-from ste_ray.simulated_provider.teacher.slot_filling import fill
 from ste_ray.simulated_provider.teacher.following import Evidence, follows
 from ste_ray.simulated_provider.teacher.schema import Parameter, Tool
+from ste_ray.simulated_provider.teacher.slot_filling import fill
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     "from_zone": {"type": "string", "description": "time zone to convert from"},

@@ -16,8 +16,8 @@ from ste_ray.core.effects import ToolResult
 from ste_ray.core.exploring.simulating import ask_simulator, read_simulation
 from ste_ray.core.records import ToolSpec
 from ste_ray.simulated_provider.settings import TeacherSettings
-from ste_ray.simulated_provider.teacher.script import reply
 from ste_ray.simulated_provider.teacher.conversation import task_of
+from ste_ray.simulated_provider.teacher.script import reply
 
 PARAMETERS = {
     "type": "object",
