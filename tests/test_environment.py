@@ -11,7 +11,8 @@ from ste_ray.config import Config
 from ste_ray.errors import EndpointError
 from ste_ray.process.environment import environment_masker, environment_secrets
 from ste_ray.process.output import masked_output, print_json, say
-from ste_ray.stages.base import StageContext, run_stage
+from ste_ray.stages.base import StageContext
+from ste_ray.stages.running import run_stage
 from ste_ray.store.artifacts import open_store
 
 KEY = "sk-canary-Zq8vR3xT6wL1pN4mB7"
@@ -94,7 +95,7 @@ def test_a_command_that_fails_shows_no_secret(monkeypatch, capsys, error):
         except ValueError as cause:
             raise error(f"denied: {KEY!r} {KEY.encode().hex()}") from cause
 
-    monkeypatch.setattr(cli, "_parse", fail)
+    monkeypatch.setattr(cli, "parse_arguments", fail)
     assert cli.main(["tools", "list", "--json"]) in (1, 2)
     out, err = capsys.readouterr()
     assert "[secret SHOP_TOKEN]" in err

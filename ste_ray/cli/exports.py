@@ -131,7 +131,7 @@ def _source(store: RunStore) -> ExportSource:
     from ste_ray.core.records import Example, TrainRow
     from ste_ray.exports.source import ExportSource
     from ste_ray.stages.base import load_prompts, read_specs
-    from ste_ray.store.manifest import read_manifest
+    from ste_ray.store.manifest import read_manifest, read_models
     from ste_ray.store.tables import iter_records
 
     manifest = read_manifest(store, "prepare")
@@ -142,18 +142,14 @@ def _source(store: RunStore) -> ExportSource:
         )
     explored = read_manifest(store, "explore")
     notes = dict.fromkeys([*(explored.notes if explored else ()), *manifest.notes])
-    models = {
-        stage: store.read_json(layout.models(stage))
-        for stage in ("explore", "prepare")
-        if store.exists(layout.models(stage))
-    }
+    models = {stage: read_models(store, stage) for stage in ("explore", "prepare")}
     return ExportSource(
         run=re.sub(r"//[^/@]*@", "//", store.uri),
         specs=read_specs(store),
         tools=tuple(sorted(tool["name"] for tool in store.read_json(layout.PREPARED_TOOLS))),
         prompts=load_prompts(),
         manifest={**manifest.model_dump(mode="json"), "notes": list(notes)},
-        models=models,
+        models={stage: asked for stage, asked in models.items() if asked},
         examples=lambda: iter_records(store, layout.EXAMPLES, Example),
         rows=lambda: iter_records(store, layout.ROWS, TrainRow),
     )

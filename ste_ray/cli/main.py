@@ -310,7 +310,7 @@ def _score_predictions(options: argparse.Namespace) -> None:
 
 def _check_before_ray(stages: Sequence[str], context: Any) -> None:
     """Find mistakes in tool files, endpoints and the choice of the run before Ray is started."""
-    from ste_ray.stages.base import check_stages
+    from ste_ray.stages.running import check_stages
     from ste_ray.stages.shared.endpoints import check_before_ray
 
     check_before_ray(context.config, context.store, stages)
@@ -323,7 +323,7 @@ def _run_demo(options: argparse.Namespace) -> None:
     from ste_ray.report.terminal import before_after_table, stage_times_table
     from ste_ray.resources import resource_folder
     from ste_ray.stages.demo import run_demo
-    from ste_ray.stages.report.writing import write_report
+    from ste_ray.stages.report.writing import load_report_data
     from ste_ray.stages.shared.endpoints import check_before_ray
     from ste_ray.store.artifacts import open_store
 
@@ -335,7 +335,6 @@ def _run_demo(options: argparse.Namespace) -> None:
     store = open_store(run)
     check_before_ray(config, store, STAGES)
     times = run_demo(store, ["--config", file, *options.overrides], say)
-    report = write_report(store)  # once more, now that the last stage's own time is known
     if options.json:
         stages = [asdict(one) for one in times]
         print_json(
@@ -343,7 +342,7 @@ def _run_demo(options: argparse.Namespace) -> None:
         )
         return
     rows = [(one.stage, one.seconds, one.peak_bytes, one.skipped) for one in times]
-    table, times_table = before_after_table(report), stage_times_table(rows)
+    table, times_table = before_after_table(load_report_data(store)), stage_times_table(rows)
     address = store.address(layout.REPORT)
     write_text(f"\n{table}\n\n{times_table}\n\nreport: {address}\n")
 
@@ -362,7 +361,7 @@ def _stage_text(stage: str, counts: Mapping[str, Any], store: Any) -> str:
     path = layout.EVALUATION_SUMMARY
     if stage != "evaluate" or not store.exists(path):
         return f"{stage}\n{_figures(counts)}"
-    from ste_ray.report.model import EvaluationSummary
+    from ste_ray.core.scoring.evaluation import EvaluationSummary
     from ste_ray.report.terminal import summary_table
 
     others = {name: value for name, value in counts.items() if name != "settings"}

@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.core.texts.local_paths import public_name, without_paths
 from ste_ray.exports.source import ExportSource
 
@@ -86,8 +85,8 @@ def _making(source: ExportSource) -> str:
     prepare = manifest["config"]["prepare"]
     made = datetime.fromtimestamp(manifest["started_at"], UTC).strftime("%Y-%m-%d")
     models = "".join(
-        f"- {stage}: {', '.join(f'{role} {public_name(model)}' for role, model in roles.items())}\n"
-        for stage, roles in source.models.items()
+        f"- {stage}: {', '.join(f'{role} {public_name(one.model)}' for role, one in by_role)}\n"
+        for stage, by_role in ((stage, asked.items()) for stage, asked in source.models.items())
     )
     judged = "a judge asked three questions of each trial" if prepare["judge"] else "no judge"
     settings = {
@@ -111,21 +110,21 @@ def _making(source: ExportSource) -> str:
 
 def _how(source: ExportSource) -> str:
     """Say who imagined the requests, and who answered for the tools."""
-    explorer = source.models.get("explore", {}).get("explorer", "")
-    if explorer == TEACHER_MODEL:
+    explorer = source.models.get("explore", {}).get("explorer")
+    if explorer is not None and explorer.is_script:
         who = (
             "A script, the scripted teacher that ships with ste-ray, and not a language model "
             "filled in requests for each tool, made the calls and wrote the answers."
         )
-    elif explorer:
+    elif explorer is not None:
         who = (
-            f"The language model {public_name(explorer)} imagined requests for each tool, wrote "
-            "the calls and answered."
+            f"The language model {public_name(explorer.model)} imagined requests for each tool, "
+            "wrote the calls and answered."
         )
     else:
         who = "Requests, calls and answers were brought in from elsewhere, not explored."
     simulated = len(source.simulated)
-    if not explorer:
+    if explorer is None:
         tools = ""
     elif not simulated:
         tools = " The tools were really called."
@@ -142,10 +141,10 @@ def _how(source: ExportSource) -> str:
 
 
 def _by_whom(source: ExportSource) -> str:
-    model = source.models.get("explore", {}).get("tool_simulator", "")
-    if model == TEACHER_MODEL:
-        return "by a script"
-    return f"by the language model {public_name(model)}" if model else "by a language model"
+    asked = source.models.get("explore", {}).get("tool_simulator")
+    if asked is None:
+        return "by a language model"
+    return "by a script" if asked.is_script else f"by the language model {public_name(asked.model)}"
 
 
 def _tools(source: ExportSource) -> str:

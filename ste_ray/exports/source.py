@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ste_ray.core import layout
+from ste_ray.core.asked_models import AskedModel
 from ste_ray.core.prompts import PromptSet
-from ste_ray.core.records import TEACHER_MODEL, Example, ToolSpec, TrainRow
+from ste_ray.core.records import Example, ToolSpec, TrainRow
 from ste_ray.core.texts.local_paths import is_local
 from ste_ray.errors import StageInputError
 
@@ -23,7 +24,7 @@ class ExportSource:
         tools: names of the tools in the data, sorted.
         prompts: the prompts that the rows were made with.
         manifest: of the prepare stage: ``config``, ``counts``, ``notes``, ``code_version``, ….
-        models: stage -> role -> model.
+        models: stage -> role -> who answered in it.
         examples: yields the examples, those of a tool together; can be called again.
         rows: yields the training rows, likewise.
     """
@@ -33,7 +34,7 @@ class ExportSource:
     tools: tuple[str, ...]
     prompts: PromptSet
     manifest: Mapping[str, Any]
-    models: Mapping[str, Mapping[str, str]]
+    models: Mapping[str, Mapping[str, AskedModel]]
     examples: Callable[[], Iterator[Example]]
     rows: Callable[[], Iterator[TrainRow]]
 
@@ -52,9 +53,9 @@ class ExportSource:
         )
 
     def is_scripted(self, stage: str) -> bool:
-        """Whether the scripted teacher, not a language model, played all roles of a stage."""
-        models = self.models.get(stage, {}).values()
-        return bool(models) and all(model == TEACHER_MODEL for model in models)
+        """Whether a script, not a language model, answered in all roles of a stage."""
+        asked = self.models.get(stage, {}).values()
+        return bool(asked) and all(one.is_script for one in asked)
 
     def spec(self, tool: str) -> ToolSpec:
         """Return the specification of a tool in the data.

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ste_ray.core import layout
 from ste_ray.core.records import Prediction, Score
+from ste_ray.core.scoring.evaluation import Difference, EvaluationSummary
 from ste_ray.core.scoring.summary import METRICS, compare_settings, figures_of
 from ste_ray.errors import StageInputError
 from ste_ray.report.evaluation import MAX_CHARS, describe_failure
@@ -14,8 +15,6 @@ from ste_ray.report.model import (
     ChangedPrediction,
     ComparisonView,
     ConfigDifference,
-    Difference,
-    EvaluationSummary,
     ToolChange,
 )
 from ste_ray.report.overview import utc_time

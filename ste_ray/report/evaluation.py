@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ste_ray.core.records import Prediction, Score
-from ste_ray.core.scoring.agreement import Agreement
+from ste_ray.core.scoring.agreement import JudgeReport
+from ste_ray.core.scoring.evaluation import EvaluationSummary
 from ste_ray.core.scoring.summary import OUTCOMES, Summary
 from ste_ray.report.model import (
     Confusion,
-    EvaluationSummary,
     EvaluationView,
     JudgeView,
     PredictionView,
@@ -61,14 +61,14 @@ def view_judge(judge: Any) -> JudgeView | None:
     """Return what the content of ``evaluate/judge.json`` shows; None: no judge was asked."""
     if judge is None:
         return None
-    agreement = judge.get("agreement")
+    report = JudgeReport.model_validate(judge)
     return JudgeView(
-        model=judge["model"],
-        asked=judge["asked"],
-        verdicts=tuple(Tally(name=name, count=n) for name, n in judge["verdicts"].items()),
-        gates=judge["gates"],
-        reason=judge["reason"],
-        agreement=None if agreement is None else Agreement.model_validate(agreement),
+        model=report.model,
+        asked=report.asked,
+        verdicts=tuple(Tally(name=name, count=n) for name, n in report.verdicts.items()),
+        gates=report.gates,
+        reason=report.reason,
+        agreement=report.agreement,
     )
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ste_ray.core.scoring.evaluation import Difference
 from ste_ray.core.scoring.statistics import Proportion
 from ste_ray.core.scoring.summary import METRICS, Figures
 from ste_ray.report.continual import VARIANT_LABELS
 from ste_ray.report.evaluation import OUTCOME_LABELS
-from ste_ray.report.model import ComparisonView, Difference, ReportData
+from ste_ray.report.model import ComparisonView, ReportData
 from ste_ray.report.text import (
     NOTHING,
     difference_interval,

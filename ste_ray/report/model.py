@@ -11,8 +11,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from ste_ray.core.scoring.agreement import Agreement
+from ste_ray.core.scoring.evaluation import Difference, EvaluationSummary
 from ste_ray.core.scoring.statistics import PairedComparison, Proportion
-from ste_ray.core.scoring.summary import Figures, Metric, Summary
+from ste_ray.core.scoring.summary import Figures, Metric
 
 
 class View(BaseModel):
@@ -50,31 +51,6 @@ class StageView(View):
     counts: tuple[tuple[str, str], ...] = ()
     inputs: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
-
-
-class Difference(View):
-    """One figure in two settings, paired on the same queries; ``second`` minus ``first``."""
-
-    first: str
-    second: str
-    metric: Metric
-    comparison: PairedComparison
-
-
-class EvaluationSummary(View):
-    """The content of ``evaluate/summary.json``: settings in the order they were asked for."""
-
-    settings: tuple[Summary, ...]
-    differences: tuple[Difference, ...]  # every setting against every one after it
-
-    def between(self, first: str, second: str) -> tuple[Difference, ...]:
-        """The differences of two settings, a figure each."""
-        return tuple(one for one in self.differences if (one.first, one.second) == (first, second))
-
-    @property
-    def headline(self) -> tuple[Difference, ...]:
-        """The last setting against the first; none with one setting."""
-        return self.between(self.settings[0].setting, self.settings[-1].setting)
 
 
 class ToolScore(View):

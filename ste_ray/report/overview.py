@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from ste_ray.core.asked_models import SCRIPT_NOTE
 from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.report.model import LedgerView, Notice, StageView
 from ste_ray.report.reading import cut
 
 MAX_CHARS = 20_000
-_SCRIPTED_PHRASE = "not a language model"  # in a stage's notes
 
 
 def view_stage(name: str, manifest: Mapping[str, Any] | None) -> StageView:
@@ -68,15 +68,17 @@ def view_notices(
         stage: [str(note) for note in manifest.get("notes") or ()]
         for stage, manifest in manifests.items()
     }
-    scripted = TEACHER_MODEL in models or any(
-        _SCRIPTED_PHRASE in note for stage_notes in notes.values() for note in stage_notes
-    )
+    scripted = TEACHER_MODEL in models or any(map(_asked_a_script, manifests.values()))
     notices = [_scripted_notice()] if scripted else []
     if _from_scratch(manifests.get("train")):
         notices.append(_from_scratch_notice())
     if ledger is not None and ledger.few_examples:
         notices.append(_few_examples_notice(ledger.few_examples))
-    return (*notices, *_stage_notes(notes, skip=_SCRIPTED_PHRASE))
+    return (*notices, *_stage_notes(notes, skip=SCRIPT_NOTE))
+
+
+def _asked_a_script(manifest: Mapping[str, Any]) -> bool:
+    return any(asked["kind"] == "script" for asked in (manifest.get("models") or {}).values())
 
 
 def _scripted_notice() -> Notice:
@@ -129,6 +131,6 @@ def _stage_notes(notes: Mapping[str, Sequence[str]], skip: str) -> Iterable[Noti
     seen: set[str] = set()
     for stage, stage_notes in notes.items():
         for note in stage_notes:
-            if skip not in note and note not in seen:
+            if note != skip and note not in seen:
                 seen.add(note)
                 yield Notice(kind="note", title=f"Note of the {stage} stage", text=note)

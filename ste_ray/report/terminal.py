@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ste_ray.core.scoring.evaluation import EvaluationSummary
 from ste_ray.core.scoring.statistics import Proportion
 from ste_ray.core.scoring.summary import METRICS
-from ste_ray.report.model import EvaluationSummary, ReportData
+from ste_ray.report.model import ReportData
 from ste_ray.report.text import (
     NOTHING,
     difference_interval,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from ste_ray.stages.base import StageBody, StageContext, run_stage
+from ste_ray.stages.base import StageBody, StageContext
+from ste_ray.stages.running import run_stage
 from ste_ray.store.manifest import StageManifest
 
 

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from ste_ray import errors
 from ste_ray.core import layout
+from ste_ray.core.asked_models import AskedModel, asked_models
 from ste_ray.core.records import SCHEMA_VERSION, Record, fingerprint
 from ste_ray.errors import RunConflictError, StageInputError, SteRayError
 from ste_ray.store.artifacts import RunStore, encode_json
@@ -55,6 +56,8 @@ class StageManifest(StageRequest):
     counts: dict[str, Any] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what a reader of the results must know
     stopped_by: str = ""  # why it ended before its work was done; run again, it goes on
+    # By role; None: written by a version that kept their names in ``models.json`` only.
+    models: dict[str, AskedModel] | None = None
 
 
 class StageFailure(Record):
@@ -88,6 +91,15 @@ def read_manifest(store: RunStore, stage: str) -> StageManifest | None:
 def read_request(store: RunStore, stage: str) -> StageRequest | None:
     """Return what a stage was asked for when it was begun, or None when it never was."""
     return _read(store, layout.started(stage), StageRequest)
+
+
+def read_models(store: RunStore, stage: str) -> dict[str, AskedModel]:
+    """Return which models were asked in a stage, by role; it may not be finished."""
+    manifest = read_manifest(store, stage)
+    if manifest is not None and manifest.models is not None:
+        return manifest.models
+    path = layout.models(stage)
+    return asked_models(store.read_json(path)) if store.exists(path) else {}
 
 
 def write_manifest(store: RunStore, manifest: StageManifest) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from ste_ray.core.asked_models import AskedModel
 from ste_ray.ports import RunFiles
 from ste_ray.training.checkpoints import Checkpoint
 from ste_ray.training.config import TrainConfig
@@ -28,6 +29,7 @@ class TrainJob:
         kinds: number of training rows by kind.
         base_rows: rows of the base model's vocabulary.
         fingerprint: of all that decides the result.
+        explorer: who explored the data; None: nobody here, they were imported.
     """
 
     files: RunFiles
@@ -38,6 +40,7 @@ class TrainJob:
     kinds: Mapping[str, int]
     base_rows: int
     fingerprint: str
+    explorer: AskedModel | None = None
 
     def split(self, name: str) -> list[Shard]:
         """Return the shards of a split that hold rows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ste_ray.core.asked_models import AskedModel
 from ste_ray.core.texts.local_paths import public_name
 from ste_ray.core.toolkens import toolken
 from ste_ray.training.config import TrainConfig
@@ -27,6 +28,7 @@ class CardFacts:
         trained: of them.
         precision: of arithmetic and weights.
         version: of this program.
+        explorer: who explored the data; None: nobody did here.
     """
 
     base: str
@@ -38,6 +40,7 @@ class CardFacts:
     trained: int
     precision: str
     version: str
+    explorer: AskedModel | None = None
 
 
 def model_card(facts: CardFacts, config: TrainConfig, summary: TrainSummary) -> str:
@@ -82,6 +85,7 @@ def model_card(facts: CardFacts, config: TrainConfig, summary: TrainSummary) -> 
         "| | |",
         "|---|---|",
         f"| tools ({len(facts.tools)}) | {tools} |",
+        f"| explored by | {_explorer(facts.explorer)} |",
         f"| training rows | {kinds or 'none'} |",
         f"| validation rows | {facts.validation_rows:,} |",
         f"| trained | {config.mode}: {facts.trained:,} of {facts.parameters:,} parameters |",
@@ -100,6 +104,14 @@ def model_card(facts: CardFacts, config: TrainConfig, summary: TrainSummary) -> 
         "",
     ]
     return "\n".join(lines)
+
+
+def _explorer(asked: AskedModel | None) -> str:
+    if asked is None:
+        return "nobody here: the data were brought in"
+    if asked.is_script:
+        return "a script (the scripted teacher of ste-ray), not a language model"
+    return f"the language model {public_name(asked.model)}"
 
 
 def _is_hub_name(base: str) -> bool:

@@ -202,6 +202,7 @@ class _Rank:
             trained=trained,
             precision=job.precision,
             version=__version__,
+            explorer=job.explorer,
         )
 
     def _write(

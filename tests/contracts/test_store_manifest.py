@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ste_ray.config import Config
+from ste_ray.core.asked_models import AskedModel
 from ste_ray.core.exploring.config import ExploreConfig
 from ste_ray.core.records import fingerprint
 from ste_ray.errors import EndpointError, RunConflictError, StageInputError, SteRayError
@@ -20,6 +21,7 @@ from ste_ray.store.manifest import (
     manifest_fingerprint,
     read_failure,
     read_manifest,
+    read_models,
     write_failure,
     write_manifest,
 )
@@ -64,6 +66,22 @@ def test_a_manifest_survives(store: RunStore) -> None:
     assert read.counts == {"trials": 3, "cost": {"usd": 0.25}}
     assert read.notes == ("a script, not a language model, explored",)
     assert manifest_fingerprint(read) == manifest_fingerprint(manifest())
+
+
+def test_models_are_told_by_the_manifest_or_as_earlier_versions_noted_them(store: RunStore) -> None:
+    assert read_models(store, "explore") == {}
+    store.write_json("explore/models.json", {"explorer": "scripted-teacher", "tool_simulator": "m"})
+    written = manifest().model_dump(mode="json")
+    del written["models"]
+    store.write_json("explore/manifest.json", written)
+    old = read_models(store, "explore")
+    assert {role: (one.model, one.is_script) for role, one in old.items()} == {
+        "explorer": ("scripted-teacher", True),
+        "tool_simulator": ("m", False),
+    }
+    asked = {"explorer": AskedModel(model="behind a proxy", kind="script")}
+    write_manifest(store, manifest(models=asked))
+    assert read_models(store, "explore") == asked
 
 
 @pytest.mark.parametrize("finished", [False, True])

@@ -23,7 +23,7 @@ from ste_ray.cli.main import argument_parser
 from ste_ray.config import load_config
 from ste_ray.core.stages import STAGES
 from ste_ray.process.stopping import EXIT_CODE, MESSAGE
-from ste_ray.stages.base import inputs_of
+from ste_ray.stages.inputs import inputs_of
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.manifest import StageManifest
 

@@ -12,10 +12,10 @@ from ste_ray.core import layout
 from ste_ray.core.records import Example, Prediction, Retrieved
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.generation.config import InferConfig
-from ste_ray.stages.base import find_own_error
 from ste_ray.stages.infer import stage as infer
 from ste_ray.stages.infer.models import model_folder
 from ste_ray.stages.retrieve import stage as retrieve
+from ste_ray.stages.running import find_own_error
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import read_records, write_records
 

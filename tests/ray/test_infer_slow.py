@@ -18,10 +18,11 @@ from inferring import Run, copied, predictions, prepared_run
 from ste_ray.core import layout
 from ste_ray.core.records import Prediction
 from ste_ray.errors import DecodingError, TemporaryError
-from ste_ray.stages.base import StageContext, find_own_error
+from ste_ray.stages.base import StageContext
 from ste_ray.stages.infer import progress as infer_progress
 from ste_ray.stages.infer import stage as infer
 from ste_ray.stages.retrieve import stage as retrieve
+from ste_ray.stages.running import find_own_error
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import read_records
 

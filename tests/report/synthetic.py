@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ste_ray.core.asked_models import SCRIPT_NOTE
 from ste_ray.core.preparing.ledger import DropReason, LedgerTotals, ToolTotals, few_examples
 from ste_ray.core.records import (
     Episode,
@@ -25,7 +26,7 @@ from ste_ray.core.records import (
     fingerprint,
 )
 from ste_ray.core.scoring.config import EvaluateConfig
-from ste_ray.report.model import EvaluationSummary
+from ste_ray.core.scoring.evaluation import EvaluationSummary
 from ste_ray.stages.evaluate.stage import summarise_settings
 
 TOOLS = (
@@ -34,6 +35,7 @@ TOOLS = (
     "get_today_date", "holiday_next", "iban_check", "isbn_convert", "language_tag",
     "number_to_words", "roman_encode", "tz_convert", "unit_convert",
 )  # fmt: skip
+ROLES = {"explore": ("explorer",), "prepare": ("judge", "paraphraser")}
 SETTINGS = ("base/retrieved", "base/icl", "tuned/toolken")
 _PLACES = ("Lisbon", "Oslo", "Nairobi", "Quito", "Hanoi", "Perth", "Tunis", "Riga")
 _PHRASES = (
@@ -329,9 +331,9 @@ def metrics(rng: random.Random, steps: int = 320) -> list[dict[str, Any]]:
 
 
 def manifests() -> dict[str, dict[str, Any]]:
-    note = "a script (the scripted teacher), not a language model, explored and judged"
     seconds = {"explore": 61.2, "prepare": 34.8, "retrieve": 5.1, "train": 241.7, "infer": 58.3,
                "evaluate": 3.9}  # fmt: skip
+    script = {"model": "scripted-teacher", "kind": "script"}
     made = {}
     started = 1_772_445_600.0
     for stage, length in seconds.items():
@@ -348,7 +350,8 @@ def manifests() -> dict[str, dict[str, Any]]:
             "seconds": length,
             "seed": 0,
             "counts": {"rows": 900, "tokens": {"prompt": 1_203_000, "completion": 80_400}},
-            "notes": [note] if stage in ("explore", "prepare") else [],
+            "notes": [SCRIPT_NOTE] if stage in ("explore", "prepare") else [],
+            "models": {role: script for role in ROLES.get(stage, ())},
         }
         started += length
     return made

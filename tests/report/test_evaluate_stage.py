@@ -12,9 +12,10 @@ from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.records import Episode, Prediction, Score
 from ste_ray.errors import StageInputError
-from ste_ray.stages.base import StageContext, find_own_error
+from ste_ray.stages.base import StageContext
 from ste_ray.stages.evaluate import stage as evaluate
-from ste_ray.stages.report.writing import load_report_data
+from ste_ray.stages.report.writing import load_report_data, write_report
+from ste_ray.stages.running import find_own_error
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.tables import read_records, write_records
 
@@ -47,6 +48,7 @@ def test_scores_summary_and_report_are_written(
 ) -> None:
     counts = evaluate.run(context)
     store = context.store
+    assert write_report(store) == store.address(layout.REPORT)
     scores = read_records(store, layout.SCORES, Score)
     expected = {(one.setting, one.example_id): one for one in tables[layout.SCORES]}
     assert {(one.setting, one.example_id): one for one in scores} == expected

@@ -170,8 +170,23 @@ def test_banners_follow_the_run(
     episodes = [tables[layout.EPISODES][0].model_copy(update={"models": (model,)})]
     manifests = synthetic.manifests()
     for manifest in manifests.values():
-        manifest["notes"] = []
+        manifest |= {"notes": [], "models": {}}
     manifests["train"]["config"]["train"]["model"]["base"] = base
     reader = synthetic.FakeReader({layout.EPISODES: episodes}, {}, manifests)
     cautions = [n for n in assemble_report(reader, 0.0).notices if n.kind == "caution"]
     assert len(cautions) == titles
+
+
+def test_the_manifest_decides_whether_a_script_explored_and_no_words(
+    tables: dict[str, Any],
+) -> None:
+    manifests = synthetic.manifests()
+    words = "our tool is a calculator, not a language model"
+    manifests["explore"] |= {"notes": [words], "models": {}}
+    manifests["prepare"] |= {"notes": [], "models": {}}
+    reader = synthetic.FakeReader({}, {}, manifests)
+    notices = assemble_report(reader, 0.0).notices
+    assert [one.text for one in notices if one.kind == "note"] == [words]
+    assert "A script explored" not in str(notices)
+    manifests["explore"]["models"] = {"explorer": {"model": "renamed", "kind": "script"}}
+    assert "A script explored" in str(assemble_report(reader, 0.0).notices)

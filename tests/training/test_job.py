@@ -1,12 +1,14 @@
 """Whole trainings of one rank and of two: what must not change a loss, and what is left behind."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ste_ray.core import layout
+from ste_ray.core.asked_models import AskedModel
 from ste_ray.core.toolkens import toolken
 from ste_ray.training.batches import collate
 from ste_ray.training.examples import RowTokenizer
@@ -117,7 +119,8 @@ def test_adapters_train_their_part_on_one_rank_and_two(two_ranks, tmp_path, toke
 
 
 def test_the_export_gives_the_trainers_logits_and_says_what_it_is(two_ranks, tmp_path):
-    job = job_of(tmp_path)
+    script = AskedModel(model="scripted-teacher", kind="script")
+    job = replace(job_of(tmp_path), explorer=script)
     records, figures = two_ranks.run(train, job)[0]
     folder = tmp_path / layout.TUNED_MODEL
     names = {path.name for path in folder.iterdir()}
@@ -136,6 +139,7 @@ def test_the_export_gives_the_trainers_logits_and_says_what_it_is(two_ranks, tmp
     assert f"{records[-1].validation_loss:.4f} validation" in card
     assert "`weather report`" in card
     assert "26 tool_call" in card
+    assert "| explored by | a script (the scripted teacher of ste-ray), not a language" in card
 
     # The validation loss of the last step is the one of the exported weights.
     tokenised = RowTokenizer(tokenizer, 256)

@@ -47,6 +47,17 @@ class Agreement(Record):
         return self.n >= self.min_pairs and self.kappa is not None and self.kappa >= self.floor
 
 
+class JudgeReport(Record):
+    """What the judge was asked and how far it can be trusted: ``evaluate/judge.json``."""
+
+    model: str
+    asked: int  # pairs of predictions, equal ones once
+    verdicts: dict[str, int]
+    gates: bool  # whether its verdicts count
+    reason: str  # why not
+    agreement: Agreement | None = None  # with labels, if there are any
+
+
 def agreement(
     pairs: Iterable[tuple[bool, str]], floor: float, min_pairs: int, confidence: float = 0.95
 ) -> Agreement:

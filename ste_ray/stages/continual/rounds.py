@@ -18,6 +18,7 @@ from ste_ray.store.manifest import (
     begin_stage,
     manifest_fingerprint,
     read_manifest,
+    read_models,
     write_manifest,
 )
 from ste_ray.store.tables import iter_records, parquet_parts, write_records
@@ -136,6 +137,7 @@ def prepare_round(context: StageContext, child: RunStore, one: Round, batches: T
                 counts=counts,
                 notes=(),
                 seed=context.config.seed,
+                models=read_models(store, stage),
             ),
         )
 

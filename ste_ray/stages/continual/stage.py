@@ -11,7 +11,6 @@ round is the same and done once), ``joint`` on all tools at once.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +27,7 @@ from ste_ray.core.scoring.continual import (
     round_result,
     summarise_variant,
 )
-from ste_ray.stages.base import StageContext, run_stage
+from ste_ray.stages.base import StageContext
 from ste_ray.stages.continual.rounds import (
     Round,
     ToolBatches,
@@ -39,8 +38,8 @@ from ste_ray.stages.continual.rounds import (
 from ste_ray.stages.evaluate import stage as evaluate
 from ste_ray.stages.infer import stage as infer
 from ste_ray.stages.infer.models import model_folder
-from ste_ray.stages.report.writing import ending_manifest, write_report
 from ste_ray.stages.retrieve import stage as retrieve
+from ste_ray.stages.running import run_stage
 from ste_ray.stages.train import stage as train
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import (
@@ -64,7 +63,6 @@ def run(context: StageContext) -> dict[str, Any]:
     Raises:
         StageInputError: the prepared data have no rounds, or none of their tools has tests.
     """
-    started_at = time.time()
     store, config = context.store, context.config
     batches = read_batches(store)
     options = {
@@ -97,8 +95,6 @@ def run(context: StageContext) -> dict[str, Any]:
     )
     store.write_json(layout.CONTINUAL_SUMMARY, summary.model_dump(mode="json"))
     counts: dict[str, Any] = {one.variant: _counts(one) for one in variants}
-    own = ending_manifest(context, "continual", started_at, counts)
-    write_report(store, unfinished={"continual": own})
     return {**counts, "report": layout.REPORT}
 
 
@@ -117,6 +113,7 @@ def _run_round(context: StageContext, one: Round, batches: ToolBatches) -> RunSt
         for note in manifest.notes:
             if note not in context.notes:
                 context.notes.append(note)
+        context.models |= manifest.models or {}
         context.check_owner()
     for folder in _WORKING_FOLDERS:  # what only a training that goes on needs
         child.delete_folder(folder)

@@ -14,10 +14,10 @@ from typing import Any
 from uuid import uuid4
 
 from ste_ray.core import layout
-from ste_ray.core.records import Record, ToolSpec, canonical_json, fingerprint
+from ste_ray.core.records import ToolSpec, canonical_json, fingerprint
 from ste_ray.core.replies.parsing import ToolCall, parse_action
 from ste_ray.core.replies.reasoning import separate
-from ste_ray.core.scoring.agreement import Agreement, agreement
+from ste_ray.core.scoring.agreement import Agreement, JudgeReport, agreement
 from ste_ray.core.scoring.comparing import compare_arguments
 from ste_ray.core.scoring.equivalence import Pair, ScorerVerdict, scoring_flow, scoring_prompt
 from ste_ray.errors import StageInputError
@@ -34,17 +34,6 @@ from ste_ray.stages.shared.reasoning import journal_reasoning
 
 _YES = (1, True, "same", "yes", "correct")
 _NO = (0, False, "different", "no", "wrong")
-
-
-class JudgeReport(Record):
-    """What the judge was asked and how far it can be trusted; the content of ``judge.json``."""
-
-    model: str
-    asked: int  # pairs of predictions, equal ones once
-    verdicts: dict[str, int]
-    gates: bool  # whether its verdicts count
-    reason: str  # why not
-    agreement: Agreement | None = None  # with labels, if there are any
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,13 @@
-"""The evaluate stage: Ray tasks score the predictions of all settings; then the report is written.
+"""The evaluate stage: Ray tasks score the predictions of all settings.
 
-Inputs: ``infer/predictions``, and whatever the run holds for the report. Output:
-``evaluate/scores`` (one part for each part of predictions), ``evaluate/undecided.jsonl`` (pairs of
-which no rule can tell whether they are the same), ``evaluate/judge.json`` where a judge is asked,
-``evaluate/summary.json`` (figures of each setting, every setting compared with every other) and
-``report.html`` at the run's root.
+Input: ``infer/predictions``. Output: ``evaluate/scores`` (one part for each part of predictions),
+``evaluate/undecided.jsonl`` (pairs of which no rule can tell whether they are the same),
+``evaluate/judge.json`` where a judge is asked, and ``evaluate/summary.json`` (figures of each
+setting, every setting compared with every other). The report follows once the manifest is written.
 """
 
 from __future__ import annotations
 
-import itertools
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -22,25 +19,23 @@ from ste_ray.core import layout
 from ste_ray.core.records import Prediction, Score, ToolSpec
 from ste_ray.core.scoring.config import EvaluateConfig
 from ste_ray.core.scoring.equivalence import Pair
+from ste_ray.core.scoring.evaluation import EvaluationSummary, summarise_evaluation
 from ste_ray.core.scoring.scores import score_prediction, undecided_pair, with_verdict
 from ste_ray.core.scoring.statistics import Proportion
-from ste_ray.core.scoring.summary import METRICS, Summary, compare_settings, summarise
+from ste_ray.core.scoring.summary import METRICS, Summary
 from ste_ray.errors import StageInputError
-from ste_ray.report.model import Difference, EvaluationSummary
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.evaluate.judging import judge_pairs, write_undecided
-from ste_ray.stages.report.writing import ending_manifest, write_report
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import iter_records, read_records, write_records
 
 
 def run(context: StageContext) -> dict[str, Any]:
-    """Score, summarise and report; see the module's docstring.
+    """Score and summarise; see the module's docstring.
 
     Raises:
         StageInputError: there are no predictions of a setting, or they cannot be scored.
     """
-    started_at = time.time()
     store, config = context.store, context.config
     undecided = _score_all(store, context.specs)
     write_undecided(context, dict.fromkeys(undecided))
@@ -51,16 +46,12 @@ def run(context: StageContext) -> dict[str, Any]:
     context.progress(f"evaluate: {num_predictions} predictions scored, now summarising")
     summary = summarise_settings(by_setting, config.evaluate, config.seed)
     store.write_json(layout.EVALUATION_SUMMARY, summary.model_dump(mode="json"))
-    counts: dict[str, Any] = {
+    return {
         "predictions": num_predictions,
         "settings": {one.setting: _headline(one) for one in summary.settings},
         **({"spent": spent} if spent else {}),
+        "report": layout.REPORT,  # which ``run_stage`` writes once the manifest is there
     }
-    # The manifest is written after this body; the report shows what it will say.
-    own = ending_manifest(context, "evaluate", started_at, counts)
-    write_report(store, unfinished={"evaluate": own})
-    context.progress(f"evaluate: the report is {store.address(layout.REPORT)}")
-    return {**counts, "report": layout.REPORT}
 
 
 def score_predictions(
@@ -161,25 +152,12 @@ def summarise_settings(
     Raises:
         StageInputError: settings differ in their test queries, or hold one twice.
     """
-    options: dict[str, Any] = {
-        "seed": seed,
-        "num_resamples": config.num_bootstrap,
-        "confidence": config.confidence,
-    }
-    groups = list(by_setting.values())
     try:
-        return EvaluationSummary(
-            settings=tuple(summarise(scores, **options) for scores in groups),
-            differences=tuple(
-                Difference(
-                    first=first[0].setting,
-                    second=second[0].setting,
-                    metric=metric,
-                    comparison=compare_settings(first, second, metric, **options),
-                )
-                for first, second in itertools.combinations(groups, 2)
-                for metric in METRICS
-            ),
+        return summarise_evaluation(
+            list(by_setting.values()),
+            seed=seed,
+            num_resamples=config.num_bootstrap,
+            confidence=config.confidence,
         )
     except ValueError as error:
         raise StageInputError(f"the predictions cannot be compared: {error}") from error

@@ -10,6 +10,7 @@ import ray
 
 from ste_ray.config import Config
 from ste_ray.core import layout
+from ste_ray.core.asked_models import SCRIPT_NOTE
 from ste_ray.core.effects import Role
 from ste_ray.core.stages import STAGE_ROLES
 from ste_ray.errors import RunConflictError
@@ -20,8 +21,6 @@ from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
 from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore, encode_json
 from ste_ray.store.manifest import read_manifest
-
-SCRIPTED_NOTE = "a script (the scripted teacher), not a language model, explored and judged"
 
 
 @contextmanager
@@ -57,7 +56,7 @@ def open_endpoints(
             warn=lambda text: context.progress(f"{stage}: {text}"),
         )
         if endpoints.scripted:
-            context.notes.append(SCRIPTED_NOTE)
+            context.notes.append(SCRIPT_NOTE)
         _keep_models(context.store, stage, {role: endpoints.models[role] for role in roles})
         yield endpoints
 

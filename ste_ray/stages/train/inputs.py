@@ -24,6 +24,7 @@ from ste_ray.process.scratch import ScratchFolder
 from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.damage import reading
+from ste_ray.store.manifest import read_models
 from ste_ray.store.tables import iter_records, parquet_parts
 from ste_ray.training.base import base_folder, copy_base
 from ste_ray.training.checkpoints import latest_checkpoint
@@ -94,6 +95,7 @@ def lay_out(context: StageContext, write_shards: WriteShards) -> TrainJob:
         kinds=_kinds(shards),
         base_rows=base["rows"],
         fingerprint=print_of,
+        explorer=read_models(store, "explore").get("explorer"),
     )
     if (checkpoint := latest_checkpoint(store, print_of)) is not None:
         context.progress(f"train: going on from the checkpoint of step {checkpoint.step}")

@@ -23,8 +23,9 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from ste_ray.core import layout
 from ste_ray.errors import SteRayError, TemporaryError, TrainingError
-from ste_ray.stages.base import StageContext, find_own_error
+from ste_ray.stages.base import StageContext
 from ste_ray.stages.cluster.nodes import Need, require_place
+from ste_ray.stages.running import find_own_error
 from ste_ray.stages.train.inputs import lay_out, stage_counts
 from ste_ray.stages.train.progress import DriverChannel, driver_channel
 from ste_ray.stages.train.shards import write_shards

@@ -22,7 +22,8 @@ from ste_ray.config import Config, load_config
 from ste_ray.core import layout
 from ste_ray.errors import SteRayError
 from ste_ray.process.output import say
-from ste_ray.stages.base import StageContext, run_stage
+from ste_ray.stages.base import StageContext
+from ste_ray.stages.running import run_stage
 from ste_ray.stages.train.inputs import lay_out, stage_counts
 from ste_ray.stages.train.shards import write_shards_here
 from ste_ray.store.artifacts import open_store

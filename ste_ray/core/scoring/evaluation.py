@@ -1,0 +1,78 @@
+"""The figures of an evaluation: of each setting, and of every setting compared with every other."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from ste_ray.core.records import Record, Score
+from ste_ray.core.scoring.statistics import PairedComparison
+from ste_ray.core.scoring.summary import METRICS, Metric, Summary, compare_settings, summarise
+
+
+class Difference(Record):
+    """One figure in two settings, paired on the same queries; ``second`` minus ``first``."""
+
+    first: str
+    second: str
+    metric: Metric
+    comparison: PairedComparison
+
+
+class EvaluationSummary(Record):
+    """The content of ``evaluate/summary.json``: settings in the order they were asked for."""
+
+    settings: tuple[Summary, ...]
+    differences: tuple[Difference, ...]  # every setting against every one after it
+
+    def between(self, first: str, second: str) -> tuple[Difference, ...]:
+        """The differences of two settings, a figure each."""
+        return tuple(one for one in self.differences if (one.first, one.second) == (first, second))
+
+    @property
+    def headline(self) -> tuple[Difference, ...]:
+        """The last setting against the first; none with one setting."""
+        return self.between(self.settings[0].setting, self.settings[-1].setting)
+
+
+def summarise_evaluation(
+    groups: Sequence[Sequence[Score]], *, seed: int, num_resamples: int, confidence: float
+) -> EvaluationSummary:
+    """Return the figures of settings, given as the scores of each.
+
+    Args:
+        groups: the scores of one setting each, of which there is at least one.
+        seed: of the bootstrap.
+        num_resamples: of the bootstrap.
+        confidence: of the intervals.
+
+    Raises:
+        ValueError: settings differ in their test queries, or hold one twice.
+    """
+
+    def compared(first: Sequence[Score], second: Sequence[Score], metric: Metric) -> Difference:
+        return Difference(
+            first=first[0].setting,
+            second=second[0].setting,
+            metric=metric,
+            comparison=compare_settings(
+                first,
+                second,
+                metric,
+                seed=seed,
+                num_resamples=num_resamples,
+                confidence=confidence,
+            ),
+        )
+
+    return EvaluationSummary(
+        settings=tuple(
+            summarise(scores, seed=seed, num_resamples=num_resamples, confidence=confidence)
+            for scores in groups
+        ),
+        differences=tuple(
+            compared(first, second, metric)
+            for first, second in itertools.combinations(groups, 2)
+            for metric in METRICS
+        ),
+    )

@@ -1,0 +1,83 @@
+"""What a stage reads, and the fingerprints by which a change of it is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from pathlib import Path
+
+from ste_ray.config import Config
+from ste_ray.core.inferring.settings import RUN_MODELS, parse_settings
+from ste_ray.core.records import fingerprint
+from ste_ray.errors import (
+    ConfigError,
+    StageInputError,
+)
+from ste_ray.imports.general_data import GeneralData
+from ste_ray.stages.base import StageContext
+from ste_ray.store.manifest import (
+    manifest_fingerprint,
+    read_manifest,
+)
+
+# The stages whose artifacts a stage reads; see ``inputs_of`` for infer.
+INPUTS: dict[str, tuple[str, ...]] = {
+    "explore": (),
+    "prepare": ("explore",),
+    "retrieve": ("prepare",),
+    "train": ("prepare",),
+    "evaluate": ("infer",),
+    "continual": ("prepare",),
+}
+USES_PROMPTS = ("explore", "prepare", "infer", "evaluate")
+
+
+def input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
+    """Identify everything besides the configuration that decides what the stage makes."""
+    store = context.store
+    prints = {"prompts": context.prompts.fingerprint} if stage in USES_PROMPTS else {}
+    if stage == "explore":
+        prints["tools"] = fingerprint(
+            [
+                spec.model_dump(mode="json", exclude={"requests_per_minute", "concurrency"})
+                for spec in context.configured_tools.specs.values()
+            ]
+        )
+    general_data = context.config.prepare.mix.general_data
+    if stage == "prepare" and general_data:
+        prints["general_data"] = GeneralData(general_data).fingerprint
+    labels = context.config.evaluate.judge.labels
+    if stage == "evaluate" and context.config.evaluate.judge.enabled and labels:
+        prints["judge_labels"] = _file_fingerprint(labels, "evaluate.judge.labels")
+    for earlier in inputs_of(stage, context.config):
+        manifest = read_manifest(store, earlier)
+        if manifest is None:
+            raise StageInputError(
+                f"{stage} needs the artifacts of {earlier}, which is not complete in "
+                f"{store.uri!r}; run 'ste-ray {earlier} --run {shlex.quote(store.uri)}' first"
+            )
+        prints[earlier] = manifest_fingerprint(manifest)
+    return prints
+
+
+def _file_fingerprint(path: str, key: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise ConfigError(
+            f"{key}={path!r} cannot be read ({error.strerror}); give an existing file"
+        ) from None
+
+
+def inputs_of(stage: str, config: Config) -> tuple[str, ...]:
+    """Return the stages whose artifacts ``stage`` reads as it is configured.
+
+    Raises:
+        ConfigError: a setting of infer is unknown.
+    """
+    if stage != "infer":
+        return INPUTS[stage]
+    settings = parse_settings(config.infer.settings, config.infer.models)
+    retrieves = any(setting.needs_retrieval for setting in settings)
+    trains = any(setting.model in RUN_MODELS for setting in settings)
+    return ("retrieve" if retrieves else "prepare", *(["train"] if trains else []))
