@@ -8,19 +8,43 @@ from typing import Any
 from ste_ray import __version__
 from ste_ray.core import layout
 from ste_ray.core.records import Episode, Judgment, LedgerEntry, Prediction, Score
+from ste_ray.core.scoring.agreement import JudgeReport
 from ste_ray.core.stages import STAGES
-from ste_ray.report.continual import view_continual
-from ste_ray.report.evaluation import view_evaluation, view_judge
-from ste_ray.report.exploration import view_exploration
-from ste_ray.report.ledger import view_ledger
-from ste_ray.report.model import ReportData
-from ste_ray.report.overview import utc_time, view_notices, view_stage
+from ste_ray.report.continual import ContinualView, view_continual
+from ste_ray.report.evaluation import EvaluationView, view_evaluation
+from ste_ray.report.exploration import ExplorationView, view_exploration
+from ste_ray.report.ledger import LedgerView, view_ledger
+from ste_ray.report.overview import Notice, StageView, utc_time, view_notices, view_stage
 from ste_ray.report.reading import RunReader
-from ste_ray.report.training import view_training
-from ste_ray.report.trials import sample_trials
+from ste_ray.report.training import TrainingView, view_training
+from ste_ray.report.trials import TrialView, sample_trials
+from ste_ray.report.view import View
 
 # The continual stage is shown where it has run; the others always.
 _STAGES = (*STAGES, "continual")
+
+
+class ReportData(View):
+    """Everything the report shows about one run."""
+
+    run: str
+    created_at: str
+    version: str
+    notices: tuple[Notice, ...]
+    stages: tuple[StageView, ...]
+    evaluation: EvaluationView | None = None
+    exploration: ExplorationView | None = None
+    ledger: LedgerView | None = None
+    training: TrainingView | None = None
+    continual: ContinualView | None = None
+    judge: JudgeReport | None = None
+    trials: tuple[TrialView, ...] = ()
+    trials_total: int = 0
+
+    @property
+    def run_name(self) -> str:
+        """The last part of the run's address."""
+        return self.run.rstrip("/").rpartition("/")[2] or self.run
 
 
 def assemble_report(reader: RunReader, now: float) -> ReportData:
@@ -34,6 +58,7 @@ def assemble_report(reader: RunReader, now: float) -> ReportData:
     episodes = reader.records(layout.EPISODES, Episode)
     judgments = reader.records(layout.JUDGMENTS, Judgment)
     entries = reader.records(layout.LEDGER, LedgerEntry)
+    judge = reader.json(layout.JUDGE_REPORT)
     ledger = view_ledger(reader.json(layout.LEDGER_TOTALS))
     return ReportData(
         run=reader.uri,
@@ -54,7 +79,7 @@ def assemble_report(reader: RunReader, now: float) -> ReportData:
         ledger=ledger,
         training=view_training(reader.json(layout.TRAIN_METRICS)),
         continual=view_continual(reader.json(layout.CONTINUAL_SUMMARY)),
-        judge=view_judge(reader.json(layout.JUDGE_REPORT)),
+        judge=None if judge is None else JudgeReport.model_validate(judge),
         trials=sample_trials(episodes, judgments, entries),
         trials_total=sum(len(episode.trials) for episode in episodes),
     )

@@ -8,23 +8,73 @@ from typing import Any, Literal
 from ste_ray.core import layout
 from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.evaluation import Difference, EvaluationSummary
-from ste_ray.core.scoring.summary import METRICS, compare_settings, figures_of
+from ste_ray.core.scoring.summary import METRICS, Figures, compare_settings, figures_of
+from ste_ray.core.texts.cutting import cut_text
 from ste_ray.errors import StageInputError
-from ste_ray.report.evaluation import MAX_CHARS, describe_failure
-from ste_ray.report.model import (
-    ChangedPrediction,
-    ComparisonView,
-    ConfigDifference,
-    ToolChange,
-)
 from ste_ray.report.overview import utc_time
-from ste_ray.report.reading import RunReader, cut
+from ste_ray.report.predictions import MAX_CHARS, describe_failure
+from ste_ray.report.reading import RunReader
+from ste_ray.report.view import View
 
 MAX_CHANGED = 120
 MAX_TOOLS = 500
 _STAGES = ("explore", "prepare", "retrieve", "train", "infer", "evaluate")
 Change = Literal["lost", "gained", "other"]
 _CHANGES: tuple[Change, ...] = ("lost", "gained", "other")
+
+
+class ToolChange(View):
+    """Correct calls of one tool in two runs, of ``n`` queries that both answered."""
+
+    tool: str
+    n: int
+    first: int
+    second: int
+    gained: int
+    lost: int
+
+
+class ChangedPrediction(View):
+    """A query that came out otherwise in the second run."""
+
+    change: Literal["lost", "gained", "other"]
+    tool: str
+    query: str
+    gold_arguments: str
+    first_outcome: str
+    second_outcome: str
+    first_problem: str
+    second_problem: str
+    first_text: str
+    second_text: str
+
+
+class ConfigDifference(View):
+    """A key of a stage's configuration that two runs have otherwise."""
+
+    stage: str
+    key: str
+    first: str
+    second: str
+
+
+class ComparisonView(View):
+    """Two runs beside each other, on the queries that both have answered."""
+
+    first: str
+    second: str
+    first_setting: str
+    second_setting: str
+    created_at: str
+    n: int
+    only_first: int  # queries that only the first run has
+    only_second: int
+    first_figures: Figures
+    second_figures: Figures
+    differences: tuple[Difference, ...]
+    tools: tuple[ToolChange, ...]
+    changed: tuple[ChangedPrediction, ...]
+    config: tuple[ConfigDifference, ...]
 
 
 def compare_runs(
@@ -129,14 +179,14 @@ def _changed(
         ChangedPrediction(
             change=change,
             tool=one.tool,
-            query=cut(first[one.example_id].query, MAX_CHARS),
-            gold_arguments=cut(first[one.example_id].arguments_json, MAX_CHARS),
+            query=cut_text(first[one.example_id].query, MAX_CHARS),
+            gold_arguments=cut_text(first[one.example_id].arguments_json, MAX_CHARS),
             first_outcome=one.outcome,
             second_outcome=other.outcome,
-            first_problem=cut(describe_failure(one), 300),
-            second_problem=cut(describe_failure(other), 300),
-            first_text=cut(first[one.example_id].output_text, MAX_CHARS),
-            second_text=cut(second[one.example_id].output_text, MAX_CHARS),
+            first_problem=cut_text(describe_failure(one), 300),
+            second_problem=cut_text(describe_failure(other), 300),
+            first_text=cut_text(first[one.example_id].output_text, MAX_CHARS),
+            second_text=cut_text(second[one.example_id].output_text, MAX_CHARS),
         )
         for change, one, other in chosen
         if one.example_id in first and one.example_id in second
@@ -167,7 +217,10 @@ def _config_differences(first: RunReader, second: RunReader) -> Iterator[ConfigD
             values = [str(one.get(key, "–")) for one in flat]
             if values[0] != values[1]:
                 yield ConfigDifference(
-                    stage=stage, key=key, first=cut(values[0], 200), second=cut(values[1], 200)
+                    stage=stage,
+                    key=key,
+                    first=cut_text(values[0], 200),
+                    second=cut_text(values[1], 200),
                 )
 
 

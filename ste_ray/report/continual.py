@@ -9,15 +9,66 @@ from __future__ import annotations
 from typing import Any
 
 from ste_ray.core.scoring.continual import ContinualSummary, VariantSummary
-from ste_ray.core.scoring.summary import Metric
-from ste_ray.report.model import (
-    ContinualView,
-    HeatMap,
-    HeatRow,
-    StudyRow,
-    TransferRow,
-    VariantRow,
-)
+from ste_ray.core.scoring.statistics import PairedComparison, Proportion
+from ste_ray.core.scoring.summary import Figures, Metric
+from ste_ray.report.view import View
+
+
+class HeatRow(View):
+    """A round: its figures on each batch, then on all of them; None: not arrived yet."""
+
+    number: int
+    cells: tuple[Proportion | None, ...]
+    general: float | None  # loss on general examples
+    general_rows: int
+
+
+class HeatMap(View):
+    """Batches by rounds, in one variant."""
+
+    variant: str
+    metric: Metric
+    rows: tuple[HeatRow, ...]
+
+
+class VariantRow(View):
+    """What the rounds of a variant amount to."""
+
+    variant: str
+    together: Figures  # after the last round, on all batches
+    mean_backward: float | None
+    mean_forgetting: float | None
+    mean_learning: float | None
+
+
+class TransferRow(View):
+    """What became of a batch from its own round to the last."""
+
+    variant: str
+    batch: int
+    forgetting: float
+    comparison: PairedComparison
+
+
+class StudyRow(View):
+    """Shares that the published study measured after its last round."""
+
+    variant: str
+    batches: tuple[float, ...]
+    together: float
+
+
+class ContinualView(View):
+    """Rounds of tools, trained one after the other."""
+
+    setting: str
+    batches: tuple[tuple[str, ...], ...]
+    replay_fraction: float
+    maps: tuple[HeatMap, ...]
+    variants: tuple[VariantRow, ...]
+    transfers: tuple[TransferRow, ...]
+    study: tuple[StudyRow, ...]
+
 
 VARIANT_LABELS = {
     "replay": "with replay",

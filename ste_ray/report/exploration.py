@@ -6,12 +6,52 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ste_ray.core.records import MADE_CALLS, Episode, Trial
-from ste_ray.report.model import ExplorationView, Position, Tally, ToolExploration
+from ste_ray.report.view import Tally, View
 
 MAX_TOOLS = 500  # rows of a table; more would not be read and make the page heavy
 TOOL_ANSWERED = ("ok", "error")
 CALL_FAILED = ("error", "rejected", "timeout", "crashed")
 ERROR_BINS = ("0", "1", "2", "3 or more")
+
+
+class ToolExploration(View):
+    """How the exploration of one tool went."""
+
+    tool: str
+    trials: int
+    solved: int
+    calls: int
+    failed_calls: int
+
+
+class Position(View):
+    """Trials that stand at the same place in their episode."""
+
+    number: int  # from 1
+    trials: int
+    solved: int
+    first_call_ok: int
+
+
+class ExplorationView(View):
+    """Figures of simulated trial and error."""
+
+    episodes: int
+    trials: int
+    models: tuple[str, ...]
+    solved: tuple[Tally, ...]
+    outcomes: tuple[Tally, ...]
+    calls: tuple[Tally, ...]  # by observation status
+    sources: tuple[Tally, ...]  # of the answers of tools: called, recorded, simulated
+    errors_before_success: tuple[Tally, ...]
+    positions: tuple[Position, ...]
+    tools: tuple[ToolExploration, ...]
+    tools_omitted: int
+    prompt_tokens: int
+    completion_tokens: int
+    replies: int = 0
+    replies_reasoned: int = 0  # before them the model reasoned
+    reasoning_tokens: int = 0  # of the completion tokens
 
 
 def view_exploration(episodes: Sequence[Episode]) -> ExplorationView | None:

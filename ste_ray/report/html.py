@@ -22,14 +22,10 @@ from ste_ray.core.records import MADE_CALLS
 from ste_ray.core.scoring.statistics import Proportion
 from ste_ray.core.scoring.summary import METRICS
 from ste_ray.report import plots
-from ste_ray.report.evaluation import OUTCOME_LABELS
-from ste_ray.report.model import (
-    ComparisonView,
-    ExplorationView,
-    Position,
-    ReportData,
-    TrainingView,
-)
+from ste_ray.report.assemble import ReportData
+from ste_ray.report.comparison import ComparisonView
+from ste_ray.report.exploration import ExplorationView, Position
+from ste_ray.report.predictions import OUTCOME_LABELS
 from ste_ray.report.text import (
     difference_interval,
     duration,
@@ -39,6 +35,7 @@ from ste_ray.report.text import (
     points,
     share_interval,
 )
+from ste_ray.report.training import TrainingView
 
 
 def render_html(data: ReportData, *, whole_run: bool = False) -> str:

@@ -6,10 +6,44 @@ from collections.abc import Mapping
 from typing import Any
 
 from ste_ray.core.preparing.ledger import LedgerTotals, ToolTotals
-from ste_ray.report.model import LedgerReason, LedgerView, ToolData
+from ste_ray.report.view import View
 
 MAX_TOOLS = 500
 MAX_REASONS = 100
+
+
+class LedgerReason(View):
+    """Queries that were dropped at the same step for the same reason."""
+
+    step: str
+    reason: str
+    explored: int
+    paraphrased: int
+
+
+class ToolData(View):
+    """What became of one tool's queries, and the examples it ended with."""
+
+    tool: str
+    imagined: int
+    kept: int
+    dropped: int
+    train: int
+    validation: int
+    test: int
+    warning: str = ""
+
+
+class LedgerView(View):
+    """What became of every imagined and paraphrased query."""
+
+    kept: int
+    dropped: int
+    reasons: tuple[LedgerReason, ...]
+    reasons_omitted: int
+    tools: tuple[ToolData, ...]
+    tools_omitted: int
+    few_examples: int  # tools with a warning
 
 
 def view_ledger(totals_json: Mapping[str, Any] | None) -> LedgerView | None:

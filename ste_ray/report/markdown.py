@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from ste_ray.core.scoring.evaluation import Difference
 from ste_ray.core.scoring.statistics import Proportion
 from ste_ray.core.scoring.summary import METRICS, Figures
+from ste_ray.report.assemble import ReportData
+from ste_ray.report.comparison import ComparisonView
 from ste_ray.report.continual import VARIANT_LABELS
-from ste_ray.report.evaluation import OUTCOME_LABELS
-from ste_ray.report.model import ComparisonView, ReportData
+from ste_ray.report.predictions import OUTCOME_LABELS
 from ste_ray.report.text import (
     NOTHING,
     difference_interval,

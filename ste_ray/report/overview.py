@@ -5,14 +5,39 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from ste_ray.core.asked_models import SCRIPT_NOTE
 from ste_ray.core.records import TEACHER_MODEL
-from ste_ray.report.model import LedgerView, Notice, StageView
-from ste_ray.report.reading import cut
+from ste_ray.core.texts.cutting import cut_text
+from ste_ray.report.ledger import LedgerView
+from ste_ray.report.view import View
 
 MAX_CHARS = 20_000
+
+
+class Notice(View):
+    """Something the reader must know before believing a figure."""
+
+    kind: Literal["caution", "note"]
+    title: str
+    text: str
+
+
+class StageView(View):
+    """What a stage's manifest says about how it ran."""
+
+    name: str
+    ran: bool
+    started_at: str = ""
+    seconds: float = 0.0
+    seed: int | None = None
+    code_version: str = ""
+    config_fingerprint: str = ""
+    config_text: str = ""  # indented JSON
+    counts: tuple[tuple[str, str], ...] = ()
+    inputs: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def view_stage(name: str, manifest: Mapping[str, Any] | None) -> StageView:
@@ -28,7 +53,7 @@ def view_stage(name: str, manifest: Mapping[str, Any] | None) -> StageView:
         seed=manifest.get("seed"),
         code_version=str(manifest.get("code_version", "")),
         config_fingerprint=str(manifest.get("config_fingerprint", "")),
-        config_text=cut(config, MAX_CHARS),
+        config_text=cut_text(config, MAX_CHARS),
         counts=tuple(_flat(manifest.get("counts") or {})),
         inputs=tuple((str(k), str(v)) for k, v in (manifest.get("inputs") or {}).items()),
         notes=tuple(str(note) for note in manifest.get("notes") or ()),
@@ -49,7 +74,7 @@ def _flat(counts: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, st
         if isinstance(value, Mapping):
             yield from _flat(value, f"{label}: ")
         elif isinstance(value, bool) or not isinstance(value, int | float):
-            yield label, cut(str(value), 200)
+            yield label, cut_text(str(value), 200)
         else:
             yield label, f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 

@@ -11,8 +11,6 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from ste_ray.core.texts.cutting import cut_text
-
 R = TypeVar("R", bound=BaseModel)
 
 
@@ -35,11 +33,3 @@ class RunReader(Protocol):
     def manifest(self, stage: str) -> Mapping[str, Any] | None:
         """Return the fields of a finished stage's manifest, or ``None``."""
         ...
-
-
-def cut(text: str, limit: int) -> str:
-    """Return at most ``limit`` characters, saying how many there were.
-
-    The page must stay small whatever a tool or a model wrote.
-    """
-    return cut_text(text, limit)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ste_ray.core.scoring.evaluation import EvaluationSummary
 from ste_ray.core.scoring.statistics import Proportion
 from ste_ray.core.scoring.summary import METRICS
-from ste_ray.report.model import ReportData
+from ste_ray.report.assemble import ReportData
 from ste_ray.report.text import (
     NOTHING,
     difference_interval,

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from ste_ray.report.model import Series, TrainingView
 from ste_ray.report.plots import short_number
+from ste_ray.report.view import View
 
 # Title of a panel, and the recorded values drawn in it with their names.
 PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
@@ -21,6 +21,21 @@ PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ),
 )
 LAST_VALUES = (("loss", "last training loss"), ("validation_loss", "last validation loss"))
+
+
+class Series(View):
+    """A curve: points in order of x."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+class TrainingView(View):
+    """Curves of training, and figures worth reading as numbers."""
+
+    steps: int
+    panels: tuple[tuple[str, tuple[Series, ...]], ...]  # title, curves that share an axis
+    figures: tuple[tuple[str, str], ...]
 
 
 def view_training(metrics: Any) -> TrainingView | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ste_ray.core.records import Episode, Judgment, LedgerEntry, Trial, Turn
+from ste_ray.core.texts.cutting import cut_text
 from ste_ray.report.exploration import failures_before_success
-from ste_ray.report.model import TrialView, TurnView
-from ste_ray.report.reading import cut
+from ste_ray.report.sampling import spread_over_tools
+from ste_ray.report.view import View
 
 MAX_TRIALS = 60
 MAX_CHARS = 3000
@@ -18,6 +19,40 @@ RESULTS = {
     "solved after errors": 0.3,
     "solved at once": 0.2,
 }
+
+
+class TurnView(View):
+    """One turn of a trial, cut to a readable length."""
+
+    kind: str
+    thought: str
+    tool: str
+    arguments: str
+    observation: str
+    status: str
+    source: str  # empty: the tool itself answered, or nobody
+    problem: str
+    reply_text: str  # raw; only where it could not be parsed
+    reasoning: str = ""  # before the reply
+
+
+class TrialView(View):
+    """One trial to read turn by turn."""
+
+    trial_id: str
+    tool: str
+    place: str
+    result: str  # how it ended, the value the page filters by
+    query: str
+    turns: tuple[TurnView, ...]
+    final_answer: str
+    outcome: str
+    solved: str
+    reflection: str
+    judgment: str = ""
+    query_status: str = ""
+    query_reasoning: str = ""  # before the query
+    reflection_reasoning: str = ""
 
 
 def result_of(trial: Trial) -> str:
@@ -44,7 +79,10 @@ def sample_trials(
     for episode in episodes:
         for trial in episode.trials:
             groups[result_of(trial)].append(trial)
-    queues = {result: _spread_over_tools(group) for result, group in groups.items()}
+    queues = {
+        result: spread_over_tools(group, lambda trial: trial.trial_id)
+        for result, group in groups.items()
+    }
     taken = {r: queue[: round(limit * RESULTS[r])] for r, queue in queues.items()}
     for result, queue in queues.items():  # what some groups cannot fill goes to the worst first
         free = limit - sum(map(len, taken.values()))
@@ -57,16 +95,6 @@ def sample_trials(
         for result, trials in taken.items()
         for trial in trials
     )
-
-
-def _spread_over_tools(trials: Iterable[Trial]) -> list[Trial]:
-    """Order trials so that each tool has its first before any has its second."""
-    rank: dict[str, int] = {}
-    keyed = []
-    for trial in sorted(trials, key=lambda trial: trial.trial_id):
-        rank[trial.tool] = rank.get(trial.tool, 0) + 1
-        keyed.append((rank[trial.tool], trial.trial_id, trial))
-    return [trial for _, _, trial in sorted(keyed, key=lambda item: item[:2])]
 
 
 def view_trial(
@@ -86,16 +114,16 @@ def view_trial(
         tool=trial.tool,
         place=place,
         result=result,
-        query=cut(trial.query or trial.query_text, max_chars),
+        query=cut_text(trial.query or trial.query_text, max_chars),
         turns=tuple(_view_turn(turn, max_chars) for turn in trial.turns),
-        final_answer=cut(trial.final_answer, max_chars),
-        outcome=cut(outcome, max_chars),
+        final_answer=cut_text(trial.final_answer, max_chars),
+        outcome=cut_text(outcome, max_chars),
         solved=trial.solved.replace("_", " "),
-        reflection=cut(trial.reflection_text, max_chars),
+        reflection=cut_text(trial.reflection_text, max_chars),
         judgment=_describe_judgment(judgment),
         query_status="" if entry is None else _describe_status(entry),
-        query_reasoning=cut(trial.query_reasoning, max_chars),
-        reflection_reasoning=cut(trial.reflection_reasoning, max_chars),
+        query_reasoning=cut_text(trial.query_reasoning, max_chars),
+        reflection_reasoning=cut_text(trial.reflection_reasoning, max_chars),
     )
 
 
@@ -103,15 +131,15 @@ def _view_turn(turn: Turn, max_chars: int) -> TurnView:
     raw = turn.reply_text if turn.kind in ("parse_failure", "cut_off") else ""
     return TurnView(
         kind=turn.kind.replace("_", " "),
-        thought=cut(turn.thought, max_chars),
+        thought=cut_text(turn.thought, max_chars),
         tool=turn.tool,
-        arguments=cut(turn.arguments_text, max_chars),
-        observation=cut(turn.observation, max_chars),
+        arguments=cut_text(turn.arguments_text, max_chars),
+        observation=cut_text(turn.observation, max_chars),
         status=turn.observation_status,
         source="" if turn.observation_source == "called" else turn.observation_source,
-        problem=cut(turn.failure_message or turn.failure_kind, max_chars),
-        reply_text=cut(raw, max_chars),
-        reasoning=cut(turn.reasoning, max_chars),
+        problem=cut_text(turn.failure_message or turn.failure_kind, max_chars),
+        reply_text=cut_text(raw, max_chars),
+        reasoning=cut_text(turn.reasoning, max_chars),
     )
 
 
@@ -127,7 +155,7 @@ def _describe_judgment(judgment: Judgment | None) -> str:
         f"{label} {verdict} ({reason})" if reason else f"{label} {verdict}"
         for label, verdict, reason in answers
     )
-    return cut(", ".join(told), MAX_CHARS)
+    return cut_text(", ".join(told), MAX_CHARS)
 
 
 def _describe_status(entry: LedgerEntry) -> str:

@@ -16,10 +16,10 @@ from typing import Protocol
 
 from aiohttp import web
 
-from ste_ray.report.evaluation import OUTCOME_LABELS
+from ste_ray.report.assemble import ReportData
 from ste_ray.report.html import render_html, render_page
-from ste_ray.report.model import PredictionView, ReportData, TrialView
-from ste_ray.report.trials import RESULTS
+from ste_ray.report.predictions import OUTCOME_LABELS, PredictionView
+from ste_ray.report.trials import RESULTS, TrialView
 
 PAGE_SIZE = 50
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

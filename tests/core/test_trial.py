@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ste_ray.core.effects import AskModel, CallTool, ModelReply, ToolResult
-from ste_ray.core.exploring.trial import cut_observation
+from ste_ray.core.texts.cutting import cut_result
 from ste_ray.runtime.fakes import play
 
 
@@ -217,6 +217,6 @@ def test_a_request_that_mentions_a_marker_stays_whole():
 
 @given(st.text(max_size=40), st.integers(1, 50))
 def test_a_cut_observation_begins_with_the_text(text, limit):
-    cut = cut_observation(ToolResult(status="ok", text=text), limit)
+    cut = cut_result(ToolResult(status="ok", text=text), limit).text
     assert cut.startswith(text[:limit])
     assert (cut == text) == (len(text) <= limit)

@@ -11,11 +11,11 @@ import pytest
 from ste_ray.core import layout
 from ste_ray.core.preparing.ledger import LedgerTotals, ToolTotals
 from ste_ray.core.records import Score
-from ste_ray.report.assemble import assemble_report
-from ste_ray.report.evaluation import describe_failure, view_evaluation
+from ste_ray.report.assemble import ReportData, assemble_report
+from ste_ray.report.evaluation import view_evaluation
 from ste_ray.report.exploration import failures_before_success, view_exploration
 from ste_ray.report.ledger import view_ledger
-from ste_ray.report.model import ReportData
+from ste_ray.report.predictions import describe_failure
 from ste_ray.report.training import view_training
 from ste_ray.report.trials import result_of, sample_trials
 

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from ste_ray.core import layout
-from ste_ray.report.assemble import assemble_report
+from ste_ray.report.assemble import ReportData, assemble_report
 from ste_ray.report.html import render_html
-from ste_ray.report.model import ReportData
 
 from . import synthetic
 from .browser import Page, opened

@@ -13,11 +13,10 @@ from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.continual import ContinualSummary, round_result, summarise_variant
 from ste_ray.core.scoring.scores import score_prediction
 from ste_ray.errors import StageInputError
-from ste_ray.report.assemble import assemble_report
-from ste_ray.report.comparison import compare_runs
+from ste_ray.report.assemble import ReportData, assemble_report
+from ste_ray.report.comparison import ComparisonView, compare_runs
 from ste_ray.report.html import render_comparison, render_html
 from ste_ray.report.markdown import comparison_markdown, escaped, report_markdown
-from ste_ray.report.model import ComparisonView, ReportData
 
 from . import synthetic
 

@@ -12,9 +12,8 @@ import pytest
 from ste_ray.core import layout
 from ste_ray.core.records import Prediction
 from ste_ray.core.scoring.scores import score_prediction
-from ste_ray.report.assemble import assemble_report
+from ste_ray.report.assemble import ReportData, assemble_report
 from ste_ray.report.html import render_html
-from ste_ray.report.model import ReportData
 
 from . import synthetic
 

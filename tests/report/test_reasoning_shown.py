@@ -7,9 +7,9 @@ from typing import Any
 from ste_ray.core import layout
 from ste_ray.core.records import Episode
 from ste_ray.core.scoring.scores import score_prediction
-from ste_ray.report.evaluation import view_prediction
 from ste_ray.report.exploration import view_exploration
 from ste_ray.report.html import render_page
+from ste_ray.report.predictions import view_prediction
 from ste_ray.report.trials import view_trial
 from ste_ray.report.viewer import Found
 

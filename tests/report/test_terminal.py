@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ste_ray.report.assemble import assemble_report
-from ste_ray.report.model import ReportData
+from ste_ray.report.assemble import ReportData, assemble_report
 from ste_ray.report.terminal import aligned, before_after_table, stage_times_table
 from ste_ray.report.text import duration, percent, points
 

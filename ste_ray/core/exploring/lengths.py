@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from ste_ray.core.effects import Answer, ModelReply
-from ste_ray.core.exploring.trial import cut_observation
 from ste_ray.core.replies.stop_texts import OBSERVATION_STOP, cut_at_stop
+from ste_ray.core.texts.cutting import cut_result
 
 CHARS_PER_TOKEN = 4
 _REFLECTION = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
@@ -84,7 +84,7 @@ def measure(answers: Iterable[Answer], observation_chars: int) -> Recorded:
     visible = prompt = completion = replies = 0
     for answer in answers:
         if not isinstance(answer, ModelReply):
-            shown = cut_observation(answer, observation_chars)
+            shown = cut_result(answer, observation_chars).text
             chars.setdefault("observation", []).append(len(shown))
             continue
         replies += 1

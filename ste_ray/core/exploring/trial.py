@@ -99,11 +99,6 @@ class Conversation:
             self.faults.append(Fault(kind=reply.finish_reason, reply_index=place))
 
 
-def cut_observation(result: ToolResult, limit: int) -> str:
-    """Return at most ``limit`` characters of an answer, with a mark where it was cut."""
-    return cut_result(result, limit).text
-
-
 @dataclass(frozen=True)
 class TrialContext:
     """What a trial needs to know besides the conversation."""
@@ -262,7 +257,7 @@ def _take_turn(
         tool=parsed.tool,
         arguments_text=parsed.arguments_text,
         arguments_json=parsed.arguments_json,
-        observation=cut_observation(result, context.settings.observation_chars),
+        observation=cut_result(result, context.settings.observation_chars).text,
         observation_status=result.status,
         observation_source=result.source,
         observation_chars=result.num_chars,

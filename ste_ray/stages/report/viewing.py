@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from ste_ray.core import layout
 from ste_ray.core.records import Episode, Judgment, LedgerEntry, Prediction, Score
-from ste_ray.report.evaluation import view_prediction
-from ste_ray.report.model import ReportData
+from ste_ray.report.assemble import ReportData
+from ste_ray.report.predictions import view_prediction
 from ste_ray.report.trials import RESULTS, result_of, view_trial
 from ste_ray.report.viewer import Found
 from ste_ray.stages.report.writing import load_report_data

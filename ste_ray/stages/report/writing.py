@@ -10,10 +10,9 @@ from ste_ray.core import layout
 from ste_ray.core.records import Record
 from ste_ray.core.stages import STAGES
 from ste_ray.errors import StageInputError
-from ste_ray.report.assemble import assemble_report
-from ste_ray.report.comparison import compare_runs
+from ste_ray.report.assemble import ReportData, assemble_report
+from ste_ray.report.comparison import ComparisonView, compare_runs
 from ste_ray.report.html import render_html
-from ste_ray.report.model import ComparisonView, ReportData
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import read_manifest, read_models
 from ste_ray.store.tables import read_records
