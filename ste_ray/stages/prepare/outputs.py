@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 import pyarrow.parquet as pq
@@ -45,7 +44,7 @@ class Source(Protocol):
         """The query as it is worded."""
 
 
-class Outputs:
+class Outputs(ExitStack):
     """Collects and counts the records of one partition; a context manager.
 
     Args:
@@ -54,10 +53,10 @@ class Outputs:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
+        super().__init__()
         self._folder, self._name = folder, name
         self._buffers: dict[str, list[Record]] = {kind: [] for kind in RECORD_TYPES}
         self._writers: dict[str, pq.ParquetWriter] = {}
-        self._open = ExitStack()
         self.counts: Counter[str] = Counter()
         self.by_tool: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.reasons: Counter[tuple[str, str, str]] = Counter()  # step, reason, origin
@@ -69,16 +68,8 @@ class Outputs:
             writer = pq.ParquetWriter(
                 path, arrow_schema(model), compression="zstd", write_page_checksum=True
             )
-            self._writers[kind] = self._open.enter_context(writer)
+            self._writers[kind] = self.enter_context(writer)
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._open.__exit__(kind, error, trace)
 
     def add_example(self, example: Example) -> None:
         """Take an example."""
@@ -118,7 +109,7 @@ class Outputs:
         """
         for kind in RECORD_TYPES:
             self._flush(kind)
-        self._open.close()
+        self.close()
         store.upload_folder(self._folder, layout.PREPARE)
 
     def result(self) -> dict[str, Any]:

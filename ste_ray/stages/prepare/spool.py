@@ -10,7 +10,6 @@ from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self
 
 import pyarrow as pa
@@ -34,7 +33,7 @@ class Candidate(NamedTuple):
     split: Split
 
 
-class Spool:
+class Spool(ExitStack):
     """Holds candidates in order; written once, read as often as needed. A context manager.
 
     Attributes:
@@ -44,27 +43,19 @@ class Spool:
     """
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.tools: list[str] = []
         self.texts = array("q")
         self.calls = array("q")
         self._path = path
         self._rows: list[Candidate] = []
         self._schema = pa.schema([(name, pa.string()) for name in Candidate._fields])
-        self._open = ExitStack()
 
     def __enter__(self) -> Self:
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         writer = pa.ipc.new_stream(str(self._path), self._schema, options=options)
-        self._writer = self._open.enter_context(writer)
+        self._writer = self.enter_context(writer)
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._open.__exit__(kind, error, trace)
 
     def add(self, candidate: Candidate) -> None:
         """Append a candidate."""
@@ -78,7 +69,7 @@ class Spool:
     def finish(self) -> None:
         """Let nothing more be added; only then can it be read."""
         self._flush()
-        self._open.close()
+        self.close()
 
     def __len__(self) -> int:
         return len(self.texts)
