@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ste_ray.core.template_options import with_options
@@ -176,7 +176,7 @@ def _retire(
     for token in state["added_tokens"]:
         if token["id"] == token_id:
             token["content"] = f"<retired_toolken_{token_id}>"
-    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(state))
+    tokenizer.backend_tokenizer.__setstate__(json.dumps(state).encode())  # in place
     return token_id
 
 
