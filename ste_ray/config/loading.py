@@ -13,9 +13,12 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import ValidationError
 
-from ste_ray.config.root import Config
+from ste_ray.config.root import Config, config_keys
+from ste_ray.core.section import Section
 from ste_ray.errors import ConfigError
 from ste_ray.yaml_loader import DuplicateKeyError, load_yaml
+
+_MAX_HINTS = 3  # a name that stands in more sections tells nothing
 
 
 def load_config(file: str | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -93,12 +96,36 @@ def _explain(error: ValidationError, file: str | None) -> str:
 
 
 def _explain_unknown_key(path: list[str], where: str) -> str:
+    key, model = ".".join(path), _section_of(path)
+    if path[-1] in model.retired:
+        return f"{where}: {key!r} {model.retired[path[-1]]}"
+    allowed = sorted(model.model_fields)
+    close = (
+        _elsewhere(path[-1], cutoff=1.0)
+        or difflib.get_close_matches(path[-1], allowed, n=1)
+        or _elsewhere(path[-1], cutoff=0.8)
+    )
+    hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+    return f"{where}: unknown key {key!r}; {hint}allowed here: {', '.join(allowed)}"
+
+
+def _section_of(path: Sequence[str]) -> type[Section]:
     model: Any = Config
     for part in path[:-1]:
         # In a mapping such as llm.prices the keys are the user's own.
         mapped = get_origin(model) is dict
         model = get_args(model)[1] if mapped else model.model_fields[part].annotation
-    allowed = sorted(model.model_fields)
-    close = difflib.get_close_matches(path[-1], allowed, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{where}: unknown key {'.'.join(path)!r}; {hint}allowed here: {', '.join(allowed)}"
+    section: type[Section] = model
+    return section
+
+
+def _elsewhere(name: str, cutoff: float) -> list[str]:
+    """Return the keys that are called ``name``, or nearly so, in the sections nearest the top."""
+    keys: dict[str, list[str]] = {}
+    for key, _ in config_keys():
+        keys.setdefault(key.rpartition(".")[2], []).append(key)
+    close = difflib.get_close_matches(name, keys, n=1, cutoff=cutoff)
+    found = keys[close[0]] if close else []
+    depth = min((key.count(".") for key in found), default=0)
+    nearest = [key for key in found if key.count(".") == depth]
+    return nearest if len(nearest) <= _MAX_HINTS else []

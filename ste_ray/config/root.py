@@ -5,7 +5,10 @@ Each stage reads its own section plus the shared ``seed``, ``tools`` and ``llm``
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
 
 from ste_ray.core.effects import Role
 from ste_ray.core.exploring.config import ExploreConfig
@@ -13,7 +16,7 @@ from ste_ray.core.limits.config import BudgetConfig
 from ste_ray.core.preparing.config import PrepareConfig
 from ste_ray.core.records import fingerprint
 from ste_ray.core.scoring.config import ContinualConfig, EvaluateConfig
-from ste_ray.core.section import Section
+from ste_ray.core.section import Section, operational
 from ste_ray.core.stages import STAGE_ROLES
 from ste_ray.generation.config import InferConfig
 from ste_ray.llm.config import LLMConfig
@@ -26,6 +29,8 @@ class Config(Section):
     """The whole configuration of a run."""
 
     seed: int = 0
+    trust_remote_code: bool = False  # run Python code that comes with a model
+    flush_seconds: float = operational(5.0, gt=0)  # bound on what a crash can lose
     tools: ToolsConfig = ToolsConfig()
     llm: LLMConfig = LLMConfig()
     budget: BudgetConfig = BudgetConfig()
@@ -47,14 +52,12 @@ class Config(Section):
 
     def stage_fields(self, stage: str) -> dict[str, Any]:
         """What decides the result of ``stage``: its own section and the shared ones it reads."""
-        section: Section = getattr(self, stage)
-        fields = {"seed": self.seed, stage: section.result_fields()}
+        fields = {"seed": self.seed, stage: self._section_fields(stage)}
         if stage == "explore":
             fields["tools"] = self.tools.result_fields()
         if stage == "continual":
             for name in ("train", "retrieve", "infer", "evaluate"):
-                section = getattr(self, name)
-                fields[name] = section.result_fields()
+                fields[name] = self._section_fields(name)
         if stage == "infer" and self.infer.execute:
             fields["tools"] = self.tools.result_fields()
         if roles := self.stage_roles(stage):
@@ -63,6 +66,38 @@ class Config(Section):
             fields["llm"] = {name: value for name, value in llm.items() if name not in others}
         return fields
 
+    def _section_fields(self, name: str) -> dict[str, Any]:
+        """The result fields of a section, with the shared key where its stage loads models."""
+        section: Section = getattr(self, name)
+        fields = section.result_fields()
+        loads_models = {"train": fields.get("model"), "infer": fields}.get(name)
+        if loads_models is not None:
+            loads_models["trust_remote_code"] = self.trust_remote_code
+        return fields
+
     def stage_fingerprint(self, stage: str) -> str:
         """Identity of what ``stage`` is asked to produce."""
         return fingerprint(self.stage_fields(stage))
+
+
+def sections(
+    section: type[Section] = Config, path: str = ""
+) -> Iterator[tuple[str, type[Section]]]:
+    """Yield every section with its path, such as ``train.model``; the root's is empty."""
+    yield path, section
+    for name, field in section.model_fields.items():
+        if is_section(field):
+            yield from sections(field.annotation, f"{path}.{name}".lstrip("."))  # type: ignore[arg-type]
+
+
+def config_keys() -> Iterator[tuple[str, FieldInfo]]:
+    """Yield every key, such as ``explore.max_turns``, with its field."""
+    for path, section in sections():
+        for name, field in section.model_fields.items():
+            if not is_section(field):
+                yield f"{path}.{name}".lstrip("."), field
+
+
+def is_section(field: FieldInfo) -> bool:
+    """Whether a field is a section of its own."""
+    return isinstance(field.annotation, type) and issubclass(field.annotation, Section)

@@ -8,7 +8,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,13 +19,22 @@ def operational(default: Any, **bounds: Any) -> Any:
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, refusing unknown keys."""
+    """Base of all sections: frozen, refusing unknown keys.
+
+    Attributes:
+        retired: keys of former versions, with what has become of each, to go on from "'KEY' ".
+        settled: keys of former versions that decide what is produced and have one value now; they
+            still count in fingerprints, so that older runs can go on.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    retired: ClassVar[Mapping[str, str]] = {}
+    settled: ClassVar[Mapping[str, Any]] = {}
+
     def result_fields(self) -> dict[str, Any]:
         """The fields that decide what is produced, as JSON values; nested sections included."""
-        fields: dict[str, Any] = {}
+        fields: dict[str, Any] = dict(self.settled)
         for name, info in type(self).model_fields.items():
             extra = info.json_schema_extra
             marks = extra if isinstance(extra, Mapping) else {}

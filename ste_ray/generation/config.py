@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,9 +19,13 @@ class InferConfig(Section):
     model has learned them) or ``dialog`` (the messages that the test data bring).
     """
 
+    retired: ClassVar = {
+        "trust_remote_code": "is now 'trust_remote_code', one for all models",
+        "flush_seconds": "is now 'flush_seconds', one for all stages",
+    }
+
     settings: tuple[str, ...] = ("base/retrieved", "base/icl", "tuned/toolken")
     models: dict[str, str] = Field(default_factory=dict)  # folder, hub name or URI in a run
-    trust_remote_code: bool = False  # run Python code that comes with one of those models
     temperature: float = Field(default=0.0, ge=0)  # 0: greedy
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_new_tokens: int = Field(default=128, ge=1)
@@ -38,4 +42,3 @@ class InferConfig(Section):
     threads_per_worker: int = operational(1, ge=1)  # CPU threads of one model
     use_gpu: bool = operational(False)
     gpus_per_worker: int = operational(1, ge=1)  # more: layers are spread over them
-    flush_seconds: float = operational(5.0, gt=0)

@@ -30,6 +30,8 @@ from ste_ray.llm.stops import stop_error
 from ste_ray.llm.transport import MASK, HttpResponse, Transport, build_body
 from ste_ray.ports import Claim, Limiter
 
+# So many alike in a row, without an answer between them, are no accidents of single requests.
+_FAILURES_OF_AN_OUTAGE = 10
 _MAX_DETAIL_CHARS = 200
 _MAX_STOP_CHARS = 300
 
@@ -50,7 +52,7 @@ def open_health(
     endpoint: RoleEndpoint, config: LLMConfig, on_event: OnEvent | None = None
 ) -> EndpointHealth:
     """Return the health of an endpoint, with a breaker as configured."""
-    breaker = Breaker(config.breaker_failures, config.breaker_patience_seconds)
+    breaker = Breaker(_FAILURES_OF_AN_OUTAGE, config.outage_patience_seconds)
     return EndpointHealth(endpoint.base_url, breaker, on_event)
 
 

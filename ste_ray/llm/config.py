@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -37,6 +37,16 @@ class LLMConfig(Section):
     own address; without a key either, the scripted teacher is started.
     """
 
+    retired: ClassVar = {
+        "explorer_model": "is now 'llm.explorer.model'",
+        "judge_model": "is now 'llm.judge.model'",
+        "paraphraser_model": "is now 'llm.paraphraser.model'",
+        "total_timeout_seconds": "was dropped: it is five times 'llm.request_timeout_seconds'",
+        "breaker_failures": "was dropped: ten failures alike in a row pause all requests",
+        "breaker_patience_seconds": "was dropped: an outage is waited out for ten times "
+        "'llm.request_timeout_seconds'",
+    }
+
     base_url: str = ""
     model: str = ""
     local_model: str = ""  # a model folder that 'transformers serve' shall serve for this run
@@ -55,11 +65,18 @@ class LLMConfig(Section):
     prices: dict[str, PriceConfig] = operational({})  # adds to the table of known models
     max_concurrency: int = operational(256, ge=1)  # requests in flight per process
     request_timeout_seconds: float = operational(60.0, gt=0)
-    total_timeout_seconds: float = operational(300.0, gt=0)  # of one request with its repetitions
     max_attempts: int = operational(6, ge=1)  # being rate limited does not count as one
-    breaker_failures: int = operational(10, ge=1)  # so many alike in a row pause all requests
-    breaker_patience_seconds: float = operational(600.0, ge=0)  # how long to wait for a recovery
     teacher_latency_seconds: float = operational(0.0, ge=0)
+
+    @property
+    def total_timeout_seconds(self) -> float:
+        """Bound on one request with its repetitions."""
+        return 5 * self.request_timeout_seconds
+
+    @property
+    def outage_patience_seconds(self) -> float:
+        """How long requests wait for an endpoint that seems to be down."""
+        return 10 * self.request_timeout_seconds
 
     @property
     def key_variables(self) -> frozenset[str]:

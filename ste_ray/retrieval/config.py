@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,11 @@ from ste_ray.core.section import Section
 
 class RetrieveConfig(Section):
     """Candidate tools and demonstrations for each test query."""
+
+    retired: ClassVar = {
+        "search": "was dropped: the search is exact up to a million examples, beyond by an index",
+    }
+    settled: ClassVar = {"search": "auto"}
 
     encoder: str = "hashed-ngrams"  # or a sentence-transformers model, by hub name or folder
     num_tools: int = Field(default=15, ge=1)
@@ -21,5 +26,3 @@ class RetrieveConfig(Section):
     # 0: the nearest ones; up to 1: those that resemble the chosen ones least
     diversity: float = Field(default=0.0, ge=0, le=1)
     order: Literal["nearest_last", "nearest_first"] = "nearest_last"  # in the prompt
-    # auto: exact search up to a million vectors, beyond that an HNSW index
-    search: Literal["auto", "exact", "hnsw"] = "auto"

@@ -46,7 +46,6 @@ class RetrievalIndex:
         self._queries = Corpus(
             self._query_encoder.encode(queries),
             groups=[example.group_id for example in training],
-            search=config.search,
         )
 
     def retrieve(self, examples: Sequence[Example]) -> list[Retrieved]:

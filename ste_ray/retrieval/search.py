@@ -211,6 +211,6 @@ def _faiss() -> Any:
         return importlib.import_module("faiss")
     except ImportError:
         raise ConfigError(
-            "retrieve.search='hnsw', and 'auto' beyond a million vectors, need faiss; install it"
-            " with \"pip install 'ste-ray[embeddings]'\", or set retrieve.search=exact"
+            f"a search in more than {MANY_ROWS:,} examples needs faiss; install it with"
+            " \"pip install 'ste-ray[embeddings]'\""
         ) from None

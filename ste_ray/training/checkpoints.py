@@ -37,6 +37,8 @@ from ste_ray.training.checkpoint_files import checkpoint_reader, checkpoint_writ
 from ste_ray.training.distributed import from_rank_0, num_ranks, rank
 from ste_ray.training.figures import StepRecord
 
+# They serve to go on, from the last one; the one before it is for the case that it is damaged.
+KEPT_CHECKPOINTS = 2
 _NAME = "step-{:08d}"
 # Frozen weights are those of the base model.
 _OPTIONS = StateDictOptions(ignore_frozen_params=True)
@@ -105,7 +107,6 @@ class Checkpoints:
         optimizer: over its parameters.
         fingerprint: of what is trained.
         every_seconds: time between checkpoints; 0 for one after each step.
-        num_kept: older ones are deleted.
         warn: told what a save failed of; training goes on.
         on_saved: told of each complete checkpoint, on rank 0, from a thread of its own.
         on_begun: told of the last step, on every rank, when its state is being saved.
@@ -118,7 +119,6 @@ class Checkpoints:
         optimizer: torch.optim.Optimizer,
         fingerprint: str,
         every_seconds: float,
-        num_kept: int,
         warn: Callable[[str], None],
         on_saved: Callable[[Checkpoint], None] = lambda checkpoint: None,
         on_begun: Callable[[StepRecord], None] = lambda record: None,
@@ -128,7 +128,6 @@ class Checkpoints:
         self._optimizer = optimizer
         self._fingerprint = fingerprint
         self._every_seconds = every_seconds
-        self._num_kept = num_kept
         self._warn = warn
         self._on_saved = on_saved
         self._on_begun = on_begun
@@ -231,7 +230,7 @@ class Checkpoints:
             for path in self._files.list(layout.CHECKPOINTS)
             if path.startswith(f"{layout.CHECKPOINTS}/step-")
         }
-        for folder in sorted(folders)[: -self._num_kept]:
+        for folder in sorted(folders)[:-KEPT_CHECKPOINTS]:
             # The marker first, or half of it would look whole.
             self._files.delete(layout.checkpoint_marker(folder))
             self._files.delete_folder(folder)

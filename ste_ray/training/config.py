@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,8 +13,11 @@ from ste_ray.core.template_options import TemplateOptions
 class ModelConfig(Section):
     """The base model: a folder, hub name or run, or a small Llama built from these numbers."""
 
+    retired: ClassVar = {
+        "trust_remote_code": "is now 'trust_remote_code', one for all models",
+    }
+
     base: str = ""  # empty: built from the numbers below, with a tokenizer trained on the data
-    trust_remote_code: bool = False  # run Python code that comes with the base model
     vocab_size: int = Field(default=512, ge=300)
     hidden_size: int = Field(default=128, ge=8)
     num_layers: int = Field(default=2, ge=1)
@@ -32,6 +35,14 @@ class LoraConfig(Section):
 
 class TrainConfig(Section):
     """Fine-tuning with toolkens under FSDP2 on Ray Train."""
+
+    retired: ClassVar = {
+        "log_every": "was dropped: the first, the last and every tenth step get a line, and "
+        "train/metrics.json holds them all",
+        "keep_checkpoints": "was dropped: the last two are kept, to go on from",
+        "max_failures": "was dropped: a training that fails a fourth time without a new checkpoint "
+        "ends, and goes on when the stage is run again",
+    }
 
     model: ModelConfig = ModelConfig()
     # what is trained: all weights; adapters and the toolkens' rows; the toolkens' rows alone
@@ -58,9 +69,6 @@ class TrainConfig(Section):
     activation_checkpointing: bool = operational(False)
     compile: bool = operational(False)
     checkpoint_seconds: float = operational(300.0, ge=0)  # 0: after every step
-    keep_checkpoints: int = operational(2, ge=1)
     num_workers: int = operational(2, ge=1)
     min_workers: int = operational(0, ge=0)  # go on with as few when nodes are lost; 0: all
     use_gpu: bool = operational(False)
-    max_failures: int = operational(3, ge=0)  # restarts in a row without a new checkpoint
-    log_every: int = operational(10, ge=1)

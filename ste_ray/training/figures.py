@@ -26,6 +26,8 @@ _PEAK_FLOPS = (
     ("L4", 121e12),
 )
 
+_TOLD_EVERY = 10  # steps
+
 
 @dataclass(frozen=True)
 class StepRecord:
@@ -147,6 +149,11 @@ def memory_bytes(device: torch.device) -> int:
 def num_trainable(model: nn.Module) -> int:
     """Return the number of parameters that are trained, tied ones counted once."""
     return sum(one.numel() for one in model.parameters() if one.requires_grad)
+
+
+def is_told(record: StepRecord) -> bool:
+    """Whether a step is worth a line: the first, the last, and every tenth."""
+    return record.step in (1, record.num_steps) or record.step % _TOLD_EVERY == 0
 
 
 def progress_line(record: StepRecord) -> str:

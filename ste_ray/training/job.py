@@ -23,6 +23,7 @@ class TrainJob:
     Attributes:
         files: the run.
         config: the section ``train``.
+        trust_remote_code: run Python code that comes with the base model.
         seed: of data order and random numbers.
         tools: name and description, in the order of their toolkens.
         shards: the tokenised rows.
@@ -34,6 +35,7 @@ class TrainJob:
 
     files: RunFiles
     config: TrainConfig
+    trust_remote_code: bool
     seed: int
     tools: Mapping[str, str]
     shards: tuple[Shard, ...]

@@ -132,7 +132,7 @@ def _unusable(given: str, error: Exception) -> ConfigError:
     if "trust_remote_code" in str(error):
         return ConfigError(
             f"cannot use train.model.base={given!r}: it comes with Python code of its own; read it,"
-            " and set train.model.trust_remote_code=true to run it"
+            " and set trust_remote_code=true to run it"
         )
     return ConfigError(
         f"cannot use train.model.base={given!r}: {reason}; give a folder, hub name or run URI of a"

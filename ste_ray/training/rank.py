@@ -85,7 +85,9 @@ class _Rank:
         job, config = self._job, self._job.config
         # The weights come from rank 0, through the process group.
         copy_base(job.files, self._base, weights=rank() == 0)
-        tokenizer, vocabulary = tokenizer_of(self._base, config, job.tools)
+        tokenizer, vocabulary = tokenizer_of(
+            self._base, config, job.tools, trust_remote_code=job.trust_remote_code
+        )
         models = RankModels(job, self._base, vocabulary, self._device)
         whole = models.whole()
         parameters, trained = num_parameters(whole), num_trainable(whole)
@@ -167,7 +169,6 @@ class _Rank:
             trainer.optimizer,
             job.fingerprint,
             job.config.checkpoint_seconds,
-            job.config.keep_checkpoints,
             hooks.warn,
             on_saved,
             hooks.on_report,

@@ -44,14 +44,14 @@ class RankModels:
         """Return the unsharded model; on other ranks than 0 its weights are not set."""
         if rank() != 0:
             return self.shell()
-        model = load_model(self._base, self._dtype, self._job.config.model.trust_remote_code)
+        model = load_model(self._base, self._dtype, self._job.trust_remote_code)
         add_rows(model, self._vocabulary)
         return self._adapted(model)
 
     def shell(self) -> Any:
         """Return an unsharded model whose weights are not set."""
         rows = num_rows(self._job.base_rows, self._vocabulary.num_tokens)
-        trusted = self._job.config.model.trust_remote_code
+        trusted = self._job.trust_remote_code
         return self._adapted(empty_model(self._base, rows, self._dtype, trusted))
 
     def ready_to_pack(self, whole: Any) -> bool:

@@ -79,7 +79,7 @@ def write_toolkens(folder: Path, vocabulary: Vocabulary) -> None:
 
 
 def tokenizer_of(
-    folder: Path, config: TrainConfig, tools: Mapping[str, str]
+    folder: Path, config: TrainConfig, tools: Mapping[str, str], *, trust_remote_code: bool = False
 ) -> tuple[PreTrainedTokenizerFast, Vocabulary]:
     """Load the tokenizer of a base model's folder, with the toolkens that a training needs.
 
@@ -89,7 +89,7 @@ def tokenizer_of(
         ConfigError: there is none, or the toolkens cannot be added; see ``add_toolkens``.
         TrainingError: a toolken cannot be held as a single token.
     """
-    tokenizer = load_tokenizer(str(folder), config.model.trust_remote_code)
+    tokenizer = load_tokenizer(str(folder), trust_remote_code)
     tokenizer.chat_template = with_options(tokenizer.chat_template, config.template_options)
     known, retired = read_toolkens(folder)
     vocabulary = add_toolkens(

@@ -28,7 +28,7 @@ OVERRIDES = [
     "explore.episodes_per_tool=6",
     "explore.num_explorers=4",
     "explore.cpus_per_explorer=1",  # two on each worker
-    "explore.flush_seconds=0.5",
+    "flush_seconds=0.5",
     "explore.lease_seconds=20",
     "tools.include=[add_date,roman_encode,airport,isbn_convert,currency_info,moon_phase,us_state,language_tag]",
 ]

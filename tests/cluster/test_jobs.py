@@ -174,7 +174,7 @@ def test_a_stopped_job_leaves_all_it_was_told(
     place = f"s3://{s3_bucket}/runs/one"
     store = open_store(place)
     # What is flushed at the end only was flushed by the stop.
-    arguments = ["--run", place, "--config", config, *BRIEFLY, "explore.flush_seconds=60"]
+    arguments = ["--run", place, "--config", config, *BRIEFLY, "flush_seconds=60"]
     script, slowly = str(ROOT / "jobs/explore.py"), "llm.teacher_latency_seconds=1"
     entrypoint = shlex.join([sys.executable, script, *arguments, slowly])
     client = cluster.client

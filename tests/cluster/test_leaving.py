@@ -145,7 +145,7 @@ def test_explorers_that_leave_hand_their_tools_on(tmp_path: Path, private_home: 
     environment = {**kept, "RAY_AUTH_MODE": "disabled", "TMPDIR": str(tmp_path / "tmp")}
     command = [sys.executable, "-m", "ste_ray", "explore", "--run", str(tmp_path / "run")]
     options = ["tools.include=[roman_encode,airport]", "explore.episodes_per_tool=3"]
-    options += ["explore.num_explorers=2", "explore.flush_seconds=60", "--json"]
+    options += ["explore.num_explorers=2", "flush_seconds=60", "--json"]
     exploring = subprocess.Popen(
         [*command, *options, "llm.teacher_latency_seconds=0.3"],
         env=environment,

@@ -31,7 +31,7 @@ OVERRIDES = [
     "explore.num_explorers=4",
     "explore.cpus_per_explorer=1",  # two on each worker
     "explore.tools_per_explorer=2",
-    "explore.flush_seconds=0.5",
+    "flush_seconds=0.5",
     "llm.teacher_latency_seconds=0.4",
 ]
 

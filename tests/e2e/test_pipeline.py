@@ -30,7 +30,6 @@ train:
   max_steps: 4
   examples_per_step: 4
 infer: {max_new_tokens: 16}
-evaluate: {num_bootstrap: 100}
 """
 RUN = "Prüfung/日本 50% a+b #1?x"  # a run may have any name
 TOOLS = "add_date, roman_encode, airport, isbn_convert"
@@ -129,7 +128,7 @@ def test_a_killed_exploration_goes_on_and_asks_nothing_again(tmp_path: Path, con
     settings = TeacherSettings(seed=3, latency_seconds=0.2)
     with running_teacher(settings) as teacher:
         env = environment(STE_LLM_BASE_URL=teacher)
-        fast = ["explore.flush_seconds=0.2", "--json"]
+        fast = ["flush_seconds=0.2", "--json"]
         arguments = ["explore", "--run", str(place), "--config", config, *fast]
         killed = subprocess.Popen(
             command(*arguments), env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL

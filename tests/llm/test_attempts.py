@@ -193,11 +193,13 @@ def test_a_stop_is_settled_too(step, num_requests):
     ledger.check()
 
 
-def test_an_address_without_a_server_is_not_charged():
+def test_an_address_without_a_server_is_not_charged(monkeypatch):
+    monkeypatch.setattr(LLMConfig, "outage_patience_seconds", 0)
+
     async def main():
         ledger = Ledger()
         endpoint = RoleEndpoint(base_url="http://127.0.0.1:9/v1", model="m")
-        settings = LLMConfig(max_attempts=2, breaker_patience_seconds=0)
+        settings = LLMConfig(max_attempts=2)
         async with OpenAIChat(endpoint, settings, limiter=ledger) as chat:
             with pytest.raises(ProviderUnavailableError, match="after 2 attempts"):
                 await chat.ask(question())
@@ -300,10 +302,11 @@ def test_a_request_that_alone_keeps_failing_ends_as_failed():
 
 def test_a_request_refused_for_its_rate_while_others_are_served_ends_as_failed(monkeypatch):
     monkeypatch.setattr(retries, "_MAX_REFUSALS", 3)
+    monkeypatch.setattr(LLMConfig, "total_timeout_seconds", 0.12)
 
     async def main():
         step = poison_aware(fault=refusal(429, **{"Retry-After": "0.05"}))
-        async with chatting(step, total_timeout_seconds=0.12) as (chat, _):
+        async with chatting(step) as (chat, _):
             stop = asyncio.Event()
 
             async def others():

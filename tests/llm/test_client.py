@@ -37,6 +37,8 @@ GOOD = ModelReply(text="hello", model="served-model", prompt_tokens=11, completi
 @pytest.fixture(autouse=True)
 def _quick_and_with_a_key(monkeypatch):
     monkeypatch.setattr(retries, "_BACKOFF_BASE_SECONDS", 0.01)
+    # Without patience, an endpoint that seems to be down ends the run at once.
+    monkeypatch.setattr(LLMConfig, "outage_patience_seconds", 0)
     monkeypatch.setenv("STE_TEST_KEY", KEY)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -53,8 +55,7 @@ def endpoint_at(base_url, **fields):
 
 
 async def ask(base_url, request=None, **config):
-    # Without patience, an endpoint that seems to be down ends the run at once.
-    defaults = {"max_attempts": 3, "request_timeout_seconds": 5.0, "breaker_patience_seconds": 0}
+    defaults = {"max_attempts": 3, "request_timeout_seconds": 5.0}
     config = defaults | config
     async with OpenAIChat(endpoint_at(base_url), LLMConfig(**config)) as chat:
         return await chat.ask(request or question())
@@ -345,9 +346,10 @@ def test_an_endpoint_that_is_gone_is_unavailable():
         asyncio.run(ask(base_url))
 
 
-def test_retries_end_with_the_total_timeout():
+def test_retries_end_with_the_total_timeout(monkeypatch):
+    monkeypatch.setattr(LLMConfig, "total_timeout_seconds", 1.5)
     script = refusal(429, **{"Retry-After": "0.4"})
-    error, server = ask_script(script, max_attempts=100, total_timeout_seconds=1.5)
+    error, server = ask_script(script, max_attempts=100)
     assert isinstance(error, ProviderUnavailableError)
     assert 2 <= len(server.requests) <= 4
 
@@ -374,8 +376,9 @@ def test_a_wait_beyond_the_total_timeout_is_not_begun():
         refusal(401, KEY),
     ],
 )
-def test_the_key_never_stands_in_an_error(echo):
-    error, _ = ask_script(echo, total_timeout_seconds=0.2)
+def test_the_key_never_stands_in_an_error(monkeypatch, echo):
+    monkeypatch.setattr(LLMConfig, "total_timeout_seconds", 0.2)
+    error, _ = ask_script(echo)
     assert isinstance(error, EndpointError | ProviderUnavailableError)
     assert KEY not in str(error)
 
@@ -406,11 +409,10 @@ def test_no_more_requests_are_in_flight_than_allowed():
     assert server.most_at_once == 3
 
 
-def test_waiting_for_a_slot_takes_nothing_from_the_total_timeout():
+def test_waiting_for_a_slot_takes_nothing_from_the_total_timeout(monkeypatch):
+    monkeypatch.setattr(LLMConfig, "total_timeout_seconds", 1.2)
     ok = slow(0.5, reply())
-    replies, server = ask_many(
-        4, ok, ok, ok, refusal(500), reply(), max_concurrency=1, total_timeout_seconds=1.2
-    )
+    replies, server = ask_many(4, ok, ok, ok, refusal(500), reply(), max_concurrency=1)
     assert [without_faults(one) for one in replies] == [GOOD] * 4
     assert len(server.requests) == 5
 

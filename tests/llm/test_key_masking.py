@@ -28,6 +28,8 @@ QUESTION = AskModel(
 @pytest.fixture(autouse=True)
 def _with_a_key(monkeypatch):
     monkeypatch.setattr(retries, "_BACKOFF_BASE_SECONDS", 0.01)
+    monkeypatch.setattr(LLMConfig, "total_timeout_seconds", 0.3)
+    monkeypatch.setattr(LLMConfig, "outage_patience_seconds", 0)
     monkeypatch.setenv("STE_TEST_KEY", KEY)
 
 
@@ -37,9 +39,7 @@ def ask_script(*script, key_env="STE_TEST_KEY"):
     async def main():
         async with serving(*script) as server:
             endpoint = RoleEndpoint(base_url=server.base_url, api_key_env=key_env, model="m")
-            config = LLMConfig(
-                max_attempts=2, breaker_patience_seconds=0, total_timeout_seconds=0.3
-            )
+            config = LLMConfig(max_attempts=2)
             async with OpenAIChat(endpoint, config) as chat:
                 try:
                     return await chat.ask(QUESTION)

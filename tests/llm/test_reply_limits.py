@@ -29,6 +29,8 @@ COMPLETION = {"choices": [{"message": {"content": "hello"}, "finish_reason": "st
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(retries, "_BACKOFF_BASE_SECONDS", 0.01)
+    # Without patience, an endpoint that seems to be down ends the run at once.
+    monkeypatch.setattr(LLMConfig, "outage_patience_seconds", 0)
     monkeypatch.setattr(checking, "_SECONDS_BETWEEN_ATTEMPTS", (0.01,))
     for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -61,7 +63,7 @@ def endless(status=200):
 
 def ask(client, *script):
     async def main():
-        config = LLMConfig(max_attempts=2, breaker_patience_seconds=0, request_timeout_seconds=30)
+        config = LLMConfig(max_attempts=2, request_timeout_seconds=30)
         request = AskModel(
             role="judge", messages=(Message(role="user", content="hi"),), sampling=Sampling()
         )

@@ -10,7 +10,7 @@ from chat_server import body_of, hang, refusal, reply, reset, serving, text_of
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
 from ste_ray.core.records import Message
 from ste_ray.errors import ConfigError, EndpointError, ProviderUnavailableError
-from ste_ray.llm import retries
+from ste_ray.llm import attempts, retries
 from ste_ray.llm.chat import Chat, open_chat
 from ste_ray.llm.checking import check_endpoints
 from ste_ray.llm.config import LLMConfig
@@ -26,6 +26,8 @@ VARIABLES = ("OPENAI_API_VERSION", "AZURE_OPENAI_AD_TOKEN", "AZURE_OPENAI_API_KE
 @pytest.fixture(autouse=True)
 def _quick_and_with_a_key(monkeypatch):
     monkeypatch.setattr(retries, "_BACKOFF_BASE_SECONDS", 0.005)
+    # Without patience, an endpoint that seems to be down ends the run at once.
+    monkeypatch.setattr(LLMConfig, "outage_patience_seconds", 0)
     for name in ("HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -47,7 +49,7 @@ def endpoint_at(base_url, provider="openai", **fields):
 
 
 def ask_script(*script, provider="openai", fields=None, **config):
-    config = {"max_attempts": 2, "breaker_patience_seconds": 0} | config
+    config = {"max_attempts": 2} | config
 
     async def main():
         async with serving(*script) as server:
@@ -159,7 +161,7 @@ def test_a_refused_key_stops_and_is_not_shown(status):
 def test_an_address_without_a_server_is_unavailable():
     async def main():
         endpoint = endpoint_at("http://127.0.0.1:9/v1")
-        async with SdkChat(endpoint, LLMConfig(max_attempts=2, breaker_patience_seconds=0)) as chat:
+        async with SdkChat(endpoint, LLMConfig(max_attempts=2)) as chat:
             await chat.ask(question())
 
     with pytest.raises(ProviderUnavailableError, match="after 2 attempts"):
@@ -228,14 +230,14 @@ def test_roles_with_different_providers_work_side_by_side():
     assert "/deployments/d-1/" in second.requests[0][0]
 
 
-def test_roles_share_the_breaker_of_an_endpoint_and_the_slots_of_the_process():
+def test_roles_share_the_breaker_of_an_endpoint_and_the_slots_of_the_process(monkeypatch):
+    monkeypatch.setattr(attempts, "_FAILURES_OF_AN_OUTAGE", 4)
+
     async def main():
         async with serving(refusal(503)) as server:
             explorer = endpoint_at(server.base_url, "compatible")
             judge = explorer.model_copy(update={"sampling": {"top_p": 0.5}})
-            config = LLMConfig(
-                max_attempts=9, max_concurrency=1, breaker_failures=4, breaker_patience_seconds=0
-            )
+            config = LLMConfig(max_attempts=9, max_concurrency=1)
             events = []
             roles = {"explorer": explorer, "judge": judge}
             async with Chat(

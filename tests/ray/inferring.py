@@ -89,8 +89,11 @@ class Run:
     def store(self) -> RunStore:
         return self.context.store
 
-    def configured(self, **sections: dict[str, Any]) -> StageContext:
-        values = {name: {**CONFIG.get(name, {}), **section} for name, section in sections.items()}
+    def configured(self, **given: Any) -> StageContext:
+        values = {
+            name: {**CONFIG.get(name, {}), **value} if isinstance(value, dict) else value
+            for name, value in given.items()
+        }
         config = Config.model_validate({**CONFIG, **values})
         return dataclasses.replace(self.context, config=config)
 

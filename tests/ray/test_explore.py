@@ -40,7 +40,7 @@ SHAPE = [
     "tools.include=[add_date, airport, roman_encode, isbn_convert]",
     "explore.episodes_per_tool=3",
     "explore.trials_per_episode=2",
-    "explore.flush_seconds=0.1",
+    "flush_seconds=0.1",
 ]
 NUM_TRIALS = 4 * 3 * 2
 pytestmark = pytest.mark.usefixtures("ray_cluster", "private_home")

@@ -28,7 +28,7 @@ SHAPE = [
     f"tools.include=[{', '.join(load_config(str(DEMO)).tools.include)}]",
     "explore.episodes_per_tool=15",
     "explore.trials_per_episode=2",
-    f"explore.flush_seconds={FLUSH_SECONDS}",
+    f"flush_seconds={FLUSH_SECONDS}",
     "explore.num_explorers=3",
     "explore.cpus_per_explorer=1",
     "explore.lease_seconds=10",
@@ -222,7 +222,7 @@ def test_a_full_disk_stops_the_run_which_goes_on_when_there_is_room(
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(disk)], check=True)
     try:
         store = open_store(str(disk / "run"))
-        options = ["tools.include=[airport, add_date]", "explore.flush_seconds=0.2"]
+        options = ["tools.include=[airport, add_date]", "flush_seconds=0.2"]
         with pytest.raises(StoreError, match="No space left"):
             explore(store, [], *options)
         subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)

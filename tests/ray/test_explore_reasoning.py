@@ -27,7 +27,7 @@ SHAPE = [
     "tools.include=[add_date, airport, roman_encode]",
     "explore.episodes_per_tool=2",
     "explore.trials_per_episode=2",
-    "explore.flush_seconds=0.1",
+    "flush_seconds=0.1",
 ]
 THOUGHT = 'Okay. I could write\nAction: some_tool\nAction Input: {"a": 1}\nObservation: or not.'
 pytestmark = pytest.mark.usefixtures("ray_cluster", "private_home")

@@ -119,7 +119,7 @@ def test_a_journal_is_read_once_by_a_worker_that_answers_many_parts(
 ) -> None:
     with teacher("--latency-seconds", "0.1") as server:
         options = [ENDPOINT, f"llm.base_url={server.url}", "llm.max_concurrency=2"]
-        options += ["infer.flush_seconds=0.1"]
+        options += ["flush_seconds=0.1"]
         run_stages(("infer",), context_of(imported, [], *options))
         before = predictions(imported)
         asked = server.stats()["requests"]
@@ -181,8 +181,8 @@ def test_an_endpoint_that_dies_midway_costs_nothing_that_was_answered(
     with teacher(*slow) as server:
         port = server.url.removesuffix("/v1").rpartition(":")[2]
         options = [ENDPOINT, f"llm.base_url={server.url}", "llm.max_concurrency=2"]
-        options += ["llm.breaker_patience_seconds=1", "llm.max_attempts=1"]
-        options += ["infer.flush_seconds=0.2"]
+        options += ["llm.request_timeout_seconds=1", "llm.max_attempts=1"]
+        options += ["flush_seconds=0.2"]
         killer = threading.Thread(target=lambda: server.end_after(5))
         killer.start()
         with pytest.raises(TemporaryError):

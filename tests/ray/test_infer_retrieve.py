@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from inferring import SETTINGS, WORDS, Run, copied, examples, predictions, prepared_run
 
+from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.records import Example, Prediction, Retrieved
 from ste_ray.errors import ConfigError, StageInputError
-from ste_ray.generation.config import InferConfig
 from ste_ray.stages.infer import stage as infer
 from ste_ray.stages.infer.models import model_folder
 from ste_ray.stages.retrieve import stage as retrieve
@@ -146,7 +146,8 @@ def test_an_unusable_model_is_reported_by_its_own_error(
 def test_a_model_is_read_from_any_storage(store: RunStore) -> None:
     store.write_bytes("train/base/config.json", b"{}")
     store.write_bytes("train/base/parts/one.json", b"[]")
-    elsewhere = InferConfig(models={"mine": store.address(layout.BASE_MODEL)})
+    models = {"mine": store.address(layout.BASE_MODEL)}
+    elsewhere = Config.model_validate({"infer": {"models": models}})
     for name in ("base", "mine") if "://" in store.uri else ("base",):
         with model_folder(store, name, elsewhere) as folder:
             assert (folder / "config.json").read_bytes() == b"{}"

@@ -89,12 +89,10 @@ def context_of(run: Run, told: Path, **options: object) -> StageContext:
     section = {
         "settings": ("odd/retrieved",),
         "models": {"odd": str(told.parent / "odd")},
-        "trust_remote_code": True,
         "num_workers": 1,
-        "flush_seconds": 0.001,
         **options,
     }
-    return run.configured(infer=section)
+    return run.configured(infer=section, trust_remote_code=True, flush_seconds=0.001)
 
 
 def batches(told: Path) -> list[tuple[int, int]]:

@@ -307,7 +307,7 @@ SMALL = [
     "explore.episodes_per_tool=4",
     "explore.trials_per_episode=3",
 ]
-ASKING = ["prepare.target_per_tool=40", "prepare.flush_seconds=0.2"]
+ASKING = ["prepare.target_per_tool=40", "flush_seconds=0.2"]
 
 
 def answered_by(server: object) -> int:

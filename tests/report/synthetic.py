@@ -25,7 +25,6 @@ from ste_ray.core.records import (
     canonical_json,
     fingerprint,
 )
-from ste_ray.core.scoring.config import EvaluateConfig
 from ste_ray.core.scoring.evaluation import EvaluationSummary
 from ste_ray.stages.evaluate.stage import summarise_settings
 
@@ -358,7 +357,7 @@ def manifests() -> dict[str, dict[str, Any]]:
 
 
 def summary_of(by_setting: Mapping[str, Sequence[Score]]) -> EvaluationSummary:
-    return summarise_settings(by_setting, EvaluateConfig(num_bootstrap=200), seed=0)
+    return summarise_settings(by_setting, seed=0, num_resamples=200)
 
 
 def totals(entries: Sequence[LedgerEntry], examples: Sequence[Example]) -> LedgerTotals:

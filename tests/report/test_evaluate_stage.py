@@ -32,8 +32,7 @@ def context(tmp_path: Path, tables: dict[str, Any]) -> StageContext:
         own = [one for one in tables[layout.PREDICTIONS] if one.setting == setting]
         store_predictions(store, setting, "a", own[:100])
         store_predictions(store, setting, "b", own[100:])
-    config = Config.model_validate({"evaluate": {"num_bootstrap": 200}})
-    return StageContext(config=config, store=store, progress=lambda text: None)
+    return StageContext(config=Config(), store=store, progress=lambda text: None)
 
 
 def store_predictions(

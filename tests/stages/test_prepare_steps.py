@@ -310,12 +310,12 @@ def test_optional_reasons_to_drop_a_trial(tmp_path):
         asked(3, turns=(wrong,)),
         asked(4),
     ]
-    drop = [f"prepare.{name}=drop" for name in
-            ("simulated_observations", "error_observations", "invalid_arguments")]  # fmt: skip
     (tmp_path / "kept").mkdir()
     found, _ = prepared(tmp_path / "kept", tables(*given), Models())
     assert len(found["examples"]) == 4
-    found, _ = prepared(tmp_path, tables(*given), Models(), *drop)
+    found, _ = prepared(
+        tmp_path, tables(*given), Models(), "prepare.drop=[simulated, errors, invalid_arguments]"
+    )
     told = statuses(found)
     assert told["add-1-0"] == "select: a call was simulated"
     assert told["add-2-0"] == "select: the call ended in an error of the tool"

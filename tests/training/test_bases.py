@@ -175,11 +175,9 @@ def test_code_of_a_base_runs_only_if_it_is_trusted(tmp_path, base, monkeypatch):
         "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnForCausalLM"},
     }
     (base / "config.json").write_text(json.dumps(config))
-    refused(
-        tmp_path, base, r"code of its own; read it, and set train\.model\.trust_remote_code=true"
-    )
-    trusted = {"base": str(base), "trust_remote_code": True}
-    records, _ = train(job_of(tmp_path / "trusted", model=trusted))
+    refused(tmp_path, base, r"code of its own; read it, and set trust_remote_code=true")
+    job = job_of(tmp_path / "trusted", model={"base": str(base)}, trust_remote_code=True)
+    records, _ = train(job)
     assert records[-1].loss < records[0].loss
     folder = tmp_path / "trusted/train/model"
     tuned = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)

@@ -36,7 +36,6 @@ SECTION = {
     "weight_decay": 0.1,
     "max_grad_norm": 0.5,
     "max_tokens": 256,
-    "log_every": 1,
 }
 
 SMALL = {
@@ -70,7 +69,7 @@ def some_rows():
     return [*rows, *(make_row(number, "validation") for number in range(40, 48))]
 
 
-def prepared(uri, rows=None, tools=TOOLS, seed=5, **section):
+def prepared(uri, rows=None, tools=TOOLS, seed=5, trust_remote_code=False, **section):
     """Return the context of a run whose prepare stage made ``rows``, and the lines it says."""
     rows = some_rows() if rows is None else rows
     store = open_store(str(uri))
@@ -80,7 +79,8 @@ def prepared(uri, rows=None, tools=TOOLS, seed=5, **section):
     store.write_json(
         layout.PREPARED_TOOLS, [{"name": n, "description": f"It tells {n}."} for n in tools]
     )
-    config = Config.model_validate({"seed": seed, "train": {**SECTION, **section}})
+    shared = {"seed": seed, "trust_remote_code": trust_remote_code}
+    config = Config.model_validate({**shared, "train": {**SECTION, **section}})
     said = []
     return StageContext(config=config, store=store, progress=said.append), said
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from ste_ray.core.section import Section, operational
@@ -9,6 +11,10 @@ from ste_ray.core.section import Section, operational
 
 class ExploreConfig(Section):
     """Simulated trial and error; the defaults are the study's."""
+
+    retired: ClassVar = {
+        "flush_seconds": "is now 'flush_seconds', one for all stages",
+    }
 
     episodes_per_tool: int = Field(default=15, ge=1)
     trials_per_episode: int = Field(default=4, ge=1)
@@ -24,7 +30,6 @@ class ExploreConfig(Section):
     num_explorers: int = operational(2, ge=1)
     cpus_per_explorer: float = operational(0.25, ge=0)  # what Ray reserves for one
     tools_per_explorer: int = operational(256, ge=1)  # tools an explorer works on at once
-    flush_seconds: float = operational(5.0, gt=0)  # bound on what a crash can lose
     lease_seconds: float = operational(30.0, gt=0)  # an explorer silent for so long counts as lost
     # end the run once this share of its trials came to nothing for one cause that lies in the
     # replies, such as a limit of tokens; 0: never

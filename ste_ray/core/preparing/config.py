@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from ste_ray.core.section import Section, operational
+
+# Share of common character 4-grams from which two requests read nearly alike: below it, requests
+# that differ in what they ask are caught too.
+NEAR_DUPLICATE_SIMILARITY = 0.7
 
 
 class NoCallConfig(Section):
@@ -39,17 +43,24 @@ class MixConfig(Section):
 class PrepareConfig(Section):
     """Select, filter, deduplicate, paraphrase, split, format and mix."""
 
-    # what becomes of trials whose observations a model wrote, whose call ended in an error of the
-    # tool, or whose arguments do not fit the schema (of tools that judge them themselves)
-    simulated_observations: Literal["keep", "drop"] = "keep"
-    error_observations: Literal["keep", "drop"] = "keep"
-    invalid_arguments: Literal["keep", "drop"] = "keep"
+    retired: ClassVar = {
+        "flush_seconds": "is now 'flush_seconds', one for all stages",
+        "near_duplicate_similarity": f"was dropped: it is always {NEAR_DUPLICATE_SIMILARITY}; "
+        "'prepare.near_duplicates' says what becomes of requests that read so much alike",
+        "simulated_observations": "is now in the list 'prepare.drop': simulated",
+        "error_observations": "is now in the list 'prepare.drop': errors",
+        "invalid_arguments": "is now in the list 'prepare.drop': invalid_arguments",
+    }
+    settled: ClassVar = {"near_duplicate_similarity": NEAR_DUPLICATE_SIMILARITY}
+
+    # trials left out: whose observations a model wrote, whose call ended in an error of the tool,
+    # or whose arguments do not fit the schema (of tools that judge them themselves)
+    drop: tuple[Literal["simulated", "errors", "invalid_arguments"], ...] = ()
     judge: bool = True  # false: no filter
     judge_temperature: float = Field(default=0.0, ge=0)
     # requests of one tool that read nearly alike: dropped if they also lead to the same call; all;
     # none
     near_duplicates: Literal["same_call", "any", "keep"] = "same_call"
-    near_duplicate_similarity: float = Field(default=0.7, gt=0, le=1)  # share of common 4-grams
     target_per_tool: int = Field(default=150, ge=1)
     max_paraphrases: int = Field(default=6, ge=0)
     paraphrase_test: bool = False  # a test request stands for one person's words
@@ -60,7 +71,18 @@ class PrepareConfig(Section):
     no_call: NoCallConfig = NoCallConfig()
     mix: MixConfig = MixConfig()
     num_workers: int = operational(2, ge=1)
-    flush_seconds: float = operational(5.0, gt=0)
+
+    def result_fields(self) -> dict[str, Any]:
+        """See ``Section``; what is dropped counts under the keys that it once had."""
+        fields = super().result_fields()
+        dropped = fields.pop("drop")
+        for name, one in (
+            ("simulated_observations", "simulated"),
+            ("error_observations", "errors"),
+            ("invalid_arguments", "invalid_arguments"),
+        ):
+            fields[name] = "drop" if one in dropped else "keep"
+        return fields
 
     @model_validator(mode="after")
     def _fractions(self) -> PrepareConfig:

@@ -11,7 +11,12 @@ from typing import get_args
 
 from ste_ray.core.records import Record
 from ste_ray.core.scoring.equivalence import Equivalence
-from ste_ray.core.scoring.statistics import Proportion, single_proportion
+from ste_ray.core.scoring.statistics import CONFIDENCE, Proportion, single_proportion
+
+# From where agreement counts as substantial (Landis and Koch 1977, Biometrics 33), and how many
+# pairs such a figure needs: with fewer its own interval is wider than the steps of that scale.
+MIN_KAPPA = 0.6
+MIN_PAIRS = 30
 
 
 class Agreement(Record):
@@ -59,7 +64,10 @@ class JudgeReport(Record):
 
 
 def agreement(
-    pairs: Iterable[tuple[bool, str]], floor: float, min_pairs: int, confidence: float = 0.95
+    pairs: Iterable[tuple[bool, str]],
+    floor: float = MIN_KAPPA,
+    min_pairs: int = MIN_PAIRS,
+    confidence: float = CONFIDENCE,
 ) -> Agreement:
     """Compare verdicts with labels.
 

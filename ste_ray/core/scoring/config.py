@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field
-
-from ste_ray.core.section import Section, operational
+from ste_ray.core.scoring.agreement import MIN_KAPPA, MIN_PAIRS
+from ste_ray.core.scoring.statistics import CONFIDENCE, NUM_RESAMPLES
+from ste_ray.core.section import Section
 
 
 class ScorerConfig(Section):
     """A model that decides whether free texts mean the same, where no rule can."""
 
+    retired: ClassVar = {
+        "min_kappa": f"was dropped: a judge's verdicts count from a kappa of {MIN_KAPPA} on",
+        "min_pairs": f"was dropped: a judge is measured on {MIN_PAIRS} labelled pairs or more",
+    }
+    settled: ClassVar = {"min_kappa": MIN_KAPPA, "min_pairs": MIN_PAIRS}
+
     enabled: bool = False
     labels: str = ""  # a file of labelled pairs to measure the judge on; empty: it may not gate
-    min_kappa: float = Field(default=0.6, ge=-1, le=1)  # below, its verdicts do not count
-    min_pairs: int = Field(default=30, ge=1)
 
 
 class EvaluateConfig(Section):
     """Scoring and its statistics."""
 
-    num_bootstrap: int = Field(default=2000, ge=100)
-    confidence: float = Field(default=0.95, gt=0, lt=1)
+    retired: ClassVar = {
+        "flush_seconds": "is now 'flush_seconds', one for all stages",
+        "num_bootstrap": f"was dropped: intervals are drawn from {NUM_RESAMPLES:,} resamples",
+        "confidence": f"was dropped: intervals are of {CONFIDENCE:.0%}, as readers expect",
+    }
+    settled: ClassVar = {"num_bootstrap": NUM_RESAMPLES, "confidence": CONFIDENCE}
+
     judge: ScorerConfig = ScorerConfig()
-    flush_seconds: float = operational(5.0, gt=0)
 
 
 class ContinualConfig(Section):

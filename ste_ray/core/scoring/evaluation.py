@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from ste_ray.core.records import Record, Score
-from ste_ray.core.scoring.statistics import PairedComparison
+from ste_ray.core.scoring.statistics import NUM_RESAMPLES, PairedComparison
 from ste_ray.core.scoring.summary import METRICS, Metric, Summary, compare_settings, summarise
 
 
@@ -36,7 +36,7 @@ class EvaluationSummary(Record):
 
 
 def summarise_evaluation(
-    groups: Sequence[Sequence[Score]], *, seed: int, num_resamples: int, confidence: float
+    groups: Sequence[Sequence[Score]], *, seed: int, num_resamples: int = NUM_RESAMPLES
 ) -> EvaluationSummary:
     """Return the figures of settings, given as the scores of each.
 
@@ -44,7 +44,6 @@ def summarise_evaluation(
         groups: the scores of one setting each, of which there is at least one.
         seed: of the bootstrap.
         num_resamples: of the bootstrap.
-        confidence: of the intervals.
 
     Raises:
         ValueError: settings differ in their test queries, or hold one twice.
@@ -61,14 +60,12 @@ def summarise_evaluation(
                 metric,
                 seed=seed,
                 num_resamples=num_resamples,
-                confidence=confidence,
             ),
         )
 
     return EvaluationSummary(
         settings=tuple(
-            summarise(scores, seed=seed, num_resamples=num_resamples, confidence=confidence)
-            for scores in groups
+            summarise(scores, seed=seed, num_resamples=num_resamples) for scores in groups
         ),
         differences=tuple(
             compared(first, second, metric)

@@ -22,6 +22,10 @@ from typing import Literal
 
 from ste_ray.core.records import Record
 
+# Of every interval: what readers expect, and draws enough that its ends hold still.
+CONFIDENCE = 0.95
+NUM_RESAMPLES = 2000
+
 
 class Interval(Record):
     """A two-sided confidence interval."""
@@ -57,7 +61,7 @@ class PairedComparison(Record):
     p_value: float
 
 
-def wilson_interval(count: int, n: int, confidence: float = 0.95) -> Interval:
+def wilson_interval(count: int, n: int, confidence: float = CONFIDENCE) -> Interval:
     """Return Wilson's score interval of ``count`` successes among ``n`` independent items.
 
     Raises:
@@ -82,8 +86,8 @@ def cluster_bootstrap(
     clusters: Sequence[tuple[float, int]],
     *,
     seed: int,
-    num_resamples: int = 2000,
-    confidence: float = 0.95,
+    num_resamples: int = NUM_RESAMPLES,
+    confidence: float = CONFIDENCE,
 ) -> Interval | None:
     """Return the expanded percentile interval of a mean, from whole clusters drawn at random.
 
@@ -122,7 +126,7 @@ def cluster_bootstrap(
     return Interval(low=_quantile(means, tail), high=_quantile(means, 1 - tail))
 
 
-def single_proportion(count: int, n: int, confidence: float = 0.95) -> Proportion:
+def single_proportion(count: int, n: int, confidence: float = CONFIDENCE) -> Proportion:
     """Return a share of independent items, such as the queries of one tool."""
     if n == 0:
         return Proportion(count=count, n=n)
@@ -134,8 +138,8 @@ def clustered_proportion(
     clusters: Sequence[tuple[int, int]],
     *,
     seed: int,
-    num_resamples: int = 2000,
-    confidence: float = 0.95,
+    num_resamples: int = NUM_RESAMPLES,
+    confidence: float = CONFIDENCE,
 ) -> Proportion:
     """Return a share of items in clusters (count, n), with its cluster-bootstrap interval.
 
@@ -174,8 +178,8 @@ def compare_paired(
     pairs: Iterable[tuple[Hashable, bool, bool]],
     *,
     seed: int,
-    num_resamples: int = 2000,
-    confidence: float = 0.95,
+    num_resamples: int = NUM_RESAMPLES,
+    confidence: float = CONFIDENCE,
 ) -> PairedComparison:
     """Compare two settings on the same items.
 

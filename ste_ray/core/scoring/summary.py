@@ -12,6 +12,8 @@ from typing import Literal, get_args
 
 from ste_ray.core.records import Record, Score
 from ste_ray.core.scoring.statistics import (
+    CONFIDENCE,
+    NUM_RESAMPLES,
     PairedComparison,
     Proportion,
     clustered_proportion,
@@ -82,8 +84,8 @@ def summarise(
     scores: Iterable[Score],
     *,
     seed: int,
-    num_resamples: int = 2000,
-    confidence: float = 0.95,
+    num_resamples: int = NUM_RESAMPLES,
+    confidence: float = CONFIDENCE,
 ) -> Summary:
     """Summarise the scores of one setting.
 
@@ -125,7 +127,11 @@ def summarise(
 
 
 def figures_of(
-    scores: Iterable[Score], *, seed: int, num_resamples: int = 2000, confidence: float = 0.95
+    scores: Iterable[Score],
+    *,
+    seed: int,
+    num_resamples: int = NUM_RESAMPLES,
+    confidence: float = CONFIDENCE,
 ) -> Figures:
     """Return the headline figures of scores, with intervals clustered by tool."""
     return _clustered_figures(_by_tool(scores), seed, num_resamples, confidence)
@@ -199,8 +205,8 @@ def compare_settings(
     metric: Metric,
     *,
     seed: int,
-    num_resamples: int = 2000,
-    confidence: float = 0.95,
+    num_resamples: int = NUM_RESAMPLES,
+    confidence: float = CONFIDENCE,
 ) -> PairedComparison:
     """Compare two settings on the same examples, clustered by tool.
 

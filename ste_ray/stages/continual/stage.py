@@ -65,11 +65,7 @@ def run(context: StageContext) -> dict[str, Any]:
     """
     store, config = context.store, context.config
     batches = read_batches(store)
-    options = {
-        "seed": config.seed,
-        "num_resamples": config.evaluate.num_bootstrap,
-        "confidence": config.evaluate.confidence,
-    }
+    options = {"seed": config.seed}
     held_out = _held_out_rows(store)
     if not held_out:
         context.notes.append(
@@ -164,10 +160,9 @@ def _general_loss(
 
 
 def _measure(child: RunStore, rows: Sequence[TrainRow], config: Config) -> GeneralLoss:
-    model = config.train.model
-    with model_folder(child, "tuned", config.infer) as folder:
+    with model_folder(child, "tuned", config) as folder:
         counted, tokens, loss = held_out_loss(
-            folder, rows, config.train.max_tokens, model.trust_remote_code
+            folder, rows, config.train.max_tokens, config.trust_remote_code
         )
     return GeneralLoss(rows=counted, tokens=tokens, loss=loss)
 

@@ -65,12 +65,7 @@ def judge_pairs(
         journal_reasoning(context, "evaluate", asking.endpoints, journal)
     measured = None
     if labelled:
-        measured = agreement(
-            [(one.same, verdicts[one.pair].verdict) for one in labelled],
-            section.min_kappa,
-            section.min_pairs,
-            context.config.evaluate.confidence,
-        )
+        measured = agreement([(one.same, verdicts[one.pair].verdict) for one in labelled])
     counts = dict.fromkeys(("same", "different", "unsure"), 0)
     for pair in pairs:
         counts[verdicts[pair].verdict] += 1
@@ -114,15 +109,9 @@ def _why_not(measured: Agreement | None) -> str:
     if measured.may_gate:
         return ""
     if measured.n < measured.min_pairs:
-        return (
-            f"it was measured on {measured.n} labelled pairs, fewer than"
-            f" evaluate.judge.min_pairs={measured.min_pairs}"
-        )
+        return f"it was measured on {measured.n} labelled pairs, fewer than {measured.min_pairs}"
     kappa = "none" if measured.kappa is None else f"{measured.kappa:.2f}"
-    return (
-        f"its agreement with {measured.n} labels, kappa {kappa}, is below"
-        f" evaluate.judge.min_kappa={measured.floor}"
-    )
+    return f"its agreement with {measured.n} labels, kappa {kappa}, is below {measured.floor}"
 
 
 async def _ask(
@@ -134,7 +123,7 @@ async def _ask(
         for pair in dict.fromkeys(pairs)
     }
     place = JournalPlace(
-        context.store, layout.EVALUATE_JOURNAL, context.epoch, config.evaluate.flush_seconds
+        context.store, layout.EVALUATE_JOURNAL, context.epoch, config.flush_seconds
     )
     model = asking.endpoints.models["scorer"]
     name = f"evaluate-{uuid4().hex[:8]}"

@@ -17,11 +17,10 @@ import ray
 from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.records import Prediction, Score, ToolSpec
-from ste_ray.core.scoring.config import EvaluateConfig
 from ste_ray.core.scoring.equivalence import Pair
 from ste_ray.core.scoring.evaluation import EvaluationSummary, summarise_evaluation
 from ste_ray.core.scoring.scores import score_prediction, undecided_pair, with_verdict
-from ste_ray.core.scoring.statistics import Proportion
+from ste_ray.core.scoring.statistics import NUM_RESAMPLES, Proportion
 from ste_ray.core.scoring.summary import METRICS, Summary
 from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext
@@ -44,7 +43,7 @@ def run(context: StageContext) -> dict[str, Any]:
     by_setting = _by_setting(scores, config.infer.settings)
     num_predictions = sum(map(len, by_setting.values()))
     context.progress(f"evaluate: {num_predictions} predictions scored, now summarising")
-    summary = summarise_settings(by_setting, config.evaluate, config.seed)
+    summary = summarise_settings(by_setting, config.seed)
     store.write_json(layout.EVALUATION_SUMMARY, summary.model_dump(mode="json"))
     return {
         "predictions": num_predictions,
@@ -66,7 +65,7 @@ def score_predictions(
     for prediction in predictions:
         score = score_prediction(prediction, specs)
         by_setting.setdefault(score.setting, []).append(score)
-    return summarise_settings(by_setting, config.evaluate, config.seed)
+    return summarise_settings(by_setting, config.seed)
 
 
 def _score_all(store: RunStore, specs: Mapping[str, ToolSpec]) -> list[Pair]:
@@ -145,9 +144,14 @@ def _by_setting(scores: Iterable[Score], settings: Sequence[str]) -> dict[str, l
 
 
 def summarise_settings(
-    by_setting: Mapping[str, Sequence[Score]], config: EvaluateConfig, seed: int
+    by_setting: Mapping[str, Sequence[Score]], seed: int, num_resamples: int = NUM_RESAMPLES
 ) -> EvaluationSummary:
     """Return the figures of each setting, and every setting compared with every other.
+
+    Args:
+        by_setting: the scores of each setting.
+        seed: of the bootstrap.
+        num_resamples: of the bootstrap.
 
     Raises:
         StageInputError: settings differ in their test queries, or hold one twice.
@@ -156,8 +160,7 @@ def summarise_settings(
         return summarise_evaluation(
             list(by_setting.values()),
             seed=seed,
-            num_resamples=config.num_bootstrap,
-            confidence=config.confidence,
+            num_resamples=num_resamples,
         )
     except ValueError as error:
         raise StageInputError(f"the predictions cannot be compared: {error}") from error

@@ -125,7 +125,7 @@ class Explorer:
             layout.EXPLORE_JOURNAL,
             epoch=epoch,
             writer=name,
-            flush_seconds=config.explore.flush_seconds,
+            flush_seconds=config.flush_seconds,
         )
         self._parts = PartWriter(store, epoch, name, self._journal)
         self._events = EventBuffer(show, RoleCosts(endpoints, config.llm))

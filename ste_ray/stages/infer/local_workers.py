@@ -132,10 +132,10 @@ class LocalWorker(Worker):
                 use_gpu=section.use_gpu,
                 spread=section.use_gpu and section.gpus_per_worker > 1,
                 int8=section.quantization == "int8",
-                trust_remote_code=section.trust_remote_code,
+                trust_remote_code=self._plan.config.trust_remote_code,
                 template_options=section.template_options,
             )
-            with model_folder(self._plan.store, name, section) as folder:
+            with model_folder(self._plan.store, name, self._plan.config) as folder:
                 self._model = load_model(folder, loading)
             self._model_name = name
         return self._model

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 
+from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.errors import ConfigError
-from ste_ray.generation.config import InferConfig
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.training.base import base_folder
 
 
 @contextmanager
-def model_folder(store: RunStore, name: str, config: InferConfig) -> Iterator[Path]:
+def model_folder(store: RunStore, name: str, config: Config) -> Iterator[Path]:
     """Yield the local folder of the model called ``name`` in a setting.
 
     Raises:
@@ -27,7 +27,7 @@ def model_folder(store: RunStore, name: str, config: InferConfig) -> Iterator[Pa
         with _local_folder(store, layout.RUN_MODELS[name]) as folder:
             yield folder
         return
-    given = config.models[name]
+    given = config.infer.models[name]
     if "://" not in given:
         key = f"infer.models.{name}"
         with base_folder(given, config.trust_remote_code, key) as folder:

@@ -88,7 +88,7 @@ class Worker:
         (setting,) = parse_settings([row["setting"]], section.models)
         queries = [Query.model_validate_json(text) for text in row["queries"]]
         started = time.monotonic()
-        pieces = Pieces(plan.store, plan.epoch, setting, queries, section.flush_seconds)
+        pieces = Pieces(plan.store, plan.epoch, setting, queries, plan.config.flush_seconds)
         answered = pieces.answered()
         left = [query for query in queries if query.example.example_id not in answered]
         if left:
@@ -116,7 +116,10 @@ class EndpointWorker(Worker):
     async def _answer(self, setting: Setting, queries: Sequence[Query], pieces: Pieces) -> None:
         plan, section = self._plan, self._plan.config.infer
         place = JournalPlace(
-            plan.store, layout.infer_journal(setting.folder_name), plan.epoch, section.flush_seconds
+            plan.store,
+            layout.infer_journal(setting.folder_name),
+            plan.epoch,
+            plan.config.flush_seconds,
         )
         scopes = [_scope(setting, query) for query in queries]
         recorded = await asyncio.to_thread(self._journal_at(place.folder).recorded, scopes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
-from ste_ray.core.preparing.config import PrepareConfig
+from ste_ray.core.preparing.config import NEAR_DUPLICATE_SIMILARITY, PrepareConfig
 from ste_ray.core.preparing.selecting import normalise
 from ste_ray.retrieval.near_duplicates import NearDuplicates
 from ste_ray.stages.prepare.spool import Spool
@@ -50,11 +50,11 @@ def _add_near(reasons: list[str], spool: Spool, config: PrepareConfig) -> None:
     sizes = Counter(itertools.compress(groups, (not one for one in reasons)))
     if all(size == 1 for size in sizes.values()):
         return
-    tool, near = "", NearDuplicates(config.near_duplicate_similarity)
+    tool, near = "", NearDuplicates(NEAR_DUPLICATE_SIMILARITY)
     for at, candidate in enumerate(spool):
         if reasons[at] or sizes[groups[at]] == 1:
             continue
         if candidate.tool != tool:
-            tool, near = candidate.tool, NearDuplicates(config.near_duplicate_similarity)
+            tool, near = candidate.tool, NearDuplicates(NEAR_DUPLICATE_SIMILARITY)
         if near.find(groups[at], normalise(candidate.query)):
             reasons[at] = reason

@@ -71,10 +71,10 @@ def _selected(
                 continue
             call = select_call(
                 found,
-                keep_simulated=section.simulated_observations == "keep",
-                keep_errors=section.error_observations == "keep",
+                keep_simulated="simulated" not in section.drop,
+                keep_errors="errors" not in section.drop,
             )
-            if not isinstance(call, str) and section.invalid_arguments == "drop":
+            if not isinstance(call, str) and "invalid_arguments" in section.drop:
                 if tool not in checks:
                     checks = {tool: BoundedCheck(tool, context.specs[tool].parameters)}
                 call = _if_valid(call, checks[tool])

@@ -105,7 +105,7 @@ class PrepareWorker:
             self._store,
             layout.partition_journal(partition.name),
             self._epoch,
-            self._config.prepare.flush_seconds,
+            self._config.flush_seconds,
         )
         name = f"{self._name}-{partition.name}"
         async with answering(

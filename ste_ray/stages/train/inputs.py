@@ -61,6 +61,7 @@ def lay_out(context: StageContext, write_shards: WriteShards) -> TrainJob:
         StageInputError: there is no row to train on, or the run has another training's checkpoint.
     """
     store, config = context.store, context.config.train
+    trust = context.config.trust_remote_code
     _check(config)
     tools = {
         tool["name"]: tool.get("description", "") for tool in store.read_json(layout.PREPARED_TOOLS)
@@ -70,7 +71,7 @@ def lay_out(context: StageContext, write_shards: WriteShards) -> TrainJob:
     base = store.read_json(layout.BASE_MARKER)
     with ScratchFolder(prefix="ste-ray-base-") as name:
         copy_base(store, Path(name), weights=False)
-        tokenizer, vocabulary = tokenizer_of(Path(name), config, tools)
+        tokenizer, vocabulary = tokenizer_of(Path(name), config, tools, trust_remote_code=trust)
         _say_unused_options(context, name)
     if config.mode == "toolkens" and not vocabulary.ids:
         raise ConfigError(
@@ -89,6 +90,7 @@ def lay_out(context: StageContext, write_shards: WriteShards) -> TrainJob:
     job = TrainJob(
         files=store,
         config=config,
+        trust_remote_code=trust,
         seed=context.config.seed,
         tools=tools,
         shards=shards,
@@ -106,7 +108,7 @@ def _say_unused_options(context: StageContext, folder: str) -> None:
     config = context.config.train
     if not config.template_options:
         return
-    template = str(load_tokenizer(folder, config.model.trust_remote_code).chat_template)
+    template = str(load_tokenizer(folder, context.config.trust_remote_code).chat_template)
     if unused := unused_options(template, config.template_options):
         note = (
             f"the chat template of the base model does not read {', '.join(unused)} of "
@@ -134,8 +136,8 @@ def _save_base(context: StageContext) -> None:
     store.delete_folder(layout.BASE_MODEL)
     with _base(context) as folder:
         given = config.model.base or "a built model"
-        rows = check_base(folder, given, config.max_tokens, config.model.trust_remote_code)
-        load_tokenizer(str(folder), config.model.trust_remote_code)
+        rows = check_base(folder, given, config.max_tokens, context.config.trust_remote_code)
+        load_tokenizer(str(folder), context.config.trust_remote_code)
         store.upload_folder(folder, layout.BASE_MODEL)
     store.write_json(layout.BASE_MARKER, {"base": config.model.base, "rows": rows})
 
@@ -144,7 +146,7 @@ def _save_base(context: StageContext) -> None:
 def _base(context: StageContext) -> Iterator[Path]:
     settings = context.config.train.model
     if settings.base and "://" not in settings.base:
-        with base_folder(settings.base, settings.trust_remote_code) as folder:
+        with base_folder(settings.base, context.config.trust_remote_code) as folder:
             yield folder
         return
     with ScratchFolder(prefix="ste-ray-base-") as folder:

@@ -21,7 +21,7 @@ from ste_ray.stages.explore.metrics import ascii_tag
 from ste_ray.stages.shared.limit_actor import beside_driver
 from ste_ray.training.checkpoints import Checkpoint
 from ste_ray.training.distributed import rank
-from ste_ray.training.figures import StepRecord, progress_line
+from ste_ray.training.figures import StepRecord, is_told, progress_line
 from ste_ray.training.job import Hooks, TrainJob
 
 _GAUGES = {
@@ -99,7 +99,7 @@ def ray_hooks(job: TrainJob, driver: DriverChannel) -> Hooks:
     def on_step(record: StepRecord) -> None:
         if metrics is not None:
             metrics(record)
-            if record.step % job.config.log_every == 0 or record.step == record.num_steps:
+            if is_told(record):
                 driver.step(record)
 
     def on_report(record: StepRecord) -> None:

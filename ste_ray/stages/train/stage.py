@@ -30,10 +30,12 @@ from ste_ray.stages.train.inputs import lay_out, stage_counts
 from ste_ray.stages.train.progress import DriverChannel, driver_channel
 from ste_ray.stages.train.shards import write_shards
 from ste_ray.stages.train.worker import packed_job, train_worker
-from ste_ray.training.checkpoints import latest_checkpoint
+from ste_ray.training.checkpoints import KEPT_CHECKPOINTS, latest_checkpoint
 from ste_ray.training.config import TrainConfig
 from ste_ray.training.job import TrainJob
 
+# Restarts in a row without a new checkpoint: what fails three times at one place fails again.
+_MAX_FAILURES = 3
 _STOP_SECONDS = 90.0  # for the step that is going on and its checkpoint
 
 
@@ -73,7 +75,7 @@ def _fit_until_done(context: StageContext, job: TrainJob, driver: DriverChannel)
             failures = failures + 1 if step <= reached else 1
             reached = max(reached, step)
             reason = _one_line(error)
-            if failures > job.config.max_failures:
+            if failures > _MAX_FAILURES:
                 raise TemporaryError(
                     f"training failed {failures} times without a new checkpoint: {reason}; run the"
                     f" stage again to go on from step {step}"
@@ -121,7 +123,7 @@ def _trainer(job: TrainJob, driver: DriverChannel) -> TorchTrainer:
             name="start",
             storage_path=files.path(layout.RAY_TRAIN),
             storage_filesystem=files.filesystem,
-            checkpoint_config=CheckpointConfig(num_to_keep=config.keep_checkpoints),
+            checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
             failure_config=FailureConfig(max_failures=0),
         ),
     )

@@ -28,7 +28,7 @@ from ste_ray.stages.train.inputs import lay_out, stage_counts
 from ste_ray.stages.train.shards import write_shards_here
 from ste_ray.store.artifacts import open_store
 from ste_ray.training.distributed import from_rank_0, rank
-from ste_ray.training.figures import StepRecord, progress_line
+from ste_ray.training.figures import StepRecord, is_told, progress_line
 from ste_ray.training.job import Hooks, TrainJob
 from ste_ray.training.rank import train_rank
 
@@ -83,7 +83,7 @@ def _run(config: Config, run: str) -> int:
         if not store.exists(layout.TRAIN_SUMMARY):
             told = True
             from_rank_0(job)
-            train_rank(job, _hooks(context, config.train.log_every))
+            train_rank(job, _hooks(context))
         return stage_counts(job, store.read_json(layout.TRAIN_SUMMARY))
 
     try:
@@ -94,9 +94,9 @@ def _run(config: Config, run: str) -> int:
     return 0
 
 
-def _hooks(context: StageContext, every: int) -> Hooks:
+def _hooks(context: StageContext) -> Hooks:
     def on_step(record: StepRecord) -> None:
-        if record.step % every == 0 or record.step == record.num_steps:
+        if is_told(record):
             context.progress(progress_line(record))
 
     return Hooks(on_step=on_step, warn=_noting(context), stopping=_stop_asked().is_set)

@@ -7,25 +7,25 @@ from typing import get_args
 import pytest
 
 from ste_ray.config import Config, load_config
+from ste_ray.config.root import config_keys
 from ste_ray.core.effects import Role
-from ste_ray.core.section import Section
 from ste_ray.core.stages import STAGES
 from ste_ray.errors import ConfigError
 from ste_ray.resources import resource_folder
 
 ALL = (*STAGES, "continual")
-READERS = {"seed": set(ALL), "tools": {"explore"}, "llm": {"explore", "prepare"}} | {
-    stage: {stage, "continual"} for stage in ("train", "retrieve", "infer", "evaluate")
-}
+READERS = {
+    "seed": set(ALL),
+    "trust_remote_code": {"train", "infer", "continual"},
+    "tools": {"explore"},
+    "llm": {"explore", "prepare"},
+} | {stage: {stage, "continual"} for stage in ("train", "retrieve", "infer", "evaluate")}
 
 
-def leaves(model=Config, path=()):
+def leaves():
     """Yield (path, field) of every single setting."""
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield from leaves(field.annotation, (*path, name))
-        else:
-            yield (*path, name), field
+    for key, field in config_keys():
+        yield tuple(key.split(".")), field
 
 
 OTHERS = {
@@ -38,6 +38,7 @@ OTHERS = {
     "models": {"mine": "/models/mine"},
     "variants": ["joint"],
     "rounds": [["one", "two"], ["three"]],
+    "drop": ["errors"],
 }
 
 
@@ -171,6 +172,11 @@ def test_a_date_needs_no_quotes(write):
     [
         ("explore:\n  max_turn: 2\n", ["'explore.max_turn'", "did you mean 'max_turns'?"]),
         ("train:\n  model:\n    layers: 2\n", ["'train.model.layers'", "allowed here: base, "]),
+        ("explore:\n  max_usd: 2\n", ["'explore.max_usd'", "did you mean 'budget.max_usd'?"]),
+        ("prepare: {rounds: []}\n", ["'prepare.rounds'", "mean 'prepare.mix.rounds'?"]),
+        ("infer: {encodr: x}\n", ["'infer.encodr'", "did you mean 'retrieve.encoder'?"]),
+        ("max_turns: 2\n", ["unknown key 'max_turns'", "did you mean 'explore.max_turns'?"]),
+        ("train: {temperatures: 1}\n", ["mean 'explore.temperature' or 'infer.temperature'?"]),
         ("explor:\n  max_turns: 2\n", ["'explor'", "did you mean 'explore'?"]),
         ("explore:\n  max_turns: many\n", ["explore.max_turns='many'", "valid integer"]),
         ("explore:\n  max_turns: 0\n", ["explore.max_turns=0", "greater than or equal to 1"]),
