@@ -210,7 +210,7 @@ def test_general_data_alone_is_a_baseline(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_finished_parts_are_not_prepared_again(
+def test_finished_partitions_are_not_prepared_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitions, "TRIALS_PER_PARTITION", 1)
@@ -218,7 +218,7 @@ def test_finished_parts_are_not_prepared_again(
     explored(store)
 
     def interrupted(line: str) -> None:
-        if "part 2 of 4 done" in line:
+        if "partition 2 of 4 done" in line:
             raise TemporaryError("the node went away")
 
     config = load_config(None, [*NO_MODELS, "prepare.num_workers=1"])
@@ -233,7 +233,7 @@ def test_finished_parts_are_not_prepared_again(
     }
     said: list[str] = []
     prepare(store, *NO_MODELS, "prepare.num_workers=1", said=said)
-    assert any(f"{len(finished)} of 4 parts were finished before" in line for line in said)
+    assert any(f"{len(finished)} of 4 partitions were finished before" in line for line in said)
     for name, before in made.items():
         assert Path(store.path(f"prepare/examples/{name}.parquet")).stat().st_mtime_ns == before
     assert len(read_records(store, layout.LEDGER, LedgerEntry)) == 120
