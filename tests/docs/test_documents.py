@@ -78,6 +78,19 @@ def test_the_picture_is_small_enough_to_load() -> None:
     assert len(picture) <= 300 * 1024
 
 
+@pytest.mark.parametrize(
+    "term",
+    ["trial", "episode", "short-term memory", "long-term memory", "exploration", "exploitation",
+     "execution feedback", "self-reflection", "ablation", "in-context learning", "ICL", "toolken",
+     "demonstration", "paraphrase", "continual learning", "experience replay", "forgetting",
+     "wellformed", "API match", "correctness"],
+)  # fmt: skip
+def test_each_term_of_the_paper_is_in_the_glossary(term: str) -> None:
+    page = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
+    terms = re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE)
+    assert any(term in one for one in terms), term
+
+
 def key_problem(key: str) -> str:
     """Why ``key`` is no key of the configuration; empty: it is one."""
     model: Any = Config
