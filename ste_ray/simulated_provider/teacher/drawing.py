@@ -16,8 +16,8 @@ from ste_ray.simulated_provider.teacher.schema import Parameter
 
 _MISTAKES = 0.07  # how often a person brings a value that cannot be right
 _NAMES = 0.25  # how often a person says the name where a code is documented
-_PART = re.compile(r"\{([^}]*)\}|[#@]")
-_CHARACTERS = {"#": "0123456789", "@": "BDFGKQVWXZ"}
+_PART = re.compile(r"\{([^}]*)\}|[#%]")
+_CHARACTERS = {"#": "0123456789", "%": "BDFGKQVWXZ"}
 _SIZES = (100, 1000, 1000, 10_000, 10_000, 100_000)  # of numbers: small ones are likelier
 _BACKWARDS = 0.3  # share of the counts that go back, where they may
 _TRIES = 100  # until a number has a check digit
@@ -102,7 +102,7 @@ def draw(parameter: Parameter, scene: Scene) -> Value:
     said = scene.field(entity)
     if entity.table:
         row = entity.rows.get(said or "") or scene.row(entity)
-        codes = documented_forms(row, parameter)
+        codes = [form for form in documented_forms(row, parameter) if form not in entity.excluded]
         said = codes[-1] if codes and rng.random() >= _NAMES else row[0]
         return value_of(said, parameter, row)
     if said is None:
@@ -162,7 +162,7 @@ def _number(parameter: Parameter, rng: random.Random) -> str:
 
 
 def written(template: str, rng: random.Random) -> str:
-    """Return a template's text: # a digit, @ a letter, {name} one of a pool, ? a check digit."""
+    """Return a template's text: # a digit, % a letter, {name} one of a pool, ? a check digit."""
     text, _, check = template.partition(" ") if "?" in template else (template, "", "")
     for _ in range(_TRIES):
         made = _PART.sub(lambda match: _part(match, rng), text)

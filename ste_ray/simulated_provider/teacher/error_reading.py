@@ -76,7 +76,11 @@ def _options(text: str) -> tuple[Option, ...]:
         (_bare(match["value"]), match["gloss"].strip())
         for match in pattern("replies", "glosses").finditer(text)
     ]
-    glossed = {value: gloss for value, gloss in pairs if len(value) <= _MAX_CODE_CHARS}
+    glossed = {
+        value: gloss
+        for value, gloss in pairs
+        if len(value) <= _MAX_CODE_CHARS and not _matches("no values", value)
+    }
     options = [Option(value, gloss) for value, gloss in glossed.items()]
     for match in pattern("replies", "offers").finditer(text):
         tail = _OFFER_END.split(text[match.end() :])[0].split(": ")[-1]

@@ -61,8 +61,9 @@ def _draft(tool: Tool, lessons: Lessons, rng: random.Random) -> str:
     phrases = [own_phrase(slot, slots, rng) for slot in left]
     rng.shuffle(phrases)
     phrases.sort(key=lambda phrase: phrase.startswith("and "))
-    text = fix_articles(vary(text, rng, _VARIED))
-    return ask(other_form(Wish(goal.form, " ".join([text, *phrases])), rng), rng)
+    text = " ".join([fix_articles(vary(text, rng, _VARIED)), *phrases])
+    text = re.sub(r"\b(?:on|for) today\b", "today", text)
+    return ask(other_form(Wish(goal.form, text), rng), rng)
 
 
 def _goal(description: str, rng: random.Random) -> Wish:
@@ -84,7 +85,7 @@ def _part_of(match: re.Match[str], rng: random.Random) -> str:
     items = re.split(r", (?:and )?| and ", match[0])
     chosen = set(rng.sample(items, min(rng.choice((1, 1, 2, 2, 3, len(items))), len(items))))
     listed = [item for item in items if item in chosen]
-    return " and ".join(filter(None, (", ".join(listed[:-1]), listed[-1])))
+    return " and ".join(filter(None, (", ".join(listed[:-1]), listed[-1]))).removeprefix("the ")
 
 
 def _draw_slots(tool: Tool, goal: str, lessons: Lessons, rng: random.Random) -> list[Slot]:

@@ -175,7 +175,8 @@ def expressible_value(parameter: Parameter, scene: Scene, lessons: Lessons) -> V
     too_large = [item for item in refused if is_number(item)]
     if options and parameter.entity.name in ("text", "other number"):
         option = scene.rng.choice(options)
-        return Value(option.gloss or option.value, (option.value,))
+        said = option.gloss or option.value
+        return Value(f'"{said}"' if parameter.entity.name == "text" else said, (option.value,))
     if options and parameter.entity.free and scene.rng.random() >= 0.1:
         for _ in range(_DRAWS):
             known = _offered_forms(value, parameter, lessons)

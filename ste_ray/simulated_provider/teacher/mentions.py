@@ -135,7 +135,8 @@ def value_of(said: str, parameter: Parameter, row: Row = (), after: str = "") ->
         ways = dates.date_forms(day)[: None if entity.reads == "date" else 1] if day else ()
         forms = (*ways[:1], said, *ways) if _documents_iso(parameter) else (said, *ways)
     else:
-        forms = (said, *(compiled(old).sub(new, said) for old, new in entity.forms))
+        plain = said.strip('"')
+        forms = (plain, *(compiled(old).sub(new, plain) for old, new in entity.forms))
     return Value(said, tuple(dict.fromkeys(forms)))
 
 
