@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from teacher_runs import PROMPTS, builtin_specs, play
@@ -82,6 +86,22 @@ def test_memory_changes_what_is_asked() -> None:
 def test_equal_messages_and_seed_give_equal_replies() -> None:
     assert imagine(SPECS[0], 7) == imagine(SPECS[0], 7)
     assert len({imagine(SPECS[0], seed) for seed in range(8)}) > 4
+
+
+def test_another_process_gives_equal_replies() -> None:
+    """Strings hash to other numbers there, so that the order of a set of them shows."""
+    code = "import test_teacher_queries as t; print([t.imagine(s, 1) for s in t.SPECS])"
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=Path(__file__).parent,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(printed) == 1
 
 
 def test_an_unknown_prompt_is_answered_honestly() -> None:

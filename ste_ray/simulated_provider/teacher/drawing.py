@@ -49,7 +49,7 @@ class Scene:
         """
         alone = bool(entity.table or entity.templates)
         for name, fields in _record_fields().items():
-            if entity.name in fields and not (alone and len(fields & self.wanted) < 2):
+            if entity.name in fields and not (alone and len(self.wanted & fields.keys()) < 2):
                 value = self._records.get(name, {}).get(entity.name)
                 if value is None or (entity.name, value) in self._used:
                     self._records[name] = _record(name, self.rng)
@@ -73,15 +73,17 @@ class Scene:
 
 
 @functools.cache
-def _record_fields() -> dict[str, frozenset[str]]:
-    fields = {name: {key for row in rows for key in row} for name, rows in data("records").items()}
-    fields["bank account"].add("iban")  # made of the others
-    return {name: frozenset(keys) for name, keys in fields.items()}
+def _record_fields() -> dict[str, dict[str, str]]:
+    """Return the fields of each record, in the order in which they are written out."""
+    records = data("records").items()
+    fields = {name: {key: "" for row in rows for key in row} for name, rows in records}
+    fields["bank account"]["iban"] = ""  # made of the others
+    return fields
 
 
 def _record(name: str, rng: random.Random) -> dict[str, str]:
     """Return a record with one of the templates of each field written out."""
-    row = dict.fromkeys(_record_fields()[name], "") | rng.choice(data("records")[name])
+    row = _record_fields()[name] | rng.choice(data("records")[name])
     options = {key: item if isinstance(item, list) else [item] for key, item in row.items()}
     made = {key: written(rng.choice(listed), rng) for key, listed in options.items()}
     if "iban" in made:

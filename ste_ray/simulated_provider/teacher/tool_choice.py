@@ -51,4 +51,4 @@ def _worth(tool: Tool, request: str, rarity: Mapping[str, float]) -> float:
     shared = stems(request.replace("_", " ")) & _words(tool)
     found = fill(tool, request)
     filled = sum(1 if item.name in found else -1 for item in tool.parameters if item.required)
-    return sum(rarity[word] for word in shared) + _FILLED * filled
+    return math.fsum(rarity[word] for word in shared) + _FILLED * filled  # in any order the same
