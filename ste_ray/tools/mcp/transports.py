@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ssl
 import urllib.parse
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpcore2
 import httpx2
 from mcp.client.stdio import get_default_environment
 from mcp.client.streamable_http import streamable_http_client
@@ -72,21 +71,18 @@ async def http_transport(
     headers = {name: secrets.fill(value) for name, value in server.headers.items()}
     headers["Accept-Encoding"] = "identity"  # what is compressed can become any size
     timeout = httpx2.Timeout(_CONNECT_SECONDS, read=_READ_SECONDS)
-    transport = httpx2.AsyncHTTPTransport(trust_env=False)
-    transport._pool = httpcore2.AsyncConnectionPool(
-        ssl_context=ssl.create_default_context(), network_backend=_GuardedBackend(allow_hosts)
-    )
+    url = _filled_url(server.url, secrets)
     async with (
         httpx2.AsyncClient(
             headers=headers,
             timeout=timeout,
-            transport=transport,
+            transport=GuardedTransport(httpx2.URL(url).host, allow_hosts),
             trust_env=False,
             follow_redirects=False,
             event_hooks={"response": [look]},
         ) as client,
         streamable_http_client(
-            _filled_url(server.url, secrets),
+            url,
             http_client=client,
             max_sse_event_size=MAX_MESSAGE_BYTES,
         ) as streams,
@@ -103,35 +99,46 @@ def _filled_url(url: str, secrets: Secrets) -> str:
     return f"{secrets.fill(place)}{mark}{query}"
 
 
-class _GuardedBackend(httpcore2.AsyncNetworkBackend):
-    """Connects to addresses that were checked, after their names were resolved."""
+class GuardedTransport(httpx2.AsyncHTTPTransport):
+    """Sends requests to checked addresses of one host; the certificate must be of the host's name.
 
-    def __init__(self, allow_hosts: Collection[str]) -> None:
+    The connections are told apart by address alone, so that those of another host at the same
+    address would be taken for this one's: requests to another host are refused.
+    """
+
+    def __init__(self, host: str, allow_hosts: Collection[str]) -> None:
+        super().__init__(verify=ssl.create_default_context(), trust_env=False)
+        self._host = host
         self._allow_hosts = tuple(allow_hosts)
-        self._inner = httpcore2.AnyIOBackend()
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 (the library's interface)
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request to the first address of its host that can be connected to.
+
+        Raises:
+            BlockedAddressError: the host, or one of its addresses, may not be reached.
+            httpx2.ConnectError: it has no address, or none that answers.
+            httpx2.UnsupportedProtocol: the request is for another host.
+        """
+        url = request.url
+        if url.host != self._host:
+            raise httpx2.UnsupportedProtocol(
+                f"a request to {url.host!r} over the connection to {self._host!r}"
+            )
+        host = url.raw_host.decode("ascii")
+        port = url.port or (443 if url.scheme == "https" else 80)
         check_literal(host, port, self._allow_hosts)
         try:
             places = await resolve_checked(host, port, self._allow_hosts)
         except OSError as error:
-            raise httpcore2.ConnectError(str(error)) from None
-        failure: Exception = httpcore2.ConnectError(f"{host!r} has no address")
+            raise httpx2.ConnectError(str(error)) from None
+        request.extensions = {**request.extensions, "sni_hostname": host}
+        failure = httpx2.ConnectError(f"{host!r} has no address")
         for _, address in places:
+            request.url = url.copy_with(host=address)
             try:
-                return await self._inner.connect_tcp(
-                    address, port, timeout, local_address, socket_options
-                )
-            except httpcore2.ConnectError as error:
+                return await super().handle_async_request(request)
+            except httpx2.ConnectError as error:  # nothing of the body is sent by then
                 failure = error
+            finally:
+                request.url = url
         raise failure
-
-    async def sleep(self, seconds: float) -> None:
-        await self._inner.sleep(seconds)
