@@ -23,6 +23,7 @@ _REMEDY = "set train.batching=grouped"
 def can_pack(model: PreTrainedModel) -> bool:
     """Whether rows packed together stay apart in every layer of the model."""
     config: Any = model.config.get_text_config()
+    # Of what a recurrent model is, transformers says nothing more public than ``_is_stateful``.
     layers = getattr(config, "layer_types", None)
     return not (
         getattr(model, "_is_stateful", False)  # recurrent: what came before leaks into a row

@@ -78,4 +78,4 @@ def _parse(number: str, region: str | None) -> PhoneNumber:
     try:
         return phonenumbers.parse(number, region)
     except phonenumbers.NumberParseException as error:
-        raise ToolError(error._msg) from None
+        raise ToolError(str(error.args[0])) from None
