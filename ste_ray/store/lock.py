@@ -10,25 +10,19 @@ may differ. Only where the storage does not say are they compared.
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pydantic import ValidationError
-
 from ste_ray.core import layout
-from ste_ray.core.records import Record
-from ste_ray.errors import ConfigError, RunLockedError, StageInputError, SteRayError
+from ste_ray.errors import ConfigError, RunLockedError, SteRayError
 from ste_ray.ports import Clock
-from ste_ray.store.artifacts import RunStore, encode_json
+from ste_ray.store.artifacts import RunStore
+from ste_ray.store.owner import LockState, read_lock, this_process
 
 _logger = logging.getLogger(__name__)
 
@@ -39,33 +33,6 @@ class WallClock:
     def now(self) -> float:
         """Return the time."""
         return time.time()
-
-
-class Owner(Record):
-    """A process that owns a run."""
-
-    name: str  # what people call it, for example the stage
-    host: str
-    pid: int
-    started: str  # tells the process from a later one with its pid
-    token: str  # tells this acquisition from all others
-
-    def is_dead(self) -> bool:
-        """Whether the process surely ended; False also when it runs where that cannot be seen."""
-        return self.host == _this_host() and _process_start(self.pid) != self.started
-
-    def lives_here(self) -> bool:
-        """Whether the process surely runs, on this host."""
-        return self.host == _this_host() and _process_start(self.pid) == self.started
-
-
-class LockState(Record):
-    """The content of ``lock.json``."""
-
-    epoch: int
-    owner: Owner | None
-    acquired_at: float
-    heartbeat_at: float
 
 
 class RunLock:
@@ -129,7 +96,7 @@ class RunLock:
         Raises:
             RunLockedError: a living process owns the run.
         """
-        found, version = self._read()
+        found, version = read_lock(self._store)
         if self._say is not None and found is not None and self._may_live(found):
             found, version = self._outwait(found, version)
         if found is not None and self._may_live(found):
@@ -137,24 +104,18 @@ class RunLock:
         now = self._clock.now()
         mine = LockState(
             epoch=found.epoch + 1 if found else 1,
-            owner=Owner(
-                name=self._name,
-                host=_this_host(),
-                pid=os.getpid(),
-                started=_process_start(os.getpid()),
-                token=uuid.uuid4().hex,
-            ),
+            owner=this_process(self._name),
             acquired_at=now,
             heartbeat_at=now,
         )
-        data = _encode(mine)
+        data = mine.encoded()
         if found is None:
             self._store.create_bytes(layout.LOCK, data)
         else:
             self._store.replace_bytes(layout.LOCK, data, version)
         # Read back rather than trust the answer: a retried request may have written and still be
         # answered with "no".
-        winner, self._version = self._read()
+        winner, self._version = read_lock(self._store)
         if winner != mine:
             raise RunLockedError(self._held_by(winner))
         self._state, self.epoch, self.lost = mine, mine.epoch, False
@@ -174,7 +135,7 @@ class RunLock:
                 return
             try:
                 free = state.model_copy(update={"owner": None})
-                self._store.replace_bytes(layout.LOCK, _encode(free), self._version)
+                self._store.replace_bytes(layout.LOCK, free.encoded(), self._version)
             except SteRayError as error:
                 # Whatever the block raised matters more, and the lock goes stale by itself.
                 _logger.warning("the run lock could not be released: %s", error)
@@ -208,10 +169,10 @@ class RunLock:
         if self._state is None:
             return
         fresh = self._state.model_copy(update={"heartbeat_at": self._clock.now()})
-        self._store.replace_bytes(layout.LOCK, _encode(fresh), self._version)
+        self._store.replace_bytes(layout.LOCK, fresh.encoded(), self._version)
         # Go on from what is there: an earlier write may have been carried out though it seemed to
         # fail, so that a refused one does not yet mean that the run is lost.
-        current, self._version = self._read()
+        current, self._version = read_lock(self._store)
         if current is not None and current.owner == self._state.owner:
             self._state = current
         else:
@@ -233,7 +194,7 @@ class RunLock:
         )
         while state is not None and state == found and self._may_live(state):
             self._released.wait(min(1.0, self._refresh_seconds))
-            state, version = self._read()
+            state, version = read_lock(self._store)
         return state, version
 
     def _may_live(self, state: LockState) -> bool:
@@ -261,9 +222,6 @@ class RunLock:
             "the run is free)"
         )
 
-    def _read(self) -> tuple[LockState | None, str]:
-        return _read_state(self._store)
-
 
 def require_epoch(store: RunStore, epoch: int) -> None:
     """Check that the run still belongs to the owner of ``epoch``, for whom a worker works.
@@ -272,7 +230,7 @@ def require_epoch(store: RunStore, epoch: int) -> None:
         RunLockedError: it does not.
         ConfigError: the run is a folder that only some nodes of the cluster see.
     """
-    state, _ = _read_state(store)
+    state, _ = read_lock(store)
     if state is None and store.is_local:
         raise ConfigError(
             f"the run {store.uri!r} is a folder that node {socket.gethostname()!r} does not share"
@@ -286,43 +244,5 @@ def require_epoch(store: RunStore, epoch: int) -> None:
         )
 
 
-def _read_state(store: RunStore) -> tuple[LockState | None, str]:
-    try:
-        data, version = store.read_versioned(layout.LOCK)
-    except FileNotFoundError:
-        return None, ""
-    try:
-        return LockState.model_validate_json(data), version
-    except ValidationError as error:
-        address = store.address(layout.LOCK)
-        raise StageInputError(
-            f"{address!r} is no run lock; delete it if no process uses the run"
-        ) from error
-
-
 def _timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def _encode(state: LockState) -> bytes:
-    return encode_json(state.model_dump(mode="json"))
-
-
-def _this_host() -> str:
-    """Return host name, boot and process namespace: within one, process ids can be compared."""
-    boot = namespace = ""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        namespace = os.readlink("/proc/self/ns/pid")
-    return f"{socket.gethostname()}/{boot}/{namespace}"
-
-
-def _process_start(pid: int) -> str:
-    """Return when a process started, in the kernel's ticks; empty if there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    # The second field is the command in parentheses and may hold spaces; a zombie is dead.
-    fields = stat.rpartition(")")[2].split()
-    return "" if fields[0] == "Z" else fields[19]

@@ -16,7 +16,7 @@ import pytest
 
 from ste_ray.core import layout
 from ste_ray.errors import RunLockedError, StageInputError, StoreError
-from ste_ray.store import lock as lock_module
+from ste_ray.store import owner as owner_module
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.lock import RunLock
 
@@ -38,7 +38,7 @@ def _by_the_hosts_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def acquired_elsewhere(monkeypatch: pytest.MonkeyPatch, held: RunLock) -> RunLock:
     """Acquire a lock as a process of another host, whose end cannot be seen here."""
     with monkeypatch.context() as patch:
-        patch.setattr(lock_module, "_this_host", lambda: "elsewhere/1/2")
+        patch.setattr(owner_module, "_this_host", lambda: "elsewhere/1/2")
         held.acquire()
     return held
 
