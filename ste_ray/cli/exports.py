@@ -198,12 +198,11 @@ def _export_predictions(options: argparse.Namespace) -> None:
     from ste_ray.exports.predictions import saved_results
     from ste_ray.stages.base import read_specs
     from ste_ray.store.artifacts import open_store
-    from ste_ray.store.tables import iter_records
+    from ste_ray.store.tables import iter_records, parquet_files
 
     store = open_store(options.run)
     folder = layout.PREDICTIONS
-    paths = store.list(folder)
-    if not any(path.endswith(".parquet") for path in paths):
+    if not parquet_files(store, folder):
         raise StageInputError(
             f"there are no predictions in {store.address(folder)!r}; run 'ste-ray infer' first"
         )

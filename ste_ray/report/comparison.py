@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from ste_ray.core import layout
+from ste_ray.core.differences import flattened
 from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.evaluation import Difference, EvaluationSummary
 from ste_ray.core.scoring.summary import METRICS, Figures, compare_settings, figures_of
+from ste_ray.core.stages import STAGES
 from ste_ray.core.texts.cutting import cut_text
 from ste_ray.errors import StageInputError
 from ste_ray.report.overview import utc_time
@@ -18,7 +20,6 @@ from ste_ray.report.view import View
 
 MAX_CHANGED = 120
 MAX_TOOLS = 500
-_STAGES = ("explore", "prepare", "retrieve", "train", "infer", "evaluate")
 Change = Literal["lost", "gained", "other"]
 _CHANGES: tuple[Change, ...] = ("lost", "gained", "other")
 
@@ -210,9 +211,9 @@ def _texts(run: RunReader, setting: str, wanted: set[str]) -> dict[str, Predicti
 
 def _config_differences(first: RunReader, second: RunReader) -> Iterator[ConfigDifference]:
     """Yield what the manifests of the two runs say otherwise, key by key."""
-    for stage in _STAGES:
+    for stage in STAGES:
         manifests = [run.manifest(stage) or {} for run in (first, second)]
-        flat = [dict(_flat(manifest.get("config") or {})) for manifest in manifests]
+        flat = [flattened(manifest.get("config") or {}) for manifest in manifests]
         for key in sorted(flat[0].keys() | flat[1].keys()):
             values = [str(one.get(key, "–")) for one in flat]
             if values[0] != values[1]:
@@ -222,11 +223,3 @@ def _config_differences(first: RunReader, second: RunReader) -> Iterator[ConfigD
                     first=cut_text(values[0], 200),
                     second=cut_text(values[1], 200),
                 )
-
-
-def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in fields.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

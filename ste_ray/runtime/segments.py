@@ -44,6 +44,11 @@ def seal(store: ArtifactStore, folder: str, epoch: int) -> None:
     _write_list(store, f"{folder}/sealed-{epoch:06d}.json", names)
 
 
+def is_seal(path: str) -> bool:
+    """Whether the object at ``path`` only opens an epoch, and holds no segment's content."""
+    return path.rpartition("/")[2].startswith("sealed-")
+
+
 def fence(store: ArtifactStore, folder: str, epoch: int, writer: str) -> list[str]:
     """Shut a writer of this epoch out and return what counts of its segments.
 
@@ -59,7 +64,7 @@ def fence(store: ArtifactStore, folder: str, epoch: int, writer: str) -> list[st
 def accepted(store: ArtifactStore, folder: str) -> list[Segment]:
     """Return the segments that count, in order of epoch, writer and number."""
     paths = store.list(folder)
-    seals = sorted(path for path in paths if "/sealed-" in path)
+    seals = sorted(filter(is_seal, paths))
     epoch = int(seals[-1][-11:-5]) if seals else 0
     earlier = set(_read_list(store, seals[-1])) if seals else set()
     fences = {

@@ -22,6 +22,7 @@ from ste_ray.errors import (
     UserError,
 )
 from ste_ray.process.environment import environment_masker
+from ste_ray.runtime.segments import is_seal
 from ste_ray.stages.base import StageBody, StageContext
 from ste_ray.stages.inputs import input_fingerprints
 from ste_ray.store.artifacts import RunStore
@@ -191,7 +192,7 @@ def _forget_empty_start(stage: str, store: RunStore) -> None:
     """Let a corrected configuration use the run, if the wrong one has produced nothing yet."""
     bookkeeping = (layout.started(stage), layout.models(stage), layout.TOOLS)
     paths = store.list(stage)
-    if all(path.startswith(bookkeeping) or "/sealed-" in path for path in paths):
+    if all(path.startswith(bookkeeping) or is_seal(path) for path in paths):
         store.delete_folder(stage)
 
 

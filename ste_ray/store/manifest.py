@@ -8,14 +8,15 @@ job of the same configuration ends with the same line instead of failing slowly 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from ste_ray import errors
+from ste_ray import __version__, errors
 from ste_ray.core import layout
 from ste_ray.core.asked_models import AskedModel, asked_models
+from ste_ray.core.differences import differences, flattened
 from ste_ray.core.records import SCHEMA_VERSION, Record, fingerprint
 from ste_ray.errors import RunConflictError, StageInputError, SteRayError
 from ste_ray.store.artifacts import RunStore, encode_json
@@ -105,6 +106,48 @@ def read_models(store: RunStore, stage: str) -> dict[str, AskedModel]:
 def write_manifest(store: RunStore, manifest: StageManifest) -> None:
     """Declare a stage finished; everything else must have been written before."""
     store.write_json(layout.manifest(manifest.stage), manifest.model_dump(mode="json"))
+
+
+def declare_stage(
+    store: RunStore,
+    stage: str,
+    fields: Mapping[str, Any],
+    counts: Mapping[str, Any],
+    *,
+    started_at: float,
+    inputs: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+    seed: int = 0,
+    models: Mapping[str, AskedModel] | None = None,
+) -> StageManifest:
+    """Declare a stage finished that was not run: what it holds was brought in, or taken from a run.
+
+    Args:
+        store: the run.
+        stage: its name.
+        fields: what it was made of, in place of its configuration.
+        counts: of what it holds.
+        started_at: in seconds since 1970.
+        inputs: fingerprints of what it was made from.
+        notes: what a reader of the results must know.
+        seed: of what was drawn, if anything.
+        models: which models were asked where the data come from.
+    """
+    manifest = StageManifest(
+        stage=stage,
+        config=dict(fields),
+        config_fingerprint=fingerprint(fields),
+        inputs=dict(inputs or {}),
+        code_version=__version__,
+        started_at=started_at,
+        seconds=round(time.time() - started_at, 3),
+        counts=dict(counts),
+        notes=tuple(notes),
+        seed=seed,
+        models=dict(models or {}),
+    )
+    write_manifest(store, manifest)
+    return manifest
 
 
 State = Literal["complete", "resume", "new"]
@@ -213,11 +256,11 @@ def _check_same(store: RunStore, found: StageRequest, asked: StageRequest) -> No
         and found.inputs == asked.inputs
     ):
         return
-    differences = _differences(_facts(found), _facts(asked))
-    if not differences:
-        differences = ["its configuration was recorded by another version of this program"]
-    shown = "; ".join(differences[:_MAX_DIFFERENCES])
-    more = len(differences) - _MAX_DIFFERENCES
+    texts = differences(_facts(found), _facts(asked))
+    if not texts:
+        texts = ["its configuration was recorded by another version of this program"]
+    shown = "; ".join(texts[:_MAX_DIFFERENCES])
+    more = len(texts) - _MAX_DIFFERENCES
     raise RunConflictError(
         f"stage {asked.stage!r} in {store.uri!r} was run or begun differently: {shown}"
         f"{f'; and {more} more' if more > 0 else ''}. Give another run URI, or delete "
@@ -228,34 +271,7 @@ def _check_same(store: RunStore, found: StageRequest, asked: StageRequest) -> No
 def _facts(request: StageRequest) -> dict[str, Any]:
     # Through JSON, in which tuples are lists, because what was found was read from JSON.
     values = request.model_dump(mode="json")
-    facts = _flattened(values["config"])
+    facts = flattened(values["config"])
     facts |= {f"input {name!r}": value for name, value in values["inputs"].items()}
     facts["schema version"] = values["schema_version"]
     return facts
-
-
-def _flattened(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in fields.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flattened(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _differences(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    absent = object()
-    texts = []
-    for key in sorted({*found, *asked}):
-        old, new = found.get(key, absent), asked.get(key, absent)
-        if old != new:
-            old_text = "absent" if old is absent else _shortened(old)
-            new_text = "absent" if new is absent else _shortened(new)
-            texts.append(f"{key} was {old_text}, now {new_text}")
-    return texts
-
-
-def _shortened(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -173,6 +173,11 @@ def require_columns(columns: Iterable[str], model: type[Record], source: str) ->
     )
 
 
+def parquet_files(store: RunStore, folder: str) -> list[str]:
+    """Return the Parquet files in a folder, in order of path; there may be none."""
+    return [name for name in store.list(folder) if name.endswith(".parquet")]
+
+
 def parquet_parts(store: RunStore, path: str) -> list[str]:
     """Return the Parquet files of a dataset, in order of path.
 
@@ -180,9 +185,10 @@ def parquet_parts(store: RunStore, path: str) -> list[str]:
         StageInputError: there are none.
     """
     if path.endswith(".parquet"):
-        if store.exists(path):
-            return [path]
-    elif parts := [name for name in store.list(path) if name.endswith(".parquet")]:
+        parts = [path] if store.exists(path) else []
+    else:
+        parts = parquet_files(store, path)
+    if parts:
         return parts
     raise StageInputError(
         f"there are no Parquet files at {store.address(path)!r}; "

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ste_ray import __version__
 from ste_ray.core import layout
 from ste_ray.core.records import Example, TrainRow, fingerprint
 from ste_ray.core.scoring.continual import Variant
@@ -14,12 +13,11 @@ from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import (
-    StageManifest,
     begin_stage,
+    declare_stage,
     manifest_fingerprint,
     read_manifest,
     read_models,
-    write_manifest,
 )
 from ste_ray.store.tables import iter_records, parquet_parts, write_records
 
@@ -124,21 +122,15 @@ def prepare_round(context: StageContext, child: RunStore, one: Round, batches: T
         ("explore", {"tools": len(specs)}),
         ("prepare", {"rows": rows, "tests": tests, "tools": len(listed)}),
     ):
-        write_manifest(
+        declare_stage(
             child,
-            StageManifest(
-                stage=stage,
-                config=fields,
-                config_fingerprint=print_of,
-                inputs=inputs,
-                code_version=__version__,
-                started_at=time.time(),
-                seconds=0.0,
-                counts=counts,
-                notes=(),
-                seed=context.config.seed,
-                models=read_models(store, stage),
-            ),
+            stage,
+            fields,
+            counts,
+            started_at=time.time(),
+            inputs=inputs,
+            seed=context.config.seed,
+            models=read_models(store, stage),
         )
 
 

@@ -26,7 +26,7 @@ from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.evaluate.judging import judge_pairs, write_undecided
 from ste_ray.store.artifacts import RunStore
-from ste_ray.store.tables import iter_records, read_records, write_records
+from ste_ray.store.tables import iter_records, parquet_files, read_records, write_records
 
 
 def run(context: StageContext) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _score_all(store: RunStore, specs: Mapping[str, ToolSpec]) -> list[Pair]:
 
 
 def _parts(store: RunStore) -> list[str]:
-    parts = [name for name in store.list(layout.PREDICTIONS) if name.endswith(".parquet")]
+    parts = parquet_files(store, layout.PREDICTIONS)
     if not parts:
         raise StageInputError(
             f"there are no predictions at {store.address(layout.PREDICTIONS)!r}; "

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ste_ray import __version__
 from ste_ray.core import layout
 from ste_ray.core.records import Example, TestDialog, ToolSpec, fingerprint
 from ste_ray.core.toolkens import toolken
@@ -23,11 +22,13 @@ from ste_ray.store.lock import RunLock
 from ste_ray.store.manifest import (
     StageManifest,
     begin_stage,
+    declare_stage,
     manifest_fingerprint,
     read_manifest,
-    write_manifest,
 )
 from ste_ray.store.tables import write_records
+
+_NOTES = ("the test set was imported: nothing was explored in this run",)
 
 
 def import_tests(
@@ -86,8 +87,9 @@ def import_tests(
             layout.PREPARED_TOOLS, [_listed(spec) for _, spec in sorted(specs.items())]
         )
         lock.check()
-        explored = _manifest("explore", fields, {}, {"tools": len(specs)}, started)
-        write_manifest(store, explored)
+        explored = declare_stage(
+            store, "explore", fields, {"tools": len(specs)}, started_at=started, notes=_NOTES
+        )
         counts = {
             "tests": len(tests.examples),
             "tools": len(specs),
@@ -96,30 +98,9 @@ def import_tests(
         }
         inputs = {"explore": manifest_fingerprint(explored)}
         begin_stage(store, "prepare", fields, fingerprint(fields), inputs)
-        prepared = _manifest("prepare", fields, inputs, counts, started)
-        write_manifest(store, prepared)
-    return prepared
-
-
-def _manifest(
-    stage: str,
-    fields: dict[str, Any],
-    inputs: dict[str, str],
-    counts: dict[str, Any],
-    started: float,
-) -> StageManifest:
-    return StageManifest(
-        stage=stage,
-        config=fields,
-        config_fingerprint=fingerprint(fields),
-        inputs=inputs,
-        code_version=__version__,
-        started_at=started,
-        seconds=round(time.time() - started, 3),
-        counts=counts,
-        notes=("the test set was imported: nothing was explored in this run",),
-        seed=0,
-    )
+        return declare_stage(
+            store, "prepare", fields, counts, started_at=started, inputs=inputs, notes=_NOTES
+        )
 
 
 def _described(tests: TestSet, describe: Describe) -> dict[str, ToolSpec]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ste_ray import __version__
 from ste_ray.core import layout
 from ste_ray.core.records import Episode, ToolSpec, fingerprint
 from ste_ray.errors import ToolSpecError
@@ -20,7 +19,7 @@ from ste_ray.imports.tool_data import ToolData, read_tool_data
 from ste_ray.stages.explore.parts import count_episodes
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.lock import RunLock
-from ste_ray.store.manifest import StageManifest, begin_stage, read_manifest, write_manifest
+from ste_ray.store.manifest import StageManifest, begin_stage, declare_stage, read_manifest
 from ste_ray.store.tables import to_table, write_records
 
 _EPISODES_PER_PART = 1000
@@ -55,19 +54,14 @@ def import_tool_data(
             return manifest
         counts = _write(store, data, describe)
         lock.check()
-        manifest = StageManifest(
-            stage="explore",
-            config=fields,
-            config_fingerprint=fingerprint(fields),
-            inputs={},
-            code_version=__version__,
+        manifest = declare_stage(
+            store,
+            "explore",
+            fields,
+            counts,
             started_at=started,
-            seconds=round(time.time() - started, 3),
-            counts=counts,
             notes=_notes(Path(path).name, data),
-            seed=0,
         )
-        write_manifest(store, manifest)
     for reason, count in data.skipped.most_common():
         say(
             f"import: {count} rows left out: {reason} (the first is row "

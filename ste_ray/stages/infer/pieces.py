@@ -23,7 +23,14 @@ from ste_ray.store.damage import reading
 from ste_ray.store.lock import require_epoch
 from ste_ray.store.schema import arrow_schema
 from ste_ray.store.sorting import write_sorted
-from ste_ray.store.tables import from_table, iter_records, open_parquet, to_table, write_records
+from ste_ray.store.tables import (
+    from_table,
+    iter_records,
+    open_parquet,
+    parquet_files,
+    to_table,
+    write_records,
+)
 
 _ROWS_PER_PART = 4096
 _PIECES_PER_STEP = 16
@@ -150,7 +157,7 @@ def _paths(store: RunStore, setting: Setting) -> list[str]:
         layout.predictions(setting.folder_name),
         layout.prediction_pieces(setting.folder_name),
     )
-    return [path for folder in folders for path in store.list(folder) if path.endswith(".parquet")]
+    return [path for folder in folders for path in parquet_files(store, folder)]
 
 
 def _ids(store: RunStore, path: str) -> list[str]:

@@ -26,7 +26,7 @@ from ste_ray.imports.general_data import GeneralData
 from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.schema import arrow_schema
-from ste_ray.store.tables import encode_table, open_parquet, write_records
+from ste_ray.store.tables import encode_table, open_parquet, parquet_files, write_records
 
 
 def general_rows(context: StageContext) -> list[TrainRow]:
@@ -134,7 +134,7 @@ def write_rounds(
     """
     store, mix = context.store, context.config.prepare.mix
     planned = [_plan(number, rounds, totals, mix) for number in range(len(rounds))]
-    paths = [path for path in store.list(layout.ROWS) if path.endswith(".parquet")]
+    paths = parquet_files(store, layout.ROWS)
     written = ray.data.from_arrow([pa.table({"path": [path]}) for path in paths]).map_batches(
         _write_part,
         batch_size=None,

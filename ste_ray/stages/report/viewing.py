@@ -23,7 +23,7 @@ from ste_ray.report.viewer import Found
 from ste_ray.stages.report.writing import load_report_data
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.schema import arrow_schema
-from ste_ray.store.tables import from_table, iter_records, open_parquet, parquet_parts, read_records
+from ste_ray.store.tables import from_table, iter_records, open_parquet, parquet_files, read_records
 
 _OF = "of "
 _MAX_CHARS = 100_000  # of one text; a browser must still show it
@@ -106,7 +106,7 @@ class StoredWholeRun:
                 open_parquet(self._store, part).read(),
                 open_parquet(self._store, layout.predictions_of(part)).read(),
             )
-            for part in self._parts(layout.SCORES)
+            for part in parquet_files(self._store, layout.SCORES)
         ]
         if not tables:
             schemas = arrow_schema(Score), arrow_schema(Prediction)
@@ -127,7 +127,7 @@ class StoredWholeRun:
                 result=result_of(trial),
                 text=f"{trial.query}\n{trial.final_answer}".lower(),
             )
-            for part in self._parts(layout.EPISODES)
+            for part in parquet_files(self._store, layout.EPISODES)
             for number, episode in enumerate(iter_records(self._store, part, Episode))
             for index, trial in enumerate(episode.trials)
         ]
@@ -143,12 +143,8 @@ class StoredWholeRun:
         return {one.trial_id: one for one in entries if one.origin == "explored"}
 
     def _records(self, folder: str, model: type[Any]) -> Iterator[Any]:
-        if self._parts(folder):
-            yield from iter_records(self._store, folder, model)
-
-    def _parts(self, folder: str) -> Sequence[str]:
-        there = any(path.endswith(".parquet") for path in self._store.list(folder))
-        return parquet_parts(self._store, folder) if there else ()
+        for part in parquet_files(self._store, folder):
+            yield from iter_records(self._store, part, model)
 
     def _uncached_part(self, part: str) -> list[Episode]:
         return read_records(self._store, part, Episode)

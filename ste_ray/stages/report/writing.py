@@ -15,7 +15,7 @@ from ste_ray.report.comparison import ComparisonView, compare_runs
 from ste_ray.report.html import render_html
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import read_manifest, read_models
-from ste_ray.store.tables import read_records
+from ste_ray.store.tables import parquet_files, read_records
 
 R = TypeVar("R", bound=Record)
 
@@ -34,9 +34,9 @@ class StoredRun:
 
     def records(self, folder: str, model: type[Any]) -> Sequence[Any]:
         """Return all records below ``folder``."""
-        if not any(name.endswith(".parquet") for name in self._store.list(folder)):
-            return ()
-        return read_records(self._store, folder, model)
+        return (
+            read_records(self._store, folder, model) if parquet_files(self._store, folder) else ()
+        )
 
     def json(self, path: str) -> Any:
         """Return the content of a JSON file, or ``None``."""
