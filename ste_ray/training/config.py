@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from ste_ray.core import layout
 from ste_ray.core.section import Section, operational
 from ste_ray.core.template_options import TemplateOptions
 
@@ -38,7 +39,7 @@ class TrainConfig(Section):
 
     retired: ClassVar = {
         "log_every": "was dropped: the first, the last and every tenth step get a line, and "
-        "train/metrics.json holds them all",
+        f"{layout.TRAIN_METRICS} holds them all",
         "keep_checkpoints": "was dropped: the last two are kept, to go on from",
         "max_failures": "was dropped: a training that fails a fourth time without a new checkpoint "
         "ends, and goes on when the stage is run again",
