@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from ste_ray.stages.infer.progress import Figures, ProgressTotals, Reporter, SettingProgress
+from ste_ray.stages.infer.progress import ProgressTotals, Reporter, SettingProgress, WorkDone
 
 
 class Time:
@@ -52,7 +52,7 @@ def test_the_rate_is_that_of_the_last_minute() -> None:
     for second in range(200):
         clock.seconds = float(second)
         tokens = 20 * second if second < 100 else 2000 + 3 * (second - 100)
-        progress.take(Figures(rows=1, rows_begun=10, weight=10, weight_begun=100, tokens=tokens))
+        progress.take(WorkDone(rows=1, rows_begun=10, weight=10, weight_begun=100, tokens=tokens))
     assert " 3.0 tokens/s" in progress.line()
 
 
@@ -67,14 +67,14 @@ def test_the_figures_of_all_workers_are_added_up() -> None:
         reporter.end_batch(1, 100.0)
         reporter.begin_partition("b/icl", 5, 500.0)
     assert totals.read() == {
-        "a/icl": Figures(rows=2, rows_begun=7, weight=200.0, weight_begun=700.0, tokens=7),
-        "b/icl": Figures(rows_begun=10, weight_begun=1000.0),
+        "a/icl": WorkDone(rows=2, rows_begun=7, weight=200.0, weight_begun=700.0, tokens=7),
+        "b/icl": WorkDone(rows_begun=10, weight_begun=1000.0),
     }
 
 
 def test_reports_are_few() -> None:
     clock = Time()
-    told: list[Mapping[str, Figures]] = []
+    told: list[Mapping[str, WorkDone]] = []
     reporter = Reporter(lambda _, figures: told.append(figures), clock)
     reporter.begin_partition("a/icl", 100, 100)
     for number in range(100):

@@ -30,7 +30,7 @@ _SECONDS_ALONE = 30.0  # without any worker, before that is said
 
 
 @dataclass(frozen=True)
-class Figures:
+class WorkDone:
     """What was done in one setting, by one worker since it began or by all of them.
 
     Attributes:
@@ -47,30 +47,30 @@ class Figures:
     weight_begun: float = 0.0
     tokens: int = 0
 
-    def __add__(self, other: Figures) -> Figures:
+    def __add__(self, other: WorkDone) -> WorkDone:
         pairs = ((getattr(self, one.name), getattr(other, one.name)) for one in fields(self))
-        return Figures(*(a + b for a, b in pairs))
+        return WorkDone(*(a + b for a, b in pairs))
 
 
-Report = Callable[[str, Mapping[str, Figures]], None]  # worker, setting -> figures
+TellProgress = Callable[[str, Mapping[str, WorkDone]], None]  # worker, setting -> figures
 
 
 class ProgressTotals:
     """Adds up what workers report, by setting."""
 
     def __init__(self) -> None:
-        self._by_worker: dict[str, Mapping[str, Figures]] = {}
+        self._by_worker: dict[str, Mapping[str, WorkDone]] = {}
 
-    def report(self, worker: str, figures: Mapping[str, Figures]) -> None:
+    def report(self, worker: str, figures: Mapping[str, WorkDone]) -> None:
         """Take the figures of a worker, which replace those it gave before."""
         self._by_worker[worker] = figures
 
-    def read(self) -> dict[str, Figures]:
+    def read(self) -> dict[str, WorkDone]:
         """Return the figures of all workers together, by setting."""
-        total: dict[str, Figures] = {}
+        total: dict[str, WorkDone] = {}
         for by_setting in self._by_worker.values():
             for name, figures in by_setting.items():
-                total[name] = total.get(name, Figures()) + figures
+                total[name] = total.get(name, WorkDone()) + figures
         return total
 
 
@@ -80,7 +80,7 @@ class RemoteProgress:
 
     totals: Any
 
-    def __call__(self, worker: str, figures: Mapping[str, Figures]) -> None:
+    def __call__(self, worker: str, figures: Mapping[str, WorkDone]) -> None:
         """Send the figures of a worker."""
         self.totals.report.remote(worker, figures)
 
@@ -93,12 +93,12 @@ class Reporter:
         clock: seconds that only grow.
     """
 
-    def __init__(self, report: Report, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, report: TellProgress, clock: Callable[[], float] = time.monotonic) -> None:
         self._report = report
         self._clock = clock
         self._name = uuid4().hex
         self._setting = ""
-        self._done: dict[str, Figures] = {}
+        self._done: dict[str, WorkDone] = {}
         self._batch = (0, 0)  # tokens of its prompts, the most of its answers
         self._batch_tokens = 0
         self._told_at = float("-inf")
@@ -106,7 +106,7 @@ class Reporter:
     def begin_partition(self, setting: str, rows: int, weight: float) -> None:
         """Note that requests were taken up."""
         self._setting = setting
-        self._add(Figures(rows_begun=rows, weight_begun=weight))
+        self._add(WorkDone(rows_begun=rows, weight_begun=weight))
         self.tell(now=True)
 
     def begin_batch(self, prompt_tokens: int, answer_tokens: int) -> None:
@@ -122,7 +122,7 @@ class Reporter:
         """Note that requests are answered; ``weight`` is what they were begun with."""
         tokens, self._batch_tokens = self._batch_tokens, 0
         self._batch = (0, 0)
-        self._add(Figures(rows=rows, weight=weight, tokens=tokens))
+        self._add(WorkDone(rows=rows, weight=weight, tokens=tokens))
         self.tell()
 
     def tell(self, now: bool = False) -> None:
@@ -132,16 +132,16 @@ class Reporter:
         self._told_at = self._clock()
         self._report(self._name, {**self._done, self._setting: self._current()})
 
-    def _current(self) -> Figures:
+    def _current(self) -> WorkDone:
         """Return the figures with what is done of the batch that is being decoded."""
         tokens = self._batch_tokens
         prompt_tokens, answer_tokens = self._batch
         # With the first token the prompts are done. Answers may go on after their calls.
         weight = prompt_tokens + min(tokens, answer_tokens) if tokens else 0
-        return self._done.get(self._setting, Figures()) + Figures(weight=weight, tokens=tokens)
+        return self._done.get(self._setting, WorkDone()) + WorkDone(weight=weight, tokens=tokens)
 
-    def _add(self, figures: Figures) -> None:
-        self._done[self._setting] = self._done.get(self._setting, Figures()) + figures
+    def _add(self, figures: WorkDone) -> None:
+        self._done[self._setting] = self._done.get(self._setting, WorkDone()) + figures
 
 
 class SettingProgress:
@@ -161,9 +161,9 @@ class SettingProgress:
         self._clock = clock
         self._begun_at: float | None = None
         self._recent: deque[tuple[float, int]] = deque()  # time, tokens so far
-        self._figures = Figures()
+        self._figures = WorkDone()
 
-    def take(self, figures: Figures) -> None:
+    def take(self, figures: WorkDone) -> None:
         """Take the newest figures."""
         now = self._clock()
         if self._begun_at is None:
@@ -209,7 +209,7 @@ class _ProgressThread:
     """Says lines from a thread of its own, since the driver waits for Ray Data."""
 
     def __init__(
-        self, say: Callable[[str], None], read: Callable[[], Mapping[str, Figures]], needs: str
+        self, say: Callable[[str], None], read: Callable[[], Mapping[str, WorkDone]], needs: str
     ) -> None:
         self._say = say
         self._read = read

@@ -28,7 +28,7 @@ from ste_ray.ports import ToolExecutor
 from ste_ray.runtime.journal_reader import JournalReader
 from ste_ray.stages.cluster.nodes import naming_node
 from ste_ray.stages.infer.pieces import Pieces
-from ste_ray.stages.infer.progress import Report, Reporter
+from ste_ray.stages.infer.progress import Reporter, TellProgress
 from ste_ray.stages.infer.slots import SlotCalls
 from ste_ray.stages.infer.tools import open_calls
 from ste_ray.stages.shared.model_session import Asking, JournalPlace, answering, bounded
@@ -54,7 +54,7 @@ class WorkerPlan:
     epoch: int
     shared: Sequence[Any]
     execute: frozenset[str] | None
-    report: Report
+    report: TellProgress
     slots: SlotCalls | None = None
 
     def material(self) -> PromptMaterial:
