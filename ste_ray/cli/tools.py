@@ -223,7 +223,7 @@ def _print_imported(imported: Any, allow: Sequence[str], options: argparse.Names
     result = {
         "file": options.out,
         "tools": len(specs),
-        "kinds": dict(sorted(Counter(spec.executor["kind"] for spec in specs).items())),
+        "kinds": dict(sorted(Counter(spec.kind for spec in specs).items())),
         "effects": {spec.name: spec.effect for spec in specs},
         "allowed": list(allow),
         "secrets": sorted({name for spec in specs for name in spec.secrets}),

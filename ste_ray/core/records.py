@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
+from ste_ray.core.executors import ExecutorField, ExecutorSpec
 from ste_ray.core.texts.safe_names import safe_name
 
 SCHEMA_VERSION = 1
@@ -102,16 +103,16 @@ _NOT_IDENTITY = {"examples", "family", "requests_per_minute", "concurrency", "se
 class ToolSpec(Record):
     """What a model is told about a tool, and how the tool is called.
 
-    ``parameters`` is a JSON Schema of type object. ``executor`` holds ``kind`` and the fields of
-    that kind, for example ``{"kind": "python", "target": "package.module:function"}``. ``secrets``
-    are names only.
+    ``parameters`` is a JSON Schema of type object. ``executor`` is read from ``kind`` and the
+    fields of that kind, for example ``{"kind": "python", "target": "package.module:function"}``,
+    and stored as it was written. ``secrets`` are names only.
     """
 
     name: str = Field(min_length=1)
     description: str = Field(min_length=1)
     parameters: dict[str, Any]
     output_schema: dict[str, Any] | None = None
-    executor: dict[str, Any]
+    executor: ExecutorField
     secrets: tuple[str, ...] = ()
     family: str = ""
     effect: Effect = "unknown"
@@ -121,6 +122,22 @@ class ToolSpec(Record):
     requests_per_minute: float | None = Field(default=None, gt=0)  # None: no limit
     concurrency: int | None = Field(default=None, ge=1)  # calls at once; None: no limit
     examples: tuple[ToolExample, ...] = ()
+
+    @field_serializer("executor")
+    def _executor_as_written(self, executor: ExecutorSpec) -> dict[str, Any]:
+        return executor.as_written()
+
+    @property
+    def kind(self) -> str:
+        """The kind of its executor."""
+        return self.executor.kind
+
+    def changed(self, **fields: Any) -> ToolSpec:
+        """Return a tool with other values of some fields, which are not checked."""
+        # Not ``model_copy``, which would take the fingerprint of this tool along.
+        return ToolSpec.model_construct(
+            **{name: getattr(self, name) for name in ToolSpec.model_fields} | fields
+        )
 
     @cached_property
     def fingerprint(self) -> str:

@@ -49,7 +49,7 @@ class ExportSource:
         return tuple(
             name
             for name in self.tools
-            if name in self.specs and self.specs[name].executor.get("kind") == "simulated"
+            if name in self.specs and self.specs[name].kind == "simulated"
         )
 
     def is_scripted(self, stage: str) -> bool:

@@ -13,7 +13,6 @@ from ste_ray.tools.config import ToolsConfig
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.run.simulation import simulated_specs
 from ste_ray.tools.spec.files import ToolFiles
-from ste_ray.tools.spec.kinds import CALLABLE_KINDS
 from ste_ray.tools.spec.safety import is_free
 
 _TEXT_CHARS = 72
@@ -44,7 +43,7 @@ def catalogue(files: ToolFiles, config: ToolsConfig) -> list[Row]:
         Row(
             name=spec.name,
             family=spec.family,
-            kind=spec.executor["kind"],
+            kind=spec.kind,
             effect=spec.effect,
             explored=_explored(specs[spec.name], allowed, secrets),
             description=spec.description,
@@ -55,9 +54,9 @@ def catalogue(files: ToolFiles, config: ToolsConfig) -> list[Row]:
 
 
 def _explored(spec: ToolSpec, allowed: Collection[str], secrets: Secrets) -> str:
-    if spec.executor["kind"] == "simulated":
+    if spec.kind == "simulated":
         return "simulated"
-    if spec.executor["kind"] not in CALLABLE_KINDS:
+    if not spec.executor.can_be_called:
         return "refused: cannot be called"
     if not is_free(spec) and spec.name not in allowed:
         return "no: not allowed"
@@ -104,12 +103,12 @@ def as_table(rows: Sequence[Row]) -> str:
 
 def as_text(spec: ToolSpec) -> str:
     """Return all about a tool, for a person."""
-    executor = {key: value for key, value in spec.executor.items() if key != "kind"}
+    executor = {k: value for k, value in spec.executor.as_written().items() if k != "kind"}
     parts = {
         "description": spec.description,
         "parameters": json.dumps(spec.parameters, indent=2, ensure_ascii=False),
         "effect": spec.effect,
-        "kind": spec.executor["kind"],
+        "kind": spec.kind,
         "executor": json.dumps(executor, indent=2, ensure_ascii=False),
         "secrets": ", ".join(spec.secrets) or "none",
         "timeout": f"{spec.timeout_seconds:g} s",

@@ -88,11 +88,7 @@ def _listed(texts: Sequence[str]) -> str:
 
 def _origin(spec: ToolSpec) -> str:
     """Return whom a tool sends requests to; empty: nobody, as far as its file says."""
-    executor = spec.executor
-    if executor["kind"] == "rapidapi":
-        return f"https://{executor['host']}"
-    url = executor.get("url") or (executor.get("server") or {}).get("url") or ""
-    parts = urlsplit(url)
+    parts = urlsplit(spec.executor.address)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
 
 

@@ -13,7 +13,6 @@ from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.tools.run.gate import Gate
 from ste_ray.tools.run.toolbox import Toolbox
 from ste_ray.tools.spec.files import ToolFiles
-from ste_ray.tools.spec.kinds import CALLABLE_KINDS
 from ste_ray.tools.spec.safety import is_free
 
 _SHOWN_CHARS = 200
@@ -73,9 +72,9 @@ def as_lines(figures: dict[str, Any]) -> str:
 
 
 def _not_checked(spec: ToolSpec, allowed: bool) -> str:
-    if spec.executor["kind"] not in CALLABLE_KINDS:
-        return f"kind {spec.executor['kind']!r} cannot be called"
-    if spec.executor["kind"] == "simulated":
+    if not spec.executor.can_be_called:
+        return f"kind {spec.kind!r} cannot be called"
+    if spec.kind == "simulated":
         return "played by a model in an exploration"
     if not is_free(spec) and not allowed:
         return f"effect {spec.effect!r}: allow it to have it called"

@@ -28,7 +28,7 @@ def open_tools(today="2026-03-02"):
             spec = SPECS[name]
             return runner.run(
                 pool.call(
-                    spec.executor["target"],
+                    spec.executor.target,
                     arguments,
                     spec.timeout_seconds,
                     spec.max_output_chars,

@@ -4,11 +4,11 @@ import asyncio
 import json
 import sys
 
+from ste_ray.core.executors import McpServer
 from ste_ray.tools.mcp.executor import McpExecutor
 from ste_ray.tools.mcp.listing import list_servers
 from ste_ray.tools.run.executor import ToolCall
 from ste_ray.tools.run.secrets import Secrets
-from ste_ray.tools.spec.kinds import McpServer
 
 
 async def main():
@@ -16,8 +16,8 @@ async def main():
     found = await list_servers(servers, Secrets({}))
     executor = McpExecutor(Secrets({}))
     for spec in found.specs:
-        if spec.executor["tool"] in ("pid", "echo", "list_directory"):
-            text = "." if spec.executor["tool"] == "list_directory" else ""
+        if spec.executor.tool in ("pid", "echo", "list_directory"):
+            text = "." if spec.executor.tool == "list_directory" else ""
             await executor.call(ToolCall(spec, {"text": text, "message": "", "path": text}, "e"))
     sys.stdout.write("ready\n")
     sys.stdout.flush()

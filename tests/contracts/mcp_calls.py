@@ -8,11 +8,11 @@ from pathlib import Path
 
 import psutil
 
+from ste_ray.core.executors import McpServer
 from ste_ray.core.records import ToolSpec
 from ste_ray.tools.mcp.executor import McpExecutor
 from ste_ray.tools.run.executor import ToolCall
 from ste_ray.tools.run.secrets import Secrets
-from ste_ray.tools.spec.kinds import McpServer
 
 ROOT = Path(__file__).parents[2]
 RAW = str(ROOT / "tests/mcp_servers/raw.py")

@@ -28,7 +28,7 @@ def test_each_example_answers_as_it_says(tools, name):
 
 
 def test_there_are_twelve_families_and_a_module_each():
-    modules = {(spec.family, spec.executor["target"].partition(":")[0]) for spec in SPECS.values()}
+    modules = {(spec.family, spec.executor.target.partition(":")[0]) for spec in SPECS.values()}
     assert len(modules) == 12
     assert all(module == f"ste_ray.tools.builtin.{family}" for family, module in modules)
     assert 47 <= len(SPECS) <= 50

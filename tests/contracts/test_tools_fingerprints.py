@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from ste_ray.core.executors import EXECUTOR_SPECS
 from ste_ray.core.records import ToolSpec, fingerprint
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.run.simulation import simulated_specs
 from ste_ray.tools.spec.files import load_tool_specs
-from ste_ray.tools.spec.kinds import KINDS
 
 STORED = json.loads(Path(__file__).with_name("stored").joinpath("tools.json").read_text("utf-8"))
 FINGERPRINTS = {
@@ -45,7 +45,7 @@ def test_a_stored_tool_is_read_as_it_was_and_written_alike(item):
 
 
 def test_there_is_a_stored_tool_of_each_kind():
-    assert {item["executor"]["kind"] for item in STORED} == set(KINDS)
+    assert {item["executor"]["kind"] for item in STORED} == set(EXECUTOR_SPECS)
 
 
 def test_a_tool_that_a_model_plays_keeps_its_identity_too():

@@ -54,7 +54,13 @@ def run(main: Callable[[GatedTool, Tool], Awaitable[None]], seconds: float = 0.0
         loop.time = clock.now  # type: ignore[method-assign]
         return loop
 
-    spec = ToolSpec(name="t", description="d", parameters={}, executor={}, **limits)
+    spec = ToolSpec(
+        name="t",
+        description="d",
+        parameters={},
+        executor={"kind": "python", "target": "m:f"},
+        **limits,
+    )
     tool = Tool(clock, seconds)
 
     async def in_loop() -> None:

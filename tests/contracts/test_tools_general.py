@@ -23,7 +23,7 @@ from ste_ray.tools.spec.files import load_tool_specs
 
 SHIPPED = Path(__file__).parents[2] / "tool_metadata"
 SPECS = load_tool_specs(["general"], shipped=SHIPPED)
-DECLARED = [name for name, spec in SPECS.items() if spec.executor["kind"] == "http"]
+DECLARED = [name for name, spec in SPECS.items() if spec.executor.kind == "http"]
 VALUES = {
     "WEATHERAPI_KEY": "key-of-weather",
     "WOLFRAM_APP_ID": "id-of-wolfram",
@@ -129,8 +129,8 @@ def exchange(name, arguments, answer, content_type="application/json", status=20
         await site.start()
         port = site._server.sockets[0].getsockname()[1]
         spec = SPECS[name]
-        url = f"http://127.0.0.1:{port}{urlsplit(spec.executor['url']).path}"
-        local = spec.model_copy(update={"executor": {**spec.executor, "url": url}})
+        url = f"http://127.0.0.1:{port}{urlsplit(spec.executor.url).path}"
+        local = spec.changed(executor=spec.executor.model_copy(update={"url": url}))
         client = HttpClient(["127.0.0.1"])
         toolbox = Toolbox({name: local}, lambda _: HttpExecutor(client, Secrets(VALUES)))
         try:
@@ -166,7 +166,7 @@ def test_the_study_s_ten_functions_have_their_counterparts_beside_the_built_in_t
         assert spec.examples
     for name in DECLARED:
         assert SPECS[name].requests_per_minute
-        assert SPECS[name].executor["url"].startswith("https://")
+        assert SPECS[name].executor.url.startswith("https://")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_the_study_s_ten_functions_have_their_counterparts_beside_the_built_in_t
 )
 def test_what_is_asked_of_the_service(name, arguments, query):
     _, request = exchange(name, arguments, {})
-    assert request.path == urlsplit(SPECS[name].executor["url"]).path
+    assert request.path == urlsplit(SPECS[name].executor.url).path
     assert query.items() <= dict(request.query).items()
 
 
@@ -224,7 +224,7 @@ def test_arguments_that_are_left_out_are_not_sent(name):
     assert "" not in request.query.values()
     assert not any("{" in value for value in request.query.values())
     optional = set(SPECS[name].parameters["properties"]) - set(required)
-    templates = SPECS[name].executor["query"].items()
+    templates = SPECS[name].executor.query.items()
     not_sent = {field for field, template in templates if str(template)[1:-1] in optional}
     assert len(not_sent) == len(optional)
     assert not not_sent & set(request.query)
@@ -439,7 +439,7 @@ def test_a_preview_shows_the_address_but_no_secret(name):
     executor = HttpExecutor(HttpClient(), Secrets(VALUES))
     for example in SPECS[name].examples:
         shown = executor.preview(ToolCall(SPECS[name], example.arguments))
-        assert shown.startswith(f"GET {SPECS[name].executor['url']}?")
+        assert shown.startswith(f"GET {SPECS[name].executor.url}?")
         assert not any(value in shown for value in VALUES.values())
 
 
@@ -456,7 +456,7 @@ def test_dates_are_computed_in_a_worker():
         pool = WorkerPool(1, 1024, "2026-03-02")
         try:
             return [
-                await pool.call(SPECS[name].executor["target"], arguments, 10, 1000)
+                await pool.call(SPECS[name].executor.target, arguments, 10, 1000)
                 for name, arguments in calls
             ]
         finally:

@@ -6,6 +6,7 @@ import urllib.parse
 import pytest
 from http_calls import HOSTILE
 
+from ste_ray.core.executors import HttpRequest
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.templates import (
     ArgumentError,
@@ -16,7 +17,6 @@ from ste_ray.tools.http.templates import (
     placeholders,
 )
 from ste_ray.tools.run.secrets import Secrets
-from ste_ray.tools.spec.kinds import HttpRequest
 
 SECRETS = Secrets({"KEY": "canary/4711 é", "HOME": "canary-home"})
 

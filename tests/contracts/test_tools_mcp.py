@@ -13,11 +13,11 @@ import psutil
 import pytest
 from mcp_calls import RAW, ROOT, alive, calls, opened, raw, spec, wait_until
 
+from ste_ray.core.executors import McpServer
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.mcp.listing import list_servers
 from ste_ray.tools.run.executor import ToolCall
 from ste_ray.tools.run.secrets import Secrets
-from ste_ray.tools.spec.kinds import McpServer
 
 THIRD_PARTY = ROOT / ".third-party"
 NODE = THIRD_PARTY / "node_modules/.bin"
@@ -51,7 +51,7 @@ def test_tools_are_listed_from_all_pages_with_usable_schemas():
     }
     assert (echo.effect, echo.description) == ("read_only", "Repeats a text.")
     assert {one.effect for one in found.specs[1:]} == {"unknown"}
-    assert echo.executor["server"]["stateful"] is True
+    assert echo.executor.server.stateful is True
 
 
 def test_a_cursor_that_repeats_ends_the_list():
@@ -351,7 +351,7 @@ def test_the_filesystem_server_has_a_folder_for_each_episode():
         "write_file": "destructive",
     }
     assert specs["create_directory"].effect == "idempotent"
-    assert all(one.executor["server"]["stateful"] for one in found.specs)
+    assert all(one.executor.server.stateful for one in found.specs)
     written, mine, others, outside = calls(
         (specs["write_file"], {"path": "a.txt", "content": "mine"}, "one"),
         (specs["read_text_file"], {"path": "a.txt"}, "one"),

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
+from ste_ray.core.executors import McpServer
 from ste_ray.tools.mcp import bulk
 from ste_ray.tools.mcp.bulk import without_bulk
 from ste_ray.tools.mcp.condensing import ALL_CHARS, MAX_CHARS, NoCallError, condensed
 from ste_ray.tools.mcp.texts import answer_text
 from ste_ray.tools.run.executor import ToolCall
-from ste_ray.tools.spec.kinds import McpServer
 from tests.contracts.mcp_calls import ROOT, opened, spec
 from tests.mcp_servers import bulky as bulky_server
 

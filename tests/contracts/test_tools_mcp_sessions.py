@@ -14,12 +14,12 @@ import psutil
 import pytest
 from mcp_calls import RAW, ROOT, alive, calls, opened, raw, server_processes, spec, wait_until
 
+from ste_ray.core.executors import McpServer
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.mcp import bodies, processes, session
 from ste_ray.tools.mcp.listing import list_servers
 from ste_ray.tools.run.executor import ToolCall
 from ste_ray.tools.run.secrets import Secrets
-from ste_ray.tools.spec.kinds import McpServer
 
 EVERYTHING = ROOT / ".third-party/node_modules/.bin/mcp-server-everything"
 

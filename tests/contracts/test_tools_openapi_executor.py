@@ -60,8 +60,8 @@ def exchange(spec, arguments, status=200, secrets=SECRETS):
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         port = runner.addresses[0][1]
         executor = OpenApiExecutor(HttpClient(["127.0.0.1"]), secrets)
-        url = spec.executor["url"].replace("127.0.0.1:1/", f"127.0.0.1:{port}/")
-        here = spec.model_copy(update={"executor": {**spec.executor, "url": url}})
+        url = spec.executor.url.replace("127.0.0.1:1/", f"127.0.0.1:{port}/")
+        here = spec.changed(executor=spec.executor.model_copy(update={"url": url}))
         try:
             return await executor.call(ToolCall(here, arguments))
         finally:

@@ -43,11 +43,11 @@ def test_what_a_tool_takes_and_where_it_goes(result):
     tools = {spec.name: spec for spec in result.specs}
     create = tools["issues/create"]
     assert create.effect == "writes"
-    assert create.executor["url"] == "https://api.github.com/repos/{owner}/{repo}/issues"
+    assert create.executor.url == "https://api.github.com/repos/{owner}/{repo}/issues"
     assert set(create.parameters["required"]) == {"owner", "repo", "title"}
     check = ArgumentCheck(create.parameters)
     issue = {"owner": "o", "repo": "r", "title": "t", "labels": ["bug"], "assignee": None}
     assert check.problems(issue) == []
     assert check.problems({**issue, "labels": [7], "tilte": "x"}) != []
     upload = tools["repos/upload-release-asset"].executor
-    assert upload["url"].startswith("https://uploads.github.com/")
+    assert upload.url.startswith("https://uploads.github.com/")

@@ -6,11 +6,11 @@ import pytest
 import yaml
 from openapi_documents import SERVER, body_of, document, imported, operation, tool
 
+from ste_ray.core.executors import OpenApiField, OpenApiOperation
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.arguments import ArgumentCheck
 from ste_ray.tools.openapi.operations import import_openapi
 from ste_ray.tools.spec.files import load_tool_specs
-from ste_ray.tools.spec.kinds import OpenApiField, OpenApiOperation
 from ste_ray.tools.spec.writing import write_tool_specs
 
 PARAMETER = {"name": "limit", "in": "query", "schema": {"type": "integer", "maximum": 50}}
@@ -38,7 +38,7 @@ def test_an_operation_becomes_a_tool():
         },
         "required": ["id"],
     }
-    assert spec.executor["url"] == f"{SERVER}/pets/{{id}}"
+    assert spec.executor.url == f"{SERVER}/pets/{{id}}"
     assert spec.secrets == ()
 
 
@@ -112,7 +112,7 @@ def test_names_that_clash_tell_their_place():
         "id_header": "boolean",
         "id_body": "number",
     }
-    assert spec.executor["body"]["fields"] == {"id_body": "id"}
+    assert spec.executor.body.fields == {"id_body": "id"}
 
 
 def test_headers_that_the_client_sets_are_no_arguments():
@@ -168,7 +168,10 @@ def test_other_bodies_are_one_argument(schema):
     spec = tool("post", requestBody=body_of(schema))
     assert list(spec.parameters["properties"]) == ["body"]
     assert spec.parameters["required"] == ["body"]
-    assert spec.executor["body"] == {"content_type": "application/json", "argument": "body"}
+    assert spec.executor.as_written()["body"] == {
+        "content_type": "application/json",
+        "argument": "body",
+    }
 
 
 def test_a_body_that_may_be_left_out_but_not_in_part_stays_whole():
@@ -183,9 +186,12 @@ def test_json_is_preferred_and_other_content_is_text():
     json_body, xml = {"schema": {"type": "array"}}, {"schema": {"type": "object"}}
     content = {"application/xml": xml, "application/json; charset=utf-8": json_body}
     spec = tool("post", requestBody={"content": content})
-    assert spec.executor["body"]["content_type"] == "application/json"
+    assert spec.executor.body.content_type == "application/json"
     spec = tool("post", requestBody={"content": {"application/xml": xml}})
-    assert spec.executor["body"] == {"content_type": "application/xml", "argument": "body"}
+    assert spec.executor.as_written()["body"] == {
+        "content_type": "application/xml",
+        "argument": "body",
+    }
     assert spec.parameters["properties"]["body"]["type"] == "string"
 
 
@@ -253,7 +259,7 @@ BASIC = {"type": "http", "scheme": "basic"}
 def test_security_schemes_become_named_secrets(scheme, field, entry):
     result = secured({"it": scheme}, [{"it": []}])
     (spec,) = result.specs
-    assert spec.executor[field] == entry
+    assert getattr(spec.executor, field) == entry
     assert spec.secrets == ("API_EXAMPLE_ORG_IT",)
     assert result.notes[0].startswith("API_EXAMPLE_ORG_IT holds ")
 
@@ -353,14 +359,14 @@ def test_a_document_cannot_ask_for_other_secrets():
 def test_servers(servers, source, base_url, expected):
     contents = document(operation(), servers=servers)
     (spec,) = imported(contents, source, base_url=base_url).specs
-    assert spec.executor["url"] == f"{expected}/pets"
+    assert spec.executor.url == f"{expected}/pets"
 
 
 def test_the_nearest_server_counts():
     paths = operation(servers=[{"url": "https://own.org"}])
     paths["/pets"]["servers"] = [{"url": "https://path.org"}]
     paths["/pets"]["put"] = {}
-    urls = {spec.effect: spec.executor["url"] for spec in imported(document(paths)).specs}
+    urls = {spec.effect: spec.executor.url for spec in imported(document(paths)).specs}
     assert urls == {"read_only": "https://own.org/pets", "writes": "https://path.org/pets"}
 
 
@@ -467,7 +473,7 @@ def test_a_url_is_read_by_what_the_caller_gives():
     source = "http://docs.example.org/o.json"
     result = import_openapi(source, fetch=lambda url: asked.append(url) or text)
     assert asked == [source]
-    assert result.specs[0].executor["url"] == "http://docs.example.org/api/pets"
+    assert result.specs[0].executor.url == "http://docs.example.org/api/pets"
     with pytest.raises(ToolSpecError, match="download"):
         import_openapi(source)
 

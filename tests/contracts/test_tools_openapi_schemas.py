@@ -223,7 +223,7 @@ def test_a_schema_nested_deeply_is_no_crash():
 def test_a_parameter_may_be_written_as_json():
     content = {"application/json": {"schema": {"type": "object", "properties": {"a": {}}}}}
     spec = tool(parameters=[{"name": "it", "in": "query", "content": content}])
-    assert spec.executor["parameters"][0]["as_json"] is True
+    assert spec.executor.parameters[0].as_json is True
     assert spec.parameters["properties"]["it"]["type"] == "object"
 
 

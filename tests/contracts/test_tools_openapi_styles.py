@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from ste_ray.core.executors import OpenApiField, OpenApiParameter
 from ste_ray.tools.http.templates import encode_body
 from ste_ray.tools.openapi.forms import form_body, multipart_body
 from ste_ray.tools.openapi.styles import query_pairs, query_text
-from ste_ray.tools.spec.kinds import OpenApiField, OpenApiParameter
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.text(
     ",| +%&=[]", max_size=8

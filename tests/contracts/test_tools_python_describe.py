@@ -94,7 +94,7 @@ def test_types_that_json_lacks_are_converted():
 def test_a_module_stands_for_its_public_functions():
     assert [one.name for one in import_python("described_module")] == ["first", "second"]
     specs = import_python("described_module:second", effect="read_only")
-    assert specs[0].executor == {"kind": "python", "target": "described_module:second"}
+    assert specs[0].executor.as_written() == {"kind": "python", "target": "described_module:second"}
     assert specs[0].effect == "read_only"
 
 
@@ -151,7 +151,7 @@ def test_a_tool_file_may_leave_out_what_the_function_says(tmp_path):
     specs = load_tool_specs([str(path)], shipped=tmp_path)
     assert specs["google"].description.startswith("Adds the sales tax")
     assert specs["mine"].description == "My words."
-    assert specs["mine"].executor["convert"] is True
+    assert specs["mine"].executor.convert is True
     tools[0]["executor"]["target"] = "described_tools:unhinted"
     path.write_text(yaml.safe_dump({"tools": tools}))
     with pytest.raises(ToolSpecError, match=r"t\.yaml.*'a' of 'described_tools:unhinted'"):

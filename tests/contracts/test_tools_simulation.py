@@ -319,7 +319,7 @@ def test_which_tools_are_simulated(mode, environment, simulated):
     assert [name for name in found if found[name] != SPECS[name]] == simulated
     for name in simulated:
         tool = found[name]
-        assert tool.executor == {"kind": "simulated", "of": REAL[name]}
+        assert tool.executor.as_written() == {"kind": "simulated", "of": REAL[name]}
         assert (tool.effect, tool.secrets) == ("read_only", ())
         assert (tool.requests_per_minute, tool.concurrency) == (None, None)
         kept = {"name", "description", "parameters", "output_schema", "lenient", "examples"}

@@ -11,7 +11,6 @@ import yaml
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.spec.files import load_tool_specs, read_tool_files
-from ste_ray.tools.spec.kinds import McpTool
 from ste_ray.tools.spec.safety import allowed_specs
 from ste_ray.tools.spec.writing import write_tool_specs
 
@@ -311,7 +310,7 @@ def test_a_server_is_defined_once_and_named_by_its_tools(tmp_path, shipped):
     ]
     content = {"mcpServers": {"weather": SERVER}, "tools": tools}
     specs = load_tool_specs([write(tmp_path / "t.yaml", content)], shipped=shipped)
-    assert specs["now"].executor["server"] == {"name": "weather", **SERVER}
+    assert specs["now"].executor.as_written()["server"] == {"name": "weather", **SERVER}
     assert specs["soon"].secrets == ("WEATHER_TOKEN",)
     content["tools"][0]["executor"]["server"] = "wether"
     message = refusal([write(tmp_path / "t.yaml", content)], shipped)
@@ -354,16 +353,10 @@ def test_what_is_written_reads_back_equal(tmp_path, shipped):
         path = tmp_path / f"out{suffix}"
         write_tool_specs(specs, path, allow=["odd # name"], allow_hosts=["localhost:8000"])
         found = read_tool_files([str(path)], shipped=shipped)
-        again = {
-            name: ToolSpec.model_validate_json(s.model_dump_json())
-            for name, s in found.specs.items()
-        }
         for spec in specs:
-            full = {**again[spec.name].executor}
-            if spec.executor["kind"] == "mcp":
-                assert McpTool.model_validate(full) == McpTool.model_validate(spec.executor)
-                full = spec.executor
-            assert again[spec.name].model_copy(update={"executor": full}) == spec
+            again = ToolSpec.model_validate_json(found.specs[spec.name].model_dump_json())
+            assert again == spec
+            assert again.fingerprint == spec.fingerprint
         assert (found.allow, found.allow_hosts) == ({"odd # name"}, ("localhost:8000",))
 
 

@@ -70,7 +70,7 @@ def test_an_endpoint_keeps_its_name_texts_and_parameters(tmp_path):
         },
         "required": ["port", "day"],
     }
-    assert spec.executor == {
+    assert spec.executor.as_written() == {
         "kind": "toolbench",
         "tool_name": "Tides",
         "api_name": "By port ",
@@ -82,7 +82,7 @@ def test_an_endpoint_keeps_its_name_texts_and_parameters(tmp_path):
 def test_texts_that_are_missing_are_made_up_of_the_names(tmp_path):
     (spec,) = imported(tmp_path, {"Tides%%All": endpoint(description="", parent="")})
     assert spec.description == "The endpoint 'All' of Tides."
-    assert "category" not in spec.executor
+    assert "category" not in spec.executor.as_written()
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_function_s_arguments_are_found_in_its_prose(tmp_path, arguments, prop
     assert spec.description == "Tells the tide of {place}."
     assert spec.parameters["properties"] == properties
     assert spec.parameters.get("required", []) == list(properties)
-    assert spec.executor == {"kind": "bmtools", "function": "tide"}
+    assert spec.executor.as_written() == {"kind": "bmtools", "function": "tide"}
     assert spec.family == "sea"
 
 
@@ -244,9 +244,11 @@ def test_all_published_descriptions_are_imported_and_read_back(tmp_path, suffix)
     published = json.loads((REFERENCE / "API_descriptions.json").read_text(encoding="utf-8"))
     specs = import_descriptions(REFERENCE)
     assert [spec.name for spec in specs] == list(published)
-    kinds = [spec.executor["kind"] for spec in specs]
+    kinds = [spec.executor.kind for spec in specs]
     assert (kinds.count("toolbench"), kinds.count("bmtools")) == (807, 10)
-    assert all("category" in s.executor for s in specs if s.executor["kind"] == "toolbench")
+    assert all(
+        "category" in s.executor.as_written() for s in specs if s.executor.kind == "toolbench"
+    )
     path = tmp_path / f"study{suffix}"
     write_tool_specs(specs, path)
     assert load_tool_specs([str(path)], shipped=tmp_path) == {spec.name: spec for spec in specs}
@@ -257,7 +259,7 @@ def test_no_published_parameter_or_default_is_lost():
     published = json.loads((REFERENCE / "API_descriptions.json").read_text(encoding="utf-8"))
     checked = 0
     for spec in import_descriptions(REFERENCE / "API_descriptions.json"):
-        if spec.executor["kind"] != "toolbench":
+        if spec.executor.kind != "toolbench":
             continue
         fields = json.loads(published[spec.name])
         assert fields["description"].strip() in spec.description

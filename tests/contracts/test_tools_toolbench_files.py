@@ -83,7 +83,7 @@ def test_an_endpoint_becomes_a_tool_behind_the_server(tmp_path):
         },
         "required": ["port", "day"],
     }
-    assert spec.executor == {
+    assert spec.executor.as_written() == {
         "kind": "toolbench",
         "tool_name": "Tides",
         "api_name": "By port",
@@ -129,29 +129,29 @@ def test_at_rapidapi_a_tool_has_host_path_and_method(tmp_path):
     ]
     file = write(tmp_path, "t.json", tool(*listed))
     everything, one, tell = import_toolbench(file, "rapidapi")
-    assert everything.executor == {
+    assert everything.executor.as_written() == {
         "kind": "rapidapi",
         "host": "tides.p.rapidapi.com",
         "path": "/",
         "method": "GET",
     }
-    assert one.executor["path"] == "/ports/{id}/of/{place}?full=1"
+    assert one.executor.path == "/ports/{id}/of/{place}?full=1"
     assert one.parameters["properties"]["id"] == {"type": "number"}
     assert one.parameters["properties"]["place"]["type"] == "string"
     assert one.parameters["required"] == ["id", "place"]
-    assert (tell.executor["method"], tell.effect) == ("POST", "writes")
+    assert (tell.executor.method, tell.effect) == ("POST", "writes")
     assert tell.secrets == ("RAPIDAPI_KEY",)
 
 
 def test_a_host_that_is_missing_is_taken_from_the_address(tmp_path):
     file = write(tmp_path, "t.json", tool(endpoint("a"), host=None))
-    assert import_toolbench(file, "rapidapi")[0].executor["host"] == "tides.p.rapidapi.com"
+    assert import_toolbench(file, "rapidapi")[0].executor.host == "tides.p.rapidapi.com"
 
 
 def test_a_simulated_tool_needs_nothing_and_keeps_what_it_stands_for(tmp_path):
     file = write(tmp_path, "Sea/t.json", tool(endpoint("a", method="DELETE"), host=""))
     (spec,) = import_toolbench(file, "simulated")
-    assert spec.executor == {
+    assert spec.executor.as_written() == {
         "kind": "simulated",
         "of": {"kind": "toolbench", "tool_name": "Tides", "api_name": "a", "category": "Sea"},
     }
@@ -177,7 +177,7 @@ def test_names_stay_unique(tmp_path):
     specs = import_toolbench(tmp_path)
     assert [spec.name for spec in specs] == ["Tides%%a", "Tides (Sea)%%a"]
     assert [spec.description.split("\n")[0] for spec in specs] == ["first", "third"]
-    assert [spec.executor["category"] for spec in specs] == ["Air", "Sea"]
+    assert [spec.executor.category for spec in specs] == ["Air", "Sea"]
     write(tmp_path, "Sea/u.json", tool(endpoint("a")))
     with pytest.raises(ToolSpecError, match=r"u\.json.*another file of the category defines"):
         import_toolbench(tmp_path)
@@ -192,7 +192,7 @@ def test_odd_names_are_written_and_read_back(tmp_path, kind, suffix):
     assert len(specs) == len(names)
     assert specs[0].name == "Tides%%Get  id now"
     if kind == "toolbench":
-        assert [spec.executor["api_name"] for spec in specs] == names
+        assert [spec.executor.api_name for spec in specs] == names
     out = tmp_path / f"out{suffix}"
     write_tool_specs(specs, out)
     assert load_tool_specs([str(out)], shipped=tmp_path) == {spec.name: spec for spec in specs}
@@ -280,9 +280,9 @@ def study(folder):
 def test_the_study_s_descriptions_are_taken_too(tmp_path):
     folder = study(tmp_path)
     endpoint, function = import_toolbench(folder)
-    assert endpoint.executor["category"] == "Sea"
+    assert endpoint.executor.category == "Sea"
     assert (endpoint.effect, endpoint.secrets) == ("unknown", ("TOOLBENCH_KEY",))
-    assert function.executor["kind"] == "bmtools"
+    assert function.executor.kind == "bmtools"
     renamed = (folder / "API_descriptions.json").rename(folder / "mine.json")
     assert len(import_toolbench(renamed)) == 2
 
@@ -292,7 +292,10 @@ def test_the_study_s_tools_can_be_played_but_not_called_at_rapidapi(tmp_path):
     for spec, called in zip(
         import_toolbench(folder, "simulated"), import_toolbench(folder), strict=True
     ):
-        assert spec.executor == {"kind": "simulated", "of": called.executor}
+        assert spec.executor.as_written() == {
+            "kind": "simulated",
+            "of": called.executor.as_written(),
+        }
         assert (spec.effect, spec.secrets) == ("read_only", ())
     with pytest.raises(ToolSpecError, match="'toolbench' or 'simulated'"):
         import_toolbench(folder, "rapidapi")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ste_ray.core.effects import CallTool, ToolResult
+from ste_ray.core.executors import BmtoolsFunction, HttpRequest
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ConfigError, ToolSpecError
 from ste_ray.runtime.clock import MonotonicClock
@@ -162,7 +163,7 @@ def test_an_episode_is_told_to_the_executor_and_ends_even_when_it_fails():
 
 
 def test_a_kind_that_cannot_be_called_is_refused():
-    odd = spec().model_copy(update={"executor": {"kind": "bmtools", "function": "f"}})
+    odd = spec().changed(executor=BmtoolsFunction(function="f"))
     with pytest.raises(ToolSpecError, match=r"kind='bmtools' cannot be called.*when_missing"):
         call(odd, "echo", '{"a": 1}')
 
@@ -227,7 +228,7 @@ def test_one_executor_that_fails_to_close_keeps_no_other_open():
             raise ZeroDivisionError
 
     executors = {"python": Failing(), "http": Failing()}
-    http = spec("http").model_copy(update={"executor": {"kind": "http", "url": "https://x.test"}})
+    http = spec("http").changed(executor=HttpRequest(url="https://x.test"))
 
     async def main():
         async with Toolbox({"echo": spec(), "http": http}, executors.__getitem__) as tools:

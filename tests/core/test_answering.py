@@ -10,7 +10,9 @@ from ste_ray.core.records import Example, Fault, Message, ToolSpec
 from ste_ray.runtime.fakes import play
 
 SPECS = {
-    f"t{n}": ToolSpec(name=f"t{n}", description="d", parameters={}, executor={"kind": "x"})
+    f"t{n}": ToolSpec(
+        name=f"t{n}", description="d", parameters={}, executor={"kind": "python", "target": "m:f"}
+    )
     for n in range(9)
 }
 CALL = 'Action: t1\nAction Input: {"a": 1}'

@@ -4,6 +4,7 @@ import pytest
 from flow_examples import FINAL, FIRST, PROMPTS, SPEC, call, episode, lines
 
 from ste_ray.core.effects import AskModel, ModelReply
+from ste_ray.core.executors import PythonFunction
 from ste_ray.core.exploring.episode import episode_flow, episode_id
 from ste_ray.core.exploring.memory import MemoryEntry
 from ste_ray.core.exploring.trial import TrialSettings
@@ -120,7 +121,7 @@ def trial_ids(spec=SPEC, config="config", number=0, answers=("q", FINAL, "Yes"))
 
 
 def changed(**fields: object) -> ToolSpec:
-    return SPEC.model_copy(update=fields)
+    return SPEC.changed(**fields)
 
 
 def test_trial_ids_do_not_depend_on_what_the_model_said():
@@ -135,7 +136,7 @@ def test_trial_ids_do_not_depend_on_what_the_model_said():
         {"spec": changed(name="plus")},
         {"spec": changed(description="Adds numbers.")},
         {"spec": changed(parameters={"type": "object"})},
-        {"spec": changed(executor={"kind": "python", "target": "module:other"})},
+        {"spec": changed(executor=PythonFunction(target="module:other"))},
         {"config": "another"},
         {"number": 1},
     ],

@@ -78,7 +78,7 @@ SPECS = {
         name="find",
         description="d",
         parameters={"properties": {"city": {"type": "string"}, "n": {"type": "integer"}}},
-        executor={"kind": "x"},
+        executor={"kind": "python", "target": "m:f"},
     )
 }
 

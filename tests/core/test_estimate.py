@@ -231,7 +231,12 @@ def test_says_that_a_budget_per_tool_ends_tools_early():
 def test_ten_thousand_tools_take_less_than_three_seconds():
     schema = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(8)}}
     specs = [
-        ToolSpec(name=f"tool_{n}", description="Does. " * 20, parameters=schema, executor={})
+        ToolSpec(
+            name=f"tool_{n}",
+            description="Does. " * 20,
+            parameters=schema,
+            executor={"kind": "python", "target": "m:f"},
+        )
         for n in range(10_000)
     ]
     started = time.process_time()

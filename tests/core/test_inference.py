@@ -53,7 +53,9 @@ def test_names_of_models_are_plain_and_not_taken(name):
 
 def test_what_each_setting_shows():
     specs = {
-        name: ToolSpec(name=name, description="d", parameters={}, executor={"kind": "x"})
+        name: ToolSpec(
+            name=name, description="d", parameters={}, executor={"kind": "python", "target": "m:f"}
+        )
         for name in ("a", "b", "c")
     }
     shown = _example("shown")

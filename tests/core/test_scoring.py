@@ -35,7 +35,9 @@ SCHEMA: dict[str, Any] = {
 
 
 def _spec(name: str) -> ToolSpec:
-    return ToolSpec(name=name, description="d", parameters=SCHEMA, executor={"kind": "python"})
+    return ToolSpec(
+        name=name, description="d", parameters=SCHEMA, executor={"kind": "python", "target": "m:f"}
+    )
 
 
 SPECS = {name: _spec(name) for name in ("add_date", "Other%%Tool [x]")}

@@ -57,7 +57,12 @@ SCHEMAS = {
 }
 MATERIAL = PromptMaterial(
     specs={
-        name: ToolSpec(name=name, description="d", parameters=schema, executor={"kind": "x"})
+        name: ToolSpec(
+            name=name,
+            description="d",
+            parameters=schema,
+            executor={"kind": "python", "target": "m:f"},
+        )
         for name, schema in SCHEMAS.items()
     },
     demonstrations={},

@@ -36,7 +36,9 @@ def example(number: int, query: str) -> Example:
 
 MATERIAL = PromptMaterial(
     specs={
-        name: ToolSpec(name=name, description="d", parameters={}, executor={})
+        name: ToolSpec(
+            name=name, description="d", parameters={}, executor={"kind": "python", "target": "m:f"}
+        )
         for name in ("say", "add", "other")
     },
     demonstrations={f"e{i}": example(i, f"demonstration {i}") for i in (1, 2)},

@@ -19,7 +19,13 @@ from ste_ray.generation.prompting import (
 
 PROMPTS = PromptSet({name: name for name in REQUIRED_PROMPTS} | {"act_system_retrieved": "$tools"})
 TOOLS = [
-    ToolSpec(name=f"tool{i}", description=f"does {i}", parameters={}, executor={}) for i in range(4)
+    ToolSpec(
+        name=f"tool{i}",
+        description=f"does {i}",
+        parameters={},
+        executor={"kind": "python", "target": "m:f"},
+    )
+    for i in range(4)
 ]
 DEMONSTRATIONS = [
     Example(

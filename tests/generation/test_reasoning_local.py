@@ -93,7 +93,11 @@ def test_special_tokens_that_mark_reasoning_are_seen(random_model: LocalModel) -
 
 
 MATERIAL = PromptMaterial(
-    specs={"add": ToolSpec(name="add", description="d", parameters={}, executor={})},
+    specs={
+        "add": ToolSpec(
+            name="add", description="d", parameters={}, executor={"kind": "python", "target": "m:f"}
+        )
+    },
     demonstrations={},
     prompts=PromptSet(dict.fromkeys(REQUIRED_PROMPTS, "p")),
 )

@@ -57,7 +57,10 @@ def prepared_run(new_folder: Callable[[str], Path]) -> RunStore:
     store = open_store(str(new_folder("run")))
     tools = [
         ToolSpec(
-            name=name, description=f"About {words}", parameters={"type": "object"}, executor={}
+            name=name,
+            description=f"About {words}",
+            parameters={"type": "object"},
+            executor={"kind": "python", "target": "m:f"},
         ).model_dump(mode="json")
         for name, words in WORDS.items()
     ]

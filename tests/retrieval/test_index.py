@@ -10,7 +10,12 @@ from ste_ray.retrieval.encoder import HashedNgramEncoder
 from ste_ray.retrieval.index import RetrievalIndex
 
 TOOLS = [
-    ToolSpec(name=name, description=description, parameters={"type": "object"}, executor={})
+    ToolSpec(
+        name=name,
+        description=description,
+        parameters={"type": "object"},
+        executor={"kind": "python", "target": "m:f"},
+    )
     for name, description in (
         ("flight_distance", "Distance between two airports"),
         ("iban_check", "Checks whether a bank account number is valid"),

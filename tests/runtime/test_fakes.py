@@ -11,6 +11,7 @@ from chat_server import reply, serving
 from flow_examples import FINAL, SPEC, episode
 
 from ste_ray.core.effects import AskModel, CallTool, ModelReply, Sampling, ToolResult
+from ste_ray.core.executors import PythonFunction
 from ste_ray.core.records import Message
 from ste_ray.llm.client import OpenAIChat
 from ste_ray.llm.config import LLMConfig
@@ -113,9 +114,9 @@ def test_models(open_model):
 
 
 def real_tools():
-    executor = {"kind": "python", "target": "json:loads"}
+    executor = PythonFunction(target="json:loads")
     parameters = {"type": "object", "properties": {"s": {"type": "string"}}, "required": ["s"]}
-    spec = SPEC.model_copy(update={"executor": executor, "parameters": parameters})
+    spec = SPEC.changed(executor=executor, parameters=parameters)
     return open_toolbox({"add": spec}, ToolsConfig(num_workers=1, memory_mb=512))
 
 

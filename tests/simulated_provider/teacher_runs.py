@@ -72,7 +72,7 @@ def executor(specs: Iterable[ToolSpec], functions: dict[str, Callable[..., Any]]
 
 
 def function_of(spec: ToolSpec) -> Callable[..., Any]:
-    module, _, name = spec.executor["target"].partition(":")
+    module, _, name = spec.executor.target.partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return function
 

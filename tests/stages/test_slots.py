@@ -14,7 +14,13 @@ from ste_ray.stages.infer.slots import SharedGates, SlotCalls, SlotServer
 
 
 def tool(name: str, **limits: Any) -> ToolSpec:
-    return ToolSpec(name=name, description="d", parameters={}, executor={}, **limits)
+    return ToolSpec(
+        name=name,
+        description="d",
+        parameters={},
+        executor={"kind": "python", "target": "m:f"},
+        **limits,
+    )
 
 
 class Calls:

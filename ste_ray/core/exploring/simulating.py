@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ste_ray.core.effects import AskModel, ModelReply, Sampling, ToolResult
+from ste_ray.core.executors import SimulatedTool
 from ste_ray.core.prompts import PromptSet, describe_tool
 from ste_ray.core.records import Message, ObservationStatus, ToolSpec, canonical_json
 from ste_ray.core.replies.conversation import explained
@@ -46,7 +47,8 @@ def describe_service(spec: ToolSpec) -> str:
     lines = [describe_tool(spec)]
     if spec.output_schema is not None:
         lines.append(f"Returns: {json.dumps(spec.output_schema, ensure_ascii=False)}")
-    request = _request_of(spec.executor.get("of", {}))
+    played = spec.executor.of if isinstance(spec.executor, SimulatedTool) else {}
+    request = _request_of(played)
     if request:
         lines.append(f"Request: {request}")
     return "\n".join(lines)

@@ -11,9 +11,8 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.core.schemas.values import Part, Place, described
 from ste_ray.report.terminal import aligned
 from ste_ray.stages.shared.tools import ConfiguredTools, open_tools
-from ste_ray.tools.run.secrets import Secrets, references
+from ste_ray.tools.run.secrets import Secrets, used_secrets
 from ste_ray.tools.run.toolbox import Toolbox
-from ste_ray.tools.spec.kinds import CALLABLE_KINDS
 from ste_ray.tools.spec.safety import FREE_EFFECTS
 
 _MAX_ARGUMENTS = 12
@@ -32,7 +31,7 @@ def dry_run(tools: ConfiguredTools, config: Config) -> dict[str, Any]:
     """
     section = config.explore
     per_tool = section.episodes_per_tool * section.trials_per_episode * section.max_turns
-    called = {n: s for n, s in tools.specs.items() if s.executor["kind"] in CALLABLE_KINDS}
+    called = {n: s for n, s in tools.specs.items() if s.executor.can_be_called}
     toolbox = open_tools(config.tools, called)
     secrets = Secrets()
     rows = [_row(spec, toolbox, secrets) for spec in tools.specs.values()]
@@ -84,21 +83,20 @@ def _is_called(row: Mapping[str, Any]) -> bool:
 
 
 def _row(spec: ToolSpec, toolbox: Toolbox | None, secrets: Secrets) -> dict[str, Any]:
-    kind = spec.executor["kind"]
     place = described(spec.parameters)
     example = _example(spec, place)
-    names = sorted({*spec.secrets, *references(spec.executor)})
+    names = sorted(used_secrets(spec))
     missing = secrets.missing(names)
     would = ""
-    if kind == "simulated":
+    if spec.kind == "simulated":
         would = "ask a language model, which plays the tool from its documentation"
-    elif toolbox is not None and example is not None and kind in CALLABLE_KINDS:
+    elif toolbox is not None and example is not None and spec.executor.can_be_called:
         would = toolbox.preview_of(spec.name, example)
     return {
         "name": spec.name,
-        "kind": kind,
+        "kind": spec.kind,
         "effect": spec.effect,
-        "where": _where(spec.executor),
+        "where": spec.executor.where,
         "allowed": _allowed(spec, toolbox is not None, missing),
         "secrets": {name: name not in missing for name in names},
         "takes": _takes(place),
@@ -113,33 +111,15 @@ def _allowed(spec: ToolSpec, may_be: bool, missing: Sequence[str]) -> str:
             f"no: it may change something (effect {spec.effect}); give its name in tools.allow, or "
             "under allow: in its file"
         )
-    if spec.executor["kind"] == "simulated":
+    if spec.kind == "simulated":
         return "yes: a model plays it, the tool is not reached"
-    if spec.executor["kind"] not in CALLABLE_KINDS:
+    if not spec.executor.can_be_called:
         return "no: it can be described, but not called; a model can play it (tools.simulate)"
     if missing:
         return f"no: {', '.join(missing)} not set; a model can play it (tools.simulate)"
     if spec.effect in FREE_EFFECTS:
         return "yes: it only reads"
     return "yes: it may change something, and was allowed by name"
-
-
-def _where(executor: Mapping[str, Any]) -> str:
-    """Return where a call goes; secrets as they are named in the file."""
-    kind = executor["kind"]
-    if kind in ("http", "openapi"):
-        return f"{executor.get('method', 'GET')} {executor['url']}"
-    if kind == "python":
-        return str(executor["target"])
-    if kind == "mcp":
-        server = executor["server"]
-        command = " ".join([server.get("command", ""), *server.get("args", ())])
-        return f"{executor['tool']} of MCP server {server['name']} ({server.get('url') or command})"
-    if kind == "rapidapi":
-        return f"{executor.get('method', 'GET')} https://{executor['host']}{executor['path']}"
-    if kind == "toolbench":
-        return f"{executor['api_name']} of {executor['tool_name']} (tools.toolbench_url)"
-    return "a language model" if kind == "simulated" else str(executor.get("function", ""))
 
 
 def _example(spec: ToolSpec, place: Place) -> dict[str, Any] | None:

@@ -68,7 +68,7 @@ def estimate_explore(
     model = model or _explorer_model(context)
     price = price_of(model, context.config.llm) if model else None
     notes = [_about_lengths(recorded.replies), _about_price(model, price)]
-    notes.append(_about_simulated(sum(s.executor["kind"] == "simulated" for s in specs)))
+    notes.append(_about_simulated(sum(s.kind == "simulated" for s in specs)))
     affordable = _affordable(context, found.expected, price, len(specs))
     notes += _about_budget(context, found.expected, price, len(specs), affordable)
     figures = (found.low, found.expected, found.high)

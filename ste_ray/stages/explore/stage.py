@@ -76,7 +76,7 @@ def _say_simulated(context: StageContext, tools: ConfiguredTools) -> None:
 
 async def _verify(context: StageContext, specs: dict[str, ToolSpec]) -> None:
     """Find tools that cannot be called before anything is asked."""
-    called = {name: s for name, s in specs.items() if s.executor["kind"] != "simulated"}
+    called = {name: s for name, s in specs.items() if s.kind != "simulated"}
     async with open_tools(context.config.tools, called) as toolbox:
         await toolbox.verify()
 

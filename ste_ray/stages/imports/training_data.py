@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ste_ray.core import layout
+from ste_ray.core.executors import BmtoolsFunction
 from ste_ray.core.records import Episode, ToolSpec, fingerprint
 from ste_ray.errors import ToolSpecError
 from ste_ray.imports.tool_data import ToolData, read_tool_data
@@ -113,7 +114,7 @@ def _spec(tool: str, data: ToolData, describe: Describe) -> ToolSpec:
         name=tool,
         description=text or "(the imported data do not describe this tool)",
         parameters=_seen_parameters(calls),
-        executor={"kind": "bmtools", "function": tool},
+        executor=BmtoolsFunction(function=tool),
     )
 
 

@@ -39,7 +39,6 @@ from ste_ray.stages.shared.model_session import open_asking
 from ste_ray.stages.shared.reasoning import journal_reasoning
 from ste_ray.stages.shared.tools import permissions
 from ste_ray.tools.config import ToolsConfig
-from ste_ray.tools.spec.kinds import CALLABLE_KINDS
 from ste_ray.tools.spec.safety import is_free
 
 _COUNTED = (
@@ -168,8 +167,8 @@ def _executable(context: StageContext) -> tuple[ToolsConfig, frozenset[str] | No
     allowed = {
         name
         for name, spec in context.specs.items()
-        if spec.executor["kind"] in CALLABLE_KINDS
-        and spec.executor["kind"] != "simulated"
+        if spec.executor.can_be_called
+        and spec.kind != "simulated"
         and (is_free(spec) or name in allow)
     }
     if not allowed:

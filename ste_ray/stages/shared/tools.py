@@ -34,7 +34,7 @@ class ConfiguredTools:
     @property
     def simulated(self) -> list[str]:
         """The names of those that a model plays."""
-        return [name for name, spec in self.specs.items() if spec.executor["kind"] == "simulated"]
+        return [name for name, spec in self.specs.items() if spec.kind == "simulated"]
 
 
 def configure_tools(config: ToolsConfig) -> ConfiguredTools:

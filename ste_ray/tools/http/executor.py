@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ste_ray.core.effects import ToolResult
+from ste_ray.core.executors import HttpRequest, RapidApiEndpoint
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.client import (
@@ -29,8 +30,7 @@ from ste_ray.tools.http.templates import (
     placeholders,
 )
 from ste_ray.tools.run.executor import ToolCall
-from ste_ray.tools.run.secrets import Secrets, references
-from ste_ray.tools.spec.kinds import HttpRequest, RapidApiEndpoint
+from ste_ray.tools.run.secrets import Secrets, used_secrets
 
 _BUSY = (429, 503)
 _MAX_REPEATS = 2
@@ -92,12 +92,12 @@ class RequestExecutor:
 
     def address(self, spec: ToolSpec) -> str:
         """Return the URL template of a tool, whose host ``verify`` looks at; empty: none."""
-        return str(spec.executor.get("url", ""))
+        return spec.executor.address
 
     async def verify(self, specs: Sequence[ToolSpec]) -> None:
         """Find secrets that are not set and hosts that may not be reached; no service is called."""
         for spec in specs:
-            self._secrets.require(spec.name, {*spec.secrets, *references(spec.executor)})
+            self._secrets.require(spec.name, used_secrets(spec))
             self._verify_address(spec)
 
     def preview(self, call: ToolCall) -> str:
@@ -137,11 +137,14 @@ class HttpExecutor(RequestExecutor):
 
     def request(self, call: ToolCall, secrets: Secrets) -> HttpCall:
         """See ``RequestExecutor``."""
-        return fill_request(_declared(call.spec), call.arguments, secrets)
+        declared = call.spec.executor
+        assert isinstance(declared, HttpRequest)
+        return fill_request(declared, call.arguments, secrets)
 
     def response_path(self, spec: ToolSpec) -> str:
         """See ``RequestExecutor``."""
-        return _declared(spec).response_path
+        assert isinstance(spec.executor, HttpRequest)
+        return spec.executor.response_path
 
 
 class RapidApiExecutor(RequestExecutor):
@@ -161,7 +164,7 @@ class RapidApiExecutor(RequestExecutor):
 
     def request(self, call: ToolCall, secrets: Secrets) -> HttpCall:
         """See ``RequestExecutor``."""
-        endpoint = RapidApiEndpoint.model_validate(call.spec.executor)
+        endpoint = _endpoint(call.spec)
         taken = placeholders(endpoint.path)
         rest = {name: value for name, value in call.arguments.items() if name not in taken}
         headers = {
@@ -177,12 +180,12 @@ class RapidApiExecutor(RequestExecutor):
 
     def address(self, spec: ToolSpec) -> str:
         """See ``RequestExecutor``."""
-        return f"{self._scheme}://{spec.executor.get('host', '')}"
+        return f"{self._scheme}://{_endpoint(spec).host}"
 
     async def verify(self, specs: Sequence[ToolSpec]) -> None:
         """Find hosts that are none, too; see ``RequestExecutor``."""
         for spec in specs:
-            host = RapidApiEndpoint.model_validate(spec.executor).host
+            host = _endpoint(spec).host
             if not _HOST.fullmatch(host):
                 raise ToolSpecError(
                     f"tool {spec.name!r}: executor.host={host!r} is no host; write a name such as "
@@ -222,5 +225,6 @@ class _Shown(Secrets):
         return f"[secret {name}]"
 
 
-def _declared(spec: ToolSpec) -> HttpRequest:
-    return HttpRequest.model_validate(spec.executor)
+def _endpoint(spec: ToolSpec) -> RapidApiEndpoint:
+    assert isinstance(spec.executor, RapidApiEndpoint)
+    return spec.executor

@@ -18,11 +18,11 @@ from typing import Any
 import jmespath
 from jmespath.exceptions import JMESPathError
 
+from ste_ray.core.executors import HttpRequest
 from ste_ray.core.schemas.values import described
 from ste_ray.core.texts.surrogates import without_halves
 from ste_ray.tools.http.client import HttpCall
 from ste_ray.tools.run.secrets import Secrets
-from ste_ray.tools.spec.kinds import HttpRequest
 
 _TOKEN = re.compile(
     r"(?P<open>\{\{)|(?P<close>\}\})|\$\{(?P<secret>[A-Za-z_][A-Za-z0-9_]*)\}"

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ste_ray.core.executors import McpServer
 from ste_ray.tools.mcp.literals import variable_name
-from ste_ray.tools.spec.kinds import McpServer
 
 _FIELDS = (
     "command",

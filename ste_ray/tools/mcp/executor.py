@@ -12,7 +12,8 @@ from mcp import MCPError
 from pydantic import ValidationError
 
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.records import ToolSpec, canonical_json, fingerprint
+from ste_ray.core.executors import McpTool
+from ste_ray.core.records import ToolSpec, canonical_json
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.mcp.pool import SessionPool
@@ -25,7 +26,6 @@ from ste_ray.tools.mcp.session import (
 )
 from ste_ray.tools.run.executor import ToolCall
 from ste_ray.tools.run.secrets import Secrets
-from ste_ray.tools.spec.kinds import McpServer, McpTool
 
 _VERIFY_SECONDS = 10.0
 
@@ -48,12 +48,11 @@ class McpExecutor:
     ) -> None:
         self._secrets = secrets
         self._pool = SessionPool(secrets, allow_hosts, max_servers)
-        self._tools: dict[str, tuple[McpTool, str]] = {}  # by fingerprint of the specification
 
     async def prepare(self, call: ToolCall) -> None:
         """Have the server started, waiting until there is room for it."""
-        tool, identity = self._tool(call.spec)
-        place = self._pool.enter(tool.server, identity, call.episode)
+        tool = _tool(call.spec)
+        place = self._pool.enter(tool.server, call.episode)
         try:
             with contextlib.suppress(SessionStartError, ToolSpecError):
                 await self._pool.ready(place, call.spec.timeout_seconds)
@@ -63,8 +62,8 @@ class McpExecutor:
     async def call(self, call: ToolCall) -> ToolResult:
         """Call the tool; see ``Executor``."""
         spec = call.spec
-        tool, identity = self._tool(spec)
-        place = self._pool.enter(tool.server, identity, call.episode)
+        tool = _tool(spec)
+        place = self._pool.enter(tool.server, call.episode)
         started = time.monotonic()
         repeated = False
         try:
@@ -91,7 +90,7 @@ class McpExecutor:
             self._secrets.require(spec.name, spec.secrets)
         by_server: dict[str, list[ToolSpec]] = {}
         for spec in specs:
-            by_server.setdefault(self._tool(spec)[1], []).append(spec)
+            by_server.setdefault(_tool(spec).server.identity, []).append(spec)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._problem(one)) for one in by_server.values()]
         for task in tasks:
@@ -100,23 +99,22 @@ class McpExecutor:
 
     async def _problem(self, specs: Sequence[ToolSpec]) -> str:
         """Say what is wrong with a server or with the tools it should have; empty: nothing."""
-        tool, identity = self._tool(specs[0])
-        server = tool.server
+        server = _tool(specs[0]).server
         episode = f"verify {specs[0].fingerprint}"  # of its own: no server keeps what it left
-        place = self._pool.enter(server, identity, episode)
+        place = self._pool.enter(server, episode)
         try:
             session = await self._pool.ready(place, _VERIFY_SECONDS)
             names = [one.name for one in session.tools]
         except (SessionStartError, ToolSpecError) as error:
             return (
-                f"tool {specs[0].name!r}: the MCP server {server.name!r} ({_place(server)}) cannot "
+                f"tool {specs[0].name!r}: the MCP server {server.name!r} ({server.where}) cannot "
                 f"be used: {error}; correct mcpServers, or start it by hand to see why"
             )
         finally:
             self._pool.leave(place)
             await self._pool.end_episode(episode)
         for spec in specs:
-            wanted = self._tool(spec)[0].tool
+            wanted = _tool(spec).tool
             if wanted not in names:
                 close = difflib.get_close_matches(wanted, names, n=1)
                 hint = f" (did you mean {close[0]!r}?)" if close else ""
@@ -128,9 +126,9 @@ class McpExecutor:
 
     def preview(self, call: ToolCall) -> str:
         """Return server, tool and arguments."""
-        tool, _ = self._tool(call.spec)
+        tool = _tool(call.spec)
         return (
-            f"{tool.server.name} ({_place(tool.server)}): {tool.tool} "
+            f"{tool.server.name} ({tool.server.where}): {tool.tool} "
             f"{canonical_json(call.arguments)}"
         )
 
@@ -142,13 +140,10 @@ class McpExecutor:
         """End all servers."""
         await self._pool.aclose()
 
-    def _tool(self, spec: ToolSpec) -> tuple[McpTool, str]:
-        """Return what a specification says, and an identity of its server."""
-        known = self._tools.get(spec.fingerprint)
-        if known is None:
-            tool = McpTool.model_validate(spec.executor)
-            known = self._tools[spec.fingerprint] = (tool, fingerprint(tool.server.model_dump()))
-        return known
+
+def _tool(spec: ToolSpec) -> McpTool:
+    assert isinstance(spec.executor, McpTool)
+    return spec.executor
 
 
 async def _ask(session: Session, name: str, call: ToolCall) -> ToolResult:
@@ -163,7 +158,3 @@ async def _ask(session: Session, name: str, call: ToolCall) -> ToolResult:
         result = ToolResult(status="error", text=text, seconds=time.monotonic() - started)
         return cut_result(result, max_chars)
     return call_result(answer, max_chars, time.monotonic() - started)
-
-
-def _place(server: McpServer) -> str:
-    return server.url or " ".join((server.command, *server.args))

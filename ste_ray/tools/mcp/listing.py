@@ -11,7 +11,8 @@ from typing import Any
 from mcp_types import Tool, ToolAnnotations
 from pydantic import ValidationError
 
-from ste_ray.core.records import Effect, ToolSpec, fingerprint
+from ste_ray.core.executors import McpServer, McpTool
+from ste_ray.core.records import Effect, ToolSpec
 from ste_ray.core.schemas.values import described
 from ste_ray.core.texts.masking import Masker
 from ste_ray.errors import ToolSpecError
@@ -20,8 +21,7 @@ from ste_ray.tools.checks.schemas import check_parameters, without_foreign_patte
 from ste_ray.tools.mcp.messages import RAW_SCHEMA
 from ste_ray.tools.mcp.pool import SessionPool
 from ste_ray.tools.mcp.session import SessionStartError
-from ste_ray.tools.run.secrets import Secrets, references
-from ste_ray.tools.spec.kinds import McpServer
+from ste_ray.tools.run.secrets import Secrets, executor_secrets, references
 
 _PATIENCE_SECONDS = 10.0
 _PATTERN_CHARS = 80
@@ -120,13 +120,12 @@ def effect_of(annotations: ToolAnnotations | None) -> Effect:
 
 
 async def _list(pool: SessionPool, secrets: Secrets, server: McpServer) -> _Found:
-    definition = server.model_dump()
-    place = pool.enter(server, fingerprint(definition), "import")
+    place = pool.enter(server, "import")
     try:
         session = await pool.ready(place, _PATIENCE_SECONDS)
         return _Found(session.tools, dict(session.skipped))
     except (SessionStartError, ToolSpecError) as error:
-        text = secrets.mask(str(error), references(definition))
+        text = secrets.mask(str(error), references(server.model_dump()))
         return _Found(
             problem=f"the MCP server {server.name!r} cannot be used: {text}; correct its entry in "
             "mcpServers, or start it by hand to see why"
@@ -137,11 +136,7 @@ async def _list(pool: SessionPool, secrets: Secrets, server: McpServer) -> _Foun
 
 def _spec(name: str, tool: Tool, server: McpServer, effect: Effect) -> ToolSpec:
     parameters = _schema(without_foreign_patterns(_written_schema(tool))[0])
-    executor = {
-        "kind": "mcp",
-        "tool": tool.name,
-        "server": server.model_dump(exclude_defaults=True, mode="json"),
-    }
+    executor = McpTool(tool=tool.name, server=server.in_short())
     return ToolSpec(
         name=name,
         description=_description(tool),
@@ -151,7 +146,7 @@ def _spec(name: str, tool: Tool, server: McpServer, effect: Effect) -> ToolSpec:
         effect=effect,
         family=server.name,
         timeout_seconds=_CALL_SECONDS,
-        secrets=tuple(sorted(references(executor))),
+        secrets=executor_secrets(executor),
     )
 
 
@@ -161,7 +156,7 @@ def _masked(spec: ToolSpec, masker: Masker) -> ToolSpec:
         name: masked_value(getattr(spec, name), masker)
         for name in ("description", "parameters", "output_schema")
     }
-    return ToolSpec.model_validate(spec.model_dump() | said)
+    return ToolSpec.model_validate(dict(spec) | said)
 
 
 def _description(tool: Tool) -> str:

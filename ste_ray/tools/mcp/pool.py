@@ -12,12 +12,12 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
+from ste_ray.core.executors import McpServer
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.tools.mcp.processes import ServerOutput
 from ste_ray.tools.mcp.session import Session, SessionStartError
 from ste_ray.tools.mcp.transports import http_transport, process_transport
 from ste_ray.tools.run.secrets import Secrets
-from ste_ray.tools.spec.kinds import McpServer
 
 _MAX_PAUSE_SECONDS = 30.0
 _FIRST_PAUSE_SECONDS = 0.5
@@ -68,15 +68,14 @@ class SessionPool:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._closed = False
 
-    def enter(self, server: McpServer, identity: str, episode: str) -> Place:
+    def enter(self, server: McpServer, episode: str) -> Place:
         """Return the place of a server, which is not ended for want of room until it is left.
 
         Args:
             server: the server.
-            identity: equal for equal servers.
             episode: who calls; of no account unless the server is stateful.
         """
-        key = (identity, episode if server.stateful else "")
+        key = (server.identity, episode if server.stateful else "")
         place = self._places.get(key)
         if place is None:
             place = self._places[key] = Place(server, key[1])

@@ -16,10 +16,10 @@ from typing import Any
 import json5
 import yaml
 
+from ste_ray.core.executors import McpServer
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.mcp.entries import Workspace, read_entry
 from ste_ray.tools.mcp.literals import LiteralSecrets
-from ste_ray.tools.spec.kinds import McpServer
 from ste_ray.yaml_loader import DuplicateKeyError, load_json, load_yaml
 
 # Where programs keep them, the outermost key first; others put their own name before a key.

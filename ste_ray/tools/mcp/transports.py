@@ -13,6 +13,7 @@ import httpx2
 from mcp.client.stdio import get_default_environment
 from mcp.client.streamable_http import streamable_http_client
 
+from ste_ray.core.executors import McpServer
 from ste_ray.tools.http.addresses import check_literal, resolve_checked
 from ste_ray.tools.mcp.bodies import TamedBody
 from ste_ray.tools.mcp.bulk import MAX_MESSAGE_BYTES
@@ -20,7 +21,6 @@ from ste_ray.tools.mcp.launcher import launch_command
 from ste_ray.tools.mcp.processes import ServerOutput, process_streams
 from ste_ray.tools.run.secrets import WORKDIR, Secrets, references
 from ste_ray.tools.run.shield import hide
-from ste_ray.tools.spec.kinds import McpServer
 
 OpenTransport = Callable[[], AbstractAsyncContextManager[Any]]
 _READ_SECONDS = 300.0

@@ -11,12 +11,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ste_ray.core.executors import OpenApiBody, OpenApiField
 from ste_ray.tools.openapi.document import Part, UnusableError
 from ste_ray.tools.openapi.merging import MergedObject, merged_object
 from ste_ray.tools.openapi.parameters import QUERY_STYLES, Arguments
 from ste_ray.tools.openapi.schemas import SchemaConverter
 from ste_ray.tools.openapi.texts import shortened
-from ste_ray.tools.spec.kinds import OpenApiBody, OpenApiField
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ste_ray.core.executors import OpenApiBody, OpenApiOperation
 from ste_ray.tools.http.client import HttpCall
 from ste_ray.tools.http.executor import RequestExecutor
 from ste_ray.tools.http.templates import ArgumentError, encode_body
@@ -20,7 +21,6 @@ from ste_ray.tools.openapi.styles import (
 )
 from ste_ray.tools.run.executor import ToolCall
 from ste_ray.tools.run.secrets import Secrets
-from ste_ray.tools.spec.kinds import OpenApiBody, OpenApiOperation
 
 _SELDOM_WITH_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
 
@@ -30,7 +30,8 @@ class OpenApiExecutor(RequestExecutor):
 
     def request(self, call: ToolCall, secrets: Secrets) -> HttpCall:
         """See ``RequestExecutor``."""
-        operation = OpenApiOperation.model_validate(call.spec.executor)
+        operation = call.spec.executor
+        assert isinstance(operation, OpenApiOperation)
         url = _url(operation, call.arguments)
         query = _query(operation, call.arguments)
         query += [(name, secrets.fill(value)) for name, value in operation.query.items()]

@@ -13,6 +13,7 @@ from typing import Any
 from openapi_pydantic.v3 import v3_1
 from pydantic import ValidationError
 
+from ste_ray.core.executors import OpenApiOperation
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.schemas import check_parameters
@@ -30,9 +31,8 @@ from ste_ray.tools.openapi.parameters import Arguments, ParameterReader
 from ste_ray.tools.openapi.schemas import SchemaConverter
 from ste_ray.tools.openapi.servers import Servers
 from ste_ray.tools.openapi.texts import described, tool_name, unique
-from ste_ray.tools.run.secrets import references
+from ste_ray.tools.run.secrets import executor_secrets
 from ste_ray.tools.spec.imported import Imported
-from ste_ray.tools.spec.kinds import OpenApiOperation
 
 _EFFECTS = {
     "get": "read_only",
@@ -198,15 +198,14 @@ class _Import:
 
     def _executor(
         self, entry: _Entry, address: str, given: Credentials, arguments: Arguments
-    ) -> dict[str, Any]:
-        """Return the fields of the executor, and fill ``arguments``."""
+    ) -> OpenApiOperation:
+        """Return the executor, and fill ``arguments``."""
         if not entry.path.startswith("/") or "#" in entry.path:
             raise UnusableError(f"the path {entry.path!r} must begin with '/' and hold no '#'")
         parameters = self._parameters.read(entry.path, entry.parameters(), given, arguments)
         body = entry.raw.get("requestBody")
         operation = OpenApiOperation.model_validate(
             {
-                "kind": "openapi",
                 "method": entry.method.upper(),
                 "url": f"{address}{entry.path}",
                 "parameters": parameters,
@@ -216,7 +215,7 @@ class _Import:
                 "cookies": given.cookies,
             }
         )
-        return operation.model_dump(mode="json", exclude_defaults=True) | {"kind": "openapi"}
+        return operation.in_short()
 
     def _output_schema(self, entry: _Entry) -> dict[str, Any] | None:
         """Return the schema of what a call returns, where it is described and not too long."""
@@ -271,7 +270,7 @@ def _name_of(entry: _Entry) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "_", f"{entry.method}_{entry.path}").strip("_")
 
 
-def _check(parameters: dict[str, Any], executor: Mapping[str, Any], given: Credentials) -> None:
+def _check(parameters: dict[str, Any], executor: OpenApiOperation, given: Credentials) -> None:
     try:
         check_parameters(parameters)
     except ValueError as error:
@@ -279,7 +278,7 @@ def _check(parameters: dict[str, Any], executor: Mapping[str, Any], given: Crede
     except RecursionError:
         raise UnusableError("a schema is nested too deeply; simplify it") from None
     # A document must not be able to ask for secrets other than those of its security schemes.
-    others = references(executor) - set(given.secrets)
+    others = set(executor_secrets(executor)) - set(given.secrets)
     if others:
         raise UnusableError(
             f"the document writes ${{{min(others)}}}, which would be a secret's name"

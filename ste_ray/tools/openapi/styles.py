@@ -15,8 +15,8 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ste_ray.core.executors import OpenApiParameter
 from ste_ray.tools.http.templates import ArgumentError, as_text, header_value
-from ste_ray.tools.spec.kinds import OpenApiParameter
 
 _DELIMITERS = {"spaceDelimited": "%20", "pipeDelimited": "|"}
 _COOKIE_SAFE = "!#$&'()*+-./:<=>?@[]^_`{|}~"  # what a value may hold as it is

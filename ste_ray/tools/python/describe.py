@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ste_ray.core.executors import PythonFunction
 from ste_ray.core.records import Effect, ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.process.scratch import ScratchFolder
@@ -107,9 +108,9 @@ def import_python(
     if skipped is not None:
         skipped += refused
     for one in described:
-        executor: dict[str, Any] = {"kind": "python", "target": one.target}
+        executor = PythonFunction(target=one.target)
         if one.convert:
-            executor["convert"] = True
+            executor = PythonFunction(target=one.target, convert=True)
         try:
             spec = ToolSpec(
                 name=one.name,

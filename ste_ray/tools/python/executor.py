@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ste_ray.core.effects import ToolResult
+from ste_ray.core.executors import PythonFunction
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.python.pool import WorkerPool
 from ste_ray.tools.run.executor import ToolCall
 from ste_ray.tools.run.secrets import Secrets
-from ste_ray.tools.spec.kinds import PythonFunction
 
 
 class PythonExecutor:
@@ -26,7 +26,6 @@ class PythonExecutor:
     def __init__(self, pool: WorkerPool, secrets: Secrets) -> None:
         self._pool = pool
         self._secrets = secrets
-        self._functions: dict[str, PythonFunction] = {}  # by fingerprint of the tool
 
     async def prepare(self, call: ToolCall) -> None:
         """Nothing has to be waited for."""
@@ -34,7 +33,7 @@ class PythonExecutor:
     async def call(self, call: ToolCall) -> ToolResult:
         """Call the function; see ``Executor``."""
         spec = call.spec
-        function = self._function(spec)
+        function = _function(spec)
         return await self._pool.call(
             function.target,
             call.arguments,
@@ -46,7 +45,7 @@ class PythonExecutor:
 
     async def verify(self, specs: Sequence[ToolSpec]) -> None:
         """Import every function in a worker process, and find secrets that are not set."""
-        users = {self._function(spec).target: spec for spec in reversed(specs)}
+        users = {_function(spec).target: spec for spec in reversed(specs)}
         for spec in specs:
             self._secrets.require(spec.name, spec.secrets)
         for target, spec in reversed(users.items()):
@@ -60,7 +59,7 @@ class PythonExecutor:
     def preview(self, call: ToolCall) -> str:
         """Return the call as Python writes it."""
         arguments = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
-        return f"{self._function(call.spec).target}({arguments})"
+        return f"{_function(call.spec).target}({arguments})"
 
     async def end_episode(self, episode: str) -> None:
         """Nothing is kept for an episode."""
@@ -72,9 +71,7 @@ class PythonExecutor:
     def _values(self, spec: ToolSpec) -> dict[str, str]:
         return {name: self._secrets.get(name) for name in spec.secrets}
 
-    def _function(self, spec: ToolSpec) -> PythonFunction:
-        known = self._functions.get(spec.fingerprint)
-        if known is None:
-            known = PythonFunction.model_validate(spec.executor)
-            self._functions[spec.fingerprint] = known
-        return known
+
+def _function(spec: ToolSpec) -> PythonFunction:
+    assert isinstance(spec.executor, PythonFunction)
+    return spec.executor

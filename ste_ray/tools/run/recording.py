@@ -199,7 +199,7 @@ class RecordingExecutor:
             {
                 **_identity(call),
                 **result.model_dump(),
-                "kind": str(call.spec.executor.get("kind")),
+                "kind": call.spec.kind,
                 "recorded_at": self._now().astimezone(UTC),
             }
         )
@@ -230,7 +230,7 @@ class RecordingExecutor:
 
 def _is_reusable(spec: ToolSpec) -> bool:
     # A simulated tool changes nothing, whatever the one it stands for does.
-    return spec.repeatable or spec.executor.get("kind") == "simulated"
+    return spec.repeatable or spec.kind == "simulated"
 
 
 def _identity(call: ToolCall) -> dict[str, str]:

@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ste_ray.core.executors import ExecutorSpec
+from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.masking import MIN_CHARS, Masker
 from ste_ray.errors import ToolSpecError
 from ste_ray.process.environment import SECRETS_FOLDER, environment_secrets
@@ -116,6 +118,19 @@ class Secrets:
             return Path(folder, name).read_text(encoding="utf-8").rstrip("\n") or None
         except (OSError, UnicodeDecodeError):
             return None
+
+
+def used_secrets(spec: ToolSpec) -> set[str]:
+    """Return the names of the secrets that a tool needs: those it names and those it refers to."""
+    return {*spec.secrets, *executor_secrets(spec.executor)}
+
+
+def executor_secrets(executor: ExecutorSpec) -> tuple[str, ...]:
+    """Return the names of the secrets that an executor refers to, sorted.
+
+    Fields that were left out count too: some refer to a secret by default.
+    """
+    return tuple(sorted(references(executor.model_dump())))
 
 
 def references(value: Any) -> set[str]:

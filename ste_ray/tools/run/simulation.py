@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from ste_ray.core.effects import AskModel, ModelReply, ToolResult
+from ste_ray.core.executors import SimulatedTool
 from ste_ray.core.exploring.simulating import ask_simulator, read_simulation
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import ToolSpec, canonical_json
 from ste_ray.core.replies.strict_json import clip
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.tools.run.executor import ToolCall
-from ste_ray.tools.run.secrets import Secrets, references
-from ste_ray.tools.spec.kinds import CALLABLE_KINDS
+from ste_ray.tools.run.secrets import Secrets, used_secrets
 
 AskSimulator = Callable[[AskModel, str], Awaitable[ModelReply]]
 SimulationMode = Literal["never", "when_missing", "always"]
-KIND = "simulated"
 
 
 class SimulatedExecutor:
@@ -89,25 +88,23 @@ def simulated_specs(
     if mode == "never":
         return dict(specs)
     return {
-        name: _simulated(spec) if mode == "always" or _cannot_be_called(spec, secrets) else spec
+        name: as_simulated(spec) if mode == "always" or _cannot_be_called(spec, secrets) else spec
         for name, spec in specs.items()
     }
 
 
 def _cannot_be_called(spec: ToolSpec, secrets: Secrets) -> bool:
-    names = references(spec.executor) | set(spec.secrets)
-    return spec.executor.get("kind") not in CALLABLE_KINDS or bool(secrets.missing(names))
+    return not spec.executor.can_be_called or bool(secrets.missing(used_secrets(spec)))
 
 
-def _simulated(spec: ToolSpec) -> ToolSpec:
-    if spec.executor.get("kind") == KIND:
+def as_simulated(spec: ToolSpec) -> ToolSpec:
+    """Return the simulated tool that stands for ``spec``; see ``simulated_specs``."""
+    if isinstance(spec.executor, SimulatedTool):
         return spec
-    changes: dict[str, Any] = {
-        "executor": {"kind": KIND, "of": spec.executor},
-        "effect": "read_only",
-        "secrets": (),
-        "requests_per_minute": None,
-        "concurrency": None,
-    }
-    # Made anew: a copy would keep the fingerprint of the tool that is called.
-    return ToolSpec.model_validate(spec.model_dump() | changes)
+    return spec.changed(
+        executor=SimulatedTool(of=spec.executor.as_written()),
+        effect="read_only",
+        secrets=(),
+        requests_per_minute=None,
+        concurrency=None,
+    )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ste_ray.core.effects import CallTool, ToolResult
+from ste_ray.core.executors import CALLABLE_KINDS
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.ports import ToolExecutor
@@ -18,7 +19,6 @@ from ste_ray.tools.checks.bounded import BoundedCheck
 from ste_ray.tools.checks.pool import shared_pool
 from ste_ray.tools.run.executor import Executor, ToolCall
 from ste_ray.tools.run.gate import Turns
-from ste_ray.tools.spec.kinds import CALLABLE_KINDS
 
 _NAMES_SHOWN = 20
 
@@ -29,12 +29,12 @@ def refuse_uncallable(specs: Iterable[ToolSpec]) -> None:
     Raises:
         ToolSpecError: naming the first of them, its kind of executor, and the remedy.
     """
-    uncallable = [spec for spec in specs if spec.executor.get("kind") not in CALLABLE_KINDS]
+    uncallable = [spec for spec in specs if not spec.executor.can_be_called]
     if uncallable:
         first = uncallable[0]
         more = f" (and {len(uncallable) - 1} more)" if len(uncallable) > 1 else ""
         raise ToolSpecError(
-            f"tool {first.name!r}{more}: executor.kind={first.executor.get('kind')!r} cannot be "
+            f"tool {first.name!r}{more}: executor.kind={first.kind!r} cannot be "
             f"called; kinds that can: {', '.join(map(repr, CALLABLE_KINDS))}; have such tools "
             "played by a model (tools.simulate=when_missing) or leave them out (tools.include)"
         )
@@ -116,7 +116,7 @@ class Toolbox:
         refuse_uncallable(chosen)
         by_kind: dict[str, list[ToolSpec]] = {}
         for spec in chosen:
-            by_kind.setdefault(spec.executor["kind"], []).append(spec)
+            by_kind.setdefault(spec.kind, []).append(spec)
         for specs in by_kind.values():
             await self._executor(specs[0]).verify(specs)
 
@@ -153,7 +153,7 @@ class Toolbox:
         return spec, arguments
 
     def _executor(self, spec: ToolSpec) -> Executor:
-        kind = spec.executor["kind"]
+        kind = spec.kind
         if kind not in self._executors:
             self._executors[kind] = self._open_executor(kind)
         return self._executors[kind]

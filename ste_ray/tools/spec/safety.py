@@ -16,7 +16,7 @@ def is_free(spec: ToolSpec) -> bool:
 
     An idempotent call may be repeated, yet it changes something too.
     """
-    return spec.effect in FREE_EFFECTS or spec.executor.get("kind") == "simulated"
+    return spec.effect in FREE_EFFECTS or spec.kind == "simulated"
 
 
 def allowed_specs(

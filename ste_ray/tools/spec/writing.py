@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from ste_ray.core.executors import McpTool
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.spec.files import SUFFIXES
@@ -83,14 +84,14 @@ def _fields(spec: ToolSpec, servers: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a tool; the server of an MCP tool goes into ``servers`` once."""
     fields = spec.model_dump(mode="json", exclude_defaults=True) | {"effect": spec.effect}
     executor = spec.executor
-    if executor.get("kind") == "mcp" and isinstance(executor.get("server"), dict):
-        server = {key: value for key, value in executor["server"].items() if value}
+    if isinstance(executor, McpTool):
+        server = executor.server.model_dump(mode="json", exclude_defaults=True)
         name = server.pop("name")
         if servers.setdefault(name, server) != server:
             raise ToolSpecError(
                 f"two MCP servers are called {name!r}; give them different names in mcpServers"
             )
-        fields["executor"] = {**executor, "server": name}
+        fields["executor"] |= {"server": name}
     return fields
 
 

@@ -18,21 +18,20 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from ste_ray.core.effects import ToolResult
+from ste_ray.core.executors import ToolbenchEndpoint
 from ste_ray.core.records import ObservationSource, ToolSpec
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.client import HttpCall, HttpClient
 from ste_ray.tools.http.executor import RequestExecutor
 from ste_ray.tools.run.executor import ToolCall
-from ste_ray.tools.run.secrets import Secrets
-from ste_ray.tools.spec.kinds import ToolbenchEndpoint
+from ste_ray.tools.run.secrets import Secrets, used_secrets
 from ste_ray.tools.toolbench.names import (
     standard_arguments,
     standard_category,
     standard_endpoint,
     standard_tool,
 )
-from ste_ray.tools.toolbench.published import named_secrets
 
 ServerForm = Literal["hosted", "stable"]
 
@@ -58,7 +57,8 @@ class ToolbenchExecutor(RequestExecutor):
 
     def request(self, call: ToolCall, secrets: Secrets) -> HttpCall:
         """See ``RequestExecutor``."""
-        endpoint = ToolbenchEndpoint.model_validate(call.spec.executor)
+        endpoint = call.spec.executor
+        assert isinstance(endpoint, ToolbenchEndpoint)
         key = secrets.fill(endpoint.key)
         arguments = dict(sorted(standard_arguments(call.arguments).items()))
         tool_input: Any = arguments
@@ -95,17 +95,14 @@ class ToolbenchExecutor(RequestExecutor):
             self._verify_one(spec)
 
     def _verify_one(self, spec: ToolSpec) -> None:
-        endpoint = ToolbenchEndpoint.model_validate(spec.executor)
+        endpoint = spec.executor
+        assert isinstance(endpoint, ToolbenchEndpoint)
         if not endpoint.category.strip():
             raise ToolSpecError(
                 f"tool {spec.name!r}: executor.category='' tells the server nothing; write the "
                 "category of the tool, such as 'Weather', or import from a folder that has it"
             )
-        for name in sorted({*spec.secrets, *named_secrets(spec.executor)}):
-            try:
-                self._secrets.get(name)
-            except ToolSpecError as error:
-                raise ToolSpecError(f"tool {spec.name!r}: {error}") from None
+        self._secrets.require(spec.name, used_secrets(spec))
 
     def _url(self) -> str:
         path = _PATHS[self._form]

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ste_ray.tools.run.secrets import references
-from ste_ray.tools.spec.kinds import KINDS
 from ste_ray.tools.toolbench.study_types import default_value, typed_schema
 
 SEPARATOR = "%%"  # between the names of a tool and of its endpoint
@@ -69,9 +67,3 @@ def text_field(fields: Mapping[str, Any], key: str) -> str:
     """Return a field that is a text, without the white space around it; else an empty text."""
     value = fields.get(key)
     return value.strip() if isinstance(value, str) else ""
-
-
-def named_secrets(executor: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the secrets that an executor uses, also where it leaves out its key."""
-    filled = KINDS[executor["kind"]].model_validate(executor)
-    return tuple(sorted(references(filled.model_dump())))

@@ -18,14 +18,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ste_ray.core.executors import BmtoolsFunction, ToolbenchEndpoint
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.schemas import check_parameters
+from ste_ray.tools.run.secrets import executor_secrets
 from ste_ray.tools.toolbench.published import (
     SEPARATOR,
     endpoint_description,
     listed_parameters,
-    named_secrets,
     object_schema,
     text_field,
 )
@@ -125,7 +126,7 @@ def exported_tool(name: str, text: str) -> ToolSpec | None:
         name=name,
         description=own["description"].strip() or f"The function {name}.",
         parameters=parameters,
-        executor={"kind": "bmtools", "function": name},
+        executor=BmtoolsFunction(function=name),
     )
 
 
@@ -137,16 +138,17 @@ def _endpoint(name: str, text: str, categories: Mapping[str, Any]) -> ToolSpec:
         tool_name, api_name = text_field(fields, "parent_tool_name"), name
     if not tool_name or not api_name:
         raise ValueError(f"its name is not of the form 'Tool{SEPARATOR}Endpoint'")
-    executor = {"kind": "toolbench", "tool_name": tool_name, "api_name": api_name}
-    if isinstance(category := categories.get(tool_name), str):
-        executor["category"] = category
+    category = categories.get(tool_name)
+    executor = ToolbenchEndpoint(tool_name=tool_name, api_name=api_name)
+    if isinstance(category, str):
+        executor = ToolbenchEndpoint(tool_name=tool_name, api_name=api_name, category=category)
     own, parent = text_field(fields, "description"), text_field(fields, "parent_tool_description")
     return ToolSpec(
         name=name,
         description=endpoint_description(own, api_name, tool_name, parent),
         parameters=listed_parameters(fields),
         executor=executor,
-        secrets=named_secrets(executor),
+        secrets=executor_secrets(executor),
         family=tool_name,
     )
 
@@ -167,7 +169,7 @@ def _function(name: str, text: str, published: Any) -> ToolSpec:
         name=name,
         description=_undoubled(own) or f"The function {name}.",
         parameters=object_schema(properties, list(properties)),
-        executor={"kind": "bmtools", "function": name},
+        executor=BmtoolsFunction(function=name),
         family=family if isinstance(family, str) else "",
     )
 

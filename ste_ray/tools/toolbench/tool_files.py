@@ -16,16 +16,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from ste_ray.core.executors import RapidApiEndpoint, ToolbenchEndpoint
 from ste_ray.core.records import Effect, ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.schemas import check_parameters
 from ste_ray.tools.http.templates import placeholders
+from ste_ray.tools.run.secrets import executor_secrets
+from ste_ray.tools.run.simulation import as_simulated
 from ste_ray.tools.spec.names import FORBIDDEN
 from ste_ray.tools.toolbench.published import (
     SEPARATOR,
     endpoint_description,
     listed_parameters,
-    named_secrets,
     text_field,
 )
 from ste_ray.tools.toolbench.study_import import DESCRIPTIONS_FILE, import_descriptions
@@ -121,18 +123,12 @@ def _of_the_study(
             "import them as 'toolbench' or 'simulated', or give ToolBench's tool files"
         )
     specs = import_descriptions(place, skipped)
-    return specs if as_kind == "toolbench" else [_simulated(spec) for spec in specs]
-
-
-def _simulated(spec: ToolSpec) -> ToolSpec:
-    executor = {"kind": "simulated", "of": spec.executor}
-    update = {"executor": executor, "effect": "read_only", "secrets": ()}
-    return spec.model_copy(update=update)
+    return specs if as_kind == "toolbench" else [as_simulated(spec) for spec in specs]
 
 
 def _with_category(spec: ToolSpec, file: Path) -> ToolSpec:
     tool, separator, endpoint = spec.name.partition(SEPARATOR)
-    return spec.model_copy(update={"name": f"{tool} ({_category(file)}){separator}{endpoint}"})
+    return spec.changed(name=f"{tool} ({_category(file)}){separator}{endpoint}")
 
 
 def _category(file: Path) -> str:
@@ -209,31 +205,28 @@ def _spec(
     tool_name, api_name = tool["tool_name"], endpoint["name"]
     parameters = listed_parameters(endpoint)
     method = text_field(endpoint, "method").upper()
-    executor: dict[str, Any] = {
-        "kind": "toolbench",
-        "tool_name": tool_name,
-        "api_name": api_name,
-        "category": category,
-    }
-    effect: Effect = _EFFECTS.get(method, "unknown")
-    if as_kind == "simulated":
-        executor, effect = {"kind": "simulated", "of": executor}, "read_only"
-    elif as_kind == "rapidapi":
+    executor: RapidApiEndpoint | ToolbenchEndpoint
+    if as_kind == "rapidapi":
         executor = _rapidapi(tool, endpoint, method)
-        _require(parameters, sorted(placeholders(executor["path"])))
+        _require(parameters, sorted(placeholders(executor.path)))
+    else:
+        executor = ToolbenchEndpoint(tool_name=tool_name, api_name=api_name, category=category)
     own, parent = text_field(endpoint, "description"), text_field(tool, "tool_description")
-    return ToolSpec(
+    spec = ToolSpec(
         name=re.sub(f"{FORBIDDEN}+", " ", f"{tool_name}{SEPARATOR}{api_name}"),
         description=endpoint_description(own, api_name, tool_name, parent),
         parameters=parameters,
         executor=executor,
-        secrets=() if as_kind == "simulated" else named_secrets(executor),
+        secrets=executor_secrets(executor),
         family=tool_name,
-        effect=effect,
+        effect=_EFFECTS.get(method, "unknown"),
     )
+    return as_simulated(spec) if as_kind == "simulated" else spec
 
 
-def _rapidapi(tool: Mapping[str, Any], endpoint: Mapping[str, Any], method: str) -> dict[str, Any]:
+def _rapidapi(
+    tool: Mapping[str, Any], endpoint: Mapping[str, Any], method: str
+) -> RapidApiEndpoint:
     """Return where an endpoint is; the tool's host is the one its users subscribe to."""
     if method not in _EFFECTS:
         raise ValueError(f"method={endpoint.get('method')!r} is none of {', '.join(_EFFECTS)}")
@@ -244,7 +237,7 @@ def _rapidapi(tool: Mapping[str, Any], endpoint: Mapping[str, Any], method: str)
             f"neither host={tool.get('host')!r} nor url={endpoint.get('url')!r} says where it is"
         )
     path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    return {"kind": "rapidapi", "host": host, "path": path, "method": method}
+    return RapidApiEndpoint.model_validate({"host": host, "path": path, "method": method})
 
 
 def _require(parameters: dict[str, Any], names: list[str]) -> None:
