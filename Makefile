@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-all third-party lock bench-explore bench-tools bench-prepare bench-train bench-infer build clean
+.PHONY: help venv demo check test test-all third-party lock docs bench-explore bench-tools bench-prepare bench-train bench-infer build clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -53,6 +53,9 @@ LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --
 lock: venv  ## the image's packages with their hashes, from constraints.txt
 	$(LOCK) pyproject.toml --extra tools --extra infer --extra serve -c constraints.txt --no-emit-package torch -o docker/requirements.txt
 	printf 'hatchling\nsetuptools\nwheel\n' | $(LOCK) - -o docker/requirements-build.txt
+
+docs: venv  ## docs/configuration.md, from the sections of the configuration
+	$(BIN)/python -m ste_ray.config.docs docs/configuration.md
 
 bench-explore: venv  ## speed, rate limits, CPU and memory of exploration (PARTS="wall rates cost scale")
 	$(BIN)/python tests/bench/explore.py $(PARTS)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ste_ray import __version__
+from ste_ray.cli.config import add_config_commands
 from ste_ray.cli.exports import add_export_commands
 from ste_ray.cli.imports import add_import_commands
 from ste_ray.cli.report import add_report_commands
@@ -135,6 +136,7 @@ def argument_parser() -> argparse.ArgumentParser:
     add_import_commands(commands)
     add_report_commands(commands)
     add_store_commands(commands)
+    add_config_commands(commands)
     return parser
 
 

@@ -16,7 +16,7 @@ from ste_ray.core.limits.config import BudgetConfig
 from ste_ray.core.preparing.config import PrepareConfig
 from ste_ray.core.records import fingerprint
 from ste_ray.core.scoring.config import ContinualConfig, EvaluateConfig
-from ste_ray.core.section import Section, operational
+from ste_ray.core.section import Section, key, operational
 from ste_ray.core.stages import STAGE_ROLES
 from ste_ray.generation.config import InferConfig
 from ste_ray.llm.config import LLMConfig
@@ -28,9 +28,11 @@ from ste_ray.training.config import TrainConfig
 class Config(Section):
     """The whole configuration of a run."""
 
-    seed: int = 0
-    trust_remote_code: bool = False  # run Python code that comes with a model
-    flush_seconds: float = operational(5.0, gt=0)  # bound on what a crash can lose
+    seed: int = key(0, "Seed of everything that is drawn by chance.")
+    trust_remote_code: bool = key(False, "Run Python code that comes with a model; read it before.")
+    flush_seconds: float = operational(
+        5.0, "Seconds until an answer is stored: so much a crash can lose.", gt=0
+    )
     tools: ToolsConfig = ToolsConfig()
     llm: LLMConfig = LLMConfig()
     budget: BudgetConfig = BudgetConfig()
@@ -86,18 +88,19 @@ def sections(
     """Yield every section with its path, such as ``train.model``; the root's is empty."""
     yield path, section
     for name, field in section.model_fields.items():
-        if is_section(field):
-            yield from sections(field.annotation, f"{path}.{name}".lstrip("."))  # type: ignore[arg-type]
+        if (inner := inner_section(field)) is not None:
+            yield from sections(inner, f"{path}.{name}".lstrip("."))
 
 
 def config_keys() -> Iterator[tuple[str, FieldInfo]]:
     """Yield every key, such as ``explore.max_turns``, with its field."""
     for path, section in sections():
         for name, field in section.model_fields.items():
-            if not is_section(field):
+            if inner_section(field) is None:
                 yield f"{path}.{name}".lstrip("."), field
 
 
-def is_section(field: FieldInfo) -> bool:
-    """Whether a field is a section of its own."""
-    return isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+def inner_section(field: FieldInfo) -> type[Section] | None:
+    """Return the section that a field is; None: it is a key."""
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None

@@ -1,8 +1,8 @@
-"""The base of the sections of a configuration.
+"""The base of the sections of a configuration, and how their keys are declared.
 
-Fields marked ``operational`` change how a stage runs, never what it produces, so they are no part
-of its fingerprint. Each section lives beside the code that it configures; ``ste_ray.config`` joins
-them.
+Operational keys change how a stage runs, never what it produces, so they are no part of its
+fingerprint. Each section lives beside the code that it configures; ``ste_ray.config`` joins them,
+and ``docs/configuration.md`` is made of their descriptions.
 """
 
 from __future__ import annotations
@@ -13,9 +13,26 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 
-def operational(default: Any, **bounds: Any) -> Any:
-    """Declare a field that changes how a stage runs, never what it produces."""
-    return Field(default=default, json_schema_extra={"operational": True}, **bounds)
+def key(default: Any, description: str, **bounds: Any) -> Any:
+    """Declare a key that decides what a stage produces.
+
+    Args:
+        default: what holds if it is left out.
+        description: one sentence for users: what it does, in which unit, and what the default
+            means where it does not say so itself.
+        bounds: ``ge``, ``gt``, ``le``, ``lt``.
+    """
+    return Field(default=default, description=description, **bounds)
+
+
+def operational(default: Any, description: str, **bounds: Any) -> Any:
+    """Declare a key that changes how a stage runs, never what it produces; see ``key``."""
+    return Field(
+        default=default,
+        description=description,
+        json_schema_extra={"operational": True},
+        **bounds,
+    )
 
 
 class Section(BaseModel):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
-
-from ste_ray.core.section import Section, operational
+from ste_ray.core.section import Section, key, operational
 from ste_ray.core.template_options import TemplateOptions
 
 
@@ -24,21 +22,39 @@ class InferConfig(Section):
         "flush_seconds": "is now 'flush_seconds', one for all stages",
     }
 
-    settings: tuple[str, ...] = ("base/retrieved", "base/icl", "tuned/toolken")
-    models: dict[str, str] = Field(default_factory=dict)  # folder, hub name or URI in a run
-    temperature: float = Field(default=0.0, ge=0)  # 0: greedy
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    max_new_tokens: int = Field(default=128, ge=1)
-    constrained: bool = False  # local models can write nothing but calls that fit the schemas
-    quantization: Literal["none", "int8"] = "none"  # weights of local models
-    # of local models' chat templates, such as {enable_thinking: false}
-    template_options: TemplateOptions = Field(default_factory=dict)
-    execute: bool = False  # call the tool that was chosen and let the model answer
-    batch_size: int = operational(32, ge=1)
-    # of a batch, prompts and answers; null: 16,384 on a CPU, any number on a GPU
-    batch_tokens: int | None = operational(None, ge=1)
-    stall_seconds: float = operational(3600.0, gt=0)  # without a token, until a worker is stuck
-    num_workers: int = operational(1, ge=1)
-    threads_per_worker: int = operational(1, ge=1)  # CPU threads of one model
-    use_gpu: bool = operational(False)
-    gpus_per_worker: int = operational(1, ge=1)  # more: layers are spread over them
+    settings: tuple[str, ...] = key(
+        ("base/retrieved", "base/icl", "tuned/toolken"),
+        "The settings that the test requests are answered in, each MODEL/PROMPT.",
+    )
+    models: dict[str, str] = key(
+        {}, "Further models by a name for settings: a folder, a hub name, or a URI in a run."
+    )
+    temperature: float = key(0.0, "Sampling temperature; 0: greedy.", ge=0)
+    top_p: float = key(1.0, "Share of probability that tokens are drawn from.", gt=0, le=1)
+    max_new_tokens: int = key(128, "Tokens of an answer, reasoning included.", ge=1)
+    constrained: bool = key(
+        False, "Let local models write nothing but calls that fit the tools' schemas."
+    )
+    quantization: Literal["none", "int8"] = key("none", "Weights of local models in eight bits.")
+    template_options: TemplateOptions = key(
+        {},
+        "Options of local models' chat templates, such as {enable_thinking: false}; empty: those "
+        "that a model was trained with.",
+    )
+    execute: bool = key(False, "Execute the call that was chosen, and let the model answer.")
+    batch_size: int = operational(32, "Requests of a batch at most.", ge=1)
+    batch_tokens: int | None = operational(
+        None,
+        "Tokens of a batch at most, prompts and answers; null: 16,384 on a CPU, any number on a "
+        "GPU.",
+        ge=1,
+    )
+    stall_seconds: float = operational(
+        3600.0, "Seconds without a token after which a worker counts as stuck.", gt=0
+    )
+    num_workers: int = operational(1, "Worker processes, each with a model.", ge=1)
+    threads_per_worker: int = operational(1, "CPU threads of a worker.", ge=1)
+    use_gpu: bool = operational(False, "Decode on GPUs.")
+    gpus_per_worker: int = operational(
+        1, "GPUs of a worker; more than one: the layers are spread over them.", ge=1
+    )

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import Field
-
 from ste_ray.core.effects import Role
-from ste_ray.core.section import Section, operational
+from ste_ray.core.section import Section, key, operational
 
 
 class PriceConfig(Section):
     """What a model costs, in US dollars per million tokens."""
 
-    input_usd: float = Field(ge=0)
-    output_usd: float = Field(ge=0)
-    cached_input_usd: float | None = Field(default=None, ge=0)  # None: as input
+    input_usd: float = operational(..., "Of tokens of the prompt.", ge=0)
+    output_usd: float = operational(..., "Of tokens of the reply.", ge=0)
+    cached_input_usd: float | None = operational(
+        None, "Of tokens of the prompt that the endpoint has cached; null: as all of it.", ge=0
+    )
 
 
 class RoleConfig(Section):
     """The model that plays one role; what is left empty is taken from ``llm`` itself."""
 
-    model: str = ""
-    base_url: str = ""
-    api_key_env: str = operational("")
-    provider: Literal["", "compatible", "openai", "azure", "bedrock"] = operational("")
-    requests_per_minute: float | None = operational(None, gt=0)
-    tokens_per_minute: float | None = operational(None, gt=0)
-    sampling: dict[str, Any] = Field(default_factory=dict)  # further fields of the request's body
+    model: str = key("", "Name of the model; empty: llm.model.")
+    base_url: str = key("", "Address of the endpoint; empty: llm.base_url.")
+    api_key_env: str = operational(
+        "", "Environment variable that holds the key; empty: llm.api_key_env."
+    )
+    provider: Literal["", "compatible", "openai", "azure", "bedrock"] = operational(
+        "", "Kind of endpoint; empty: llm.provider."
+    )
+    requests_per_minute: float | None = operational(
+        None, "Limit of requests a minute; null: llm.requests_per_minute.", gt=0
+    )
+    tokens_per_minute: float | None = operational(
+        None, "Limit of tokens a minute; null: llm.tokens_per_minute.", gt=0
+    )
+    sampling: dict[str, Any] = key({}, "Further fields of the request's body, over llm.sampling.")
 
 
 class LLMConfig(Section):
@@ -47,26 +55,44 @@ class LLMConfig(Section):
         "'llm.request_timeout_seconds'",
     }
 
-    base_url: str = ""
-    model: str = ""
-    local_model: str = ""  # a model folder that 'transformers serve' shall serve for this run
-    api_key_env: str = operational("OPENAI_API_KEY")
-    # compatible: the fast client; the others go through the openai SDK
-    provider: Literal["compatible", "openai", "azure", "bedrock"] = operational("compatible")
-    requests_per_minute: float | None = operational(None, gt=0)  # None: found out while running
-    tokens_per_minute: float | None = operational(None, gt=0)
-    sampling: dict[str, Any] = Field(default_factory=dict)  # further fields of the request's body
-    explorer: RoleConfig = RoleConfig()
-    judge: RoleConfig = RoleConfig()
-    paraphraser: RoleConfig = RoleConfig()
-    assistant: RoleConfig = RoleConfig()
-    scorer: RoleConfig = RoleConfig()
-    tool_simulator: RoleConfig = RoleConfig()
-    prices: dict[str, PriceConfig] = operational({})  # adds to the table of known models
-    max_concurrency: int = operational(256, ge=1)  # requests in flight per process
-    request_timeout_seconds: float = operational(60.0, gt=0)
-    max_attempts: int = operational(6, ge=1)  # being rate limited does not count as one
-    teacher_latency_seconds: float = operational(0.0, ge=0)
+    base_url: str = key("", "Address of the endpoint, up to /v1; empty: see above.")
+    model: str = key(
+        "", "Name of the model of all roles that have none of their own; empty: STE_LLM_MODEL."
+    )
+    local_model: str = key("", "A model folder that is served for this run; empty: none.")
+    api_key_env: str = operational("OPENAI_API_KEY", "Environment variable that holds the key.")
+    provider: Literal["compatible", "openai", "azure", "bedrock"] = operational(
+        "compatible", "Kind of endpoint: any compatible one (fastest), or one of the openai SDK's."
+    )
+    requests_per_minute: float | None = operational(
+        None, "Limit of requests a minute, of all processes; null: found out while running.", gt=0
+    )
+    tokens_per_minute: float | None = operational(
+        None, "Limit of tokens a minute, of all processes; null: found out while running.", gt=0
+    )
+    sampling: dict[str, Any] = key({}, "Further fields of every request's body, such as top_p.")
+    explorer: RoleConfig = key(RoleConfig(), "Imagines requests and answers them with tools.")
+    judge: RoleConfig = key(RoleConfig(), "Decides which trials become training data.")
+    paraphraser: RoleConfig = key(RoleConfig(), "Finds further wordings of requests.")
+    assistant: RoleConfig = key(RoleConfig(), "Answers the test requests of endpoint settings.")
+    scorer: RoleConfig = key(RoleConfig(), "Decides whether free texts mean the same.")
+    tool_simulator: RoleConfig = key(RoleConfig(), "Plays tools that are simulated.")
+    prices: dict[str, PriceConfig] = operational(
+        {}, "Prices of models by name, over the table of known ones, for costs and budgets."
+    )
+    max_concurrency: int = operational(256, "Requests in flight, of each process.", ge=1)
+    request_timeout_seconds: float = operational(
+        60.0,
+        "Seconds until a request counts as lost; it is repeated for five times as long, and an "
+        "endpoint that is down is waited for ten times as long.",
+        gt=0,
+    )
+    max_attempts: int = operational(
+        6, "How often a request is sent; being refused for the rate does not count.", ge=1
+    )
+    teacher_latency_seconds: float = operational(
+        0.0, "Seconds that the scripted teacher takes for a reply, to try out slow endpoints.", ge=0
+    )
 
     @property
     def total_timeout_seconds(self) -> float:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
-
-from ste_ray.core.section import Section
+from ste_ray.core.section import Section, key
 
 
 class RetrieveConfig(Section):
@@ -17,12 +15,25 @@ class RetrieveConfig(Section):
     }
     settled: ClassVar = {"search": "auto"}
 
-    encoder: str = "hashed-ngrams"  # or a sentence-transformers model, by hub name or folder
-    num_tools: int = Field(default=15, ge=1)
-    # oracle: the right tool always is among the candidates, at a place that tells nothing
-    candidates: Literal["retrieved", "oracle"] = "retrieved"
-    num_demonstrations: int = Field(default=8, ge=0)
-    max_per_tool: int = Field(default=0, ge=0)  # demonstrations of one tool; 0: any number
-    # 0: the nearest ones; up to 1: those that resemble the chosen ones least
-    diversity: float = Field(default=0.0, ge=0, le=1)
-    order: Literal["nearest_last", "nearest_first"] = "nearest_last"  # in the prompt
+    encoder: str = key(
+        "hashed-ngrams",
+        "What texts are compared by: hashed-ngrams, or a sentence-transformers model by its hub "
+        "name or folder.",
+    )
+    num_tools: int = key(15, "Candidate tools of a query.", ge=1)
+    candidates: Literal["retrieved", "oracle"] = key(
+        "retrieved",
+        "What is found; or the same with the right tool always among it, at a place that tells "
+        "nothing.",
+    )
+    num_demonstrations: int = key(8, "Demonstrations of a query.", ge=0)
+    max_per_tool: int = key(0, "Demonstrations of one tool at most; 0: any number.", ge=0)
+    diversity: float = key(
+        0.0,
+        "0: the nearest demonstrations; towards 1: those that least resemble the chosen ones.",
+        ge=0,
+        le=1,
+    )
+    order: Literal["nearest_last", "nearest_first"] = key(
+        "nearest_last", "Order of the demonstrations in the prompt."
+    )

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
-
 from ste_ray.core import layout
-from ste_ray.core.section import Section, operational
+from ste_ray.core.section import Section, key, operational
 from ste_ray.core.template_options import TemplateOptions
 
 
@@ -18,20 +16,24 @@ class ModelConfig(Section):
         "trust_remote_code": "is now 'trust_remote_code', one for all models",
     }
 
-    base: str = ""  # empty: built from the numbers below, with a tokenizer trained on the data
-    vocab_size: int = Field(default=512, ge=300)
-    hidden_size: int = Field(default=128, ge=8)
-    num_layers: int = Field(default=2, ge=1)
-    num_heads: int = Field(default=4, ge=1)
-    max_positions: int = Field(default=2048, ge=64)
+    base: str = key(
+        "",
+        "A folder, a hub name, or the URI of a model in a run; empty: a small Llama with random "
+        "weights, built from the numbers below, with a tokenizer trained on the data.",
+    )
+    vocab_size: int = key(512, "Tokens of its vocabulary.", ge=300)
+    hidden_size: int = key(128, "Width of its layers.", ge=8)
+    num_layers: int = key(2, "Number of its layers.", ge=1)
+    num_heads: int = key(4, "Attention heads of a layer.", ge=1)
+    max_positions: int = key(2048, "Tokens that it can see.", ge=64)
 
 
 class LoraConfig(Section):
     """Low-rank adapters of all linear layers, for ``train.mode=lora``."""
 
-    rank: int = Field(default=16, ge=1)
-    alpha: float = Field(default=32.0, gt=0)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    rank: int = key(16, "Rank of the adapters.", ge=1)
+    alpha: float = key(32.0, "Weight of the adapters, divided by the rank.", gt=0)
+    dropout: float = key(0.0, "Share of an adapter's inputs that is dropped.", ge=0, lt=1)
 
 
 class TrainConfig(Section):
@@ -46,30 +48,57 @@ class TrainConfig(Section):
     }
 
     model: ModelConfig = ModelConfig()
-    # what is trained: all weights; adapters and the toolkens' rows; the toolkens' rows alone
-    mode: Literal["full", "lora", "toolkens"] = "full"
+    mode: Literal["full", "lora", "toolkens"] = key(
+        "full",
+        "What is trained: all weights; adapters and the toolkens' rows; the toolkens' rows alone.",
+    )
     lora: LoraConfig = LoraConfig()
-    num_epochs: float = Field(default=2.0, gt=0)
-    max_steps: int = Field(default=0, ge=0)  # 0: given by num_epochs
-    examples_per_step: int = Field(default=64, ge=1)
-    max_tokens: int = Field(default=2048, ge=16)
-    too_long: Literal["skip", "truncate"] = "skip"  # truncate: the dialog from its left
-    learning_rate: float = Field(default=2e-5, gt=0)
-    warmup_fraction: float = Field(default=0.03, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    # auto: fp32 on the CPU; on a GPU mixed: bf16 arithmetic on weights kept in fp32. bf16: all bf16
-    precision: Literal["auto", "fp32", "mixed", "bf16"] = "auto"
-    toolken_init: Literal["name", "description", "mean"] = "name"
-    retire_tools: tuple[str, ...] = ()  # toolkens of the base model to take out of use
-    # of the chat template, such as {enable_thinking: false}; the trained model keeps them
-    template_options: TemplateOptions = Field(default_factory=dict)
-    # auto: rows packed one after another on a GPU, rows of similar length together on the CPU
-    batching: Literal["auto", "grouped", "packed"] = operational("auto")
-    batch_tokens: int = operational(4096, ge=64)  # tokens of one forward pass, with padding
-    activation_checkpointing: bool = operational(False)
-    compile: bool = operational(False)
-    checkpoint_seconds: float = operational(300.0, ge=0)  # 0: after every step
-    num_workers: int = operational(2, ge=1)
-    min_workers: int = operational(0, ge=0)  # go on with as few when nodes are lost; 0: all
-    use_gpu: bool = operational(False)
+    num_epochs: float = key(2.0, "Passes over the training rows.", gt=0)
+    max_steps: int = key(0, "Optimiser steps; 0: as many as num_epochs gives.", ge=0)
+    examples_per_step: int = key(64, "Rows of an optimiser step, over all workers.", ge=1)
+    max_tokens: int = key(2048, "Tokens of a row at most.", ge=16)
+    too_long: Literal["skip", "truncate"] = key(
+        "skip", "Longer rows are left out and counted, or lose the beginning of their dialog."
+    )
+    learning_rate: float = key(2e-5, "Learning rate at the end of the warm-up.", gt=0)
+    warmup_fraction: float = key(0.03, "Share of the steps in which it rises.", ge=0, lt=1)
+    weight_decay: float = key(0.0, "Weight decay of AdamW.", ge=0)
+    max_grad_norm: float = key(1.0, "Norm to which gradients are clipped.", gt=0)
+    precision: Literal["auto", "fp32", "mixed", "bf16"] = key(
+        "auto",
+        "fp32; mixed: bf16 arithmetic on weights in fp32; bf16: weights and optimiser too; auto: "
+        "mixed on a GPU, fp32 on a CPU.",
+    )
+    toolken_init: Literal["name", "description", "mean"] = key(
+        "name",
+        "A new toolken's row begins as the mean over the tokens of the tool's name or description, "
+        "or over all rows.",
+    )
+    retire_tools: tuple[str, ...] = key(
+        (), "Toolkens of the base model to take out of use; empty: none."
+    )
+    template_options: TemplateOptions = key(
+        {},
+        "Options of the chat template, such as {enable_thinking: false}, which the trained model "
+        "keeps; empty: the template's own.",
+    )
+    batching: Literal["auto", "grouped", "packed"] = operational(
+        "auto",
+        "packed: rows one after another in a row; grouped: rows of similar length; auto: packed "
+        "on a GPU, grouped on a CPU.",
+    )
+    batch_tokens: int = operational(
+        4096, "Tokens of one forward pass of a worker, padding included.", ge=64
+    )
+    activation_checkpointing: bool = operational(
+        False, "Compute activations a second time instead of keeping them: less memory, slower."
+    )
+    compile: bool = operational(False, "Compile the layers; it needs a C++ compiler.")
+    checkpoint_seconds: float = operational(
+        300.0, "Seconds between checkpoints; 0: one after every step.", ge=0
+    )
+    num_workers: int = operational(2, "Worker processes, each with one GPU if GPUs are used.", ge=1)
+    min_workers: int = operational(
+        0, "Go on with as few when nodes are lost; 0: only with num_workers.", ge=0
+    )
+    use_gpu: bool = operational(False, "Train on GPUs.")

@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 
+from ste_ray.cli.main import main
 from ste_ray.config import Config, load_config
 from ste_ray.config.root import config_keys
 from ste_ray.core.effects import Role
@@ -240,3 +241,12 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
         load_config(missing)
     with pytest.raises(ConfigError, match="cannot read configuration file"):
         load_config(str(tmp_path))
+
+
+def test_the_configuration_of_a_command_is_shown(write, capsys):
+    file = write("explore: {max_turns: 2}\n")
+    assert main(["config", "show", "--config", file, "llm.model=m"]) == 0
+    shown = capsys.readouterr().out
+    assert load_config(write(shown)) == load_config(file, ["llm.model=m"])
+    assert main(["config", "show", "--json", "explore.max_usd=1"]) == 2
+    assert "did you mean 'budget.max_usd'?" in capsys.readouterr().err

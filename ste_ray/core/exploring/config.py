@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
-
-from ste_ray.core.section import Section, operational
+from ste_ray.core.section import Section, key, operational
 
 
 class ExploreConfig(Section):
@@ -16,21 +14,39 @@ class ExploreConfig(Section):
         "flush_seconds": "is now 'flush_seconds', one for all stages",
     }
 
-    episodes_per_tool: int = Field(default=15, ge=1)
-    trials_per_episode: int = Field(default=4, ge=1)
-    max_turns: int = Field(default=4, ge=1)  # observations a trial may see
-    temperature: float = Field(default=1.0, ge=0)
-    max_tokens: int = Field(default=360, ge=1)
-    observation_chars: int = Field(default=2048, ge=16)
-    execution_feedback: bool = True
-    short_term_memory: bool = True
-    long_term_memory: bool = True
-    reflection: bool = True
-    parallel_episodes: int = Field(default=1, ge=1)  # of one tool; more: older memory, more speed
-    num_explorers: int = operational(2, ge=1)
-    cpus_per_explorer: float = operational(0.25, ge=0)  # what Ray reserves for one
-    tools_per_explorer: int = operational(256, ge=1)  # tools an explorer works on at once
-    lease_seconds: float = operational(30.0, gt=0)  # an explorer silent for so long counts as lost
-    # end the run once this share of its trials came to nothing for one cause that lies in the
-    # replies, such as a limit of tokens; 0: never
-    stop_when_alike: float = operational(0.9, ge=0, le=1)
+    episodes_per_tool: int = key(15, "Episodes of each tool.", ge=1)
+    trials_per_episode: int = key(4, "Trials of an episode, in one conversation.", ge=1)
+    max_turns: int = key(4, "Observations that a trial may see.", ge=1)
+    temperature: float = key(1.0, "Sampling temperature of the explorer.", ge=0)
+    max_tokens: int = key(360, "Tokens of a reply of the explorer at most.", ge=1)
+    observation_chars: int = key(
+        2048, "Characters of an observation that the explorer sees; the rest is cut.", ge=16
+    )
+    execution_feedback: bool = key(True, "Show what a call returned; false: an ablation.")
+    short_term_memory: bool = key(
+        True, "Show the earlier trials of the episode; false: an ablation."
+    )
+    long_term_memory: bool = key(
+        True, "Show the earlier requests of the tool, solved or not; false: an ablation."
+    )
+    reflection: bool = key(
+        True, "Ask at the end of a trial whether it was solved; false: an ablation."
+    )
+    parallel_episodes: int = key(
+        1, "Episodes of a tool at once: more are faster, and know less of each other.", ge=1
+    )
+    num_explorers: int = operational(2, "Explorer processes.", ge=1)
+    cpus_per_explorer: float = operational(0.25, "CPUs that Ray reserves for an explorer.", ge=0)
+    tools_per_explorer: int = operational(256, "Tools that an explorer works on at once.", ge=1)
+    lease_seconds: float = operational(
+        30.0,
+        "Seconds of silence after which an explorer counts as lost and its tools are handed on.",
+        gt=0,
+    )
+    stop_when_alike: float = operational(
+        0.9,
+        "End the run once this share of its trials came to nothing for one cause that lies in the "
+        "replies, such as a limit of tokens; 0: never.",
+        ge=0,
+        le=1,
+    )

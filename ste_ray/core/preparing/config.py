@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from ste_ray.core.section import Section, operational
+from ste_ray.core.section import Section, key, operational
 
 # Share of common character 4-grams from which two requests read nearly alike: below it, requests
 # that differ in what they ask are caught too.
@@ -16,19 +16,27 @@ NEAR_DUPLICATE_SIMILARITY = 0.7
 class NoCallConfig(Section):
     """Training rows whose right answer is no call, to teach restraint."""
 
-    general: int = Field(default=0, ge=0)  # so many general requests, answered without a call
-    held_out_tools: tuple[str, ...] = ()  # the model learns that it does not have these
+    general: int = key(0, "Number of general requests that are answered without a call.", ge=0)
+    held_out_tools: tuple[str, ...] = key(
+        (), "Tools left out of training, which the model learns that it does not have; empty: none."
+    )
 
 
 class MixConfig(Section):
     """What is trained on: the tools, general data, and in rounds what is replayed."""
 
-    tools: bool = True  # false: general data alone, as a baseline
-    general_data: str = ""  # a JSON or JSONL file of general examples; empty: none
-    general_examples: int = Field(default=2000, ge=0)  # so many of them, drawn by the seed
-    general_held_out: int = Field(default=0, ge=0)  # further ones that no training sees, to check
-    rounds: tuple[tuple[str, ...], ...] = ()  # names of the tools, in the order they arrive
-    replay_fraction: float = Field(default=0.1, ge=0, le=1)  # of each earlier round's examples
+    tools: bool = key(True, "Train on the tools; false: on general data alone, as a baseline.")
+    general_data: str = key("", "A JSON or JSONL file of general examples; empty: none.")
+    general_examples: int = key(2000, "Number of general examples, drawn by the seed.", ge=0)
+    general_held_out: int = key(
+        0, "Number of further ones that no training sees, to check general ability on.", ge=0
+    )
+    rounds: tuple[tuple[str, ...], ...] = key(
+        (), "Lists of tools, in the order in which they arrive; empty: all at once."
+    )
+    replay_fraction: float = key(
+        0.1, "Share of each earlier round's examples that a round replays.", ge=0, le=1
+    )
 
     @model_validator(mode="after")
     def _one_round_a_tool(self) -> MixConfig:
@@ -53,24 +61,34 @@ class PrepareConfig(Section):
     }
     settled: ClassVar = {"near_duplicate_similarity": NEAR_DUPLICATE_SIMILARITY}
 
-    # trials left out: whose observations a model wrote, whose call ended in an error of the tool,
-    # or whose arguments do not fit the schema (of tools that judge them themselves)
-    drop: tuple[Literal["simulated", "errors", "invalid_arguments"], ...] = ()
-    judge: bool = True  # false: no filter
-    judge_temperature: float = Field(default=0.0, ge=0)
-    # requests of one tool that read nearly alike: dropped if they also lead to the same call; all;
-    # none
-    near_duplicates: Literal["same_call", "any", "keep"] = "same_call"
-    target_per_tool: int = Field(default=150, ge=1)
-    max_paraphrases: int = Field(default=6, ge=0)
-    paraphrase_test: bool = False  # a test request stands for one person's words
-    validation_fraction: float = Field(default=0.1, ge=0, lt=1)
-    test_fraction: float = Field(default=0.2, ge=0, lt=1)
-    group_by: Literal["query", "arguments", "episode"] = "arguments"  # what must not cross splits
-    tool_responses: bool = True  # also train on observation -> final answer
+    drop: tuple[Literal["simulated", "errors", "invalid_arguments"], ...] = key(
+        (),
+        "Trials that are left out: with an observation that a model wrote, with a call that ended "
+        "in an error of the tool, with arguments that do not fit the schema; empty: none.",
+    )
+    judge: bool = key(True, "Have the judge filter trials; false: no filter.")
+    judge_temperature: float = key(0.0, "Sampling temperature of the judge.", ge=0)
+    near_duplicates: Literal["same_call", "any", "keep"] = key(
+        "same_call",
+        "Requests of one tool that read nearly alike: drop those that lead to the same call, "
+        "drop any, or keep them.",
+    )
+    target_per_tool: int = key(150, "Examples of each tool to reach by paraphrasing.", ge=1)
+    max_paraphrases: int = key(6, "Paraphrases of one request at most.", ge=0)
+    paraphrase_test: bool = key(
+        False, "Paraphrase test requests too; false: each is one person's words."
+    )
+    validation_fraction: float = key(0.1, "Share of the groups for validation.", ge=0, lt=1)
+    test_fraction: float = key(0.2, "Share of the groups for the test.", ge=0, lt=1)
+    group_by: Literal["query", "arguments", "episode"] = key(
+        "arguments", "What requests share that must not stand in two splits."
+    )
+    tool_responses: bool = key(
+        True, "Train on the final answer after an observation too; false: on calls alone."
+    )
     no_call: NoCallConfig = NoCallConfig()
     mix: MixConfig = MixConfig()
-    num_workers: int = operational(2, ge=1)
+    num_workers: int = operational(2, "Worker processes.", ge=1)
 
     def result_fields(self) -> dict[str, Any]:
         """See ``Section``; what is dropped counts under the keys that it once had."""

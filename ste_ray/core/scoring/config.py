@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from ste_ray.core.scoring.agreement import MIN_KAPPA, MIN_PAIRS
 from ste_ray.core.scoring.statistics import CONFIDENCE, NUM_RESAMPLES
-from ste_ray.core.section import Section
+from ste_ray.core.section import Section, key
 
 
 class ScorerConfig(Section):
@@ -18,8 +18,12 @@ class ScorerConfig(Section):
     }
     settled: ClassVar = {"min_kappa": MIN_KAPPA, "min_pairs": MIN_PAIRS}
 
-    enabled: bool = False
-    labels: str = ""  # a file of labelled pairs to measure the judge on; empty: it may not gate
+    enabled: bool = key(False, "Ask the model; false: what no rule decides counts as wrong.")
+    labels: str = key(
+        "",
+        "A file of labelled pairs to measure the model on: its verdicts count only with a kappa of "
+        f"{MIN_KAPPA} or more on {MIN_PAIRS} pairs or more; empty: they do not count.",
+    )
 
 
 class EvaluateConfig(Section):
@@ -38,10 +42,10 @@ class EvaluateConfig(Section):
 class ContinualConfig(Section):
     """Rounds of tools: train on each, infer on the tests of all so far, score."""
 
-    # replay: with a sample of earlier rounds; no_replay: without; joint: all tools at once
-    variants: tuple[Literal["replay", "no_replay", "joint"], ...] = (
-        "replay",
-        "no_replay",
-        "joint",
+    variants: tuple[Literal["replay", "no_replay", "joint"], ...] = key(
+        ("replay", "no_replay", "joint"),
+        "Ways to train: with a sample of earlier rounds, without, or all tools at once.",
     )
-    setting: Literal["tuned/toolken", "tuned/retrieved", "tuned/icl"] = "tuned/toolken"
+    setting: Literal["tuned/toolken", "tuned/retrieved", "tuned/icl"] = key(
+        "tuned/toolken", "The setting that the tests are answered in."
+    )
