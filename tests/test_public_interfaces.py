@@ -18,7 +18,6 @@ EXCEPTIONS = {
     "stages/cluster/nodes.py": {"_private", "_internal_kv_get"},
     "stages/train/stage.py": {"_private"},
     "training/attention.py": {"_is_stateful"},
-    "training/toolkens.py": {"_tokenizer"},
 }
 
 

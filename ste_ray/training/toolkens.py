@@ -172,7 +172,8 @@ def _retire(
         )
     token_id = known.pop(name)
     # Ids cannot be given up without moving others, but the text can stop being a token.
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    backend = tokenizer.backend_tokenizer
+    state = json.loads(backend.to_str())
     for token in state["added_tokens"]:
         if token["id"] == token_id:
             token["content"] = f"<retired_toolken_{token_id}>"

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -100,6 +102,20 @@ def test_a_tool_that_is_not_among_the_new_ones_stays_in_use(tokenizer):
     first = add_toolkens(tokenizer, {"get_time": ""})
     second = add_toolkens(tokenizer, {"x>y": ""}, known=first.ids)
     assert second.ids == {**first.ids, "x>y": first.ids["get_time"] + 1}
+
+
+def test_retiring_changes_nothing_else_of_the_tokenizer(tokenizer):
+    first = add_toolkens(tokenizer, TOOLS)
+    gone = first.ids["get_time"]
+    before = json.loads(tokenizer.backend_tokenizer.to_str())
+    others = {name: text for name, text in TOOLS.items() if name != "get_time"}
+    add_toolkens(tokenizer, others, known=first.ids, retire=["get_time"])
+    after = json.loads(tokenizer.backend_tokenizer.to_str())
+    [changed] = [one for one in after["added_tokens"] if one not in before["added_tokens"]]
+    assert changed["id"] == gone
+    changed["content"] = toolken("get_time")
+    assert after == before
+    assert tokenizer.convert_ids_to_tokens(gone) == f"<retired_toolken_{gone}>"
 
 
 def test_a_retired_tool_loses_row_and_text_but_nobody_elses_id_moves(
