@@ -64,7 +64,7 @@ def assemble_report(reader: RunReader, now: float) -> ReportData:
         run=reader.uri,
         created_at=utc_time(now),
         version=__version__,
-        notices=view_notices(manifests, _models(episodes, judgments), ledger),
+        notices=view_notices(manifests, _reported_models(episodes, judgments), ledger),
         stages=tuple(
             view_stage(stage, manifests.get(stage))
             for stage in _STAGES
@@ -90,6 +90,10 @@ def _manifests(reader: RunReader) -> dict[str, Mapping[str, Any]]:
     return {stage: manifest for stage, manifest in read.items() if manifest is not None}
 
 
-def _models(episodes: Sequence[Episode], judgments: Sequence[Judgment]) -> set[str]:
-    explorers = {model for episode in episodes for model in episode.models}
-    return explorers | {judgment.model for judgment in judgments if judgment.model}
+def _reported_models(
+    episodes: Sequence[Episode], judgments: Sequence[Judgment]
+) -> dict[str, set[str]]:
+    return {
+        "explorer": {model for episode in episodes for model in episode.models},
+        "judge": {judgment.model for judgment in judgments},
+    }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ste_ray.core.asked_models import SCRIPT_NOTE
+from ste_ray.core.effects import Role
 from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.core.texts.cutting import cut_text
 from ste_ray.report.ledger import LedgerView
@@ -80,21 +81,23 @@ def _flat(counts: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, st
 
 
 def view_notices(
-    manifests: Mapping[str, Mapping[str, Any]], models: Iterable[str], ledger: LedgerView | None
+    manifests: Mapping[str, Mapping[str, Any]],
+    models: Mapping[str, Collection[str]],
+    ledger: LedgerView | None,
 ) -> tuple[Notice, ...]:
     """Return what the figures do not say of themselves, cautions first.
 
     Args:
         manifests: of the stages that ran, by name.
-        models: every model name an endpoint reported while exploring and judging.
+        models: role -> every name of a model that its endpoint reported.
         ledger: for tools with too few examples.
     """
     notes = {
         stage: [str(note) for note in manifest.get("notes") or ()]
         for stage, manifest in manifests.items()
     }
-    scripted = TEACHER_MODEL in models or any(map(_asked_a_script, manifests.values()))
-    notices = [_scripted_notice()] if scripted else []
+    scripts = _scripts(manifests.values(), models)
+    notices = [_scripted_notice(scripts)] if scripts else []
     if _from_scratch(manifests.get("train")):
         notices.append(_from_scratch_notice())
     if ledger is not None and ledger.few_examples:
@@ -102,11 +105,29 @@ def view_notices(
     return (*notices, *_stage_notes(notes, skip=SCRIPT_NOTE))
 
 
-def _asked_a_script(manifest: Mapping[str, Any]) -> bool:
-    return any(asked["kind"] == "script" for asked in (manifest.get("models") or {}).values())
+def _scripts(
+    manifests: Iterable[Mapping[str, Any]], models: Mapping[str, Collection[str]]
+) -> list[str]:
+    """Return the roles in which a script answered, by the manifests or by its own account."""
+    found = {role for role, names in models.items() if TEACHER_MODEL in names}
+    for manifest in manifests:
+        asked = manifest.get("models") or {}
+        found |= {role for role, one in asked.items() if one["kind"] == "script"}
+    return [role for role in get_args(Role) if role in found]
 
 
-def _scripted_notice() -> Notice:
+def _scripted_notice(roles: Sequence[str]) -> Notice:
+    if "explorer" not in roles:
+        names = " and ".join(role.replace("_", " ") for role in roles)
+        return Notice(
+            kind="caution",
+            title=f"A script answered as {names}, not a language model",
+            text=(
+                "The scripted teacher that ships with ste-ray, a seeded program, was asked as "
+                f"{names}; what it decided or wrote says nothing about a language model. "
+                "Set STE_LLM_BASE_URL or OPENAI_API_KEY to ask one."
+            ),
+        )
     return Notice(
         kind="caution",
         title="A script explored, not a language model",

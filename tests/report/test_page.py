@@ -189,3 +189,7 @@ def test_the_manifest_decides_whether_a_script_explored_and_no_words(
     assert "A script explored" not in str(notices)
     manifests["explore"]["models"] = {"explorer": {"model": "renamed", "kind": "script"}}
     assert "A script explored" in str(assemble_report(reader, 0.0).notices)
+    manifests["explore"]["models"] = {"explorer": {"model": "some-model", "kind": "model"}}
+    manifests["prepare"]["models"] = {"judge": {"model": "renamed", "kind": "script"}}
+    (caution, *_) = assemble_report(reader, 0.0).notices
+    assert caution.title == "A script answered as judge, not a language model"
