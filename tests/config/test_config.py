@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import datetime
+import subprocess
+import sys
 import typing
 from typing import get_args
 
@@ -250,3 +252,12 @@ def test_the_configuration_of_a_command_is_shown(write, capsys):
     assert load_config(write(shown)) == load_config(file, ["llm.model=m"])
     assert main(["config", "show", "--json", "explore.max_usd=1"]) == 2
     assert "did you mean 'budget.max_usd'?" in capsys.readouterr().err
+
+
+def test_the_command_line_answers_before_anything_large_is_imported():
+    code = (
+        "import sys; from ste_ray.cli.main import argument_parser; argument_parser(); "
+        "print(sorted({'pydantic', 'ray', 'torch', 'ste_ray.config'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
