@@ -13,7 +13,7 @@ import torch
 from transformers import StoppingCriteria
 
 from ste_ray.core.replies.reasoning import reasoning_tokens, separate
-from ste_ray.core.replies.stop_texts import cut_at_stop
+from ste_ray.core.replies.stop_texts import cut_at_stop, may_be_argument
 
 OnTokens = Callable[[int], None]
 
@@ -61,7 +61,7 @@ class StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not
     Mostly only the tail is decoded: every token gives at least one byte of a stop text that the
     last one completes, so it lies within as many tokens as it has bytes. Whether its words are a
     marker there, or part of an argument, or of what the model reasons before it answers, the whole
-    answer tells.
+    answer tells; that of an argument that is being written, only what follows.
     """
 
     def __init__(
@@ -78,27 +78,34 @@ class StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not
         self._may_end = _may_end(tokenizer, "".join(sorted({text[-1] for text in stop_texts})))
         self._tail = max((len(text.encode()) for text in stop_texts), default=0)
         self.lengths: dict[int, int] = {}
+        self._open: set[int] = set()  # rows with a stop text in an argument that is not closed
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """Return which rows are finished, as booleans of shape [rows]."""
         length = input_ids.shape[1] - self._prompt_width
         newest = input_ids[:, -1].tolist()
         for row, token in enumerate(newest):
-            if token not in self._may_end or row in self.lengths:
+            if row in self.lengths or (token not in self._may_end and row not in self._open):
                 continue
-            if self._stops(input_ids[row, self._prompt_width :].tolist()):
+            if self._stops(row, input_ids[row, self._prompt_width :].tolist()):
                 self.lengths[row] = length
         finished = torch.zeros(len(newest), dtype=torch.bool, device=input_ids.device)
         finished[list(self.lengths)] = True
         return finished
 
-    def _stops(self, answer: Sequence[int]) -> bool:
+    def _stops(self, row: int, answer: Sequence[int]) -> bool:
         tail = _decode(self._tokenizer, answer[-self._tail :])
-        if not any(stop.strip() in tail for stop in self._stop_texts):
+        if row not in self._open and not any(stop.strip() in tail for stop in self._stop_texts):
             return False
+        self._open.discard(row)
         marked = decode_marked(self._tokenizer, answer, frozenset())
         text = separate(marked, self._opened).content
-        return cut_at_stop(text, self._stop_texts) != text
+        if cut_at_stop(text, self._stop_texts) == text:
+            return False
+        if may_be_argument(text, self._stop_texts):
+            self._open.add(row)
+            return False
+        return True
 
 
 class StepCounter(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed

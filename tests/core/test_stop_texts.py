@@ -5,7 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ste_ray.core.replies.parsing import ToolCall, parse_action
-from ste_ray.core.replies.stop_texts import OBSERVATION_STOP, THOUGHT_STOP, cut_at_stop
+from ste_ray.core.replies.stop_texts import (
+    OBSERVATION_STOP,
+    THOUGHT_STOP,
+    cut_at_stop,
+    may_be_argument,
+)
 
 HEAD = "Thought: t\nAction: note\nAction Input: "
 MARKERS = ["Observation:", "Thought:", "Action:", "Action Input:", "Final Answer:", '"', "\\", "\n"]
@@ -31,6 +36,35 @@ def test_arguments_that_hold_markers_survive(arguments, indent, behind):
     assert found.arguments == arguments
     # What an endpoint would do with the stop text that it is sent.
     assert OBSERVATION_STOP[0] not in call
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=5), st.lists(st.sampled_from(MARKERS) | st.text(max_size=9)).map("".join)
+    ),
+    st.sampled_from([None, 1]),
+    st.data(),
+)
+def test_no_beginning_of_a_call_is_taken_for_its_end(arguments, indent, data):
+    call = HEAD + json.dumps(arguments, ensure_ascii=False, indent=indent)
+    beginning = call[: data.draw(st.integers(0, len(call)))]
+    assert cut(beginning) == beginning or may_be_argument(beginning, OBSERVATION_STOP)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (HEAD + '{"a": "Observation:', True),
+        (HEAD + '{"a": "Observation: \\', True),
+        (HEAD + '{"a": "Observation:\n', False),
+        (HEAD + '{"a": 1} Observation:', False),
+        (HEAD + '{"a": 1}\nObservation: "', False),
+        ("Observation: ", False),
+    ],
+)
+def test_a_marker_may_be_an_argument_while_its_string_is_open(text, expected):
+    assert cut(text) != text
+    assert may_be_argument(text, OBSERVATION_STOP) is expected
 
 
 @pytest.mark.parametrize(

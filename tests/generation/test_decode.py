@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from ste_ray.core.replies.stop_texts import OBSERVATION_STOP
 from ste_ray.errors import DecodingError
 from ste_ray.generation.decode import Completion, Decoding, generate, plan_batches
 from ste_ray.generation.model import LocalModel
@@ -150,6 +151,29 @@ def test_stop_text_is_found_at_its_last_token(taught_model: LocalModel) -> None:
     assert "Observation:" not in tokenizer.decode(answer[: lengths[0] - 1])
     assert "Observation:" in tokenizer.decode(answer[: lengths[0]])
     assert stop.lengths == {0: lengths[0]}
+
+
+@pytest.mark.parametrize(
+    ("written", "ending"),
+    [
+        ('{"text": "say Observation: here", "n": 2}', ""),
+        ('{"text": "say Observation: here", "n": 2}', "\nObservation:"),
+        ('{"text": "a \\" Observation: b \\\\", "n": 2}', " Observation:"),
+        ('{"text": "say Observation: never closed', "\n"),
+    ],
+)
+def test_an_argument_that_mentions_a_stop_text_is_written_to_its_end(
+    taught_model: LocalModel, written: str, ending: str
+) -> None:
+    tokenizer = taught_model.tokenizer
+    call = f"Action: note\nAction Input: {written}"
+    answer = tokenizer.encode(call + ending)
+    stop = StopOnText(tokenizer, 0, OBSERVATION_STOP)
+    finished = [
+        stop(torch.tensor([answer[:length]]), None).item() for length in range(1, len(answer) + 1)
+    ]
+    assert not any(finished[:-1])
+    assert finished[-1] is bool(ending)
 
 
 class ShortOfMemory:

@@ -38,6 +38,15 @@ def cut_at_stop(text: str, stops: Sequence[str]) -> str:
     return blank + kept if kept else ""
 
 
+def may_be_argument(text: str, stops: Sequence[str]) -> bool:
+    """Whether the marker at which an unfinished reply would be cut may yet be part of an argument.
+
+    It stands in a JSON string that is not closed so far: once it is, nothing is cut there.
+    """
+    # The second quote closes the string where the first one is escaped.
+    return any(cut_at_stop(text + end, stops) == text + end for end in ('"', '""'))
+
+
 def _cut(text: str, words: Collection[str]) -> str:
     markers = find_markers(text)
     # The line break before a marker belongs to the stop text.
