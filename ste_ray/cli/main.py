@@ -281,7 +281,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.profile == "strict":
         _score_predictions(options)
         return
-    from ste_ray.report.study import score_study_file
+    from ste_ray.imports.study_results import score_study_file
 
     report = score_study_file(options.predictions, options.verdicts, options.string_match_apis)
     figures = report.model_dump()
@@ -372,9 +372,9 @@ def _stage_text(stage: str, counts: Mapping[str, Any], store: Any) -> str:
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
-    from ste_ray.report.figures import figures_text
+    from ste_ray.report.counts import counts_text
 
-    return figures_text(figures)
+    return counts_text(figures)
 
 
 if __name__ == "__main__":

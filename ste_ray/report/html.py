@@ -25,8 +25,7 @@ from ste_ray.report import plots
 from ste_ray.report.assemble import ReportData
 from ste_ray.report.comparison import ComparisonView
 from ste_ray.report.exploration import ExplorationView, Position
-from ste_ray.report.predictions import OUTCOME_LABELS
-from ste_ray.report.text import (
+from ste_ray.report.numbers import (
     difference_interval,
     duration,
     metric_label,
@@ -35,6 +34,7 @@ from ste_ray.report.text import (
     points,
     share_interval,
 )
+from ste_ray.report.predictions import OUTCOME_LABELS
 from ste_ray.report.training import TrainingView
 
 

@@ -13,8 +13,7 @@ from ste_ray.core.scoring.summary import METRICS, Figures
 from ste_ray.report.assemble import ReportData
 from ste_ray.report.comparison import ComparisonView
 from ste_ray.report.continual import VARIANT_LABELS
-from ste_ray.report.predictions import OUTCOME_LABELS
-from ste_ray.report.text import (
+from ste_ray.report.numbers import (
     NOTHING,
     difference_interval,
     duration,
@@ -24,6 +23,7 @@ from ste_ray.report.text import (
     points,
     share_interval,
 )
+from ste_ray.report.predictions import OUTCOME_LABELS
 
 _MAX_TOOLS = 20
 _MAX_CHANGED = 10

@@ -8,7 +8,7 @@ from ste_ray.core.scoring.evaluation import EvaluationSummary
 from ste_ray.core.scoring.statistics import Proportion
 from ste_ray.core.scoring.summary import METRICS
 from ste_ray.report.assemble import ReportData
-from ste_ray.report.text import (
+from ste_ray.report.numbers import (
     NOTHING,
     difference_interval,
     metric_label,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ste_ray.report.assemble import ReportData, assemble_report
+from ste_ray.report.numbers import duration, percent, points
 from ste_ray.report.terminal import aligned, before_after_table, stage_times_table
-from ste_ray.report.text import duration, percent, points
 
 from . import synthetic
 

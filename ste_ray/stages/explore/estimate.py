@@ -18,7 +18,7 @@ from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.errors import StageInputError
 from ste_ray.llm.endpoint import role_endpoint
 from ste_ray.llm.prices import Price, cost, price_of
-from ste_ray.report.text import duration
+from ste_ray.report.numbers import duration
 from ste_ray.runtime.journal import answer_of, iter_entries
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.explore.explorer import trial_settings

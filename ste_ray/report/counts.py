@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ste_ray.report.numbers import NOTHING
 from ste_ray.report.terminal import aligned
-from ste_ray.report.text import NOTHING
 
 _INDENT = "  "
 
 
-def figures_text(figures: Mapping[str, Any]) -> str:
-    """Return figures as lines that end in a line break.
+def counts_text(counts: Mapping[str, Any]) -> str:
+    """Return counts as lines that end in a line break.
 
     A group of groups, such as the figures of each setting, is a table of its own with a row for
     each; a group of figures stands in one line.
     """
     lines = [
-        (_words(name), _inline(value)) for name, value in figures.items() if not _is_table(value)
+        (_words(name), _inline(value)) for name, value in counts.items() if not _is_table(value)
     ]
     width = max((len(name) for name, _ in lines), default=0)
     text = "".join(f"{_INDENT}{name:<{width}}  {value}\n" for name, value in lines)
-    for name, value in figures.items():
+    for name, value in counts.items():
         if _is_table(value):
             text += f"\n{_indented(_table(_words(name), value))}\n"
     return text

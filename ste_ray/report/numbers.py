@@ -1,4 +1,4 @@
-"""Figures as people read them; shared by the page and the terminal."""
+"""Numbers as people read them: shares, differences, times; shared by the page and the terminal."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a stage counted, as a person reads it."""
 
-from ste_ray.report.figures import figures_text
+from ste_ray.report.counts import counts_text
 
 
 def test_settings_are_a_table_and_nothing_is_a_raw_mapping():
@@ -18,7 +18,7 @@ def test_settings_are_a_table_and_nothing_is_a_raw_mapping():
         "nothing": None,
         "equal": True,
     }
-    assert figures_text(counts) == (
+    assert counts_text(counts) == (
         "  queries             1,142\n"
         "  spent               usd 0.125, tokens 1,234,567\n"
         "  outcomes            out of turns 2\n"
@@ -42,12 +42,12 @@ def test_settings_are_a_table_and_nothing_is_a_raw_mapping():
 
 
 def test_no_figures_are_no_lines():
-    assert figures_text({}) == ""
+    assert counts_text({}) == ""
 
 
 def test_a_group_within_a_row_has_columns_of_its_own():
     settings = {"a": {"queries": 4, "timing": {"seconds": 1.5}}, "b": {"queries": 5}}
-    assert figures_text({"settings": settings}).splitlines()[1:] == [
+    assert counts_text({"settings": settings}).splitlines()[1:] == [
         "  setting  queries  timing seconds",
         "  -------  -------  --------------",
         "  a              4             1.5",
