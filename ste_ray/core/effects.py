@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator
-from typing import Literal, TypeVar
+from functools import cached_property
+from typing import Any, Literal, TypeVar
 
 from ste_ray.core.records import (
     Fault,
@@ -79,6 +80,18 @@ class CallTool(Record):
 
     tool: str
     arguments_json: str
+
+    @classmethod
+    def of(cls, tool: str, arguments_json: str, arguments: dict[str, Any]) -> CallTool:
+        """Return a call whose arguments have been read already, and go along with it."""
+        call = cls(tool=tool, arguments_json=arguments_json)
+        call.__dict__["arguments"] = arguments  # as cached_property keeps it
+        return call
+
+    @cached_property
+    def arguments(self) -> dict[str, Any] | None:
+        """The object in ``arguments_json`` where whoever made the call had it; no part of it."""
+        return None
 
     @property
     def request_hash(self) -> str:

@@ -93,7 +93,8 @@ async def _check(spec: ToolSpec, toolbox: Toolbox) -> dict[str, Any]:
     results = []
     async with toolbox.episode(f"check of {spec.name}", gate) as tool:
         for example in spec.examples:
-            request = CallTool(tool=spec.name, arguments_json=canonical_json(example.arguments))
+            text = canonical_json(example.arguments)
+            request = CallTool.of(spec.name, text, example.arguments)
             result = await tool.call(request)
             results.append(result)
             reason = _difference(example, result)

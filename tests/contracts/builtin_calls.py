@@ -5,10 +5,11 @@ import json
 from contextlib import contextmanager
 from pathlib import Path
 
+from tool_specs import load_tool_specs
+
 from ste_ray.core.effects import ToolResult
 from ste_ray.tools.checks.arguments import ArgumentCheck
 from ste_ray.tools.python.pool import WorkerPool
-from ste_ray.tools.spec.files import load_tool_specs
 
 MEMORY_MB = 1024
 SPECS = load_tool_specs(["builtin"], shipped=Path(__file__).parents[2] / "tool_metadata")

@@ -8,12 +8,12 @@ import json
 from pathlib import Path
 
 import pytest
+from tool_specs import load_tool_specs
 
 from ste_ray.core.executors import EXECUTOR_SPECS
 from ste_ray.core.records import ToolSpec, fingerprint
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.run.simulation import simulated_specs
-from ste_ray.tools.spec.files import load_tool_specs
 
 STORED = json.loads(Path(__file__).with_name("stored").joinpath("tools.json").read_text("utf-8"))
 FINGERPRINTS = {

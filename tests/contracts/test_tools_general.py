@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
+from tool_specs import load_tool_specs
 
 from ste_ray.core.effects import CallTool
 from ste_ray.tools.http.client import HttpClient
@@ -19,7 +20,6 @@ from ste_ray.tools.python.pool import WorkerPool
 from ste_ray.tools.run.executor import ToolCall
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.run.toolbox import Toolbox
-from ste_ray.tools.spec.files import load_tool_specs
 
 SHIPPED = Path(__file__).parents[2] / "tool_metadata"
 SPECS = load_tool_specs(["general"], shipped=SHIPPED)

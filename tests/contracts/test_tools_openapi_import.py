@@ -5,12 +5,12 @@ import json
 import pytest
 import yaml
 from openapi_documents import SERVER, body_of, document, imported, operation, tool
+from tool_specs import load_tool_specs
 
 from ste_ray.core.executors import OpenApiField, OpenApiOperation
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.arguments import ArgumentCheck
 from ste_ray.tools.openapi.operations import import_openapi
-from ste_ray.tools.spec.files import load_tool_specs
 from ste_ray.tools.spec.writing import write_tool_specs
 
 PARAMETER = {"name": "limit", "in": "query", "schema": {"type": "integer", "maximum": 50}}

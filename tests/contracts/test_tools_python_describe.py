@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from tool_specs import load_tool_specs
 
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.arguments import ArgumentCheck
@@ -19,7 +20,6 @@ from ste_ray.tools.python.pool import WorkerPool
 from ste_ray.tools.run.executor import ToolCall
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.spec.checks import build_spec
-from ste_ray.tools.spec.files import load_tool_specs
 
 HERE = Path(__file__).parent
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, SchemaError
+from tool_specs import load_tool_specs
 
 from ste_ray.tools.checks import schemas as schema_checks
 from ste_ray.tools.checks.schemas import check_parameters, plainly_valid
-from ste_ray.tools.spec.files import load_tool_specs
 
 EVERYDAY = {
     "type": "object",

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator, Draft7Validator, Draft202012Validator
 from mcp_types import Tool
+from tool_specs import load_tool_specs
 
 from ste_ray.core.executors import McpServer
 from ste_ray.core.prompts import describe_tool
@@ -14,7 +15,6 @@ from ste_ray.tools.checks.arguments import ArgumentCheck
 from ste_ray.tools.checks.schemas import check_parameters
 from ste_ray.tools.mcp.listing import _spec as spec_of
 from ste_ray.tools.mcp.messages import read_message
-from ste_ray.tools.spec.files import load_tool_specs
 
 OLD = "http://json-schema.org/draft-{}/schema#".format
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

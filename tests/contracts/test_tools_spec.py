@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tool_specs import load_tool_specs
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.spec.files import load_tool_specs, read_tool_files
+from ste_ray.tools.spec.files import read_tool_files
 from ste_ray.tools.spec.safety import allowed_specs
 from ste_ray.tools.spec.writing import write_tool_specs
 

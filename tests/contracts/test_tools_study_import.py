@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from tool_specs import load_tool_specs
 
 from ste_ray.cli.main import main
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.arguments import ArgumentCheck
-from ste_ray.tools.spec.files import load_tool_specs
 from ste_ray.tools.spec.writing import write_tool_specs
 from ste_ray.tools.toolbench.study_import import import_descriptions
 from ste_ray.tools.toolbench.study_types import default_value, typed_schema

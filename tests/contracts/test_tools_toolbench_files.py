@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from tool_specs import load_tool_specs
 
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.spec.files import load_tool_specs
 from ste_ray.tools.spec.names import name_problem
 from ste_ray.tools.spec.writing import write_tool_specs
 from ste_ray.tools.toolbench.tool_files import import_toolbench

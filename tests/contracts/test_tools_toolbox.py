@@ -14,7 +14,9 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ConfigError, ToolSpecError
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.store.artifacts import open_store
+from ste_ray.tools.checks import arguments
 from ste_ray.tools.config import ToolsConfig
+from ste_ray.tools.run import toolbox
 from ste_ray.tools.run.gate import Gate
 from ste_ray.tools.run.opening import Surroundings, open_toolbox
 from ste_ray.tools.run.toolbox import Toolbox
@@ -166,6 +168,28 @@ def test_a_kind_that_cannot_be_called_is_refused():
     odd = spec().changed(executor=BmtoolsFunction(function="f"))
     with pytest.raises(ToolSpecError, match=r"kind='bmtools' cannot be called.*when_missing"):
         call(odd, "echo", '{"a": 1}')
+
+
+@pytest.mark.parametrize("pattern", [{}, {"pattern": "(a+)+$"}])
+def test_arguments_that_were_read_before_are_not_read_again(pattern):
+    """Also where they are checked in another process, which reads them for itself."""
+    text = {"type": "string", **pattern}
+    echo = spec().changed(parameters={"type": "object", "properties": {"text": text}})
+    known = CallTool.of("echo", '{"text": "aa"}', {"text": "aa"})
+    assert known == CallTool(tool="echo", arguments_json='{"text": "aa"}')
+    assert known.request_hash == CallTool(**known.model_dump()).request_hash
+    wrong = CallTool.of("echo", '{"text": 5}', {"text": 5})
+
+    async def main():
+        async with open_toolbox({"echo": echo}, CONFIG) as tools:
+            return await tools.preview(known), await tools.preview(wrong)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(toolbox, "parse_object", None)
+        patch.setattr(arguments.ArgumentCheck, "refusal", None)
+        shown, refused = asyncio.run(main())
+    assert "'aa'" in shown
+    assert "argument 'text' is 5; expected string" in refused
 
 
 def test_recording_needs_a_place():

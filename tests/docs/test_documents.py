@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from ste_ray.cli.main import argument_parser
 from ste_ray.config import Config, load_config
-from ste_ray.tools.spec.files import load_tool_specs
+from ste_ray.tools.spec.files import read_tool_files
 from tests.docs.blocks import DOCUMENTS, ROOT, Block, all_blocks, blocks_of, prose_of
 
 PAGES = (*DOCUMENTS, ROOT / "CONTRIBUTING.md")
@@ -288,7 +288,7 @@ def test_tool_files_are_read(block: Block, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.syspath_prepend(str(tmp_path))
     file = tmp_path / "tools.yaml"
     file.write_text(block.text, encoding="utf-8")
-    specs = load_tool_specs([str(file)], shipped=ROOT / "tool_metadata")
+    specs = read_tool_files([str(file)], shipped=ROOT / "tool_metadata").specs
     assert len(specs) == len(yaml.safe_load(block.text)["tools"])
 
 

@@ -303,6 +303,6 @@ def _execute(context: TrialContext, call: ParsedCall) -> Flow[ToolResult]:
     if not context.settings.execution_feedback:
         withheld = context.prompts.render("observation_withheld")
         return ToolResult(status="withheld", text=withheld)
-    result = yield CallTool(tool=call.tool, arguments_json=call.arguments_json)
+    result = yield CallTool.of(call.tool, call.arguments_json, call.arguments)
     assert isinstance(result, ToolResult)
     return result

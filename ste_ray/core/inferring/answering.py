@@ -73,7 +73,7 @@ def call_to_execute(prediction: Prediction, tools: Collection[str]) -> CallTool 
     found = parse_action(prediction.output_text, tools, suggest=False)
     if prediction.error or not isinstance(found, ToolCall):
         return None
-    return CallTool(tool=found.tool, arguments_json=found.arguments_json)
+    return CallTool.of(found.tool, found.arguments_json, found.arguments)
 
 
 def observed_dialog(

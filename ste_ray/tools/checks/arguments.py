@@ -83,8 +83,10 @@ class ArgumentCheck:
     def refusal(self, arguments_json: str) -> str | None:
         """Return why a call is refused, or None when its arguments fit."""
         arguments = parse_object(arguments_json)
-        if isinstance(arguments, str):
-            return arguments
+        return arguments if isinstance(arguments, str) else self.refusal_of(arguments)
+
+    def refusal_of(self, arguments: Mapping[str, Any]) -> str | None:
+        """Return the same of arguments that have been read."""
         problems = self.problems(arguments)
         shown = problems[:_PROBLEMS_SHOWN]
         if len(problems) > len(shown):

@@ -39,10 +39,17 @@ class BoundedCheck:
         self._key = ""
         self._num_failures = 0
 
-    async def refusal(self, arguments_json: str) -> str | None:
-        """Return why a call is refused, or None when its arguments fit or cannot be judged."""
+    async def refusal(
+        self, arguments_json: str, arguments: Mapping[str, Any] | None = None
+    ) -> str | None:
+        """Return why a call is refused, or None when its arguments fit or cannot be judged.
+
+        Args:
+            arguments_json: the arguments as they were written.
+            arguments: the same, where they have been read.
+        """
         if self._cost.is_small(arguments_json):
-            return self._at_once(arguments_json)
+            return self._at_once(arguments_json, arguments)
         loop, pool = asyncio.get_running_loop(), shared_pool()
         return await loop.run_in_executor(pool.executor, self._elsewhere, arguments_json)
 
@@ -52,9 +59,13 @@ class BoundedCheck:
             return self._at_once(arguments_json)
         return self._elsewhere(arguments_json)
 
-    def _at_once(self, arguments_json: str) -> str | None:
+    def _at_once(
+        self, arguments_json: str, arguments: Mapping[str, Any] | None = None
+    ) -> str | None:
         if self._check is None:
             self._check = ArgumentCheck(self._parameters)
+        if arguments is not None:
+            return self._check.refusal_of(arguments)
         return self._check.refusal(arguments_json)
 
     def _elsewhere(self, arguments_json: str) -> str | None:

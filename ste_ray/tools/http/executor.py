@@ -21,7 +21,7 @@ from ste_ray.tools.http.client import (
     HttpFailureError,
     HttpReply,
 )
-from ste_ray.tools.http.results import send_for_outcome
+from ste_ray.tools.http.results import send_request
 from ste_ray.tools.http.templates import (
     ArgumentError,
     as_text,
@@ -78,8 +78,8 @@ class RequestExecutor:
         left = spec.timeout_seconds
         repeats = _MAX_REPEATS if spec.repeatable else 0
         for number in range(repeats + 1):
-            outcome = await send_for_outcome(self._client, request, spec, path, left)
-            result, reply = outcome.result, outcome.reply
+            exchange = await send_request(self._client, request, spec, path, left)
+            result, reply = exchange.result, exchange.reply
             passed = time.monotonic() - started
             if reply is None or reply.status not in _BUSY or number == repeats:
                 break

@@ -35,7 +35,7 @@ _UNEXPECTED = (JMESPathError, ArithmeticError, AttributeError, LookupError, Type
 
 
 @dataclass(frozen=True)
-class Outcome:
+class HttpExchange:
     """What came of a request.
 
     Attributes:
@@ -47,25 +47,18 @@ class Outcome:
     reply: HttpReply | None = None
 
 
-async def send_as_result(
-    client: HttpClient, call: HttpCall, spec: ToolSpec, response_path: str = ""
-) -> ToolResult:
-    """Send a request of a tool; whatever goes wrong is the result."""
-    return (await send_for_outcome(client, call, spec, response_path, spec.timeout_seconds)).result
-
-
-async def send_for_outcome(
+async def send_request(
     client: HttpClient, call: HttpCall, spec: ToolSpec, response_path: str, timeout_seconds: float
-) -> Outcome:
-    """Send a request of a tool within what is left of its time; see ``send_as_result``."""
+) -> HttpExchange:
+    """Send a request of a tool in what is left of its time; whatever goes wrong is the result."""
     started = time.monotonic()
     max_bytes = _PATH_BYTES if response_path else spec.max_output_chars * _BYTES_PER_CHAR
 
-    def failed(status: Literal["timeout", "crashed", "error"], text: str) -> Outcome:
+    def failed(status: Literal["timeout", "crashed", "error"], text: str) -> HttpExchange:
         seconds = time.monotonic() - started
         # A service may have chosen some of the words, such as where it redirects to.
         result = ToolResult(status=status, text=without_halves(text), seconds=seconds)
-        return Outcome(cut_result(result, spec.max_output_chars))
+        return HttpExchange(cut_result(result, spec.max_output_chars))
 
     try:
         reply = await client.send(call, timeout_seconds=timeout_seconds, max_bytes=max_bytes)
@@ -78,8 +71,8 @@ async def send_for_outcome(
         return failed("crashed", f"the service could not be reached: {error}")
     arguments = (reply, spec.max_output_chars, time.monotonic() - started, response_path)
     if len(reply.text) < _LONG_CHARS:
-        return Outcome(reply_result(*arguments), reply)
-    return Outcome(await asyncio.to_thread(reply_result, *arguments), reply)
+        return HttpExchange(reply_result(*arguments), reply)
+    return HttpExchange(await asyncio.to_thread(reply_result, *arguments), reply)
 
 
 def reply_result(

@@ -143,14 +143,15 @@ class Toolbox:
         if spec is None:
             return ToolResult(status="rejected", text=self._unknown_tool(request.tool))
         refuse_uncallable([spec])
-        arguments = parse_object(request.arguments_json)
-        if isinstance(arguments, str):
-            return ToolResult(status="rejected", text=arguments)
+        text, arguments = request.arguments_json, request.arguments
+        found = parse_object(text) if arguments is None else arguments
+        if isinstance(found, str):
+            return ToolResult(status="rejected", text=found)
         if not spec.lenient:
-            refusal = await self._check(spec).refusal(request.arguments_json)
+            refusal = await self._check(spec).refusal(text, found)
             if refusal is not None:
                 return ToolResult(status="rejected", text=refusal)
-        return spec, arguments
+        return spec, found
 
     def _executor(self, spec: ToolSpec) -> Executor:
         kind = spec.kind

@@ -4,7 +4,7 @@ A file holds ``tools:``, a list of tools with the fields of ``ToolSpec``, and op
 ``defaults:`` with fields that hold for each of them, ``mcpServers:`` with the servers that tools of
 kind ``mcp`` name, ``allow:`` with the names of tools that may be called although they are not
 read-only, and ``allow_hosts:`` with the private hosts that they may reach. What a single tool must
-fulfil is checked in ``spec_checks``. Whether a tool can really be called is known to its executor:
+fulfil is checked in ``checks``. Whether a tool can really be called is known to its executor:
 see ``Toolbox.verify``.
 """
 
@@ -84,13 +84,6 @@ def read_tool_files(
         allow_hosts.update(dict.fromkeys(found.allow_hosts))
     chosen = {name: specs[name] for name in sorted(_selected(include, specs))}
     return ToolFiles(chosen, frozenset(allow), tuple(allow_hosts))
-
-
-def load_tool_specs(
-    files: Sequence[str], include: Sequence[str] = (), *, shipped: Path
-) -> dict[str, ToolSpec]:
-    """Read tool specifications only; see ``read_tool_files``."""
-    return read_tool_files(files, include, shipped=shipped).specs
 
 
 def _spec_files(files: Sequence[str], shipped: Path) -> list[Path]:

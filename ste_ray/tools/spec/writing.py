@@ -1,4 +1,4 @@
-"""Writes tool specifications as a tool file, in the form that ``load_tool_specs`` reads."""
+"""Writes tool specifications as a tool file, in the form that ``read_tool_files`` reads."""
 
 from __future__ import annotations
 
