@@ -84,7 +84,7 @@ class Teacher:
             fault = self._faults.draw(asked.key)
             if fault is not None and fault.kind == "429":
                 self._limits.cancel(charge)
-                charge = Charge(0, None, None)
+                charge = Charge(0, {})
                 due = 0.0
             text = self._text(asked)
             await self._wait(due)

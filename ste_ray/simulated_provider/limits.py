@@ -100,8 +100,7 @@ class Charge:
     """What an admitted request was charged, and the buckets it came from."""
 
     tokens: int
-    request_bucket: Bucket | None
-    token_bucket: Bucket | None
+    buckets: dict[Resource, Bucket]
 
 
 class RateLimits:
@@ -123,57 +122,48 @@ class RateLimits:
     ) -> None:
         self._burst_seconds = burst_seconds
         self._clock = clock
-        self._requests = self._changed(None, rpm)
-        self._tokens = self._changed(None, tpm)
+        self._buckets: dict[Resource, Bucket] = {}  # requests first
+        self.change({"requests": rpm, "tokens": tpm})
 
     def change(self, limits: dict[Resource, float | None]) -> None:
         """Set the limits that are given; those left out stay. A new bucket is full."""
-        if "requests" in limits:
-            self._requests = self._changed(self._requests, limits["requests"])
-        if "tokens" in limits:
-            self._tokens = self._changed(self._tokens, limits["tokens"])
-
-    def _changed(self, bucket: Bucket | None, per_minute: float | None) -> Bucket | None:
-        if per_minute is None:
-            return None
-        if bucket is None:
-            return Bucket(per_minute, self._burst_seconds, self._clock())
-        bucket.change(per_minute, self._clock())
-        return bucket
+        buckets = dict(self._buckets)  # those of charges stay as they are
+        for name, per_minute in limits.items():
+            if per_minute is None:
+                buckets.pop(name, None)
+            elif name in buckets:
+                buckets[name].change(per_minute, self._clock())
+            else:
+                buckets[name] = Bucket(per_minute, self._burst_seconds, self._clock())
+        self._buckets = {name: buckets[name] for name in sorted(buckets)}
 
     def admit(self, tokens: int) -> Charge | Refused:
         """Charge a request of at most ``tokens``, or refuse it and charge nothing."""
-        self._refill()
-        if self._requests is not None and self._requests.lacks(1):
-            return _refused("requests", self._requests, 1)
-        if self._tokens is not None and self._tokens.lacks(tokens):
-            return _refused("tokens", self._tokens, tokens)
-        if self._requests is not None:
-            self._requests.take(1)
-        if self._tokens is not None:
-            self._tokens.take(tokens)
-        return Charge(tokens, self._requests, self._tokens)
+        amounts: dict[Resource, int] = {"requests": 1, "tokens": tokens}
+        for name, bucket in self._refilled(self._buckets).items():
+            if bucket.lacks(amounts[name]):
+                return _refused(name, bucket, amounts[name])
+        for name, bucket in self._buckets.items():
+            bucket.take(amounts[name])
+        return Charge(tokens, self._buckets)
 
     def settle(self, charge: Charge, used_tokens: int) -> None:
         """Correct what was charged to what was used."""
-        if charge.token_bucket is not None:
-            charge.token_bucket.refill(self._clock())
-            charge.token_bucket.take(used_tokens - charge.tokens)
+        if "tokens" in self._refilled(charge.buckets):
+            charge.buckets["tokens"].take(used_tokens - charge.tokens)
 
     def cancel(self, charge: Charge) -> None:
         """Give everything back, as if the request had not been admitted."""
         self.settle(charge, 0)
-        if charge.request_bucket is not None:
-            charge.request_bucket.refill(self._clock())
-            charge.request_bucket.take(-1)
+        if "requests" in charge.buckets:
+            charge.buckets["requests"].take(-1)
 
     def headers(self) -> dict[str, str]:
         """Return the ``x-ratelimit-*`` headers as of now, in the format of OpenAI's."""
-        self._refill()
         listed: dict[str, str] = {}
-        for name, bucket in self._named():
-            listed[f"x-ratelimit-limit-{name}"] = f"{bucket.per_minute:.0f}"
+        for name, bucket in self._refilled(self._buckets).items():
             remaining = max(0, math.floor(bucket.level + _ROUNDING))
+            listed[f"x-ratelimit-limit-{name}"] = f"{bucket.per_minute:.0f}"
             listed[f"x-ratelimit-remaining-{name}"] = str(remaining)
             full = duration(bucket.seconds_until(bucket.capacity))
             listed[f"x-ratelimit-reset-{name}"] = full
@@ -181,30 +171,20 @@ class RateLimits:
 
     def reset(self) -> None:
         """Count anew; the levels stay."""
-        for _, bucket in self._named():
+        for bucket in self._buckets.values():
             bucket.reset(self._clock())
 
     def as_json(self) -> dict[Resource, dict[str, Any] | None]:
         """Return the figures of both limits as of now, as JSON values."""
-        self._refill()
-        found = {name: bucket.as_json() for name, bucket in self._named()}
+        found = {name: item.as_json() for name, item in self._refilled(self._buckets).items()}
         return {"requests": found.get("requests"), "tokens": found.get("tokens")}
 
-    def _named(self) -> list[tuple[Resource, Bucket]]:
-        both: tuple[tuple[Resource, Bucket | None], ...] = (
-            ("requests", self._requests),
-            ("tokens", self._tokens),
-        )
-        return [(name, bucket) for name, bucket in both if bucket is not None]
-
-    def _refill(self) -> None:
-        if self._requests is None and self._tokens is None:
-            return
-        now = self._clock()
-        if self._requests is not None:
-            self._requests.refill(now)
-        if self._tokens is not None:
-            self._tokens.refill(now)
+    def _refilled(self, buckets: dict[Resource, Bucket]) -> dict[Resource, Bucket]:
+        if buckets:
+            now = self._clock()
+            for bucket in buckets.values():
+                bucket.refill(now)
+        return buckets
 
 
 def _refused(resource: Resource, bucket: Bucket, wanted: int) -> Refused:

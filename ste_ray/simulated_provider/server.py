@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import threading
 import time
@@ -100,55 +101,27 @@ def running_teacher(
 
     Raises:
         OSError: the address cannot be bound.
+        TimeoutError: it is not ready in time.
     """
-    server = _Thread(settings or TeacherSettings(), host)
-    url = server.start()
-    try:
-        yield url
-    finally:
-        server.stop()
+    loop = asyncio.new_event_loop()
+    ready: concurrent.futures.Future[str] = concurrent.futures.Future()
+    task = loop.create_task(serve(settings or TeacherSettings(), host, 0, ready.set_result))
 
-
-class _Thread:
-    """A server in a daemon thread with an event loop of its own."""
-
-    def __init__(self, settings: TeacherSettings, host: str) -> None:
-        self._settings = settings
-        self._host = host
-        self._loop = asyncio.new_event_loop()
-        self._task: asyncio.Task[None] | None = None
-        self._url = ""
-        self._fault: BaseException | None = None
-        self._settled = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="scripted-teacher", daemon=True)
-
-    def start(self) -> str:
-        self._thread.start()
-        if not self._settled.wait(_START_SECONDS):
-            raise TimeoutError(f"the teacher did not start within {_START_SECONDS} seconds")
-        if self._fault is not None:
-            raise self._fault
-        return self._url
-
-    def stop(self) -> None:
-        if self._task is not None and not self._loop.is_closed():
-            with contextlib.suppress(RuntimeError):  # it has ended on its own just now
-                self._loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.join(_START_SECONDS)
-
-    def _run(self) -> None:
+    def run() -> None:
         try:
             with contextlib.suppress(asyncio.CancelledError):
-                self._task = self._loop.create_task(
-                    serve(self._settings, self._host, 0, self._ready)
-                )
-                self._loop.run_until_complete(self._task)
-        except BaseException as error:  # handed to the thread that waits in start()
-            self._fault = error
+                loop.run_until_complete(task)
+        except BaseException as error:  # handed to the thread that waits
+            if not ready.done():
+                ready.set_exception(error)
         finally:
-            self._settled.set()
-            self._loop.close()
+            loop.close()
 
-    def _ready(self, url: str) -> None:
-        self._url = url
-        self._settled.set()
+    thread = threading.Thread(target=run, name="scripted-teacher", daemon=True)
+    thread.start()
+    try:
+        yield ready.result(_START_SECONDS)
+    finally:
+        with contextlib.suppress(RuntimeError):  # it has ended on its own
+            loop.call_soon_threadsafe(task.cancel)
+        thread.join(_START_SECONDS)

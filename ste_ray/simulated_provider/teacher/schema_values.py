@@ -12,14 +12,12 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
+from ste_ray.core.schemas.matching import Matcher
 from ste_ray.simulated_provider.teacher.drawing import Scene, draw, written
 from ste_ray.simulated_provider.teacher.loading import data
 from ste_ray.simulated_provider.teacher.schema import Parameter, Tool
 
 FAULTS = ("error", "errors")  # keys that make a result look like a refusal
-_EMPTY: Mapping[str, Any] = {"string": "", "array": [], "object": {}, "boolean": False}
 _MAX_DEPTH = 6
 _MAX_JOINS = 3  # of allOf within allOf
 _MAX_VALUES = 60  # the answer must fit into a reply
@@ -55,7 +53,7 @@ class ValueMaker:
         schema = self._plain(schema)
         kind = _type_of(schema)
         if name in FAULTS:
-            return _EMPTY.get(kind)
+            return {"string": "", "array": [], "object": {}, "boolean": False}.get(kind)
         if name in self._arguments and _fits(self._arguments[name], schema, kind):
             return shortened(self._arguments[name])
         if "const" in schema:
@@ -147,10 +145,9 @@ class ValueMaker:
             text = self._rng.choice(parameter.examples)
         else:
             text = str(draw(parameter, self._scene).forms[0])
-        text = text.ljust(min(_get(schema, "minLength", int), _MAX_CHARS), "x")
-        return text[
-            : max(0, _get(schema, "maxLength", int)) if "maxLength" in schema else _MAX_CHARS
-        ]
+        most = _get(schema, "maxLength", int) if "maxLength" in schema else _MAX_CHARS
+        least = min(_get(schema, "minLength", int), _MAX_CHARS)
+        return text.ljust(least, "x")[: max(0, most)]
 
 
 def shortened(value: Any) -> Any:
@@ -178,12 +175,8 @@ def _type_of(schema: dict[str, Any]) -> str:
 
 def _fits(value: Any, schema: dict[str, Any], kind: str) -> bool:
     """Whether an argument may be repeated as a value for ``schema``; only plain ones may."""
-    if not isinstance(value, str | int | float) or "const" in schema or "pattern" in schema:
-        return False
-    try:
-        return Draft202012Validator({**schema, "type": kind}).is_valid(value)
-    except Exception:  # the schema is somebody else's, and anything may stand in it
-        return False
+    is_plain = isinstance(value, str | int | float) and "const" not in schema
+    return is_plain and Matcher({}).fits({**schema, "type": kind}, value) is True
 
 
 def _bound(schema: dict[str, Any], plain: str, exclusive: str, step: int) -> float | None:
