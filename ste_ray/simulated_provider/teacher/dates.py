@@ -1,19 +1,15 @@
-"""Dates and times, as people and tools write them."""
+"""Dates and times, as people and tools write them; ``data/dates.yaml`` has the ways."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
 
-SPOKEN = ("%Y-%m-%d", "%d %B %Y", "%B %d, %Y")
-DAY_FIRST = ("%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d %b %Y")
-MONTH_FIRST = ("%m/%d/%Y", "%m.%d.%Y", "%m-%d-%Y", "%b %d, %Y")
-OTHER = ("%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d %b %Y", "%b %d, %Y", "%b %d %Y")
+from ste_ray.simulated_provider.teacher.loading import data
 
 
-def read_date(text: str, styles: Iterable[str] = SPOKEN) -> dt.date | None:
-    """Return the date that ``text`` writes in one of these styles, if it is one."""
-    for style in styles:
+def read_date(text: str, *ways: str) -> dt.date | None:
+    """Return the date that ``text`` writes in the spoken or one of these ways, if it is one."""
+    for style in (style for way in ("spoken", *ways) for style in data("dates")[way]):
         try:
             return dt.datetime.strptime(text, style).date()
         except ValueError:
@@ -21,30 +17,9 @@ def read_date(text: str, styles: Iterable[str] = SPOKEN) -> dt.date | None:
     return None
 
 
-def date_forms(day: dt.date) -> tuple[str, ...]:
-    """Return the ways to write ``day``: ISO, spelled out, with slashes, with dots."""
-    spelled, american = f"{day.day} {day:%B %Y}", f"{day:%B} {day.day}, {day.year}"
-    return (
-        day.isoformat(),
-        spelled,
-        american,
-        *(day.strftime(way) for way in DAY_FIRST),
-        f"{day:%Y%m%d}",
-    )
-
-
-def written_forms(day: dt.date, month_first: bool) -> tuple[str, ...]:
-    """Return the ways in which people of a country write ``day`` by hand."""
-    if month_first:
-        short = f"{day.month}/{day.day}/{day.year}"
-        return (
-            f"{day:%m/%d/%Y}",
-            f"{day:%B} {day.day}, {day.year}",
-            f"{day:%b} {day.day}, {day.year}",
-            short,
-        )
-    short = f"{day.day}.{day.month}.{day.year}"
-    return f"{day:%d/%m/%Y}", f"{day.day} {day:%B %Y}", f"{day.day} {day:%b %Y}", short
+def written_dates(day: dt.date, way: str) -> tuple[str, ...]:
+    """Return ``day`` as it is written in these ways, in their order."""
+    return tuple(day.strftime(style) for style in data("dates")[way])
 
 
 def moment_forms(said: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import itertools
 import random
 import re
 
-from ste_ray.simulated_provider.teacher.dates import date_forms, written_forms
+from ste_ray.simulated_provider.teacher.dates import written_dates
 from ste_ray.simulated_provider.teacher.entities import EntityType, Row, table_groups
 from ste_ray.simulated_provider.teacher.loading import data, pattern
 from ste_ray.simulated_provider.teacher.mentions import Value, documented_forms, value_of
@@ -129,8 +129,8 @@ def _made(parameter: Parameter, scene: Scene) -> str:
         return clock if alone else f"{day}{rng.choice('TTT ')}{clock}"
     if entity.reads == "written date":
         month_first = pattern("descriptions", "month first").search(scene.topic) is not None
-        return rng.choice(written_forms(day, month_first))
-    iso, spelled, american = date_forms(day)[:3]
+        return rng.choice(written_dates(day, f"written {'month' if month_first else 'day'} first"))
+    iso, spelled, american = written_dates(day, "forms")[:3]
     return rng.choice((iso, iso, iso, iso, spelled, american))
 
 

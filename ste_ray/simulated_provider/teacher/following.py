@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ste_ray.simulated_provider.teacher import dates
+from ste_ray.simulated_provider.teacher.dates import read_date
 from ste_ray.simulated_provider.teacher.lessons import LIKE_ENOUGH, is_number
 from ste_ray.simulated_provider.teacher.loading import pattern
 from ste_ray.simulated_provider.teacher.mentions import Mention, Value, find, names_another
@@ -72,7 +72,7 @@ def _stands_for(value: Any, named: Value, evidence: Evidence) -> bool:
         shown = find(evidence.observation, evidence.parameter)  # the result must say what
         return any(named.said.casefold() in item.value.names for item in shown)
     text = str(value)
-    day = next(filter(None, (dates.read_date(str(form)) for form in forms)), None)
+    day = next(filter(None, (read_date(str(form)) for form in forms)), None)
     if day is not None:  # before the forms, as 05/08 is another day where the month comes first
         return text == named.said or _read_date(text, evidence) == day
     if any(_same(form, value) for form in forms):
@@ -93,5 +93,4 @@ def _read_date(text: str, evidence: Evidence) -> dt.date | None:
     """Return the date that is written in any way; the month comes first only where documented."""
     documented = f"{evidence.parameter.about} {evidence.parameter.description}"
     month_first = pattern("descriptions", "month first").search(documented)
-    own = dates.MONTH_FIRST if month_first else dates.DAY_FIRST
-    return dates.read_date(text, (*dates.SPOKEN, *own, *dates.OTHER))
+    return read_date(text, "month first" if month_first else "day first", "other")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ste_ray.simulated_provider.teacher import dates
+from ste_ray.simulated_provider.teacher.dates import moment_forms, read_date, written_dates
 from ste_ray.simulated_provider.teacher.entities import EntityType, Row
 from ste_ray.simulated_provider.teacher.loading import compiled, data, pattern
 from ste_ray.simulated_provider.teacher.schema import Parameter
@@ -129,10 +129,11 @@ def value_of(said: str, parameter: Parameter, row: Row = (), after: str = "") ->
         is_negative = entity.reads == "count" and _BACKWARDS.match(after)
         forms = _numbers(f"-{said}" if is_negative else said, parameter)
     elif entity.reads == "moment":
-        forms = dates.moment_forms(said)
+        forms = moment_forms(said)
     elif entity.reads.endswith("date"):
-        day = dates.read_date(said)
-        ways = dates.date_forms(day)[: None if entity.reads == "date" else 1] if day else ()
+        day = read_date(said)
+        ways = written_dates(day, "forms") if day else ()
+        ways = ways if entity.reads == "date" else ways[:1]
         forms = (*ways[:1], said, *ways) if _documents_iso(parameter) else (said, *ways)
     else:
         plain = said.strip('"')
