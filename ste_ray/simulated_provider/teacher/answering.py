@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import json
 import random
-import re
 from typing import Any
 
 from ste_ray.simulated_provider.teacher.concluding import failure_answer, success_answer
@@ -79,7 +78,7 @@ def next_arguments(
             known = Lessons() if forgets else lessons
             forms = ranked_forms(found[name].value, parameter, known)
         else:
-            forms = _guesses(parameter, lessons, current.request)
+            forms = _guesses(parameter, lessons)
         if forms:
             choices[name] = forms if current.calls else _hasty(forms, name, lessons, rng)
         elif parameter.required:
@@ -103,7 +102,7 @@ def _hasty(forms: list[Any], name: str, lessons: Lessons, rng: random.Random) ->
     return forms
 
 
-def _guesses(parameter: Parameter, lessons: Lessons, request: str) -> list[Any]:
+def _guesses(parameter: Parameter, lessons: Lessons) -> list[Any]:
     """Return guesses for a required parameter of which nothing was found in the request.
 
     Values that other requests or error texts brought are guesses only where anything may be meant;
@@ -111,18 +110,14 @@ def _guesses(parameter: Parameter, lessons: Lessons, request: str) -> list[Any]:
     """
     if not parameter.required:
         return []
-    entity = parameter.entity
-    offered = [as_type(item.value, parameter) for item in lessons.options[parameter.name]]
-    learnt = [*lessons.accepted[parameter.name], *offered]
-    if not entity.vague and entity.name not in ("choice", "flag"):
-        learnt = [item for item in learnt if _stands_in(item, request)]
-    default = [parameter.schema["default"]] if "default" in parameter.schema else []
-    no = [False] if entity.name == "flag" else []
-    return [item for item in (*default, *parameter.options, *learnt, *no) if item is not None]
-
-
-def _stands_in(value: Any, request: str) -> bool:
-    return bool(re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", request, re.IGNORECASE))
+    learnt = [item.value for item in lessons.options[parameter.name]]
+    known = [parameter.schema.get("default"), *parameter.options]
+    if parameter.entity.vague:
+        known += [*lessons.accepted[parameter.name], *learnt]
+    if parameter.type == "boolean":
+        known.append(False)
+    typed = [as_type(item, parameter) for item in known]
+    return [item for item in typed if item is not None]
 
 
 def _combinations(choices: dict[str, list[Any]], blamed: set[str]) -> list[dict[str, Any]]:
