@@ -1,8 +1,10 @@
-"""The judge: three verdicts on a call and a reply, by rules that a reader can check."""
+"""The judge: verdicts on a call and a reply, and on two calls, by rules that a reader can check."""
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 from ste_ray.simulated_provider.teacher.concluding import is_failure_answer
 from ste_ray.simulated_provider.teacher.conversation import json_at
@@ -17,6 +19,10 @@ _SECTIONS = re.compile(
     r"The request:\n(?P<request>[\s\S]*?)\n\nThe call:\nAction: (?P<tool>.*)\n"
     r"Action Input: (?P<arguments>[\s\S]*?)\n\nWhat the tool returned:\n(?P<observation>[\s\S]*?)"
     r"\n\nThe reply to the person:\n(?P<reply>[\s\S]*?)\n\nAnswer three questions"
+)
+_COMPARED = re.compile(
+    r"The right arguments:\n(?P<gold>[\s\S]*?)\n\nThe other arguments:\n(?P<predicted>[\s\S]*?)"
+    r"\n\nThey differ in: (?P<names>.*)\n"
 )
 # What a reply may not make up: numbers, codes, names of paths.
 _TOKEN = re.compile(r"[A-Za-z]*\d[\w.:/-]*\w|\d|\b[A-Z]{2,}[\w/]*\b|\b[A-Z]\w+/\w+")
@@ -93,3 +99,30 @@ def _asked_for(parameter: Parameter, tool: Tool, request: str) -> bool:
     taken = fill(tool, request).values()
     free = [item for item in find(request, parameter) if not any(map(item.overlaps, taken))]
     return bool(free) and sum(item.entity is entity for item in tool.parameters) == 1
+
+
+def score(prompt: str) -> str:
+    """Return a verdict and a reason on the sections of a scorer's prompt."""
+    match = _COMPARED.search(prompt)
+    if match is None:
+        return _verdict("Unsure", "the sections cannot be read")
+    try:
+        gold, predicted = json.loads(match["gold"]), json.loads(match["predicted"])
+    except ValueError:
+        return _verdict("Unsure", "the arguments cannot be read")
+    for name in match["names"].split(", "):
+        right, other = _meaning(gold.get(name)), _meaning(predicted.get(name))
+        if not right or not other:
+            return _verdict("Unsure", f"{name} holds no words to compare")
+        if right != other:
+            return _verdict("Different", f"{name} does not say the same")
+    return _verdict("Same", "the values have the same words")
+
+
+def _meaning(value: Any) -> frozenset[str]:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return stems(text) | frozenset(re.findall(r"\d+", text))
+
+
+def _verdict(verdict: str, reason: str) -> str:
+    return f"Verdict: {verdict}\nReason: {reason}"

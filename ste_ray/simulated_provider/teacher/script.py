@@ -18,10 +18,9 @@ from ste_ray.simulated_provider.teacher.conversation import (
     text_of,
 )
 from ste_ray.simulated_provider.teacher.imagining import imagine
-from ste_ray.simulated_provider.teacher.judging import judge
+from ste_ray.simulated_provider.teacher.judging import judge, score
 from ste_ray.simulated_provider.teacher.lessons import learn
 from ste_ray.simulated_provider.teacher.paraphrasing import paraphrase
-from ste_ray.simulated_provider.teacher.scoring import score
 from ste_ray.simulated_provider.teacher.simulating import simulate
 from ste_ray.simulated_provider.teacher.tool_choice import choose_tool
 
