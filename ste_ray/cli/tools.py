@@ -91,6 +91,9 @@ def _add_import(actions: argparse._SubParsersAction[Any]) -> None:
             metavar="HOST",
             help="a private host, host:port or network that the tools may reach",
         )
+        command.add_argument(
+            "--force", action="store_true", help="replace the file, whatever was written into it"
+        )
         command.add_argument("--json", action="store_true", help="print the result as JSON")
         command.set_defaults(function=_import)
         if kind == "openapi":
@@ -212,7 +215,9 @@ def _import(options: argparse.Namespace) -> None:
         say(" ".join(f"skipped {name}: {reason}".split()))
     specs = imported.specs
     allow = [s.name for s in specs if options.allow_unknown and s.effect == "unknown"]
-    write_tool_specs(specs, options.out, allow=allow, allow_hosts=options.allow_host)
+    write_tool_specs(
+        specs, options.out, allow=allow, allow_hosts=options.allow_host, replace=options.force
+    )
     _print_imported(imported, allow, options)
 
 

@@ -244,6 +244,25 @@ def test_import_of_functions(capsys):
     assert run(capsys, *call, "--allow")[0] == "3\n"
 
 
+@pytest.mark.parametrize("name", ["t.yaml", "t.json"])
+def test_a_tool_file_that_was_edited_is_not_replaced_unasked(capsys, name):
+    path = Path(name)
+    command = ("import", "python", "described_module", "--out", name)
+    run(capsys, *command)
+    written = path.read_bytes()
+    run(capsys, *command)  # the same again loses nothing
+    edited = written.replace(b"unknown", b"read_only", 1)
+    assert edited != written
+    path.write_bytes(edited)
+    out, err = run(capsys, *command, code=2)
+    assert f"{name!r} exists and holds something else" in err
+    assert "--force to replace it" in err
+    assert (out, path.read_bytes()) == ("", edited)
+    assert [one.name for one in Path().glob("*t.*")] == [name]
+    run(capsys, *command, "--force")
+    assert path.read_bytes() == written
+
+
 def test_import_of_a_document_names_where_requests_go(capsys):
     document = {
         "openapi": "3.1.0",

@@ -4,14 +4,20 @@
 a mapping of unknown shape. Whoever changes them makes recordings and journals of all runs useless.
 """
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 from tool_specs import load_tool_specs
 
+from ste_ray.core.effects import CallTool
 from ste_ray.core.executors import EXECUTOR_SPECS
 from ste_ray.core.records import ToolSpec, fingerprint
+from ste_ray.errors import ToolSpecError
+from ste_ray.store.artifacts import open_store
+from ste_ray.tools.config import ToolsConfig
+from ste_ray.tools.run.opening import Simulator, Surroundings, open_toolbox
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.run.simulation import simulated_specs
 
@@ -46,6 +52,22 @@ def test_a_stored_tool_is_read_as_it_was_and_written_alike(item):
 
 def test_there_is_a_stored_tool_of_each_kind():
     assert {item["executor"]["kind"] for item in STORED} == set(EXECUTOR_SPECS)
+
+
+@pytest.mark.parametrize("item", STORED, ids=lambda item: item["name"])
+def test_each_kind_that_can_be_called_has_what_calls_it(item, tmp_path):
+    """A simulated tool included, with what an exploration has for it."""
+    spec = ToolSpec.model_validate(item)
+    config = ToolsConfig(toolbench_url="http://127.0.0.1:1")
+    around = Surroundings(Secrets({}), simulator=Simulator(None, None, open_store(str(tmp_path))))
+    toolbox = open_toolbox({spec.name: spec}, config, around)
+    shown = {"city": "Rome", "q": "a", "id": ["1"], "note": "n"}
+    if spec.executor.can_be_called:
+        assert toolbox.preview_of(spec.name, shown)
+    else:
+        with pytest.raises(ToolSpecError, match="cannot be called"):
+            asyncio.run(toolbox.preview(CallTool(tool=spec.name, arguments_json="{}")))
+    assert spec.executor.where
 
 
 def test_a_tool_that_a_model_plays_keeps_its_identity_too():

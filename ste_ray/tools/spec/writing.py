@@ -41,8 +41,9 @@ def write_tool_specs(
     *,
     allow: Collection[str] = (),
     allow_hosts: Collection[str] = (),
+    replace: bool = False,
 ) -> None:
-    """Write ``specs`` to a YAML or JSON file, in their order; an existing file is replaced.
+    """Write ``specs`` to a YAML or JSON file, in their order.
 
     Fields that have their default value are left out, but for the effect, which a person must
     judge before the tool may be explored. The file begins with what may be called although it is
@@ -51,7 +52,8 @@ def write_tool_specs(
 
     Raises:
         ToolSpecError: there are no specifications, the suffix is unknown, two MCP servers share a
-            name, or the file cannot be written.
+            name, the file cannot be written, or it holds something else already and ``replace`` is
+            not set: a person may have confirmed or corrected what is in it.
     """
     file = Path(path)
     if file.suffix not in SUFFIXES:
@@ -71,7 +73,13 @@ def write_tool_specs(
     content["tools"] = tools
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        temporary.write_text(_encode(content, guarded, set(allow), file.suffix), encoding="utf-8")
+        data = _encode(content, guarded, set(allow), file.suffix).encode()
+        if not replace and file.exists() and file.read_bytes() != data:
+            raise ToolSpecError(
+                f"{str(file)!r} exists and holds something else, perhaps allow:, effects or "
+                "examples that somebody wrote; give another file, or --force to replace it"
+            )
+        temporary.write_bytes(data)
         temporary.replace(file)
     except (OSError, UnicodeEncodeError) as error:
         temporary.unlink(missing_ok=True)
