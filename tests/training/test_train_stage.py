@@ -1,10 +1,17 @@
 """The train stage on a local Ray with two workers."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import ray
 import torch
+from ray.train.v2._internal.execution.failure_handling import (
+    DefaultFailurePolicy,
+    FailureDecision,
+)
+from ray.train.v2.api.exceptions import PreemptionError, WorkerGroupError
+from ray.train.v2.api.preemption import PreemptionInfo
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ste_ray.config import Config
@@ -12,6 +19,7 @@ from ste_ray.core import layout
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError, TrainingError
 from ste_ray.stages.train import stage as train
+from ste_ray.store.artifacts import open_store
 from ste_ray.training.export import save_model
 from ste_ray.training.model import build_model
 from tests.training.conftest import TOOLS, make_row
@@ -84,6 +92,21 @@ def test_workers_share_cpus_only_where_no_more_can_come(monkeypatch, cpus, each)
     monkeypatch.setattr(train, "_cpus", lambda: cpus)
     scaling = train._scaling(Config.model_validate({"train": {"num_workers": 2}}).train)
     assert scaling.resources_per_worker == {"CPU": each}
+
+
+def test_a_node_that_is_taken_away_ends_the_fit_so_that_it_is_noted_and_counted(
+    tmp_path, monkeypatch
+):
+    started = {}
+    monkeypatch.setattr(train, "TorchTrainer", lambda *_, **options: started.update(options))
+    monkeypatch.setattr(train, "packed_job", lambda *_: {})
+    monkeypatch.setattr(train, "_cpus", lambda: 2.0)
+    job = SimpleNamespace(config=Config().train, files=open_store(str(tmp_path)))
+    train._trainer(job, None)
+    policy = DefaultFailurePolicy(started["run_config"].failure_config)
+    taken = PreemptionInfo(deadline_ms=None, preempted_node_to_ranks={"node": [1]})
+    assert policy.make_decision(PreemptionError(taken)) is FailureDecision.RAISE
+    assert policy.make_decision(WorkerGroupError("lost", {1: OSError()})) is FailureDecision.RAISE
 
 
 def test_a_cluster_without_cpus_yet_is_asked_for_some(ray_cluster, monkeypatch):

@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import signal
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import ray
 
 from ste_ray.errors import ConfigError, TemporaryError
 from ste_ray.process import stopping
 from ste_ray.process.scratch import ScratchFolder
+from ste_ray.stages.cluster.ray_internals import end_executions, own_sigterm
 
 _TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 # On a busy machine Ray's own processes can take longer than the 30 s Ray waits by default.
@@ -24,8 +22,6 @@ START_WAIT = {"RAY_raylet_start_wait_time_s": "120"}
 # Ray Data ends whatever hands on no block for half an hour. Slow work is not stuck work: a batch on
 # a busy machine, an endpoint that answers slowly or a worker that waits for a node may take longer.
 _NO_LIMIT = -1
-_EXECUTION_SECONDS = 30.0  # in which a thread of Ray Data ends that was told to
-_NO_NATIVE_STACK = "RAY_DISABLE_FAILURE_SIGNAL_HANDLER"
 
 
 @contextmanager
@@ -39,7 +35,6 @@ def ray_connection(address: str | None = None) -> Iterator[None]:
     for name, value in START_WAIT.items():
         os.environ.setdefault(name, value)
     address = address or os.environ.get("RAY_ADDRESS") or None
-    sigterm = signal.getsignal(signal.SIGTERM)
     if address is None:
         # Unset, Ray may switch token authentication on by itself, depending on the user's home.
         mode = os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -48,11 +43,11 @@ def ray_connection(address: str | None = None) -> Iterator[None]:
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         with ScratchFolder(prefix="ste-", dir="/tmp") as folder:
             _start_local(folder)
-            with _connected(sigterm):
+            with _connected():
                 yield
         return
     try:
-        with _own_sigterm():
+        with own_sigterm():
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -60,13 +55,13 @@ def ray_connection(address: str | None = None) -> Iterator[None]:
             f"cannot join the Ray cluster at {address!r} ({reason}); check --address or "
             "RAY_ADDRESS, or unset it to run on this machine alone"
         ) from None
-    with _connected(sigterm):
+    with _connected():
         yield
 
 
 def _start_local(folder: str) -> None:
     try:
-        with _own_sigterm():
+        with own_sigterm():
             ray.init(
                 address="local",
                 num_cpus=max(4, os.cpu_count() or 1),
@@ -82,29 +77,7 @@ def _start_local(folder: str) -> None:
 
 
 @contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Keep SIGTERM as it is while Ray starts, which would print a native stack and exit by its own.
-
-    What Ray has started by then ends by itself when this process is gone.
-    """
-    before = os.environ.get(_NO_NATIVE_STACK)
-    utils: Any = ray._private.utils
-    set_handler = utils.set_sigterm_handler
-    os.environ[_NO_NATIVE_STACK] = "1"
-    utils.set_sigterm_handler = lambda _: None
-    try:
-        yield
-    finally:
-        utils.set_sigterm_handler = set_handler
-        os.environ.pop(_NO_NATIVE_STACK, None)
-        if before is not None:
-            os.environ[_NO_NATIVE_STACK] = before
-
-
-@contextmanager
-def _connected(sigterm: Any) -> Iterator[None]:
-    # Ray's own handler of SIGTERM prints a native stack; a stop must end the stage in order.
-    signal.signal(signal.SIGTERM, sigterm or signal.SIG_DFL)
+def _connected() -> Iterator[None]:
     stopping.working()
     data = ray.data.DataContext.get_current()
     data.enable_progress_bars = False
@@ -120,19 +93,5 @@ def _connected(sigterm: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        _end_executions()
+        end_executions()
         ray.shutdown()
-
-
-def _end_executions() -> None:
-    """End what Ray Data still runs.
-
-    Whatever interrupted a stage may hold the iterator, which then goes on; and a thread of it that
-    reaches for a Ray that has been shut down ends this process, with exit code 1.
-    """
-    from ray.data._internal.execution.streaming_executor import StreamingExecutor
-
-    for thread in threading.enumerate():
-        if isinstance(thread, StreamingExecutor):
-            thread.shutdown(force=True)
-            thread.join(_EXECUTION_SECONDS)

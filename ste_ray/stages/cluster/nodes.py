@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray._private.worker import global_worker
-from ray.autoscaler.v2.utils import is_autoscaler_v2
-from ray.experimental.internal_kv import _internal_kv_get
 
 from ste_ray.errors import ConfigError, EndpointError, ToolSpecError
+from ste_ray.stages.cluster.ray_internals import (
+    autoscaler_report,
+    has_new_autoscaler,
+    promised_resources,
+)
 
-_AUTOSCALER_STATUS = "__autoscaling_status"
 _MAX_SHOWN = 4
 
 
@@ -82,11 +83,9 @@ def _may_grow(nodes: Sequence[Mapping[str, float]]) -> bool:
     """Whether an autoscaler looks after the cluster, as far as that can be seen."""
     if not any(node.get("CPU", 0.0) for node in nodes):
         return True  # somebody must be waiting to be asked for nodes
-    if ray._private.state.state.get_max_resources_from_cluster_config():
-        return True
-    if is_autoscaler_v2(fetch_from_server=True, gcs_client=global_worker.gcs_client):
-        return True
-    return names_node_types(_internal_kv_get(_AUTOSCALER_STATUS))
+    return bool(
+        promised_resources() or has_new_autoscaler() or names_node_types(autoscaler_report())
+    )
 
 
 def names_node_types(status: bytes | None) -> bool:

@@ -25,6 +25,7 @@ from ste_ray.core import layout
 from ste_ray.errors import SteRayError, TemporaryError, TrainingError
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.cluster.nodes import Need, require_place
+from ste_ray.stages.cluster.ray_internals import promised_resources
 from ste_ray.stages.running import find_own_error
 from ste_ray.stages.train.inputs import lay_out, stage_counts
 from ste_ray.stages.train.progress import DriverChannel, driver_channel
@@ -124,7 +125,8 @@ def _trainer(job: TrainJob, driver: DriverChannel) -> TorchTrainer:
             storage_path=files.path(layout.RAY_TRAIN),
             storage_filesystem=files.filesystem,
             checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
-            failure_config=FailureConfig(max_failures=0),
+            # Nodes that are taken away count as any failure: noted, and gone on from here.
+            failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),
         ),
     )
 
@@ -160,8 +162,7 @@ def _need(config: TrainConfig) -> Need:
 
 def _cpus() -> float:
     """Return the CPUs of the cluster, with those that an autoscaler may add."""
-    most = ray._private.state.state.get_max_resources_from_cluster_config() or {}
-    cpus = float(max(ray.cluster_resources().get("CPU", 0.0), most.get("CPU", 0)))
+    cpus = float(max(ray.cluster_resources().get("CPU", 0.0), promised_resources().get("CPU", 0)))
     # Where there are none yet, somebody must be waiting to be asked for some.
     return cpus or math.inf
 
