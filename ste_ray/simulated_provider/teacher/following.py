@@ -66,10 +66,9 @@ def _literal(value: Any, request: str) -> bool:
 def _stands_for(value: Any, named: Value, evidence: Evidence) -> bool:
     """Whether the value is the named one: a form or code of it, a date written another way."""
     forms = (named.said, *named.forms)
-    if evidence.parameter.entity.coded and is_number(
-        value
-    ):  # the number means something to the tool only:
-        shown = find(evidence.observation, evidence.parameter)  # the result must say what
+    if evidence.parameter.entity.coded and is_number(value):
+        # The number means something to the tool only: the result must say what.
+        shown = find(evidence.observation, evidence.parameter)
         return any(named.said.casefold() in item.value.names for item in shown)
     text = str(value)
     day = next(filter(None, (read_date(str(form)) for form in forms)), None)
