@@ -17,6 +17,7 @@ from ste_ray.core import layout
 from ste_ray.core.records import Episode, Example, LedgerEntry, Prediction, Score, TrainRow
 from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
 from ste_ray.store.artifacts import RunStore, open_store
+from ste_ray.store.manifest import read_models
 from ste_ray.store.tables import read_records
 from tests.run_listing import COMPLETE_RUN, listing
 
@@ -92,7 +93,9 @@ def check_run(store: RunStore) -> None:
     scores = read_records(store, layout.SCORES, Score)
     assert len(scores) == 3 * len(tests)
     html = store.read_bytes("report.html").decode()
-    assert "scripted teacher" in html
+    assert "A script explored, not a language model" in html
+    assert read_models(store, "explore")["explorer"].is_script
+    assert "explored by | a script" in store.read_bytes("train/model/README.md").decode()
 
 
 @pytest.mark.slow  # tests/cluster/test_jobs.py runs the same stages, as jobs

@@ -131,6 +131,9 @@ def test_rounds_are_trained_tested_and_compared(tmp_path: Path) -> None:
     page = store.read_bytes("report.html").decode()
     assert "Rounds of tools" in page
     assert "65.0%" in page  # of the published study
+    assert "A script explored, not a language model" in page
+    card = store.below(layout.JOINT_ROUND).read_bytes("train/model/README.md").decode()
+    assert "explored by | a script" in card
     assert not store.below(layout.JOINT_ROUND).list(layout.BASE_MODEL)
 
 
