@@ -98,15 +98,7 @@ class Limiter(Protocol):
 
 
 class Journal(Protocol):
-    """Answers recorded durably, so that a flow can be replayed instead of asked again."""
-
-    def recorded(self, scope: str, step: int) -> tuple[str, Answer] | None:
-        """Return the request hash and answer recorded for a step of a scope, if any."""
-        ...
-
-    def intended(self, scope: str, step: int) -> bool:
-        """Whether a call that may have side effects was begun at that step."""
-        ...
+    """Records answers durably, so that a flow can be replayed instead of asked again."""
 
     async def intend(self, scope: str, step: int, request: Request) -> None:
         """Record durably, before returning, that a call with side effects is about to begin."""

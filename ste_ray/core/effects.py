@@ -32,11 +32,15 @@ class Sampling(Record):
 
 
 class AskModel(Record):
-    """Ask the model that plays ``role`` to continue ``messages``."""
+    """Ask the model that plays ``role`` to continue ``messages``.
+
+    ``account`` is the tool that it is charged to, for budgets per tool; empty: to the run alone.
+    """
 
     role: Role
     messages: tuple[Message, ...]
     sampling: Sampling
+    account: str = ""
 
     @property
     def request_hash(self) -> str:
@@ -76,15 +80,21 @@ class ModelReply(Record):
 
 
 class CallTool(Record):
-    """Call ``tool`` with a JSON object given as text."""
+    """Call ``tool`` with a JSON object given as text.
+
+    ``account`` is the tool that is explored, also where a model calls another one.
+    """
 
     tool: str
     arguments_json: str
+    account: str = ""
 
     @classmethod
-    def of(cls, tool: str, arguments_json: str, arguments: dict[str, Any]) -> CallTool:
+    def of(
+        cls, tool: str, arguments_json: str, arguments: dict[str, Any], account: str = ""
+    ) -> CallTool:
         """Return a call whose arguments have been read already, and go along with it."""
-        call = cls(tool=tool, arguments_json=arguments_json)
+        call = cls(tool=tool, arguments_json=arguments_json, account=account)
         call.__dict__["arguments"] = arguments  # as cached_property keeps it
         return call
 
@@ -96,7 +106,7 @@ class CallTool(Record):
     @property
     def request_hash(self) -> str:
         """Identity of the request; a recorded answer is only reused for an equal one."""
-        return fingerprint("tool", self.model_dump())
+        return fingerprint("tool", self.model_dump(exclude={"account"}))
 
 
 class ToolResult(Record):

@@ -106,19 +106,15 @@ class EndpointChat:
     async def __aexit__(self, *_: object) -> None:
         await self._transport.close()
 
-    async def ask(self, request: AskModel, account: str = "") -> ModelReply:
-        """Answer ``request``; see ``ports.ChatModel``.
-
-        Args:
-            request: the question; its role is not looked at.
-            account: whom the budget is charged for.
+    async def ask(self, request: AskModel) -> ModelReply:
+        """Answer ``request``, whose role is not looked at; see ``ports.ChatModel``.
 
         Raises:
             EndpointError: the endpoint refuses the key or the request for good.
             ProviderUnavailableError: it does not come back.
             BudgetExhaustedError: the budget allows no further request.
         """
-        call = self._call(request, account)
+        call = self._call(request)
         while True:
             async with self._slots:
                 result = await self._attempt(call)
@@ -127,12 +123,12 @@ class EndpointChat:
             # This waiting holds no slot: others go on meanwhile.
             await asyncio.sleep(result)
 
-    def _call(self, request: AskModel, account: str) -> _Call:
+    def _call(self, request: AskModel) -> _Call:
         body = build_body(request, self._endpoint)
         if self._reasons and "stop" not in self._endpoint.sampling:
             # Servers look for them in the reasoning too, and end there; who asks cuts the answer.
             body.pop("stop", None)
-        claim = self._claims.claim(body, account)
+        claim = self._claims.claim(body, request.account)
         return _Call(request, body, self._transport.encode(body), claim, num_characters(body))
 
     async def _attempt(self, call: _Call) -> ModelReply | float:
@@ -177,7 +173,7 @@ class EndpointChat:
         Raises:
             EndpointError: the minimal request is refused.
         """
-        small = self._call(minimal(call.request), call.claim.account)
+        small = self._call(minimal(call.request))
         answer = await self._send(small, probe=True)
         if isinstance(answer, Refused):
             raise self._stop(small, answer)
@@ -206,7 +202,7 @@ class EndpointChat:
             if evidence.stop is not None:
                 raise evidence.stop
             if not evidence.clears(refused):
-                small = self._call(minimal(call.request), call.claim.account)
+                small = self._call(minimal(call.request))
                 answer = await self._send(small, probe)
                 if isinstance(answer, Refused):
                     evidence.stop = self._stop(small, answer)

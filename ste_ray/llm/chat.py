@@ -78,9 +78,9 @@ class Chat:
     async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()
 
-    async def ask(self, request: AskModel, account: str = "") -> ModelReply:
+    async def ask(self, request: AskModel) -> ModelReply:
         """Answer ``request``; see ``attempts.EndpointChat.ask``."""
-        return await self._by_role[request.role].ask(request, account)
+        return await self._by_role[request.role].ask(request)
 
 
 def open_chat(

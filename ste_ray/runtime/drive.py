@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ste_ray.core.effects import Answer, AskModel, CallTool, Flow, Request, ToolResult
 from ste_ray.errors import ReplayMismatchError
 from ste_ray.ports import ChatModel, EventSink, Journal, ToolExecutor
+from ste_ray.runtime.journal import Recorded, answer_of
 
 Result = TypeVar("Result")
 RunFlow = Callable[[Flow[Any], str], Awaitable[Any]]  # drives a flow under its scope
+NOTHING: Recorded = {}
 
 
-def _repeatable(_: CallTool) -> bool:
+def repeatable(_: CallTool) -> bool:
+    """Say that any call may be made again when its answer was lost."""
     return True
 
 
@@ -25,7 +28,7 @@ class Ports:
     Attributes:
         model: answers ``AskModel``.
         tools: answers ``CallTool``; absent for flows that call none.
-        journal: where answers are recorded and replayed from.
+        journal: where answers are recorded.
         events: is told of every answer.
         repeatable: whether a call may be made again when its answer was lost.
     """
@@ -34,16 +37,19 @@ class Ports:
     journal: Journal
     events: EventSink
     tools: ToolExecutor | None = None
-    repeatable: Callable[[CallTool], bool] = _repeatable
+    repeatable: Callable[[CallTool], bool] = repeatable
 
 
-async def drive(flow: Flow[Result], scope: str, ports: Ports) -> Result:
+async def drive(
+    flow: Flow[Result], scope: str, ports: Ports, recorded: Recorded = NOTHING
+) -> Result:
     """Run ``flow`` to its end and return its result.
 
     Args:
         flow: a fresh generator.
         scope: identity of the flow in the journal; steps are counted within it.
         ports: what answers the flow's requests.
+        recorded: what the journal of an earlier run holds of ``scope``; it is not asked again.
 
     Raises:
         ReplayMismatchError: a recorded answer belongs to another request.
@@ -53,7 +59,7 @@ async def drive(flow: Flow[Result], scope: str, ports: Ports) -> Result:
     try:
         request = next(flow)
         while True:
-            answer = await _answer(request, scope, step, ports)
+            answer = await _answer(request, scope, step, ports, recorded.get(step))
             step += 1
             request = flow.send(answer)
     except StopIteration as stop:
@@ -61,11 +67,12 @@ async def drive(flow: Flow[Result], scope: str, ports: Ports) -> Result:
         return result
 
 
-async def _answer(request: Request, scope: str, step: int, ports: Ports) -> Answer:
-    recorded = ports.journal.recorded(scope, step)
-    if recorded is not None:
-        request_hash, answer = recorded
-        if request_hash != request.request_hash:
+async def _answer(
+    request: Request, scope: str, step: int, ports: Ports, entry: Mapping[str, Any] | None
+) -> Answer:
+    answer = answer_of(entry) if entry is not None else None
+    if entry is not None and answer is not None:
+        if entry["hash"] != request.request_hash:
             raise ReplayMismatchError(
                 f"the answer recorded for step {step} of {scope!r} belongs to another request: "
                 "prompts, tools or code changed since; use a new --run"
@@ -73,7 +80,7 @@ async def _answer(request: Request, scope: str, step: int, ports: Ports) -> Answ
         tell(ports.events, request, answer, scope, replayed=True)
         return answer
     if isinstance(request, CallTool) and not ports.repeatable(request):
-        if ports.journal.intended(scope, step):
+        if entry is not None:  # it was begun
             return ToolResult(status="interrupted", text="")
         await ports.journal.intend(scope, step, request)
     answer = await _perform(request, ports)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ste_ray.core.effects import (
     Answer,
@@ -113,36 +113,21 @@ class MemoryJournal:
     """Fulfils ``ports.Journal`` in memory.
 
     Attributes:
-        answers: (scope, step) -> (request hash, answer).
-        intents: (scope, step) -> request hash, of calls that were begun.
+        entries: scope -> step -> entry, as ``journal.load`` returns them.
     """
 
     def __init__(self) -> None:
-        self.answers: dict[tuple[str, int], tuple[str, Answer]] = {}
-        self.intents: dict[tuple[str, int], str] = {}
-
-    def before(self, step: int) -> MemoryJournal:
-        """Return the journal of a run that was cut off when ``step`` steps were recorded."""
-        cut = MemoryJournal()
-        cut.answers = {key: value for key, value in self.answers.items() if key[1] < step}
-        cut.intents = {key: value for key, value in self.intents.items() if key[1] < step}
-        return cut
-
-    def recorded(self, scope: str, step: int) -> tuple[str, Answer] | None:
-        """Return what was recorded, if anything."""
-        return self.answers.get((scope, step))
-
-    def intended(self, scope: str, step: int) -> bool:
-        """Whether a call was begun at that step."""
-        return (scope, step) in self.intents
+        self.entries: dict[str, dict[int, dict[str, Any]]] = {}
 
     async def intend(self, scope: str, step: int, request: Request) -> None:
         """Record that a call is about to begin."""
-        self.intents[scope, step] = request.request_hash
+        self.entries.setdefault(scope, {})[step] = {"hash": request.request_hash}
 
     async def record(self, scope: str, step: int, request: Request, answer: Answer) -> None:
         """Record an answer."""
-        self.answers[scope, step] = (request.request_hash, answer)
+        kind = "model" if isinstance(answer, ModelReply) else "tool"
+        entry = {"hash": request.request_hash, "kind": kind, "answer": answer.model_dump()}
+        self.entries.setdefault(scope, {})[step] = entry
 
 
 class MemoryStore:

@@ -20,7 +20,7 @@ from ste_ray.errors import StageInputError
 from ste_ray.ports import ArtifactStore
 from ste_ray.runtime import segments
 
-Recorded = dict[int, dict[str, Any]]  # step -> entry
+Recorded = Mapping[int, Mapping[str, Any]]  # step -> entry, of one scope
 EXTENSION = ".jsonl.gz"
 # A flush begins before its time is up, so that the write itself still falls within it.
 _FLUSH_HEAD_START = 0.8
@@ -74,7 +74,7 @@ def by_scope(entries: Iterable[dict[str, Any]]) -> dict[str, Recorded]:
 
 
 def _chain(steps: Mapping[int, Mapping[str, dict[str, Any]]]) -> Recorded:
-    chain: Recorded = {}
+    chain: dict[int, dict[str, Any]] = {}
     refused: set[str] = set()
     for step in takewhile(steps.__contains__, count()):
         found = {by: entry for by, entry in steps[step].items() if by not in refused}
@@ -135,7 +135,6 @@ class SegmentJournal:
         epoch: the epoch of the run lock.
         writer: a name no other writer of this epoch has.
         flush_seconds: bound on how long an answer stays in memory only.
-        recorded: entries of earlier runs, as ``load`` returns them.
     """
 
     def __init__(
@@ -146,41 +145,14 @@ class SegmentJournal:
         epoch: int,
         writer: str,
         flush_seconds: float,
-        recorded: Mapping[str, Recorded] | None = None,
     ) -> None:
         self._store = store
         self._place = (folder, epoch, writer)
         self._flush_seconds = flush_seconds * _FLUSH_HEAD_START
-        self._recorded: dict[str, Recorded] = dict(recorded or {})
-        self._accounts: dict[str, str] = {}
         self._buffer: list[str] = []
         self._num_segments = 0
         self._flush_lock = asyncio.Lock()
         self._timer: asyncio.Task[None] | None = None
-
-    def add_recorded(self, recorded: Mapping[str, Recorded], account: str = "") -> None:
-        """Make the entries of further scopes known; what is recorded there is for ``account``.
-
-        A scope without entries is named with an empty mapping.
-        """
-        self._recorded.update(recorded)
-        self._accounts.update(dict.fromkeys(recorded, account))
-
-    def forget(self, scopes: Iterable[str]) -> None:
-        """Drop what is recorded of finished scopes from memory."""
-        for scope in scopes:
-            self._recorded.pop(scope, None)
-            self._accounts.pop(scope, None)
-
-    def recorded(self, scope: str, step: int) -> tuple[str, Answer] | None:
-        """Return the request hash and answer of a step, if it was recorded."""
-        entry = self._recorded.get(scope, {}).get(step)
-        answer = answer_of(entry) if entry else None
-        return (entry["hash"], answer) if entry and answer else None
-
-    def intended(self, scope: str, step: int) -> bool:
-        """Whether a call was begun at that step."""
-        return step in self._recorded.get(scope, {})
 
     async def intend(self, scope: str, step: int, request: Request) -> None:
         """Record that a call is about to begin, durably."""
@@ -242,8 +214,7 @@ class SegmentJournal:
     def _entry(self, scope: str, step: int, request: Request) -> dict[str, Any]:
         by = f"{self._place[1]:06d}-{self._place[2]}"
         entry = {"scope": scope, "step": step, "hash": request.request_hash, "by": by}
-        account = self._accounts.get(scope)
-        return {**entry, "account": account} if account else entry
+        return {**entry, "account": request.account} if request.account else entry
 
     def _append(self, entry: dict[str, Any]) -> None:
         self._buffer.append(json.dumps(entry, ensure_ascii=False))

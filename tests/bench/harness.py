@@ -28,6 +28,7 @@ from ste_ray.stages.explore.coordinator import Coordinator, packed
 from ste_ray.stages.explore.explorer import Explorer
 from ste_ray.stages.shared.limit_actor import RemoteCall
 from ste_ray.stages.shared.limit_server import LimitServer
+from ste_ray.stages.shared.model_session import Models
 from ste_ray.store.artifacts import RunStore, open_store
 
 _KINDS = ("string", "integer", "number", "boolean")
@@ -157,11 +158,10 @@ class Fleet:
                 .remote(
                     name,
                     config,
-                    endpoints,
+                    Models(endpoints, RemoteCall(self.limit_server, "lease")),
                     self.store,
                     1,
                     RemoteCall(self.coordinator, "exchange"),
-                    RemoteCall(self.limit_server, "lease"),
                     False,
                     lambda _: ConstantTool("stored"),
                 )

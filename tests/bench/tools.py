@@ -230,7 +230,7 @@ async def remote_rows(kind: str) -> list[Row]:
 async def simulated_rows() -> list[Row]:
     """A simulated tool with a model that answers at once."""
 
-    async def ask(_: AskModel, __: str) -> ModelReply:
+    async def ask(_: AskModel) -> ModelReply:
         return ModelReply(text='{"message": "hi"}')
 
     executor = SimulatedExecutor(ask, load_prompts())

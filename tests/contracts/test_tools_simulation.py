@@ -45,8 +45,8 @@ class Model:
         self.replies = list(replies)
         self.asked = []
 
-    async def __call__(self, request, account):
-        self.asked.append((request, account))
+    async def __call__(self, request):
+        self.asked.append(request)
         reply = self.replies.pop(0)
         if isinstance(reply, Exception):
             raise reply
@@ -73,10 +73,10 @@ def test_the_model_is_asked_once_with_all_that_is_documented():
         {"kind": "http", "method": "GET", "url": "https://api.example.org/{city}?key=${KEY}"},
         output_schema={"type": "object", "properties": {"degrees": {"type": "number"}}},
     )
-    result, [(request, account)] = simulate('{"degrees": 21.5}', tool=tool)
+    result, [request] = simulate('{"degrees": 21.5}', tool=tool)
     assert (result.status, result.text, result.source) == ("ok", '{"degrees": 21.5}', "simulated")
     assert result.seconds > 0
-    assert account == tool.name
+    assert request.account == tool.name
     assert request.role == "tool_simulator"
     assert request.sampling.temperature == 0
     (message,) = request.messages
@@ -215,7 +215,7 @@ def test_a_slow_model_is_waited_for():
     async def main():
         answered = asyncio.Event()
 
-        async def ask(request, account):
+        async def ask(request):
             asyncio.get_running_loop().call_later(0.05, answered.set)
             await answered.wait()
             return ModelReply(text="late")

@@ -40,7 +40,7 @@ def test_the_transcript_of_a_trial_message_by_message():
         ((), 360),
     ]
     assert {(one.role, one.sampling.temperature) for one in asked} == {("explorer", 1.0)}
-    assert requests[2] == CallTool(tool="add", arguments_json='{"n":1}')
+    assert requests[2] == CallTool(tool="add", arguments_json='{"n":1}', account="add")
     first, second, last = trial.turns
     assert [turn.reply_index for turn in trial.turns] == [3, 5, 7]
     assert [turn.reply_text for turn in trial.turns] == [call(1), call(2), FINAL]

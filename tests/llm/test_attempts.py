@@ -67,9 +67,9 @@ class Ledger:
         assert sorted(number for number, _ in self.settled) == list(range(1, len(self.claims) + 1))
 
 
-def question(text="hi"):
+def question(text="hi", account=""):
     message = Message(role="user", content=text)
-    return AskModel(role="explorer", messages=(message,), sampling=Sampling())
+    return AskModel(role="explorer", messages=(message,), sampling=Sampling(), account=account)
 
 
 async def until(condition):
@@ -105,7 +105,7 @@ def ask_script(*script, **options):
     async def main():
         async with chatting(*script, **options) as (chat, server):
             try:
-                return await chat.ask(question(), "tool-a"), server
+                return await chat.ask(question(account="tool-a")), server
             except (EndpointError, ProviderUnavailableError, BudgetExhaustedError) as error:
                 return error, server
 

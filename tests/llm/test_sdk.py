@@ -37,9 +37,10 @@ def _quick_and_with_a_key(monkeypatch):
     monkeypatch.setenv("OPENAI_API_VERSION", "2024-10-21")
 
 
-def question(role="explorer"):
+def question(role="explorer", account=""):
     messages = (Message(role="user", content="hi é"),)
-    return AskModel(role=role, messages=messages, sampling=Sampling(stop=("Observation:",)))
+    sampling = Sampling(stop=("Observation:",))
+    return AskModel(role=role, messages=messages, sampling=sampling, account=account)
 
 
 def endpoint_at(base_url, provider="openai", **fields):
@@ -220,7 +221,7 @@ def test_roles_with_different_providers_work_side_by_side():
             roles = {"explorer": explorer, "paraphraser": explorer, "judge": judge}
             ledger = Ledger()
             async with open_chat(Endpoints(roles=roles), LLMConfig(), limiter=ledger) as chat:
-                texts = [(await chat.ask(question(role), "tool")).text for role in roles]
+                texts = [(await chat.ask(question(role, "tool"))).text for role in roles]
             return texts, explorer.key, judge.key, ledger, second
 
     texts, ours, azures, ledger, second = asyncio.run(main())

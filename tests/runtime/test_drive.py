@@ -40,14 +40,17 @@ def ports(journal, replies=REPLIES, functions=None, **fields):
     )
 
 
-def run(parts, flow=None):
-    return asyncio.run(drive(flow or episode(num_trials=2), SCOPE, parts))
+def run(parts, flow=None, recorded=None):
+    return asyncio.run(drive(flow or episode(num_trials=2), SCOPE, parts, recorded or {}))
 
 
-def segment_journal(store, recorded=None, epoch=1):
-    return SegmentJournal(
-        store, "journal", epoch=epoch, writer="w", flush_seconds=60, recorded=recorded
-    )
+def segment_journal(store, epoch=1):
+    return SegmentJournal(store, "journal", epoch=epoch, writer="w", flush_seconds=60)
+
+
+def cut_off(entries, cut):
+    """What is recorded of a run that was cut off after so many steps."""
+    return {step: entry for step, entry in entries[SCOPE].items() if step < cut}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,8 @@ def test_an_episode_is_driven_to_its_end(whole):
         '{"n":0}',
         '{"n":2}',
     ]
-    assert sorted(parts.journal.answers) == [(SCOPE, step) for step in range(len(STEPS))]
+    assert list(parts.journal.entries) == [SCOPE]
+    assert sorted(parts.journal.entries[SCOPE]) == list(range(len(STEPS)))
 
 
 @pytest.mark.parametrize("kind", ["memory", "segments"])
@@ -79,13 +83,13 @@ def test_an_episode_is_driven_to_its_end(whole):
 def test_a_run_cut_off_at_any_step_goes_on_as_if_it_had_not_been(whole, cut, kind):
     record, before = whole
     if kind == "memory":
-        journal = before.journal.before(cut)
+        recorded, journal = cut_off(before.journal.entries, cut), MemoryJournal()
     else:
-        journal = segment_journal(MemoryStore(), recorded=recorded_in_segments(cut))
+        recorded, journal = recorded_in_segments(cut), segment_journal(MemoryStore())
     num_asked = STEPS[:cut].count("model")
     num_called = STEPS[:cut].count("tool")
     after = ports(journal, REPLIES[num_asked:])
-    assert run(after) == record
+    assert run(after, recorded=recorded) == record
     # Nothing recorded is asked again, and what is asked is what would have been asked.
     assert after.model.requests == before.model.requests[num_asked:]
     assert after.tools.calls == before.tools.calls[num_called:]
@@ -101,8 +105,7 @@ def recorded_in_segments(cut):
         await journal.close()
 
     asyncio.run(record())
-    steps = load(store, "journal")[SCOPE]
-    return {SCOPE: {step: entry for step, entry in steps.items() if step < cut}}
+    return cut_off(load(store, "journal"), cut)
 
 
 @pytest.mark.parametrize("what", ["prompt", "tool"])
@@ -122,10 +125,10 @@ def test_an_answer_to_another_request_is_never_reused(whole, what):
         memory=(),
         config_fingerprint="config",
     )
-    after = ports(before.journal, replies=[])
+    after = ports(MemoryJournal(), replies=[])
     step = 1 if what == "prompt" else 0
     with pytest.raises(ReplayMismatchError, match=f"step {step} of '{SCOPE}'.*use a new --run"):
-        run(after, flow)
+        run(after, flow, before.journal.entries[SCOPE])
     assert after.model.requests == []
 
 
@@ -148,7 +151,7 @@ def test_the_intent_of_a_call_with_effects_is_durable_before_the_call():
     )
     record = run(parts, episode())
     assert record.trials[0].turns[0].observation == "done"
-    assert seen[0][2] == ["by", "hash", "scope", "step"]  # begun, not answered
+    assert seen[0][2] == ["account", "by", "hash", "scope", "step"]  # begun, not answered
     assert set(seen[0]) == {0, 1, 2}  # and what led to it is durable too
 
 
@@ -167,10 +170,11 @@ def test_a_call_with_effects_whose_answer_was_lost_is_never_repeated(kind):
         run(ports(journal, REPLIES, {"add": write}, repeatable=never))
     assert effects == [1]
     for epoch in (2, 3):
+        recorded = journal.entries if kind == "memory" else load(store, "journal")
         if kind == "segments":
-            journal = segment_journal(store, load(store, "journal"), epoch)
+            journal = segment_journal(store, epoch)
         parts = ports(journal, [], {"add": write}, repeatable=never)
-        record = run(parts)
+        record = run(parts, recorded=recorded[SCOPE])
         assert [trial.outcome for trial in record.trials] == ["interrupted"]
         assert (parts.model.requests, parts.tools.calls) == ([], [])
     assert effects == [1]
@@ -180,8 +184,8 @@ def test_a_call_with_effects_that_was_answered_is_replayed():
     journal = MemoryJournal()
     replies = ["q", call(), FINAL, "Yes"]
     record = run(ports(journal, replies, repeatable=never), episode())
-    parts = ports(journal, [], repeatable=never)
-    assert run(parts, episode()) == record
+    parts = ports(MemoryJournal(), [], repeatable=never)
+    assert run(parts, episode(), journal.entries[SCOPE]) == record
     assert parts.tools.calls == []
 
 
@@ -196,8 +200,8 @@ def test_a_call_is_not_made_when_its_intent_cannot_be_written():
 
 def test_a_repeatable_call_whose_answer_was_lost_is_made_again(whole):
     record, before = whole
-    after = ports(before.journal.before(2), REPLIES[2:])
-    assert run(after) == record
+    after = ports(MemoryJournal(), REPLIES[2:])
+    assert run(after, recorded=cut_off(before.journal.entries, 2)) == record
     assert len(after.tools.calls) == 3
 
 
@@ -205,7 +209,7 @@ def test_what_a_port_raises_ends_the_flow_and_keeps_the_journal():
     journal = MemoryJournal()
     with pytest.raises(LookupError, match="no reply"):
         run(ports(journal, REPLIES[:3]))
-    assert len(journal.answers) == 5
+    assert len(journal.entries[SCOPE]) == 5
 
 
 def test_a_flow_that_calls_a_tool_needs_tools():
@@ -217,7 +221,8 @@ def test_a_flow_that_calls_a_tool_needs_tools():
 def test_events_tell_every_answer_and_count_replayed_ones_apart(whole):
     _, before = whole
     events = EventBuffer(keep=True)
-    run(ports(before.journal.before(3), REPLIES[2:], events=events))
+    recorded = cut_off(before.journal.entries, 3)
+    run(ports(MemoryJournal(), REPLIES[2:], events=events), recorded=recorded)
     kept, left_out = events.take_shown()
     assert events.counts == {
         "replayed": 3,

@@ -75,10 +75,9 @@ class Writer:
 
     def answer(self, tool: str, step: int, text: str = "yes") -> None:
         messages = (Message(role="user", content=f"{tool} {step}"),)
-        request = AskModel(role="explorer", messages=messages, sampling=Sampling())
+        request = AskModel(role="explorer", messages=messages, sampling=Sampling(), account=tool)
 
         async def record():
-            self.journal.add_recorded({f"{tool}-scope": {}}, tool)
             await self.journal.record(f"{tool}-scope", step, request, ModelReply(text=text))
             await self.journal.close()
 

@@ -17,6 +17,7 @@ from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
 from ste_ray.stages.explore.coordinator import Coordinator, packed
 from ste_ray.stages.explore.explorer import Explorer
 from ste_ray.stages.shared.limit_server import LimitServer
+from ste_ray.stages.shared.model_session import Models
 from ste_ray.stages.shared.tools import configure_tools
 from ste_ray.store.artifacts import open_store
 
@@ -50,11 +51,10 @@ def test_what_happened_before_it_failed_is_told(tmp_path: Path) -> None:
         explorer = Explorer(
             "explorer",
             config,
-            check_endpoints(config.llm, ("explorer",), {}, url, use_proxy=False),
+            Models(check_endpoints(config.llm, ("explorer",), {}, url, use_proxy=False), lease),
             store,
             1,
             coordinator.exchange,
-            lease,
             show=True,
             open_tool=lambda _: Broken(),
         )

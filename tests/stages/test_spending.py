@@ -149,7 +149,10 @@ class TestRecordedSpending:
         store = open_store(str(tmp_path / "run"))
         segments.seal(store, "j", 1)
         ask = AskModel(
-            role="judge", messages=(Message(role="user", content="q"),), sampling=Sampling()
+            role="judge",
+            messages=(Message(role="user", content="q"),),
+            sampling=Sampling(),
+            account="add",
         )
         reply = ModelReply(
             text="a",
@@ -158,11 +161,10 @@ class TestRecordedSpending:
             completion_tokens=100,
             faults=(Fault(kind="timeout"),),
         )
-        call = CallTool(tool="add", arguments_json="{}")
+        call = CallTool(tool="add", arguments_json="{}", account="add")
 
         async def main() -> None:
             writing = SegmentJournal(store, "j", epoch=1, writer="a", flush_seconds=1)
-            writing.add_recorded({"s": {}}, "add")
             await writing.record("s", 0, ask, reply)
             await writing.intend("s", 1, call)
             await writing.record("s", 1, call, ToolResult(status="ok", text=""))

@@ -37,7 +37,7 @@ def episode_flow(
         config_fingerprint: identity of the configuration, part of all ids.
         memory_episodes: how many of the tool's first episodes ``memory`` is of, for the record.
     """
-    talk = Conversation()
+    talk = Conversation(account=spec.name)
     trials: list[Trial] = []
     own_id = episode_id(spec, config_fingerprint, number)
     for trial_number in range(num_trials):

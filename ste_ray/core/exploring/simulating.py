@@ -39,6 +39,7 @@ def ask_simulator(spec: ToolSpec, arguments: Mapping[str, Any], prompts: PromptS
         role="tool_simulator",
         messages=(Message(role="user", content=prompt),),
         sampling=Sampling(temperature=0.0, max_tokens=MAX_TOKENS),
+        account=spec.name,
     )
 
 

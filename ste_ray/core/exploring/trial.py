@@ -46,10 +46,12 @@ class TrialSettings(Record):
 class Conversation:
     """The messages of an episode; those from ``start`` on are what the model sees.
 
-    Without short-term memory every trial starts afresh, while the record keeps all messages.
-    ``cut_off`` says why the conversation cannot go on, once the endpoint has ended it.
+    What is asked is charged to ``account``. Without short-term memory every trial starts afresh,
+    while the record keeps all messages. ``cut_off`` says why the conversation cannot go on, once
+    the endpoint has ended it.
     """
 
+    account: str = ""
     messages: list[Message] = field(default_factory=list)
     start: int = 0
     models: list[str] = field(default_factory=list)
@@ -74,8 +76,9 @@ class Conversation:
         visible = self.messages[self.start :]
         if shown is not None:
             visible = [*visible[:-1], Message(role="user", content=shown)]
-        request = AskModel(role="explorer", messages=tuple(visible), sampling=sampling)
-        reply = yield request
+        reply = yield AskModel(
+            role="explorer", messages=tuple(visible), sampling=sampling, account=self.account
+        )
         assert isinstance(reply, ModelReply)
         self.prompt_tokens += reply.prompt_tokens
         self.completion_tokens += reply.completion_tokens
@@ -303,6 +306,7 @@ def _execute(context: TrialContext, call: ParsedCall) -> Flow[ToolResult]:
     if not context.settings.execution_feedback:
         withheld = context.prompts.render("observation_withheld")
         return ToolResult(status="withheld", text=withheld)
-    result = yield CallTool.of(call.tool, call.arguments_json, call.arguments)
+    account = context.spec.name
+    result = yield CallTool.of(call.tool, call.arguments_json, call.arguments, account)
     assert isinstance(result, ToolResult)
     return result

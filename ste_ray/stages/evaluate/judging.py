@@ -22,13 +22,14 @@ from ste_ray.core.scoring.comparing import compare_arguments
 from ste_ray.core.scoring.equivalence import Pair, ScorerVerdict, scoring_flow, scoring_prompt
 from ste_ray.errors import StageInputError
 from ste_ray.imports.rows import Row, read_rows
+from ste_ray.runtime import journal
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.shared.model_session import (
-    Asking,
     JournalPlace,
-    answering,
+    Models,
+    ModelSession,
     bounded,
-    open_asking,
+    open_models,
 )
 from ste_ray.stages.shared.reasoning import journal_reasoning
 
@@ -55,14 +56,14 @@ def judge_pairs(
     """
     section = context.config.evaluate.judge
     labelled = _read_labels(section.labels, context.specs) if section.labels else []
-    journal = layout.EVALUATE_JOURNAL
-    with open_asking(context, "evaluate", ("scorer",), journal, 1) as (asking, limiting):
+    folder = layout.EVALUATE_JOURNAL
+    with open_models(context, "evaluate", ("scorer",), folder, 1) as (models, limiting):
         wanted = [*pairs, *(one.pair for one in labelled)]
         context.progress(f"evaluate: asking the judge of {len(wanted)} pairs of arguments")
-        verdicts = asyncio.run(_ask(context, asking, wanted))
-        model = asking.endpoints.models["scorer"]
+        verdicts = asyncio.run(_ask(context, models, wanted))
+        model = models.endpoints.models["scorer"]
         spent = limiting.spent()
-        journal_reasoning(context, "evaluate", asking.endpoints, journal)
+        journal_reasoning(context, "evaluate", models.endpoints, folder)
     measured = None
     if labelled:
         measured = agreement([(one.same, verdicts[one.pair].verdict) for one in labelled])
@@ -115,7 +116,7 @@ def _why_not(measured: Agreement | None) -> str:
 
 
 async def _ask(
-    context: StageContext, asking: Asking, pairs: Sequence[Pair]
+    context: StageContext, models: Models, pairs: Sequence[Pair]
 ) -> dict[Pair, ScorerVerdict]:
     config, prompts = context.config, context.prompts
     texts = {
@@ -125,15 +126,18 @@ async def _ask(
     place = JournalPlace(
         context.store, layout.EVALUATE_JOURNAL, context.epoch, config.flush_seconds
     )
-    model = asking.endpoints.models["scorer"]
+    model = models.endpoints.models["scorer"]
+    recorded = journal.load(place.store, place.folder)
     name = f"evaluate-{uuid4().hex[:8]}"
     prompts_asked = list(dict.fromkeys(texts.values()))
-    async with answering(asking, config.llm, place, name=name, seed=config.seed) as run_flow:
+    async with ModelSession(models, config.llm, place, name=name, seed=config.seed) as session:
+
+        async def ask(text: str) -> ScorerVerdict:
+            scope = fingerprint([model, text])
+            return await session.run(scoring_flow(text, prompts), scope, recorded.get(scope))
+
         answers = await bounded(
-            [
-                lambda text=text: run_flow(scoring_flow(text, prompts), fingerprint([model, text]))  # type: ignore[misc]
-                for text in prompts_asked
-            ],
+            [lambda text=text: ask(text) for text in prompts_asked],  # type: ignore[misc]
             2 * config.llm.max_concurrency,
         )
     found = dict(zip(prompts_asked, answers, strict=True))

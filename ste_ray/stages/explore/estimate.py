@@ -21,7 +21,7 @@ from ste_ray.llm.prices import Price, cost, price_of
 from ste_ray.report.numbers import duration
 from ste_ray.runtime.journal import answer_of, iter_entries
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.explore.explorer import trial_settings
+from ste_ray.stages.explore.plan import trial_settings
 from ste_ray.stages.shared.spending import bounds_of
 from ste_ray.store.artifacts import RunStore
 

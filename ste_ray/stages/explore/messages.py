@@ -10,6 +10,9 @@ from ste_ray.core.exploring.alike import Alike, Cause
 from ste_ray.runtime.events import Shown
 from ste_ray.stages.explore.parts import EpisodeKey
 
+# An episode, and why each of its trials is of no use, if it is not.
+Ended = tuple[EpisodeKey, tuple[Cause | None, ...]]
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -50,7 +53,7 @@ class Report:
     shown: tuple[Shown, ...] = ()
     shown_left_out: int = 0
     said: tuple[str, ...] = ()
-    ended: tuple[tuple[EpisodeKey, tuple[Cause | None, ...]], ...] = ()
+    ended: tuple[Ended, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from ste_ray.core import layout
-from ste_ray.core.effects import AskModel, CallTool
-from ste_ray.core.exploring.episode import episode_flow, episode_id
+from ste_ray.core.effects import Answer, AskModel, CallTool, Flow, Request
 from ste_ray.core.exploring.memory import remember
-from ste_ray.core.records import Episode, ToolSpec
+from ste_ray.core.records import Episode
 from ste_ray.errors import RunConflictError, StageInputError, SteRayError
 from ste_ray.runtime import journal, segments
 from ste_ray.runtime.drive import Ports, drive
 from ste_ray.runtime.events import EventBuffer
-from ste_ray.runtime.journal import Recorded, SegmentJournal
+from ste_ray.runtime.journal import Recorded
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.explore.explorer import trial_settings
+from ste_ray.stages.explore.plan import EpisodePlan
 from ste_ray.store.manifest import read_manifest, read_request
 from ste_ray.store.tables import iter_records, write_records
 
@@ -35,12 +34,18 @@ class _NotRecordedError(Exception):
 
 
 class _Nobody:
-    """Fulfils the ports of models and tools by refusing: a replay makes no calls."""
+    """Fulfils the ports of models, tools and journal by refusing: a replay makes no calls."""
 
     async def ask(self, request: AskModel) -> NoReturn:
         raise _NotRecordedError
 
     async def call(self, request: CallTool) -> NoReturn:
+        raise _NotRecordedError
+
+    async def intend(self, scope: str, step: int, request: Request) -> NoReturn:
+        raise _NotRecordedError
+
+    async def record(self, scope: str, step: int, request: Request, answer: Answer) -> NoReturn:
         raise _NotRecordedError
 
 
@@ -110,33 +115,29 @@ def _require_same(context: StageContext) -> None:
 async def _replay(
     context: StageContext, recorded: dict[str, Recorded], events: EventBuffer
 ) -> tuple[list[Episode], int]:
-    nobody = _Nobody()
+    plan = EpisodePlan.of(context.config, context.prompts)
     episodes: list[Episode] = []
     unfinished = 0
-    own_journal = SegmentJournal(
-        context.store,
-        layout.EXPLORE_JOURNAL,
-        epoch=0,
-        writer="replay",
-        flush_seconds=1.0,
-        recorded=recorded,
-    )
+    nobody = _Nobody()
     for spec in context.specs.values():
         repeatable = spec.repeatable
         ports = Ports(
             model=nobody,
             tools=nobody,
-            journal=own_journal,
+            journal=nobody,
             events=events,
             repeatable=lambda _, repeatable=repeatable: repeatable,  # type: ignore[misc]
         )
         found: list[Episode | None] = []
-        for number in range(context.config.explore.episodes_per_tool):
-            known = found[: max(0, number - context.config.explore.parallel_episodes + 1)]
+        for number in range(plan.num_episodes):
+            remembered = [one for one in found[: plan.num_remembered(number)] if one is not None]
             episode = None
-            if None not in known:
-                remembered = [one for one in known if one is not None]
-                episode = await _replay_episode(context, spec, number, remembered, ports)
+            if len(remembered) == plan.num_remembered(number):
+                flow, scope = (
+                    plan.flow(spec, number, remember(remembered)),
+                    plan.scope(spec, number),
+                )
+                episode = await _replay_episode(flow, scope, recorded.get(scope, {}), ports)
             found.append(episode)
         episodes += [one for one in found if one is not None]
         unfinished += found.count(None)
@@ -145,21 +146,10 @@ async def _replay(
 
 
 async def _replay_episode(
-    context: StageContext, spec: ToolSpec, number: int, known: list[Episode], ports: Ports
+    flow: Flow[Episode], scope: str, recorded: Recorded, ports: Ports
 ) -> Episode | None:
-    print_of = context.config.stage_fingerprint("explore")
-    flow = episode_flow(
-        spec,
-        context.prompts,
-        trial_settings(context.config),
-        number=number,
-        num_trials=context.config.explore.trials_per_episode,
-        memory=remember(known),
-        memory_episodes=len(known),
-        config_fingerprint=print_of,
-    )
     try:
-        return await drive(flow, episode_id(spec, print_of, number), ports)
+        return await drive(flow, scope, ports, recorded)
     except _NotRecordedError:
         return None
 

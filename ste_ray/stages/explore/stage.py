@@ -17,15 +17,14 @@ from typing import Any
 from ste_ray.core import layout
 from ste_ray.core.records import ToolSpec
 from ste_ray.core.stages import STAGE_ROLES
-from ste_ray.llm.endpoint import Endpoints
 from ste_ray.runtime import journal, segments
 from ste_ray.stages.base import StageContext
+from ste_ray.stages.explore.actors import explore_on_ray
 from ste_ray.stages.explore.coordinator import packed
-from ste_ray.stages.explore.exploration import Exploration
 from ste_ray.stages.explore.messages import Status
 from ste_ray.stages.explore.parts import sort_episodes
-from ste_ray.stages.shared.endpoints import open_endpoints
-from ste_ray.stages.shared.limit_actor import limited
+from ste_ray.stages.shared.limit_actor import Limiting
+from ste_ray.stages.shared.model_session import Models, open_models
 from ste_ray.stages.shared.reasoning import reasoning_counts, reasoning_line
 from ste_ray.stages.shared.spending import RoleCosts
 from ste_ray.stages.shared.tools import ConfiguredTools, open_tools
@@ -42,7 +41,13 @@ def run(context: StageContext) -> dict[str, Any]:
     context.config = context.config.model_copy(update={"tools": section})
     asyncio.run(_verify(context, tools.specs))
     roles = STAGE_ROLES["explore"] if tools.simulated else ("explorer",)
-    with open_endpoints(context, "explore", roles) as endpoints:
+    for folder in (layout.EXPLORE_JOURNAL, layout.EPISODE_PARTS):
+        segments.seal(context.store, folder, context.epoch)
+    num_explorers = context.config.explore.num_explorers
+    with open_models(context, "explore", roles, layout.EXPLORE_JOURNAL, num_explorers) as (
+        models,
+        limiting,
+    ):
         specs = tools.specs
         context.store.write_json(
             layout.TOOLS, [spec.model_dump(mode="json") for spec in specs.values()]
@@ -51,7 +56,7 @@ def run(context: StageContext) -> dict[str, Any]:
         # From here on only the compressed form is needed: there may be very many tools.
         del specs, tools, context.configured_tools
         gc.collect()
-        return _explore(context, endpoints, lent)
+        return _explore(context, models, limiting, lent)
 
 
 def _say_left_out(context: StageContext, tools: ConfiguredTools) -> None:
@@ -82,17 +87,11 @@ async def _verify(context: StageContext, specs: dict[str, ToolSpec]) -> None:
 
 
 def _explore(
-    context: StageContext, endpoints: Endpoints, tools: dict[str, bytes]
+    context: StageContext, models: Models, limiting: Limiting, tools: dict[str, bytes]
 ) -> dict[str, Any]:
     store, config = context.store, context.config
-    for folder in (layout.EXPLORE_JOURNAL, layout.EPISODE_PARTS):
-        segments.seal(store, folder, context.epoch)
-    num_explorers = config.explore.num_explorers
-    entries = journal.iter_entries(context.store, layout.EXPLORE_JOURNAL)
-    with limited(context, "explore", endpoints, entries, num_explorers) as limiting:
-        started = time.monotonic()
-        status = Exploration(context, endpoints, limiting).run(tools)
-        spent = limiting.spent()
+    started = time.monotonic()
+    status = explore_on_ray(context, models, limiting, tools)
     seconds = time.monotonic() - started
     if status.alike:
         context.notes.append(f"{status.alike}")
@@ -108,7 +107,7 @@ def _explore(
     )
     if not status.tools_stopped:
         store.delete_folder(layout.EPISODE_PARTS)  # what is in them is in the episodes now
-    usd = RoleCosts(endpoints, config.llm)("explorer", 0, 0, counts["reasoning_tokens"])
+    usd = RoleCosts(models.endpoints, config.llm)("explorer", 0, 0, counts["reasoning_tokens"])
     reasoning = reasoning_counts(
         counts["replies"],
         counts["replies_reasoned"],
@@ -118,7 +117,7 @@ def _explore(
     )
     if reasoning:
         context.progress(f"explore: {reasoning_line(reasoning)}")
-    return {**_counts(counts, status, spent, seconds), **reasoning}
+    return {**_counts(counts, status, limiting.spent(), seconds), **reasoning}
 
 
 def _stopped(status: Status) -> str:

@@ -35,7 +35,7 @@ from ste_ray.stages.infer.progress import progress
 from ste_ray.stages.infer.queries import load_queries
 from ste_ray.stages.infer.slots import shared_slots
 from ste_ray.stages.infer.workers import EndpointWorker, WorkerPlan
-from ste_ray.stages.shared.model_session import open_asking
+from ste_ray.stages.shared.model_session import open_models
 from ste_ray.stages.shared.reasoning import journal_reasoning
 from ste_ray.stages.shared.tools import permissions
 from ste_ray.tools.config import ToolsConfig
@@ -117,15 +117,15 @@ def _answer_all(
             slots=stack.enter_context(shared_slots(specs)),
         )
         if asked:
-            asking, limiting = stack.enter_context(
-                open_asking(
+            models, limiting = stack.enter_context(
+                open_models(
                     context, "infer", ("assistant",), layout.INFER_JOURNALS, config.num_workers
                 )
             )
-            for result in _answers(asked, EndpointWorker, (plan, asking), config, endpoint=True):
+            for result in _answers(asked, EndpointWorker, (plan, models), config, endpoint=True):
                 completion.take(result)
             spent = {"spent": limiting.spent()}
-            spent |= journal_reasoning(context, "infer", asking.endpoints, layout.INFER_JOURNALS)
+            spent |= journal_reasoning(context, "infer", models.endpoints, layout.INFER_JOURNALS)
         if local:
             for result in _answers(local, LocalWorker, (plan,), config, endpoint=False):
                 completion.take(result)

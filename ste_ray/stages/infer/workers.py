@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import zlib
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from ste_ray.stages.infer.pieces import Pieces
 from ste_ray.stages.infer.progress import Reporter, TellProgress
 from ste_ray.stages.infer.slots import SlotCalls
 from ste_ray.stages.infer.tools import open_calls
-from ste_ray.stages.shared.model_session import Asking, JournalPlace, answering, bounded
+from ste_ray.stages.shared.model_session import JournalPlace, Models, ModelSession, bounded
 from ste_ray.store.artifacts import RunStore
 
 
@@ -107,10 +106,9 @@ class Worker:
 class EndpointWorker(Worker):
     """Asks an endpoint, many queries at once, with a journal of what it answered."""
 
-    def __init__(self, plan: WorkerPlan, asking: Asking) -> None:
+    def __init__(self, plan: WorkerPlan, models: Models) -> None:
         super().__init__(plan)
-        self._asking = asking
-        self._seed = zlib.crc32(self._name.encode()) ^ plan.config.seed
+        self._models = models
         self._journal: JournalReader | None = None  # of the setting that is being answered
 
     async def _answer(self, setting: Setting, queries: Sequence[Query], pieces: Pieces) -> None:
@@ -127,21 +125,24 @@ class EndpointWorker(Worker):
         self._progress.begin_partition(setting.name, len(queries), len(queries))
         async with (
             plan.calls(self._material, self._name) as calls,
-            answering(
-                self._asking,
+            ModelSession(
+                self._models,
                 plan.config.llm,
                 place,
                 name=f"{self._name}-{uuid4().hex[:8]}",
-                seed=self._seed,
-                tools=calls,
-                repeatable=self._repeatable,
-                recorded=recorded,
-            ) as run_flow,
+                seed=plan.config.seed,
+            ) as session,
         ):
 
             async def ask(query: Query) -> Prediction:
-                flow = answer_flow(query, setting, self._material, sampling, plan.execute)
-                found: Prediction = await run_flow(flow, _scope(setting, query))
+                scope = _scope(setting, query)
+                found = await session.run(
+                    answer_flow(query, setting, self._material, sampling, plan.execute),
+                    scope,
+                    recorded.get(scope),
+                    tools=calls,
+                    may_repeat=self._repeatable,
+                )
                 self._progress.count_tokens(found.completion_tokens)
                 self._progress.end_batch(1, 1.0)
                 return found

@@ -35,7 +35,7 @@ from ste_ray.stages.prepare.mix import (
 from ste_ray.stages.prepare.partitions import Partition, plan_partitions
 from ste_ray.stages.prepare.worker import PrepareWorker
 from ste_ray.stages.shared.limit_actor import Limiting
-from ste_ray.stages.shared.model_session import Asking, open_asking
+from ste_ray.stages.shared.model_session import Models, open_models
 from ste_ray.stages.shared.reasoning import journal_reasoning
 
 _MAX_NAMES = 20  # of tools, in the counts
@@ -53,12 +53,12 @@ def run(context: StageContext) -> dict[str, Any]:
     rounds = rounds_of_tools(context)
     general = general_rows(context)
     partitions = plan_partitions(store, context.specs.keys())
-    with _asking(context) as (asking, limiting):
-        results = _prepare_partitions(context, partitions, asking)
+    with _models(context) as (models, limiting):
+        results = _prepare_partitions(context, partitions, models)
         spent: dict[str, Any] = {"spent": limiting.spent()} if limiting else {}
-        if asking:
+        if models:
             spent |= journal_reasoning(
-                context, "prepare", asking.endpoints, layout.PREPARE_JOURNALS
+                context, "prepare", models.endpoints, layout.PREPARE_JOURNALS
             )
     totals = _totals(results, tested=config.prepare.test_fraction > 0)
     held_out = config.prepare.no_call.held_out_tools
@@ -91,22 +91,22 @@ def run(context: StageContext) -> dict[str, Any]:
 
 
 @contextmanager
-def _asking(context: StageContext) -> Iterator[tuple[Asking | None, Limiting | None]]:
-    """Open what models are asked by, if any is asked."""
+def _models(context: StageContext) -> Iterator[tuple[Models | None, Limiting | None]]:
+    """Open the models that are asked, if any is."""
     section = context.config.prepare
     wanted = {"judge": section.judge, "paraphraser": section.max_paraphrases > 0}
     roles: list[Role] = [role for role in get_args(Role) if wanted.get(role)]
     if not roles:
         yield None, None
         return
-    with open_asking(
+    with open_models(
         context, "prepare", roles, layout.PREPARE_JOURNALS, section.num_workers
     ) as opened:
         yield opened
 
 
 def _prepare_partitions(
-    context: StageContext, partitions: Sequence[Partition], asking: Asking | None
+    context: StageContext, partitions: Sequence[Partition], models: Models | None
 ) -> list[dict[str, Any]]:
     """Prepare what an earlier attempt has not finished; return what all partitions hold."""
     store, section = context.store, context.config.prepare
@@ -123,7 +123,7 @@ def _prepare_partitions(
         [pa.table({"partition": [json.dumps(one.to_json())]}) for one in left]
     ).map_batches(
         PrepareWorker,
-        fn_constructor_args=(context.config, store, context.epoch, asking),
+        fn_constructor_args=(context.config, store, context.epoch, models),
         batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=min(section.num_workers, len(left))),

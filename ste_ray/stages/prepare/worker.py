@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ import pyarrow as pa
 
 from ste_ray.config import Config
 from ste_ray.core import layout
+from ste_ray.core.effects import Flow
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.runtime import journal
 from ste_ray.runtime.drive import RunFlow
@@ -29,7 +29,7 @@ from ste_ray.stages.prepare.outputs import Outputs
 from ste_ray.stages.prepare.partitions import Partition, iter_episode_tables
 from ste_ray.stages.prepare.spool import Spool
 from ste_ray.stages.prepare.steps import prepare_partition
-from ste_ray.stages.shared.model_session import Asking, JournalPlace, answering
+from ste_ray.stages.shared.model_session import JournalPlace, Models, ModelSession
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.lock import require_epoch
 
@@ -43,13 +43,12 @@ class PrepareWorker:
         config: the whole configuration.
         store: the run.
         epoch: of the run lock.
-        asking: None: no model is asked.
+        models: None: none is asked.
     """
 
-    def __init__(self, config: Config, store: RunStore, epoch: int, asking: Asking | None) -> None:
-        self._config, self._store, self._epoch, self._asking = config, store, epoch, asking
+    def __init__(self, config: Config, store: RunStore, epoch: int, models: Models | None) -> None:
+        self._config, self._store, self._epoch, self._models = config, store, epoch, models
         self._name = f"prepare-{uuid4().hex[:8]}"
-        self._seed = zlib.crc32(self._name.encode()) ^ config.seed
         # Read here, because Ray keeps large arguments of actors as objects that can be lost.
         self._specs = read_specs(store)
         self._prompts = load_prompts()
@@ -81,7 +80,7 @@ class PrepareWorker:
             outputs.upload(store)
             result = outputs.result()
         store.write_json(layout.partition_done(partition.name), result)
-        if self._asking is not None:
+        if self._models is not None:
             self._merge_journal(partition)
         return result
 
@@ -98,7 +97,7 @@ class PrepareWorker:
 
     @asynccontextmanager
     async def _asks(self, partition: Partition) -> AsyncIterator[RunFlow | None]:
-        if self._asking is None:
+        if self._models is None:
             yield None
             return
         place = JournalPlace(
@@ -107,8 +106,14 @@ class PrepareWorker:
             self._epoch,
             self._config.flush_seconds,
         )
-        name = f"{self._name}-{partition.name}"
-        async with answering(
-            self._asking, self._config.llm, place, name=name, seed=self._seed
-        ) as run_flow:
+        recorded = journal.load(self._store, place.folder)
+        # A partition may be begun twice.
+        name = f"{self._name}-{partition.name}-{uuid4().hex[:8]}"
+        async with ModelSession(
+            self._models, self._config.llm, place, name=name, seed=self._config.seed
+        ) as session:
+
+            async def run_flow(flow: Flow[Any], scope: str) -> Any:
+                return await session.run(flow, scope, recorded.get(scope))
+
             yield run_flow

@@ -20,7 +20,7 @@ from ste_ray.core.texts.cutting import cut_result
 from ste_ray.tools.run.executor import ToolCall
 from ste_ray.tools.run.secrets import Secrets, used_secrets
 
-AskSimulator = Callable[[AskModel, str], Awaitable[ModelReply]]
+AskSimulator = Callable[[AskModel], Awaitable[ModelReply]]
 SimulationMode = Literal["never", "when_missing", "always"]
 
 
@@ -28,8 +28,7 @@ class SimulatedExecutor:
     """Fulfils ``Executor`` for tools of kind ``simulated``.
 
     Args:
-        ask: asks the model that plays the role ``tool_simulator``; its second argument is the name
-            of the tool that the request is accounted to.
+        ask: asks the model that plays the role ``tool_simulator``.
         prompts: the shipped prompts.
     """
 
@@ -52,7 +51,7 @@ class SimulatedExecutor:
         """
         spec = call.spec
         started = time.monotonic()
-        reply = await self._ask(ask_simulator(spec, call.arguments, self._prompts), spec.name)
+        reply = await self._ask(ask_simulator(spec, call.arguments, self._prompts))
         result = cut_result(read_simulation(reply), spec.max_output_chars)
         return result.model_copy(update={"seconds": time.monotonic() - started})
 

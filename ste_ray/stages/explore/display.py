@@ -20,7 +20,7 @@ _RATE_SECONDS = 20.0  # over which calls a second are averaged
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} episodes [{elapsed}<{unit}{postfix}]"
 
 
-class Progress:
+class StatusDisplay:
     """Shows statuses of one exploration.
 
     Args:

@@ -1,4 +1,4 @@
-"""Progress of an exploration: lines where nobody watches, a bar in a (pseudo-)terminal."""
+"""StatusDisplay of an exploration: lines where nobody watches, a bar in a (pseudo-)terminal."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from ste_ray.stages.explore import progress
+from ste_ray.stages.explore import display
+from ste_ray.stages.explore.display import StatusDisplay
 from ste_ray.stages.explore.messages import Status
-from ste_ray.stages.explore.progress import Progress
 
 COUNTS = {
     "model": 120,
@@ -47,7 +47,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr(display, "time", SimpleNamespace(monotonic=clock.monotonic))
     return clock
 
 
@@ -59,12 +59,12 @@ class TestLines:
         return []
 
     @pytest.fixture
-    def shown(self, clock: Clock, lines: list[str]) -> Progress:
-        return Progress(lines.append, io.StringIO())
+    def shown(self, clock: Clock, lines: list[str]) -> StatusDisplay:
+        return StatusDisplay(lines.append, io.StringIO())
 
     def test_the_share_of_reasoning_is_shown(self, lines: list[str], clock: Clock) -> None:
         counts = {"reasoned": 3, "reasoning_tokens": 276}
-        Progress(lines.append, io.StringIO()).show(status(counts), {})
+        StatusDisplay(lines.append, io.StringIO()).show(status(counts), {})
         assert "12.3k tokens (80% of the completions reasoning)" in lines[0]
 
     def test_a_line_has_all_figures(self, shown, lines):
@@ -228,8 +228,8 @@ def terminal(request: pytest.FixtureRequest) -> Iterator[Terminal]:
 
 class TestBar:
     @pytest.fixture
-    def shown(self, terminal: Terminal, clock: Clock) -> Iterator[Progress]:
-        made = Progress(plain, terminal.stream)
+    def shown(self, terminal: Terminal, clock: Clock) -> Iterator[StatusDisplay]:
+        made = StatusDisplay(plain, terminal.stream)
         yield made
         made.close()
 
@@ -271,7 +271,7 @@ class TestBar:
 
     def test_before_the_first_bar_and_behind_the_last_lines_are_said_plainly(self, terminal, clock):
         lines: list[str] = []
-        shown = Progress(lines.append, terminal.stream)
+        shown = StatusDisplay(lines.append, terminal.stream)
         shown.say("before")
         shown.show(status(), {})
         shown.close()
@@ -313,7 +313,7 @@ class TestBar:
 
     def test_no_bar_where_none_is_wanted(self, terminal, clock):
         lines: list[str] = []
-        shown = Progress(lines.append, terminal.stream, live=False)
+        shown = StatusDisplay(lines.append, terminal.stream, live=False)
         shown.show(status(), {})
         shown.close()
         assert len(lines) == 1
