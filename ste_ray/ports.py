@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ste_ray.core.effects import Answer, AskModel, CallTool, ModelReply, Request, ToolResult
-from ste_ray.core.limits.rates import LimitHeaders, Refusal
+from ste_ray.core.limits.grants import Claim, Grant, Used
 
 
 class ChatModel(Protocol):
@@ -32,59 +31,10 @@ class ToolExecutor(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Claim:
-    """What one request to a model may use at most.
-
-    Attributes:
-        endpoint: identity of (base URL, model, key variable); each has limits of its own.
-        account: the tool it is done for, for budgets per tool; may be empty.
-        prompt_tokens: estimated.
-        max_tokens: bound on the reply.
-        usd: worst-case cost.
-    """
-
-    endpoint: str
-    account: str
-    prompt_tokens: int
-    max_tokens: int
-    usd: float = 0.0
-
-
-@dataclass(frozen=True)
-class Permit:
-    """Leave to send one request now; must be given back with ``Limiter.settle``."""
-
-    claim: Claim
-    granted_at: float  # by the clock of whoever grants
-    number: int
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How the request of a permit ended.
-
-    Attributes:
-        prompt_tokens: as the provider counted; 0 when nothing was used.
-        completion_tokens: likewise.
-        usd: what it cost.
-        sent: False when the request never left (cancelled); all that was reserved is returned.
-        refusal: set when it was refused for its rate (429).
-        headers: what the provider said of its limits, if anything.
-    """
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    usd: float = 0.0
-    sent: bool = True
-    refusal: Refusal | None = None
-    headers: LimitHeaders | None = None
-
-
 class Limiter(Protocol):
     """Rate limits and budget of the whole cluster, as one process sees them."""
 
-    async def acquire(self, claim: Claim) -> Permit:
+    async def acquire(self, claim: Claim) -> Grant:
         """Wait until the request may be sent.
 
         Raises:
@@ -92,8 +42,8 @@ class Limiter(Protocol):
         """
         ...
 
-    def settle(self, permit: Permit, outcome: Outcome) -> None:
-        """Say how it ended; every permit is settled once. Must not block."""
+    def settle(self, grant: Grant, used: Used) -> None:
+        """Say how it ended; every grant is settled once. Must not block."""
         ...
 
 

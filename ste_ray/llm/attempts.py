@@ -1,4 +1,4 @@
-"""Asks a model until it answers: permits, repetitions, and what is recorded of them.
+"""Asks a model until it answers: grants, repetitions, and what is recorded of them.
 
 Repeats what may pass (``llm.retries``); stops at once on what every request would meet (refused
 key, unknown model). A request refused for what it holds (too long, a content filter) is answered,
@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 
 from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.limits.breaker import Breaker
+from ste_ray.core.limits.grants import Claim
 from ste_ray.core.records import Fault
 from ste_ray.core.texts.masking import Masker, is_placeholder
 from ste_ray.errors import EndpointError
@@ -28,7 +29,7 @@ from ste_ray.llm.responses import Failure, Served, read_response
 from ste_ray.llm.retries import Attempts, Retries
 from ste_ray.llm.stops import stop_error
 from ste_ray.llm.transport import MASK, HttpResponse, Transport, build_body
-from ste_ray.ports import Claim, Limiter
+from ste_ray.ports import Limiter
 
 # So many alike in a row, without an answer between them, are no accidents of single requests.
 _FAILURES_OF_AN_OUTAGE = 10
@@ -227,23 +228,23 @@ class EndpointChat:
             self._retries.note_departure(call.attempts)
             raw = await self._transport.post(call.payload)
             return raw if isinstance(raw, Failure) else self._read(raw)
-        permit = await limiter.acquire(call.claim)
+        grant = await limiter.acquire(call.claim)
         # Cancelled while it is under way, it may have used all it was allowed to.
-        outcome = None
+        used = None
         try:
             if self._health.is_open and not probe:
-                outcome = NOT_SENT
+                used = NOT_SENT
                 return None
             self._retries.note_departure(call.attempts)
             raw = await self._transport.post(call.payload)
             if isinstance(raw, Failure):
-                outcome = claims.outcome(call.claim, raw)
+                used = claims.used(call.claim, raw)
                 return raw
             answer = self._read(raw)
-            outcome = claims.outcome(call.claim, answer, claims.limit_headers(raw.headers))
+            used = claims.used(call.claim, answer, claims.limit_headers(raw.headers))
             return answer
         finally:
-            limiter.settle(permit, outcome or claims.worst(call.claim))
+            limiter.settle(grant, used or claims.worst(call.claim))
 
     def _read(self, raw: HttpResponse) -> Served | Failure | Refused:
         return read_response(*raw, now=time.time(), mask=self._masker.mask)

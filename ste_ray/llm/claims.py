@@ -1,4 +1,4 @@
-"""What a request may use at most, and what it used: claims and outcomes for the limiter."""
+"""What a request may use at most, and what it used: claims for the limiter, and how they end."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ste_ray.core.effects import ModelReply
+from ste_ray.core.limits.grants import Claim, Used
 from ste_ray.core.limits.rates import LimitHeaders, Refusal
 from ste_ray.core.replies.reasoning import estimated_tokens
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.rate_headers import read_limit_headers
 from ste_ray.llm.refusals import Refused
 from ste_ray.llm.responses import Failure, Served
-from ste_ray.ports import Claim, Outcome
 
 # Dollars for (model, prompt tokens, cached ones among them, completion tokens).
 Cost = Callable[[str, int, int, int], float]
@@ -23,8 +23,8 @@ _REPLY_WEIGHT = 0.05  # of one reply in the running mean of tokens per character
 _HEADERS_EVERY_SECONDS = 1.0
 _LOW_HEADERS_EVERY_SECONDS = 0.1
 _LOW_FRACTION = 0.1
-NOT_SENT = Outcome(sent=False)
-_NOTHING_USED = Outcome()
+NOT_SENT = Used(sent=False)
+_NOTHING_USED = Used()
 
 
 class Claims:
@@ -81,9 +81,9 @@ class Claims:
         }
         return reply.model_copy(update=tokens)
 
-    def outcome(
+    def used(
         self, claim: Claim, answer: Served | Failure | Refused, headers: LimitHeaders | None = None
-    ) -> Outcome:
+    ) -> Used:
         """Return what a request used, as far as can be known."""
         if isinstance(answer, Served):
             return self._of_reply(claim, answer, headers)
@@ -91,15 +91,15 @@ class Claims:
             return _NOTHING_USED
         if answer.kind == "rate_limited":
             refusal = Refusal(answer.retry_after_seconds, answer.resource)
-            return Outcome(refusal=refusal, headers=headers)
+            return Used(refusal=refusal, headers=headers)
         if answer.used:
             return self.worst(claim, headers)
-        return Outcome(sent=answer.sent, headers=headers)
+        return Used(sent=answer.sent, headers=headers)
 
     @staticmethod
-    def worst(claim: Claim, headers: LimitHeaders | None = None) -> Outcome:
-        """Return the outcome of a request that may have used all that was claimed."""
-        return Outcome(claim.prompt_tokens, claim.max_tokens, claim.usd, headers=headers)
+    def worst(claim: Claim, headers: LimitHeaders | None = None) -> Used:
+        """Return the use of all that was claimed, as a request may have come to."""
+        return Used(claim.prompt_tokens, claim.max_tokens, claim.usd, headers=headers)
 
     def limit_headers(self, headers: Mapping[str, str]) -> LimitHeaders | None:
         """Return what the headers say of limits if it is news; most of the time it is not."""
@@ -120,13 +120,13 @@ class Claims:
         self._last_headers, self._headers_at = found, now
         return found
 
-    def _of_reply(self, claim: Claim, answer: Served, headers: LimitHeaders | None) -> Outcome:
+    def _of_reply(self, claim: Claim, answer: Served, headers: LimitHeaders | None) -> Used:
         reply = answer.reply
         prompt, completion = reply.prompt_tokens, reply.completion_tokens
         if not answer.has_usage:
             prompt, completion = claim.prompt_tokens, self._tokens_of(_num_written(reply))
         usd = self._usd(prompt, reply.cached_tokens, completion)
-        return Outcome(prompt, completion, usd, headers=headers)
+        return Used(prompt, completion, usd, headers=headers)
 
     def _tokens_of(self, num_characters: int) -> int:
         ratio = self._tokens_per_character or _FIRST_TOKENS_PER_CHARACTER

@@ -13,38 +13,44 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from ste_ray.core.limits.leases import UNASKED, Ask, LeaseReply, LeaseRequest, Settled
+from ste_ray.core.limits.grants import (
+    UNASKED,
+    Claim,
+    Grant,
+    GrantReply,
+    GrantRequest,
+    Used,
+)
 from ste_ray.core.limits.rates import LimitHeaders
 from ste_ray.errors import BudgetExhaustedError
-from ste_ray.ports import Claim, Outcome, Permit
 from ste_ray.runtime.limiter_tally import UnaskedTally
 
-LeaseCall = Callable[[LeaseRequest], Awaitable[LeaseReply]]
+GrantCall = Callable[[GrantRequest], Awaitable[GrantReply]]
 
-_MAX_ASKS = 64  # waiting requests named in one call
+_MAX_CLAIMS = 64  # waiting requests named in one call
 _MIN_INTERVAL_SECONDS = 0.01  # between calls
 _REPORT_SECONDS = 0.1  # what ended is told within this time
 _UNASKED_REPORT_SECONDS = 1.0  # while no limit is known and the run is not young
 _YOUNG_SECONDS = 5.0
 
 
-class Meter:
+class LimiterClient:
     """Fulfils ``ports.Limiter`` for one process; use it in one event loop only."""
 
-    def __init__(self, client: str, lease_call: LeaseCall, seed: int = 0) -> None:
+    def __init__(self, client: str, grant_call: GrantCall, seed: int = 0) -> None:
         """Begin; nothing is asked before the first ``acquire``.
 
         Args:
             client: name of this process; unique among all that use the same limit server.
-            lease_call: asks the limit server.
+            grant_call: asks the limit server.
             seed: of the jitter that keeps clients from asking all at once.
         """
         self._client = client
-        self._call = lease_call
+        self._call = grant_call
         self._random = random.Random(seed)
         self._lanes: dict[str, _Lane] = {}
 
-    async def acquire(self, claim: Claim) -> Permit:
+    async def acquire(self, claim: Claim) -> Grant:
         """Wait until the request may be sent; those of one endpoint go in order.
 
         Raises:
@@ -65,9 +71,9 @@ class Meter:
         self._lanes[endpoint] = lane
         return lane
 
-    def settle(self, permit: Permit, outcome: Outcome) -> None:
-        """Say how it ended; every permit is settled once."""
-        self._lanes[permit.claim.endpoint].settle(permit, outcome)
+    def settle(self, grant: Grant, used: Used) -> None:
+        """Say how it ended; every grant is settled once."""
+        self._lanes[grant.claim.endpoint].settle(grant, used)
 
     async def aclose(self) -> None:
         """Tell the limit server what is not yet told. Nothing may be waiting any more."""
@@ -77,7 +83,7 @@ class Meter:
 class _Waiter:
     __slots__ = ("claim", "future")
 
-    def __init__(self, claim: Claim, future: asyncio.Future[Permit]) -> None:
+    def __init__(self, claim: Claim, future: asyncio.Future[Grant]) -> None:
         self.claim = claim
         self.future = future
 
@@ -85,7 +91,7 @@ class _Waiter:
 class _Lane:
     """The requests of one endpoint."""
 
-    def __init__(self, client: str, endpoint: str, call: LeaseCall, rng: random.Random) -> None:
+    def __init__(self, client: str, endpoint: str, call: GrantCall, rng: random.Random) -> None:
         self.unmetered = False  # not before the limit server has said so
         self.waiters: deque[_Waiter] = deque()
         self._client = client
@@ -105,7 +111,7 @@ class _Lane:
         self._grows_at = 0.0
         self._window_tokens = 0.0  # left before the first good reply
         self._tally = UnaskedTally()
-        self._settled: list[Settled] = []
+        self._settled: list[tuple[int, Used]] = []
         self._headers: LimitHeaders | None = None
         self._limits_seen: tuple[float | None, float | None] = (None, None)
 
@@ -113,18 +119,17 @@ class _Lane:
         """Whether the window has room; a request alone always has."""
         if self._in_flight >= self._window:
             return False
-        charge = claim.prompt_tokens + claim.max_tokens
-        return charge <= self._window_tokens or self._in_flight == 0
+        return claim.tokens <= self._window_tokens or self._in_flight == 0
 
-    def go(self, claim: Claim) -> Permit:
+    def go(self, claim: Claim) -> Grant:
         """Let a request go without asking."""
         self._in_flight += 1
-        self._window_tokens -= claim.prompt_tokens + claim.max_tokens
+        self._window_tokens -= claim.tokens
         self._note_in_tally()
         self._tally.count_sent(claim)
-        return Permit(claim, UNASKED, 0)
+        return Grant(claim, UNASKED, 0)
 
-    async def wait(self, claim: Claim) -> Permit:
+    async def wait(self, claim: Claim) -> Grant:
         """Queue a request until it may go."""
         waiter = _Waiter(claim, self._loop.create_future())
         self.waiters.append(waiter)
@@ -136,21 +141,18 @@ class _Lane:
         except asyncio.CancelledError:
             future = waiter.future
             if future.done() and not future.cancelled() and future.exception() is None:
-                self.settle(future.result(), Outcome(sent=False))
+                self.settle(future.result(), Used(sent=False))
             raise
 
-    def settle(self, permit: Permit, outcome: Outcome) -> None:
+    def settle(self, grant: Grant, used: Used) -> None:
         """Note how a request ended; tell of it at once if it shows a limit."""
-        if outcome.headers is not None:
-            self._see(outcome.headers)
-        if permit.granted_at == UNASKED:
-            self._settle_unasked(permit.claim, outcome)
+        if used.headers is not None:
+            self._see(used.headers)
+        if grant.granted_at == UNASKED:
+            self._settle_unasked(grant.claim, used)
         else:
-            tokens = outcome.prompt_tokens + outcome.completion_tokens
-            self._settled.append(
-                Settled(permit.number, outcome.sent, tokens, outcome.usd, outcome.refusal)
-            )
-        if outcome.refusal is not None:
+            self._settled.append((grant.number, used._replace(headers=None)))
+        if used.refusal is not None:
             self.hurry()
         elif len(self._settled) == 1:
             self._start()
@@ -163,14 +165,14 @@ class _Lane:
         if self._pump is not None:
             await self._pump
 
-    def _settle_unasked(self, claim: Claim, outcome: Outcome) -> None:
+    def _settle_unasked(self, claim: Claim, used: Used) -> None:
         self._in_flight -= 1
         self._note_in_tally()
-        self._tally.count_ended(claim, outcome)
-        if outcome.completion_tokens or outcome.prompt_tokens:
+        self._tally.count_ended(claim, used)
+        if used.tokens:
             self._window += self._loop.time() >= self._grows_at
             self._window_tokens = float("inf")
-        elif outcome.refusal is not None:
+        elif used.refusal is not None:
             self.unmetered = False
         if self.unmetered:
             self._let_go()
@@ -243,17 +245,16 @@ class _Lane:
         young = self._loop.time() < self._started_at + _YOUNG_SECONDS
         return _UNASKED_REPORT_SECONDS if self.unmetered and not young else _REPORT_SECONDS
 
-    def _compose(self) -> LeaseRequest:
+    def _compose(self) -> GrantRequest:
         while self.waiters and self.waiters[0].future.done():  # cancelled
             self.waiters.popleft()
         self._asked: list[_Waiter] = []
         if not self.unmetered:
-            self._asked = [w for w in self.waiters if not w.future.done()][:_MAX_ASKS]
-        claims = [waiter.claim for waiter in self._asked]
-        request = LeaseRequest(
+            self._asked = [w for w in self.waiters if not w.future.done()][:_MAX_CLAIMS]
+        request = GrantRequest(
             client=self._client,
             endpoint=self._endpoint,
-            asks=tuple(Ask(c.account, c.prompt_tokens + c.max_tokens, c.usd) for c in claims),
+            claims=tuple(waiter.claim for waiter in self._asked),
             num_waiting=0 if self.unmetered else len(self.waiters),
             settled=tuple(self._settled),
             unasked=self._tally.take(),
@@ -262,18 +263,18 @@ class _Lane:
         self._settled, self._headers, self._urgent = [], None, False
         return request
 
-    def _apply(self, reply: LeaseReply, asked: list[_Waiter]) -> None:
+    def _apply(self, reply: GrantReply, asked: list[_Waiter]) -> None:
         if not reply.metered:
             self._open_window(reply)
             return
         self.unmetered = False
         for position, number in reply.granted:
             waiter = asked[position]
-            permit = Permit(waiter.claim, reply.granted_at, number)
+            grant = Grant(waiter.claim, reply.granted_at, number)
             if waiter.future.done():  # cancelled meanwhile
-                self.settle(permit, Outcome(sent=False))
+                self.settle(grant, Used(sent=False))
             else:
-                waiter.future.set_result(permit)
+                waiter.future.set_result(grant)
         for position, why in reply.exhausted:
             if not asked[position].future.done():
                 asked[position].future.set_exception(BudgetExhaustedError(why))
@@ -281,7 +282,7 @@ class _Lane:
         wait = reply.wait_seconds * self._random.uniform(0.8, 1.2)
         self._next_ask = self._loop.time() + wait
 
-    def _open_window(self, reply: LeaseReply) -> None:
+    def _open_window(self, reply: GrantReply) -> None:
         if self._urgent:  # a limit showed meanwhile, which the limit server does not know yet
             return
         if self._window == 0:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ste_ray.core.limits.leases import AccountUse, Unasked
+from ste_ray.core.limits.budget import Spending
+from ste_ray.core.limits.grants import Claim, Unasked, Used
 from ste_ray.core.limits.rates import Refusal
-from ste_ray.ports import Claim, Outcome
+
+_NOTHING = Spending()
 
 
 class UnaskedTally:
@@ -19,23 +21,22 @@ class UnaskedTally:
     def count_sent(self, claim: Claim) -> None:
         """Count a request that is sent."""
         self._num_sent += 1
-        self._charge += claim.prompt_tokens + claim.max_tokens
+        self._claimed_tokens += claim.tokens
 
-    def count_ended(self, claim: Claim, outcome: Outcome) -> None:
+    def count_ended(self, claim: Claim, used: Used) -> None:
         """Count a request that ended."""
         self._num_ended += 1
-        self._ended_charge += claim.prompt_tokens + claim.max_tokens
-        if outcome.refusal is not None:
-            self._refusals.append(outcome.refusal)
+        self._ended_tokens += claim.tokens
+        if used.refusal is not None:
+            self._refusals.append(used.refusal)
             return
-        if not outcome.sent:
+        if not used.sent:
             return
         self._num_used += 1
-        tokens = outcome.prompt_tokens + outcome.completion_tokens
         # Of one that failed it is not known what the provider counted: the prompt, presumably.
-        self._used_tokens += tokens or claim.prompt_tokens
-        usd, used, calls = self._accounts.get(claim.account, (0.0, 0, 0))
-        self._accounts[claim.account] = (usd + outcome.usd, used + tokens, calls + 1)
+        self._used_tokens += used.tokens or claim.prompt_tokens
+        before = self._spent.get(claim.account, _NOTHING)
+        self._spent[claim.account] = before + used.spending
 
     def take(self) -> Unasked | None:
         """Return the sums and begin anew; None when there is nothing to tell."""
@@ -43,22 +44,19 @@ class UnaskedTally:
             return None
         unasked = Unasked(
             num_sent=self._num_sent,
-            charge=self._charge,
+            claimed_tokens=self._claimed_tokens,
             num_ended=self._num_ended,
             num_used=self._num_used,
-            ended_charge=self._ended_charge,
+            ended_tokens=self._ended_tokens,
             used_tokens=self._used_tokens,
             refusals=tuple(self._refusals),
-            accounts=tuple(
-                AccountUse(account, tokens, usd, calls)
-                for account, (usd, tokens, calls) in self._accounts.items()
-            ),
+            spent=tuple(self._spent.items()),
         )
         self._clear()
         return unasked
 
     def _clear(self) -> None:
         self._num_sent = self._num_ended = self._num_used = 0
-        self._charge = self._ended_charge = self._used_tokens = 0.0
+        self._claimed_tokens = self._ended_tokens = self._used_tokens = 0.0
         self._refusals: list[Refusal] = []
-        self._accounts: dict[str, tuple[float, int, int]] = {}
+        self._spent: dict[str, Spending] = {}

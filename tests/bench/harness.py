@@ -158,7 +158,7 @@ class Fleet:
                 .remote(
                     name,
                     config,
-                    Models(endpoints, RemoteCall(self.limit_server, "lease")),
+                    Models(endpoints, RemoteCall(self.limit_server, "grant")),
                     self.store,
                     1,
                     RemoteCall(self.coordinator, "exchange"),

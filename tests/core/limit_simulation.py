@@ -1,4 +1,4 @@
-"""Runs real meters and a real limit server against a simulated provider, in virtual time.
+"""Runs real clients and a real limit server against a simulated provider, in virtual time.
 
 The provider is strict: a token bucket for requests and one for tokens, each with a burst of one
 second; a request is charged at admission and refunded when it ends.
@@ -9,9 +9,9 @@ import heapq
 import random
 from dataclasses import dataclass
 
+from ste_ray.core.limits.grants import Claim, Used
 from ste_ray.core.limits.rates import LimitHeaders, Refusal
-from ste_ray.ports import Claim, Outcome
-from ste_ray.runtime.limiter_client import Meter
+from ste_ray.runtime.limiter_client import LimiterClient
 from ste_ray.stages.shared.limit_server import LimitServer
 
 
@@ -138,7 +138,7 @@ class Provider:
             await asyncio.sleep(self.s.refusal_latency)
             after = short[1] if self.s.retry_after == 0 else self.s.retry_after
             resource = short[0] if self.s.name_resource else "unknown"
-            return Outcome(refusal=Refusal(after, resource), headers=self._headers())
+            return Used(refusal=Refusal(after, resource), headers=self._headers())
         self.requests.level -= 1
         self.tokens.level -= charge
         self.log.append((self.loop.time(), True, prompt + completion))
@@ -147,7 +147,7 @@ class Provider:
         await asyncio.sleep(self.s.latency * self.random.uniform(low, high))
         self._advance()
         self.tokens.back(charge - prompt - completion)
-        return Outcome(prompt_tokens=prompt, completion_tokens=completion, headers=headers)
+        return Used(prompt_tokens=prompt, completion_tokens=completion, headers=headers)
 
     def _headers(self):
         if not self.s.headers:
@@ -179,32 +179,32 @@ class _Simulation:
         self.calls = 0
 
     async def run(self):
-        meters = [Meter(f"c{i}", self.call, seed=i) for i in range(self.s.clients)]
-        tasks = [asyncio.ensure_future(self.work(m)) for m in meters for _ in range(self.s.tasks)]
+        clients = [LimiterClient(f"c{i}", self.call, seed=i) for i in range(self.s.clients)]
+        tasks = [asyncio.ensure_future(self.work(m)) for m in clients for _ in range(self.s.tasks)]
         await asyncio.sleep(self.end)
         snapshot = self.server.snapshot()["m"]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(meter.aclose() for meter in meters))
+        await asyncio.gather(*(client.aclose() for client in clients))
         return self.result(snapshot)
 
     async def call(self, request):
         self.calls += 1
         await asyncio.sleep(self.random.uniform(*self.s.call_delay))
-        reply = self.server.lease(request)
+        reply = self.server.grant(request)
         await asyncio.sleep(self.random.uniform(*self.s.call_delay))
         return reply
 
-    async def work(self, meter):
+    async def work(self, client):
         while self.loop.time() < self.end:
             prompt = self.size(self.s.prompt_tokens)
             completion = min(self.size(self.s.completion_tokens), self.s.max_tokens)
             estimate = max(1, round(prompt * self.s.estimate_error))
             while True:
-                permit = await meter.acquire(Claim("m", "", estimate, self.s.max_tokens))
+                grant = await client.acquire(Claim("m", "", estimate, self.s.max_tokens))
                 outcome = await self.provider.answer(prompt, completion, self.s.max_tokens)
-                meter.settle(permit, outcome)
+                client.settle(grant, outcome)
                 if outcome.refusal is None:
                     break
                 wait = outcome.refusal.retry_after_seconds

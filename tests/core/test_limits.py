@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from limit_simulation import Scenario, simulate
 
 from ste_ray.core.limits.budget import Bounds, Budget, Spending
-from ste_ray.core.limits.leases import AccountUse, Ask, LeaseRequest, Settled, Unasked
+from ste_ray.core.limits.grants import Claim, GrantRequest, Unasked, Used
 from ste_ray.core.limits.rates import LimitHeaders, RateLimits, Refusal
 from ste_ray.stages.shared.limit_server import LimitServer
 
@@ -111,8 +111,8 @@ def test_no_window_of_time_is_granted_more_than_burst_and_rate_allow(steps, rate
     now, granted = 0.0, []  # (time, requests, tokens charged) and, negative, refunds
     for seconds, waiting, charge, share in steps:
         now += seconds
-        lease = limits.lease("a", [charge] * waiting, waiting, now)
-        num = len(lease.granted)
+        found = limits.grant("a", [charge] * waiting, waiting, now)
+        num = len(found.granted)
         granted.append((now, num, num * charge))
         limits.settle(num, num, num * charge, num * charge * share)
         granted.append((now, 0, -num * charge * (1 - share)))
@@ -130,35 +130,35 @@ def test_no_window_of_time_is_granted_more_than_burst_and_rate_allow(steps, rate
 
 def test_a_request_larger_than_the_bucket_still_goes():
     limits = RateLimits(None, 6000.0, now=0.0)  # 100 tokens a second, so 60 are saved up
-    assert limits.lease("a", [500, 500], 2, 0.0).granted == (0,)  # the first is a gift
-    assert limits.lease("a", [500], 1, 0.3).granted == ()
-    assert limits.lease("a", [500, 500], 2, 0.7).granted == (0,)
-    assert limits.lease("a", [500], 1, 5.0).granted == ()  # what it took is paid back first
-    assert limits.lease("a", [500], 1, 6.0).granted == (0,)
+    assert limits.grant("a", [500, 500], 2, 0.0).granted == (0,)  # the first is a gift
+    assert limits.grant("a", [500], 1, 0.3).granted == ()
+    assert limits.grant("a", [500, 500], 2, 0.7).granted == (0,)
+    assert limits.grant("a", [500], 1, 5.0).granted == ()  # what it took is paid back first
+    assert limits.grant("a", [500], 1, 6.0).granted == (0,)
 
 
 def test_only_requests_that_fit_go_in_order_and_the_answer_says_when_to_ask_again():
     limits = RateLimits(60.0, None, now=0.0)
-    lease = limits.lease("a", [1, 1, 1], 3, 0.0)
-    assert lease.granted == (0,)
-    assert lease.wait_seconds == pytest.approx(1.0, abs=0.01)
-    assert limits.lease("a", [1, 1], 2, 1.01).granted == (0,)
+    found = limits.grant("a", [1, 1, 1], 3, 0.0)
+    assert found.granted == (0,)
+    assert found.wait_seconds == pytest.approx(1.0, abs=0.01)
+    assert limits.grant("a", [1, 1], 2, 1.01).granted == (0,)
 
 
 def test_a_request_that_is_not_admitted_is_passed_over():
     limits = RateLimits(None, None, now=0.0)
-    assert limits.lease("a", [1, 1, 1], 3, 0.0, admit=lambda at: at != 1).granted == (0, 2)
+    assert limits.grant("a", [1, 1, 1], 3, 0.0, admit=lambda at: at != 1).granted == (0, 2)
 
 
 def test_waiting_clients_share_what_there_is():
     limits = RateLimits(6000.0, None, now=0.0)
-    limits.lease("a", [1] * 64, 64, 0.0)
-    limits.lease("b", [1] * 64, 64, 0.0)
-    assert len(limits.lease("a", [1] * 64, 64, 0.4).granted) == 20
+    limits.grant("a", [1] * 64, 64, 0.0)
+    limits.grant("b", [1] * 64, 64, 0.0)
+    assert len(limits.grant("a", [1] * 64, 64, 0.4).granted) == 20
     # Of the 20 left, in proportion to the 64 that wait here and the 44 there.
-    assert len(limits.lease("b", [1] * 64, 64, 0.4).granted) == 12
+    assert len(limits.grant("b", [1] * 64, 64, 0.4).granted) == 12
     limits.forget("b")
-    assert len(limits.lease("a", [1] * 64, 64, 0.5).granted) == 17  # all that there is
+    assert len(limits.grant("a", [1] * 64, 64, 0.5).granted) == 17  # all that there is
 
 
 # Headers.
@@ -189,15 +189,15 @@ def test_a_limit_of_the_day_is_not_taken_for_one_of_a_minute():
 def test_others_who_use_the_same_key_are_made_room_for():
     limits = RateLimits(6000.0, None, now=0.0)
     limits.see(LimitHeaders(limit_requests=6000.0, remaining_requests=0.0), 10.0)
-    limits.lease("a", [1], 1, 10.0)  # the gift of the first
-    assert limits.lease("a", [1], 1, 10.0).granted == ()
+    limits.grant("a", [1], 1, 10.0)  # the gift of the first
+    assert limits.grant("a", [1], 1, 10.0).granted == ()
 
 
 def test_a_bucket_that_is_proven_large_is_used():
     limits = RateLimits(None, 60_000.0, now=0.0)  # 1,000 a second: 600 would be saved up
-    limits.lease("a", [10], 1, 0.0)
+    limits.grant("a", [10], 1, 0.0)
     limits.see(LimitHeaders(limit_tokens=60_000.0, remaining_tokens=50_000.0), 1.0)
-    assert len(limits.lease("a", [1000] * 40, 40, 1.0).granted) == 40
+    assert len(limits.grant("a", [1000] * 40, 40, 1.0).granted) == 40
 
 
 # Refusals.
@@ -210,7 +210,7 @@ def refused_rate(limits, **refusal):
 
 def test_a_burst_of_refusals_slows_down_once():
     limits = RateLimits(600.0, None, now=0.0)
-    limits.lease("a", [1] * 6, 6, 9.0)
+    limits.grant("a", [1] * 6, 6, 9.0)
     first = refused_rate(limits)
     assert first < 600 * 0.99
     assert refused_rate(limits) == first
@@ -220,10 +220,10 @@ def test_a_burst_of_refusals_slows_down_once():
 
 def test_after_a_refusal_nothing_goes_for_a_moment_and_then_it_goes_on():
     limits = RateLimits(6000.0, None, now=0.0)
-    limits.lease("a", [1] * 60, 60, 9.0)
+    limits.grant("a", [1] * 60, 60, 9.0)
     refused_rate(limits)
-    assert limits.lease("a", [1], 1, 9.2).granted == ()
-    assert limits.lease("a", [1], 1, 9.5).granted == (0,)
+    assert limits.grant("a", [1], 1, 9.2).granted == ()
+    assert limits.grant("a", [1], 1, 9.5).granted == (0,)
 
 
 def test_what_is_accepted_between_two_refusals_tells_the_rate():
@@ -232,7 +232,7 @@ def test_what_is_accepted_between_two_refusals_tells_the_rate():
     for step in range(1, 161):
         now = step * 0.05
         left = min(20, left + 1)
-        num = len(limits.lease("a", [1] * 64, 64, now).granted)
+        num = len(limits.grant("a", [1] * 64, 64, now).granted)
         accepted = min(num, left)
         left -= accepted
         limits.settle(accepted, accepted, 0, 0)
@@ -243,7 +243,7 @@ def test_what_is_accepted_between_two_refusals_tells_the_rate():
 
 def test_a_refusal_for_tokens_leaves_the_requests_alone():
     limits = RateLimits(600.0, 60_000.0, now=0.0)
-    limits.lease("a", [100], 1, 9.0)
+    limits.grant("a", [100], 1, 9.0)
     limits.refuse(Refusal(None, "tokens"), 100.0, 9.0, 9.1)
     figures = limits.snapshot()
     assert figures["requests_per_minute"] == pytest.approx(600 * 0.998)
@@ -252,29 +252,29 @@ def test_a_refusal_for_tokens_leaves_the_requests_alone():
 
 def test_a_long_retry_after_holds_up_everybody_but_for_a_few_tries():
     limits = RateLimits(6000.0, None, now=0.0)
-    limits.lease("a", [1] * 10, 10, 9.0)
+    limits.grant("a", [1] * 10, 10, 9.0)
     limits.refuse(Refusal(40.0, "requests"), 1.0, 9.0, 10.0)
-    tries = [t for t in range(10, 50) if limits.lease("b", [1], 1, float(t)).granted]
+    tries = [t for t in range(10, 50) if limits.grant("b", [1], 1, float(t)).granted]
     assert 3 <= len(tries) <= 8
-    assert limits.lease("b", [1] * 9, 9, 50.1).granted != ()
+    assert limits.grant("b", [1] * 9, 9, 50.1).granted != ()
 
 
 def test_a_request_that_succeeds_ends_the_pause():
     limits = RateLimits(6000.0, None, now=0.0)
-    limits.lease("a", [1] * 10, 10, 9.0)
+    limits.grant("a", [1] * 10, 10, 9.0)
     limits.refuse(Refusal(40.0, "requests"), 1.0, 9.0, 10.0)
-    assert limits.lease("a", [1], 1, 15.1).granted == (0,)
+    assert limits.grant("a", [1], 1, 15.1).granted == (0,)
     limits.succeed(9.0)  # granted before the pause: shows nothing
-    assert limits.lease("a", [1], 1, 16.0).granted == ()
+    assert limits.grant("a", [1], 1, 16.0).granted == ()
     limits.succeed(15.1)
-    assert len(limits.lease("a", [1] * 5, 5, 16.0).granted) == 5
+    assert len(limits.grant("a", [1] * 5, 5, 16.0).granted) == 5
 
 
 def test_requests_sent_before_the_limit_was_known_do_not_slow_down_twice():
     limits = RateLimits(None, None, now=0.0)
     limits.take_unasked(40, 4000.0, 0.5)
     limits.refuse(Refusal(None, "unknown"), 0.0, -1.0, 0.5)
-    limits.lease("a", [1], 1, 1.0)
+    limits.grant("a", [1], 1, 1.0)
     before = limits.snapshot()
     limits.refuse(Refusal(None, "unknown"), 0.0, -1.0, 1.1)
     after = limits.snapshot()
@@ -286,16 +286,22 @@ def test_requests_sent_before_the_limit_was_known_do_not_slow_down_twice():
 # The limit server and its budget.
 
 
-def lease(server, asks, settled=(), client="a", **fields):
-    return server.lease(LeaseRequest(client, "m", tuple(asks), len(asks), tuple(settled), **fields))
+def claim(account, tokens, usd):
+    return Claim("m", account, tokens, 0, usd)
+
+
+def ask(server, claims, settled=(), client="a", **fields):
+    return server.grant(
+        GrantRequest(client, "m", tuple(claims), len(claims), tuple(settled), **fields)
+    )
 
 
 def ended(number, tokens, usd=0.0, sent=True):
-    return Settled(number, sent, tokens, usd, None)
+    return number, Used(tokens, 0, usd, sent)
 
 
 def test_without_limits_and_budget_clients_need_not_ask():
-    reply = lease(LimitServer({}, num_clients=4, clock=lambda: 0.0), [Ask("", 10, 0.0)])
+    reply = ask(LimitServer({}, num_clients=4, clock=lambda: 0.0), [claim("", 10, 0.0)])
     assert not reply.metered
     assert (reply.window, reply.granted) == (12, ())
 
@@ -303,14 +309,14 @@ def test_without_limits_and_budget_clients_need_not_ask():
 def test_the_budget_is_reserved_settled_and_exhausted():
     budget = Budget(Bounds(max_tokens=250), Bounds())
     server = LimitServer({}, budget, clock=lambda: 0.0)
-    asks = [Ask("t", 100, 0.0)] * 3
-    reply = lease(server, asks)
+    claims = [claim("t", 100, 0.0)] * 3
+    reply = ask(server, claims)
     assert [position for position, _ in reply.granted] == [0, 1]
     assert reply.exhausted == ()  # it would fit if those in flight used nothing
     (_, first), (_, second) = reply.granted
-    reply = lease(server, asks[:1], [ended(first, 20), ended(second, 90)])
+    reply = ask(server, claims[:1], [ended(first, 20), ended(second, 90)])
     assert len(reply.granted) == 1  # 110 spent
-    reply = lease(server, asks[:1], [ended(reply.granted[0][1], 100)])
+    reply = ask(server, claims[:1], [ended(reply.granted[0][1], 100)])
     assert reply.granted == ()
     assert [(at, "max_tokens" in why) for at, why in reply.exhausted] == [(0, True)]
     assert server.spent() == {"t": Spending(tokens=210, calls=3)}
@@ -319,20 +325,20 @@ def test_the_budget_is_reserved_settled_and_exhausted():
 def test_a_request_that_was_not_sent_or_refused_costs_nothing():
     budget = Budget(Bounds(max_calls=2), Bounds())
     server = LimitServer({}, budget, clock=lambda: 0.0)
-    asks = [Ask("t", 100, 0.0)] * 2
-    (_, first), (_, second) = lease(server, asks).granted
-    refused = Settled(second, True, 0, 0.0, Refusal(None, "requests"))
-    lease(server, [], [ended(first, 0, sent=False), refused])
+    claims = [claim("t", 100, 0.0)] * 2
+    (_, first), (_, second) = ask(server, claims).granted
+    refused = (second, Used(refusal=Refusal(None, "requests")))
+    ask(server, [], [ended(first, 0, sent=False), refused])
     assert budget.spent == Spending()
 
 
 def test_what_a_lost_client_holds_is_settled_in_full_and_its_late_report_ignored():
     budget = Budget(Bounds(max_tokens=1000), Bounds())
     server = LimitServer({"m": (600.0, None)}, budget, clock=lambda: 0.0)
-    (_, number) = lease(server, [Ask("t", 300, 0.5)]).granted[0]
+    (_, number) = ask(server, [claim("t", 300, 0.5)]).granted[0]
     server.forget("a")
     assert budget.spent == Spending(usd=0.5, tokens=300, calls=1)
-    lease(server, [], [ended(number, 10)])
+    ask(server, [], [ended(number, 10)])
     assert budget.spent.tokens == 300
     assert server.snapshot()["m"]["in_flight"] == 0
 
@@ -340,20 +346,20 @@ def test_what_a_lost_client_holds_is_settled_in_full_and_its_late_report_ignored
 def test_the_budget_of_one_account_does_not_hold_up_another():
     budget = Budget(Bounds(), Bounds(max_tokens=100))
     server = LimitServer({}, budget, clock=lambda: 0.0)
-    asks = [Ask("t", 80, 0.0), Ask("t", 80, 0.0), Ask("u", 80, 0.0)]
-    assert [at for at, _ in lease(server, asks).granted] == [0, 2]
+    claims = [claim("t", 80, 0.0), claim("t", 80, 0.0), claim("u", 80, 0.0)]
+    assert [at for at, _ in ask(server, claims).granted] == [0, 2]
 
 
 def test_only_a_window_of_requests_is_granted_while_nothing_is_known_but_a_budget():
     now = 0.0
     server = LimitServer({}, Budget(Bounds(max_calls=1000), Bounds()), clock=lambda: now)
-    asks = [Ask("", 10, 0.0)] * 64
-    granted = lease(server, asks).granted
+    claims = [claim("", 10, 0.0)] * 64
+    granted = ask(server, claims).granted
     assert len(granted) == 48
-    reply = lease(server, asks, [ended(number, 5) for _, number in granted[:10]])
+    reply = ask(server, claims, [ended(number, 5) for _, number in granted[:10]])
     assert len(reply.granted) == 10
     now = 1.1
-    reply = lease(server, asks, [ended(number, 5) for _, number in granted[10:20]])
+    reply = ask(server, claims, [ended(number, 5) for _, number in granted[10:20]])
     assert len(reply.granted) == 20
 
 
@@ -373,12 +379,12 @@ def test_the_budget_is_never_exceeded(steps):
         if end and in_flight:
             number, most = in_flight.pop(0)
             settled = [ended(number, math.floor(most * share), most * share * 0.001)]
-        reply = lease(server, [Ask(account, tokens, tokens * 0.001)], settled)
+        reply = ask(server, [claim(account, tokens, tokens * 0.001)], settled)
         in_flight += [(number, tokens) for _, number in reply.granted]
         left = 300 - budget.spent.tokens - sum(most for _, most in in_flight)
         assert left >= 0
     for number, most in in_flight:
-        lease(server, [], [ended(number, most, most * 0.001)])
+        ask(server, [], [ended(number, most, most * 0.001)])
     assert budget.spent.tokens <= 300
     assert budget.spent.usd <= 1.0 + 1e-9
     assert all(used.tokens <= 200 for used in server.spent().values())
@@ -387,11 +393,11 @@ def test_the_budget_is_never_exceeded(steps):
 
 def test_what_is_sent_between_processes_can_be_pickled():
     unasked = Unasked(
-        1, 2.0, 1, 1, 2.0, 1.0, (Refusal(1.0, "tokens"),), (AccountUse("t", 1, 0, 1),)
+        1, 2.0, 1, 1, 2.0, 1.0, (Refusal(1.0, "tokens"),), (("t", Spending(tokens=1, calls=1)),)
     )
-    request = LeaseRequest(
-        "a", "m", (Ask("t", 1, 0.0),), 1, (ended(1, 2),), unasked, LimitHeaders(60.0)
+    request = GrantRequest(
+        "a", "m", (claim("t", 1, 0.0),), 1, (ended(1, 2),), unasked, LimitHeaders(60.0)
     )
     assert pickle.loads(pickle.dumps(request)) == request
-    reply = LimitServer({"m": (60.0, None)}, clock=lambda: 0.0).lease(request)
+    reply = LimitServer({"m": (60.0, None)}, clock=lambda: 0.0).grant(request)
     assert pickle.loads(pickle.dumps(reply)) == reply

@@ -10,6 +10,7 @@ from chat_server import body_of, cut_body, hang, refusal, reply, reset, serving,
 
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
 from ste_ray.core.limits.breaker import Breaker
+from ste_ray.core.limits.grants import Claim, Grant, Used
 from ste_ray.core.limits.rates import LimitHeaders, Refusal
 from ste_ray.core.records import Message
 from ste_ray.errors import BudgetExhaustedError, EndpointError, ProviderUnavailableError
@@ -18,7 +19,6 @@ from ste_ray.llm.client import OpenAIChat
 from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.health import EndpointHealth
-from ste_ray.ports import Claim, Outcome, Permit
 
 KEY = "sk-very-secret-0123456789"
 LIMITS = {
@@ -45,7 +45,7 @@ class Ledger:
 
     def __init__(self, allowed=10_000):
         self.claims: list[Claim] = []
-        self.settled: list[tuple[int, Outcome]] = []
+        self.settled: list[tuple[int, Used]] = []
         self._allowed = allowed
 
     async def acquire(self, claim):
@@ -53,17 +53,17 @@ class Ledger:
         if len(self.claims) == self._allowed:
             raise BudgetExhaustedError("the budget is used up")
         self.claims.append(claim)
-        return Permit(claim, 0.0, len(self.claims))
+        return Grant(claim, 0.0, len(self.claims))
 
-    def settle(self, permit, outcome):
-        self.settled.append((permit.number, outcome))
+    def settle(self, grant, used):
+        self.settled.append((grant.number, used))
 
     @property
-    def outcomes(self):
-        return [outcome for _, outcome in self.settled]
+    def uses(self):
+        return [used for _, used in self.settled]
 
     def check(self):
-        """Every permit was given back, and once."""
+        """Every grant was given back, and once."""
         assert sorted(number for number, _ in self.settled) == list(range(1, len(self.claims) + 1))
 
 
@@ -119,7 +119,7 @@ def test_a_claim_says_what_a_request_may_use():
     key = f"{server.base_url} m STE_TEST_KEY"
     # two characters are estimated at a quarter token each, and one more
     assert ledger.claims == [Claim(key, "tool-a", 1, 360, 361.0)]
-    assert ledger.outcomes == [Outcome(prompt_tokens=11, completion_tokens=3, usd=14.0)]
+    assert ledger.uses == [Used(prompt_tokens=11, completion_tokens=3, usd=14.0)]
 
 
 def test_estimates_learn_from_what_was_counted():
@@ -143,40 +143,40 @@ def test_cached_tokens_are_cheaper_and_recorded():
     ledger = Ledger()
     answer, _ = ask_script(reply(usage=usage), ledger=ledger)
     assert answer.cached_tokens == 8
-    assert ledger.outcomes[0].usd == 10.0
+    assert ledger.uses[0].usd == 10.0
 
 
 def test_a_reply_without_usage_is_charged_by_its_length():
     ledger = Ledger()
     ask_script(reply("x" * 400, usage=None), ledger=ledger)
-    assert ledger.outcomes == [Outcome(prompt_tokens=1, completion_tokens=101, usd=102.0)]
+    assert ledger.uses == [Used(prompt_tokens=1, completion_tokens=101, usd=102.0)]
 
 
 @pytest.mark.parametrize(
-    ("fault", "outcome"),
+    ("fault", "used"),
     [
-        (refusal(500), Outcome()),
-        (reset, Outcome()),
-        (body_of({"choices": []}), Outcome(1, 360, 361.0)),
-        (cut_body, Outcome(1, 360, 361.0)),
-        (hang, Outcome(1, 360, 361.0)),
-        (refusal(429, "tokens per min", "rate_limit"), Outcome(refusal=Refusal(None, "tokens"))),
+        (refusal(500), Used()),
+        (reset, Used()),
+        (body_of({"choices": []}), Used(1, 360, 361.0)),
+        (cut_body, Used(1, 360, 361.0)),
+        (hang, Used(1, 360, 361.0)),
+        (refusal(429, "tokens per min", "rate_limit"), Used(refusal=Refusal(None, "tokens"))),
         (
             refusal(429, "slow down", **{"Retry-After": "0.01"}),
-            Outcome(refusal=Refusal(0.01, "unknown")),
+            Used(refusal=Refusal(0.01, "unknown")),
         ),
         (
             refusal(429, **{"retry-after-ms": "15", "Retry-After": "9"}),
-            Outcome(refusal=Refusal(0.015, "unknown")),
+            Used(refusal=Refusal(0.015, "unknown")),
         ),
     ],
 )
-def test_each_attempt_is_settled_with_what_it_may_have_used(fault, outcome):
+def test_each_attempt_is_settled_with_what_it_may_have_used(fault, used):
     ledger = Ledger()
     seconds = 0.2 if fault is hang else 20
     answer, _ = ask_script(fault, reply(), ledger=ledger, request_timeout_seconds=seconds)
     assert answer.text == "hello"
-    assert ledger.outcomes[0] == outcome
+    assert ledger.uses[0] == used
     assert len(ledger.claims) == 2
     ledger.check()
 
@@ -189,7 +189,7 @@ def test_a_stop_is_settled_too(step, num_requests):
     ledger = Ledger()
     error, _ = ask_script(step, ledger=ledger)
     assert isinstance(error, EndpointError)
-    assert ledger.outcomes == [Outcome()] * num_requests
+    assert ledger.uses == [Used()] * num_requests
     ledger.check()
 
 
@@ -204,9 +204,9 @@ def test_an_address_without_a_server_is_not_charged(monkeypatch):
             with pytest.raises(ProviderUnavailableError, match="after 2 attempts"):
                 await chat.ask(question())
         ledger.check()
-        return ledger.outcomes
+        return ledger.uses
 
-    assert asyncio.run(main()) == [Outcome(sent=False)] * 2
+    assert asyncio.run(main()) == [Used(sent=False)] * 2
 
 
 def test_a_request_cancelled_under_way_is_settled_at_its_worst():
@@ -219,9 +219,9 @@ def test_a_request_cancelled_under_way_is_settled_at_its_worst():
             with pytest.raises(asyncio.CancelledError):
                 await task
         ledger.check()
-        return ledger.outcomes
+        return ledger.uses
 
-    assert asyncio.run(main()) == [Outcome(1, 360, 361.0)]
+    assert asyncio.run(main()) == [Used(1, 360, 361.0)]
 
 
 def test_an_exhausted_budget_reaches_whoever_asked():
@@ -241,7 +241,7 @@ def test_what_headers_say_of_limits_is_passed_on_when_it_is_news():
         async with chatting(*script, ledger=ledger) as (chat, _):
             for _ in range(4):
                 await chat.ask(question())
-        return [outcome.headers for outcome in ledger.outcomes]
+        return [used.headers for used in ledger.uses]
 
     absent, first, again, changed = asyncio.run(main())
     assert absent is None
@@ -494,9 +494,9 @@ def test_a_permit_granted_while_the_breaker_opened_is_given_back_unused():
             await asyncio.gather(first, second)
             assert len(server.requests) == 3
         ledger.check()
-        return ledger.outcomes
+        return ledger.uses
 
-    assert Outcome(sent=False) in asyncio.run(main())
+    assert Used(sent=False) in asyncio.run(main())
 
 
 def test_sampling_of_the_endpoint_has_the_last_word():

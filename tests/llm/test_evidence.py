@@ -9,6 +9,7 @@ import pytest
 from chat_server import body_of, refusal, reply, reset, serving, text_of
 
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
+from ste_ray.core.limits.grants import Grant
 from ste_ray.core.records import Message
 from ste_ray.errors import BudgetExhaustedError, EndpointError, EndpointRefusalError
 from ste_ray.llm import evidence, retries
@@ -16,7 +17,6 @@ from ste_ray.llm.client import OpenAIChat
 from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.sdk import SdkChat
-from ste_ray.ports import Permit
 
 KEY = "sk-very-secret-0123456789"
 ODD = refusal(400, "we would rather not")  # no server is known to say so
@@ -217,10 +217,10 @@ class OnePermit:
         if len(self.claims) == self.allowed:
             raise BudgetExhaustedError("the budget is used up")
         self.claims.append(claim)
-        return Permit(claim, 0.0, len(self.claims))
+        return Grant(claim, 0.0, len(self.claims))
 
-    def settle(self, permit, outcome):
-        self.settled.append((permit.number, outcome))
+    def settle(self, grant, used):
+        self.settled.append((grant.number, used))
 
 
 def test_the_minimal_request_is_charged_like_any_other():

@@ -8,6 +8,7 @@ import pytest
 from chat_server import body_of, hang, refusal, reply, reset, serving, text_of
 
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
+from ste_ray.core.limits.grants import Grant
 from ste_ray.core.records import Message
 from ste_ray.errors import ConfigError, EndpointError, ProviderUnavailableError
 from ste_ray.llm import attempts, retries
@@ -16,7 +17,6 @@ from ste_ray.llm.checking import check_endpoints
 from ste_ray.llm.config import LLMConfig
 from ste_ray.llm.endpoint import Endpoints, RoleEndpoint
 from ste_ray.llm.sdk import SdkChat
-from ste_ray.ports import Permit
 
 KEY = "sk-very-secret-0123456789"
 GOOD = ModelReply(text="hello", model="served-model", prompt_tokens=11, completion_tokens=3)
@@ -203,14 +203,14 @@ class Ledger:
 
     def __init__(self):
         self.claims = []
-        self.outcomes = []
+        self.uses = []
 
     async def acquire(self, claim):
         self.claims.append(claim)
-        return Permit(claim, 0.0, len(self.claims))
+        return Grant(claim, 0.0, len(self.claims))
 
-    def settle(self, permit, outcome):
-        self.outcomes.append((permit.claim.endpoint, outcome.prompt_tokens))
+    def settle(self, grant, used):
+        self.uses.append((grant.claim.endpoint, used.prompt_tokens))
 
 
 def test_roles_with_different_providers_work_side_by_side():
@@ -226,7 +226,7 @@ def test_roles_with_different_providers_work_side_by_side():
 
     texts, ours, azures, ledger, second = asyncio.run(main())
     assert texts == ["ours", "ours", "azure's"]
-    assert ledger.outcomes == [(ours, 11), (ours, 11), (azures, 11)]
+    assert ledger.uses == [(ours, 11), (ours, 11), (azures, 11)]
     assert {claim.account for claim in ledger.claims} == {"tool"}
     assert "/deployments/d-1/" in second.requests[0][0]
 

@@ -15,9 +15,9 @@ from ste_ray.core import layout
 from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.exploring.trial import ANSWER_STOP, QUERY_STOP
 from ste_ray.core.limits.budget import Bounds, Budget
+from ste_ray.core.limits.grants import Claim, Used
 from ste_ray.core.records import Episode, ToolSpec
 from ste_ray.llm.endpoint import Endpoints, RoleEndpoint
-from ste_ray.ports import Claim, Outcome
 from ste_ray.runtime import segments
 from ste_ray.runtime.fakes import ConstantTool
 from ste_ray.stages.base import StageContext
@@ -102,13 +102,13 @@ class _Chat:
         pass
 
     async def ask(self, request: AskModel) -> ModelReply:
-        permit = await self.limiter.acquire(Claim(ENDPOINT.key, request.account, 10, 5))
+        grant = await self.limiter.acquire(Claim(ENDPOINT.key, request.account, 10, 5))
         try:
             await _until(self.model.may_answer.is_set)
             self.model.note(request)
             text = self.model.reply(request)
         finally:
-            self.limiter.settle(permit, Outcome(10, 5))
+            self.limiter.settle(grant, Used(10, 5))
         return ModelReply(text=text, model="m", prompt_tokens=10, completion_tokens=5)
 
 
@@ -266,11 +266,11 @@ class Run:
         bounds = Bounds(max_calls=max_calls)
         self.server = LimitServer({}, Budget(bounds, Bounds()) if bounds.limited else None)
 
-        async def lease(request: Any) -> Any:
-            return self.server.lease(request)
+        async def grant(request: Any) -> Any:
+            return self.server.grant(request)
 
         endpoints = Endpoints(roles={"explorer": ENDPOINT})
-        return LocalFleet(self.context, Models(endpoints, lease, self.model.open))
+        return LocalFleet(self.context, Models(endpoints, grant, self.model.open))
 
     def explore(self, fleet: LocalFleet) -> Status:
         """Explore with a fleet, to the end of the attempt."""

@@ -45,13 +45,13 @@ def test_what_happened_before_it_failed_is_told(tmp_path: Path) -> None:
         await coordinator.recover()
         server = LimitServer({})
 
-        async def lease(request):
-            return server.lease(request)
+        async def grant(request):
+            return server.grant(request)
 
         explorer = Explorer(
             "explorer",
             config,
-            Models(check_endpoints(config.llm, ("explorer",), {}, url, use_proxy=False), lease),
+            Models(check_endpoints(config.llm, ("explorer",), {}, url, use_proxy=False), grant),
             store,
             1,
             coordinator.exchange,

@@ -60,7 +60,7 @@ class LimitHeaders:
 
 
 @dataclass(frozen=True)
-class Lease:
+class Granted:
     """The answer to a client that has requests waiting.
 
     Attributes:
@@ -108,14 +108,14 @@ class RateLimits:
         self._forget_silent(now)
         return sum(count for count, _ in self._waiting.values())
 
-    def lease(
+    def grant(
         self,
         client: str,
         charges: Sequence[float],
         num_waiting: int,
         now: float,
         admit: Callable[[int], bool] = lambda _: True,
-    ) -> Lease:
+    ) -> Granted:
         """Grant as many of the requests as may go now, in order.
 
         Args:
@@ -141,7 +141,7 @@ class RateLimits:
         self._waiting[client] = (num_waiting - len(granted), now)
         if num_waiting == len(granted):
             del self._waiting[client]
-        return Lease(tuple(granted), self._wait_seconds(blocked_at, now))
+        return Granted(tuple(granted), self._wait_seconds(blocked_at, now))
 
     def take_unasked(self, num_requests: int, charge: float, now: float) -> None:
         """Count requests that were sent without asking; ``charge`` is that of all of them."""

@@ -13,7 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ste_ray.core.limits.budget import Spending
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.llm.prices import require_prices
-from ste_ray.runtime.limiter_client import LeaseCall
+from ste_ray.runtime.limiter_client import GrantCall
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.shared.limit_server import LimitServer
 from ste_ray.stages.shared.spending import (
@@ -43,9 +43,9 @@ class Limiting:
     server: Any
 
     @property
-    def lease_call(self) -> LeaseCall:
-        """What the meters of other processes call."""
-        return RemoteCall(self.server, "lease")
+    def grant_call(self) -> GrantCall:
+        """What limiter clients in other processes call."""
+        return RemoteCall(self.server, "grant")
 
     def snapshot(self) -> dict[str, dict[str, float | None]]:
         """Return the figures of each endpoint."""

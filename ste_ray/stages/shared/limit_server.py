@@ -1,6 +1,6 @@
 """The one keeper of rate limits and budget; a plain class, wrapped as an actor where launched.
 
-Its clients are the meters (``ste_ray.runtime.limiter_client``) of all processes of the run.
+Its clients (``ste_ray.runtime.limiter_client``) are in all processes of the run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ste_ray.core.limits.budget import Budget, Spending
-from ste_ray.core.limits.leases import UNASKED, Ask, LeaseReply, LeaseRequest, Settled, Unasked
+from ste_ray.core.limits.grants import (
+    UNASKED,
+    Claim,
+    GrantReply,
+    GrantRequest,
+    Unasked,
+    Used,
+)
 from ste_ray.core.limits.rates import RateLimits
 
 _WINDOW = 48  # requests of all clients together that are sent before anything is known
@@ -30,8 +37,7 @@ class _Hold:
     """A granted request that has not ended."""
 
     client: str
-    account: str
-    charge: int
+    claim: Claim
     reserved: Spending
     granted_at: float
 
@@ -75,10 +81,10 @@ class LimitServer:
         self._forgotten: set[str] = set()
         self._lock = threading.Lock()  # an actor may be launched with several threads
 
-    def lease(self, request: LeaseRequest) -> LeaseReply:
+    def grant(self, request: GrantRequest) -> GrantReply:
         """Take note of what ended, and grant what may go now."""
         with self._lock:
-            return self._lease(request, self._clock())
+            return self._answer(request, self._clock())
 
     def forget(self, client: str) -> None:
         """Settle what a client that is gone has not: as if its requests had used all they could.
@@ -102,14 +108,14 @@ class LimitServer:
         with self._lock:
             return {} if self._budget is None else self._budget.spent_by_account()
 
-    def _lease(self, request: LeaseRequest, now: float) -> LeaseReply:
+    def _answer(self, request: GrantRequest, now: float) -> GrantReply:
         endpoint = self._endpoint(request.endpoint, now)
         self._take_notice(endpoint, request, now)
         if request.client in self._forgotten:
-            return LeaseReply(metered=True, granted_at=now, wait_seconds=1.0)
+            return GrantReply(metered=True, granted_at=now, wait_seconds=1.0)
         limited = self._budget is not None and self._budget.limited
         if not endpoint.limits.metered and not limited:
-            return LeaseReply(
+            return GrantReply(
                 metered=False,
                 granted_at=now,
                 window=max(1, _WINDOW // self._num_clients),
@@ -120,8 +126,8 @@ class LimitServer:
 
     def _settle_in_full(self, endpoint: _Endpoint, number: int) -> None:
         hold = endpoint.holds.pop(number)
-        endpoint.limits.settle(1, 1, hold.charge, hold.charge)
-        self._settle_budget(hold.account, hold.reserved, hold.reserved)
+        endpoint.limits.settle(1, 1, hold.claim.tokens, hold.claim.tokens)
+        self._settle_budget(hold.claim.account, hold.reserved, hold.reserved)
 
     def _endpoint(self, name: str, now: float) -> _Endpoint:
         if name not in self._endpoints:
@@ -129,53 +135,51 @@ class LimitServer:
             self._endpoints[name] = _Endpoint(limits, now)
         return self._endpoints[name]
 
-    def _take_notice(self, endpoint: _Endpoint, request: LeaseRequest, now: float) -> None:
+    def _take_notice(self, endpoint: _Endpoint, request: GrantRequest, now: float) -> None:
         if request.unasked is not None:
             self._settle_unasked(endpoint, request.unasked, now)
-        for settled in request.settled:
-            hold = endpoint.holds.pop(settled.number, None)
+        for number, used in request.settled:
+            hold = endpoint.holds.pop(number, None)
             if hold is None:  # the client had been given up, and its requests settled
                 continue
-            self._settle(endpoint, hold, settled, now)
+            self._settle(endpoint, hold, used, now)
         if request.headers is not None:
             endpoint.limits.see(request.headers, now)
 
     def _settle_unasked(self, endpoint: _Endpoint, unasked: Unasked, now: float) -> None:
         limits = endpoint.limits
-        limits.take_unasked(unasked.num_sent, unasked.charge, now)
+        limits.take_unasked(unasked.num_sent, unasked.claimed_tokens, now)
         limits.settle(
-            unasked.num_ended, unasked.num_used, unasked.ended_charge, unasked.used_tokens
+            unasked.num_ended, unasked.num_used, unasked.ended_tokens, unasked.used_tokens
         )
         for refusal in unasked.refusals:
             limits.refuse(refusal, 0.0, UNASKED, now)
-        for use in unasked.accounts:
-            used = Spending(usd=use.usd, tokens=use.tokens, calls=use.calls)
-            self._settle_budget(use.account, _NOTHING, used)
+        for account, spent in unasked.spent:
+            self._settle_budget(account, _NOTHING, spent)
 
-    def _settle(self, endpoint: _Endpoint, hold: _Hold, settled: Settled, now: float) -> None:
+    def _settle(self, endpoint: _Endpoint, hold: _Hold, used: Used, now: float) -> None:
         limits = endpoint.limits
-        if settled.refusal is not None:
-            limits.refuse(settled.refusal, hold.charge, hold.granted_at, now)
-            self._settle_budget(hold.account, hold.reserved, _NOTHING)
+        if used.refusal is not None:
+            limits.refuse(used.refusal, hold.claim.tokens, hold.granted_at, now)
+            self._settle_budget(hold.claim.account, hold.reserved, _NOTHING)
             return
-        if not settled.sent:
-            limits.settle(1, 0, hold.charge, 0)
-        elif settled.tokens:
-            ratio = settled.tokens / max(1, hold.charge)
+        if not used.sent:
+            limits.settle(1, 0, hold.claim.tokens, 0)
+        elif used.tokens:
+            ratio = used.tokens / max(1, hold.claim.tokens)
             endpoint.use_of_charge += 0.05 * (min(1.0, ratio) - endpoint.use_of_charge)
-            limits.settle(1, 1, hold.charge, settled.tokens)
+            limits.settle(1, 1, hold.claim.tokens, used.tokens)
             limits.succeed(hold.granted_at)
             endpoint.window += now >= endpoint.since + _WINDOW_SECONDS
         else:  # it failed, and what it used is not known
-            limits.settle(1, 1, hold.charge, hold.charge * endpoint.use_of_charge)
-        used = Spending(usd=settled.usd, tokens=settled.tokens, calls=int(settled.sent))
-        self._settle_budget(hold.account, hold.reserved, used)
+            limits.settle(1, 1, hold.claim.tokens, hold.claim.tokens * endpoint.use_of_charge)
+        self._settle_budget(hold.claim.account, hold.reserved, used.spending)
 
     def _settle_budget(self, account: str, reserved: Spending, used: Spending) -> None:
         if self._budget is not None:
             self._budget.settle(account, reserved, used)
 
-    def _grant(self, endpoint: _Endpoint, request: LeaseRequest, now: float) -> LeaseReply:
+    def _grant(self, endpoint: _Endpoint, request: GrantRequest, now: float) -> GrantReply:
         exhausted: list[tuple[int, str]] = []
         waiting_for_budget = False
 
@@ -183,18 +187,18 @@ class LimitServer:
             nonlocal waiting_for_budget
             if self._budget is None:
                 return True
-            ask = request.asks[position]
-            decision = self._budget.reserve(ask.account, _worst_case(ask))
+            claim = request.claims[position]
+            decision = self._budget.reserve(claim.account, _worst_case(claim))
             if decision == "exhausted":
-                exhausted.append((position, self._budget.why(ask.account)))
+                exhausted.append((position, self._budget.why(claim.account)))
             waiting_for_budget |= decision == "wait"
             return decision == "granted"
 
-        charges = [ask.tokens for ask in request.asks]
+        charges = [claim.tokens for claim in request.claims]
         if not endpoint.limits.metered:
             charges = charges[: max(0, endpoint.window - len(endpoint.holds))]
-        lease = endpoint.limits.lease(request.client, charges, request.num_waiting, now, admit)
-        wait_seconds = max(lease.wait_seconds, self._num_clients / _CALLS_PER_SECOND)
+        found = endpoint.limits.grant(request.client, charges, request.num_waiting, now, admit)
+        wait_seconds = max(found.wait_seconds, self._num_clients / _CALLS_PER_SECOND)
         if waiting_for_budget:
             # Not every client that is gone is reported: nobody shall wait for it for ever.
             for number in [
@@ -204,22 +208,20 @@ class LimitServer:
             ]:
                 self._settle_in_full(endpoint, number)
             wait_seconds = max(wait_seconds, _BUDGET_WAIT_SECONDS)
-        return LeaseReply(
+        return GrantReply(
             metered=True,
             granted_at=now,
-            granted=tuple((at, self._hold(endpoint, request, at, now)) for at in lease.granted),
+            granted=tuple((at, self._hold(endpoint, request, at, now)) for at in found.granted),
             exhausted=tuple(exhausted),
             wait_seconds=wait_seconds,
         )
 
-    def _hold(self, endpoint: _Endpoint, request: LeaseRequest, position: int, now: float) -> int:
-        ask = request.asks[position]
+    def _hold(self, endpoint: _Endpoint, request: GrantRequest, position: int, now: float) -> int:
+        claim = request.claims[position]
         self._num_grants += 1
-        endpoint.holds[self._num_grants] = _Hold(
-            request.client, ask.account, ask.tokens, _worst_case(ask), now
-        )
+        endpoint.holds[self._num_grants] = _Hold(request.client, claim, _worst_case(claim), now)
         return self._num_grants
 
 
-def _worst_case(ask: Ask) -> Spending:
-    return Spending(usd=ask.usd, tokens=ask.tokens, calls=1)
+def _worst_case(claim: Claim) -> Spending:
+    return Spending(usd=claim.usd, tokens=claim.tokens, calls=1)

@@ -23,7 +23,7 @@ from ste_ray.runtime import journal, segments
 from ste_ray.runtime.drive import NOTHING, Ports, drive, repeatable, tell
 from ste_ray.runtime.events import NullEvents
 from ste_ray.runtime.journal import Recorded, SegmentJournal
-from ste_ray.runtime.limiter_client import LeaseCall, Meter
+from ste_ray.runtime.limiter_client import GrantCall, LimiterClient
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.shared.endpoints import open_endpoints
 from ste_ray.stages.shared.limit_actor import Limiting, limited
@@ -52,7 +52,7 @@ class Models:
     """The models of a stage, for its workers: where they are, and who grants requests."""
 
     endpoints: Endpoints
-    lease_call: LeaseCall
+    grant_call: GrantCall
     open_chat: OpenChat = field(default=open_chat)
 
 
@@ -80,7 +80,7 @@ def open_models(
             segments.seal(store, folder, context.epoch)
         entries = (entry for folder in folders for entry in journal.iter_entries(store, folder))
         with limited(context, stage, endpoints, entries, num_clients) as limiting:
-            yield Models(endpoints, limiting.lease_call), limiting
+            yield Models(endpoints, limiting.grant_call), limiting
 
 
 @dataclass(frozen=True)
@@ -149,15 +149,15 @@ class ModelSession:
     async def __aenter__(self) -> Self:
         models = self._models
         async with AsyncExitStack() as stack:
-            meter = Meter(self._name, models.lease_call, self._seed)
-            stack.push_async_callback(meter.aclose)
+            limiter = LimiterClient(self._name, models.grant_call, self._seed)
+            stack.push_async_callback(limiter.aclose)
             for endpoint in models.endpoints.roles.values():
-                meter.connect(endpoint.key)
+                limiter.connect(endpoint.key)
             self._chat = await stack.enter_async_context(
                 models.open_chat(
                     models.endpoints,
                     self._config,
-                    limiter=meter,
+                    limiter=limiter,
                     on_event=self._on_event,
                     seed=self._seed,
                 )

@@ -1,4 +1,4 @@
-"""The meter: queueing, asking in blocks, and what happens when things end early."""
+"""The limiter client: queueing, asking in blocks, and what happens when things end early."""
 
 import asyncio
 import time
@@ -6,16 +6,15 @@ import time
 import pytest
 
 from ste_ray.core.limits.budget import Bounds, Budget
-from ste_ray.core.limits.leases import UNASKED, LeaseReply
+from ste_ray.core.limits.grants import UNASKED, Claim, GrantReply, Used
 from ste_ray.core.limits.rates import LimitHeaders, Refusal
 from ste_ray.errors import BudgetExhaustedError
-from ste_ray.ports import Claim, Outcome
-from ste_ray.runtime.limiter_client import Meter
+from ste_ray.runtime.limiter_client import LimiterClient
 from ste_ray.stages.shared.limit_server import LimitServer
 
 CLAIM = Claim("m", "t", 100, 50)
-GOOD = Outcome(prompt_tokens=80, completion_tokens=20, usd=0.25)
-REFUSED = Outcome(refusal=Refusal(None, "requests"))
+GOOD = Used(prompt_tokens=80, completion_tokens=20, usd=0.25)
+REFUSED = Used(refusal=Refusal(None, "requests"))
 
 
 class Calls:
@@ -29,7 +28,7 @@ class Calls:
 
     async def __call__(self, request):
         self.requests.append(request)
-        reply = self.server.lease(request)
+        reply = self.server.grant(request)
         self.replies.append(reply)
         await self.gate.wait()
         return reply
@@ -53,19 +52,19 @@ def budgeted(**bounds):
 def test_without_a_limit_only_the_first_request_asks():
     async def main():
         calls = Calls(LimitServer({}))
-        meter = Meter("a", calls)
-        first = await meter.acquire(CLAIM)
-        permits = [await meter.acquire(CLAIM) for _ in range(5)]
+        client = LimiterClient("a", calls)
+        first = await client.acquire(CLAIM)
+        grants = [await client.acquire(CLAIM) for _ in range(5)]
         assert len(calls.requests) == 1
-        assert {permit.granted_at for permit in [first, *permits]} == {UNASKED}
-        for permit in [first, *permits]:
-            meter.settle(permit, GOOD)
-        await meter.aclose()
+        assert {grant.granted_at for grant in [first, *grants]} == {UNASKED}
+        for grant in [first, *grants]:
+            client.settle(grant, GOOD)
+        await client.aclose()
         told = [request.unasked for request in calls.requests if request.unasked is not None]
         assert sum(unasked.num_sent for unasked in told) == 6
         assert sum(unasked.num_ended for unasked in told) == 6
         assert sum(unasked.used_tokens for unasked in told) == 600
-        assert sum(use.usd for unasked in told for use in unasked.accounts) == 1.5
+        assert sum(use.usd for unasked in told for _, use in unasked.spent) == 1.5
 
     asyncio.run(main())
 
@@ -73,10 +72,10 @@ def test_without_a_limit_only_the_first_request_asks():
 def test_what_was_sent_without_asking_is_told_soon():
     async def main():
         calls = Calls(LimitServer({}))
-        meter = Meter("a", calls)
-        meter.settle(await meter.acquire(CLAIM), GOOD)
+        client = LimiterClient("a", calls)
+        client.settle(await client.acquire(CLAIM), GOOD)
         await until(lambda: any(request.unasked for request in calls.requests))
-        await meter.aclose()
+        await client.aclose()
 
     asyncio.run(main())
 
@@ -84,64 +83,64 @@ def test_what_was_sent_without_asking_is_told_soon():
 def test_the_window_grows_with_good_replies_only():
     async def main():
         async def call(_):
-            return LeaseReply(metered=False, granted_at=0.0, window=2, window_tokens=1e6)
+            return GrantReply(metered=False, granted_at=0.0, window=2, window_tokens=1e6)
 
-        meter = Meter("a", call)
-        permits = [await meter.acquire(CLAIM) for _ in range(2)]
-        third = asyncio.ensure_future(meter.acquire(CLAIM))
-        fourth = asyncio.ensure_future(meter.acquire(CLAIM))
+        client = LimiterClient("a", call)
+        grants = [await client.acquire(CLAIM) for _ in range(2)]
+        third = asyncio.ensure_future(client.acquire(CLAIM))
+        fourth = asyncio.ensure_future(client.acquire(CLAIM))
         await asyncio.sleep(0)
         assert not third.done()
-        meter.settle(permits[0], Outcome())  # failed
+        client.settle(grants[0], Used())  # failed
         await asyncio.sleep(0.01)
         assert (third.done(), fourth.done()) == (True, False)
-        meter.settle(permits[1], GOOD)
-        fifth = asyncio.ensure_future(meter.acquire(CLAIM))
+        client.settle(grants[1], GOOD)
+        fifth = asyncio.ensure_future(client.acquire(CLAIM))
         await asyncio.sleep(0.01)
         assert (fourth.done(), fifth.done()) == (True, True)
         for task in (third, fourth, fifth):
-            meter.settle(await task, GOOD)
-        await meter.aclose()
+            client.settle(await task, GOOD)
+        await client.aclose()
 
     asyncio.run(main())
 
 
 def test_the_window_does_not_grow_at_once():
     async def main():
-        meter = Meter("a", Calls(LimitServer({}, num_clients=24)))  # a window of 2
-        permits = [await meter.acquire(CLAIM) for _ in range(2)]
-        waiting = [asyncio.ensure_future(meter.acquire(CLAIM)) for _ in range(3)]
+        client = LimiterClient("a", Calls(LimitServer({}, num_clients=24)))  # a window of 2
+        grants = [await client.acquire(CLAIM) for _ in range(2)]
+        waiting = [asyncio.ensure_future(client.acquire(CLAIM)) for _ in range(3)]
         await asyncio.sleep(0)
-        for permit in permits:
-            meter.settle(permit, GOOD)
+        for grant in grants:
+            client.settle(grant, GOOD)
         await asyncio.sleep(0.01)
         assert [task.done() for task in waiting] == [True, True, False]
         waiting[2].cancel()
         for task in waiting[:2]:
-            meter.settle(await task, GOOD)
-        await meter.aclose()
+            client.settle(await task, GOOD)
+        await client.aclose()
 
     asyncio.run(main())
 
 
 @pytest.mark.parametrize(
-    "outcome", [REFUSED, Outcome(80, 20, headers=LimitHeaders(limit_requests=600.0))]
+    "outcome", [REFUSED, Used(80, 20, headers=LimitHeaders(limit_requests=600.0))]
 )
 def test_the_first_sign_of_a_limit_stops_sending_without_asking(outcome):
     async def main():
         calls = Calls(LimitServer({}))
-        meter = Meter("a", calls)
+        client = LimiterClient("a", calls)
         for _ in range(20):
-            meter.settle(await meter.acquire(CLAIM), GOOD)
-        permits = [await meter.acquire(CLAIM) for _ in range(2)]
+            client.settle(await client.acquire(CLAIM), GOOD)
+        grants = [await client.acquire(CLAIM) for _ in range(2)]
         asked = len(calls.requests)
-        meter.settle(permits[0], outcome)
-        permit = await meter.acquire(CLAIM)
-        assert permit.granted_at != UNASKED
+        client.settle(grants[0], outcome)
+        grant = await client.acquire(CLAIM)
+        assert grant.granted_at != UNASKED
         assert len(calls.requests) > asked
-        meter.settle(permits[1], GOOD)
-        meter.settle(permit, GOOD)
-        await meter.aclose()
+        client.settle(grants[1], GOOD)
+        client.settle(grant, GOOD)
+        await client.aclose()
         assert calls.server.snapshot()["m"]["in_flight"] == 0
 
     asyncio.run(main())
@@ -150,18 +149,18 @@ def test_the_first_sign_of_a_limit_stops_sending_without_asking(outcome):
 def test_waiting_requests_go_in_order_and_are_asked_for_together():
     async def main():
         calls = Calls(metered())
-        meter = Meter("a", calls)
+        client = LimiterClient("a", calls)
         order = []
 
         async def request(number):
-            permit = await meter.acquire(CLAIM)
+            grant = await client.acquire(CLAIM)
             order.append(number)
-            meter.settle(permit, GOOD)
+            client.settle(grant, GOOD)
 
         await asyncio.gather(*(request(number) for number in range(20)))
         assert order == list(range(20))
-        assert len(calls.requests[0].asks) == 20
-        await meter.aclose()
+        assert len(calls.requests[0].claims) == 20
+        await client.aclose()
         assert calls.server.snapshot()["m"]["in_flight"] == 0
 
     asyncio.run(main())
@@ -170,19 +169,19 @@ def test_waiting_requests_go_in_order_and_are_asked_for_together():
 def test_a_cancelled_request_leaves_no_permit_behind():
     async def main():
         calls = Calls(metered())
-        meter = Meter("a", calls)
+        client = LimiterClient("a", calls)
         calls.gate.clear()
-        tasks = [asyncio.ensure_future(meter.acquire(CLAIM)) for _ in range(3)]
+        tasks = [asyncio.ensure_future(client.acquire(CLAIM)) for _ in range(3)]
         await until(lambda: calls.replies)
         assert len(calls.replies[0].granted) == 1
         tasks[0].cancel()  # granted by the server, but the answer is not here yet
         tasks[1].cancel()  # still waits
         await asyncio.sleep(0)
         calls.gate.set()
-        meter.settle(await tasks[2], GOOD)
-        await meter.aclose()
+        client.settle(await tasks[2], GOOD)
+        await client.aclose()
         assert calls.server.snapshot()["m"]["in_flight"] == 0
-        assert sum(not s.sent for request in calls.requests for s in request.settled) == 1
+        assert sum(not used.sent for request in calls.requests for _, used in request.settled) == 1
 
     asyncio.run(main())
 
@@ -190,16 +189,16 @@ def test_a_cancelled_request_leaves_no_permit_behind():
 def test_a_request_cancelled_just_after_its_grant_leaves_no_permit_behind():
     async def main():
         calls = Calls(metered())
-        meter = Meter("a", calls)
-        task = asyncio.ensure_future(meter.acquire(CLAIM))
+        client = LimiterClient("a", calls)
+        task = asyncio.ensure_future(client.acquire(CLAIM))
         lane = None
         while lane is None or lane.waiters or not calls.replies:  # until its future is resolved
             await asyncio.sleep(0)
-            lane = meter._lanes.get("m")
+            lane = client._lanes.get("m")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await meter.aclose()
+        await client.aclose()
         assert calls.server.snapshot()["m"]["in_flight"] == 0
 
     asyncio.run(main())
@@ -212,23 +211,23 @@ def test_a_failing_limit_server_fails_those_who_wait_and_later_ones_ask_anew():
         async def call(request):
             if replies:
                 raise replies.pop()
-            return LeaseReply(metered=True, granted_at=1.0, granted=((0, 7),))
+            return GrantReply(metered=True, granted_at=1.0, granted=((0, 7),))
 
-        meter = Meter("a", call)
+        client = LimiterClient("a", call)
         with pytest.raises(ConnectionError, match="gone"):
-            await meter.acquire(CLAIM)
-        assert (await meter.acquire(CLAIM)).number == 7
+            await client.acquire(CLAIM)
+        assert (await client.acquire(CLAIM)).number == 7
 
     asyncio.run(main())
 
 
 def test_an_exhausted_budget_is_an_error_that_names_the_bound():
     async def main():
-        meter = Meter("a", Calls(budgeted(max_calls=1)))
-        meter.settle(await meter.acquire(CLAIM), GOOD)
+        client = LimiterClient("a", Calls(budgeted(max_calls=1)))
+        client.settle(await client.acquire(CLAIM), GOOD)
         with pytest.raises(BudgetExhaustedError, match="max_calls"):
-            await meter.acquire(CLAIM)
-        await meter.aclose()
+            await client.acquire(CLAIM)
+        await client.aclose()
 
     asyncio.run(main())
 
@@ -236,14 +235,14 @@ def test_an_exhausted_budget_is_an_error_that_names_the_bound():
 def test_a_request_that_waits_for_the_budget_goes_when_another_ends_below_its_worst_case():
     async def main():
         calls = Calls(budgeted(max_tokens=280))
-        meter = Meter("a", calls)
-        first = await meter.acquire(CLAIM)
-        second = asyncio.ensure_future(meter.acquire(CLAIM))
+        client = LimiterClient("a", calls)
+        first = await client.acquire(CLAIM)
+        second = asyncio.ensure_future(client.acquire(CLAIM))
         await until(lambda: len(calls.requests) > 1)
         assert not second.done()
-        meter.settle(first, GOOD)
-        meter.settle(await asyncio.wait_for(second, 5), GOOD)
-        await meter.aclose()
+        client.settle(first, GOOD)
+        client.settle(await asyncio.wait_for(second, 5), GOOD)
+        await client.aclose()
         assert calls.server.spent()["t"].tokens == 200
 
     asyncio.run(main())
@@ -252,16 +251,16 @@ def test_a_request_that_waits_for_the_budget_goes_when_another_ends_below_its_wo
 def test_endpoints_do_not_wait_for_each_other():
     async def main():
         server = LimitServer({"slow": (0.6, None)}, num_clients=1)
-        meter = Meter("a", Calls(server))
+        client = LimiterClient("a", Calls(server))
         slow = Claim("slow", "", 1, 1)
-        permits = [await meter.acquire(slow)]
-        waiting = asyncio.ensure_future(meter.acquire(slow))
-        permits += [await asyncio.wait_for(meter.acquire(CLAIM), 5) for _ in range(5)]
+        grants = [await client.acquire(slow)]
+        waiting = asyncio.ensure_future(client.acquire(slow))
+        grants += [await asyncio.wait_for(client.acquire(CLAIM), 5) for _ in range(5)]
         assert not waiting.done()
         waiting.cancel()
-        for permit in permits:
-            meter.settle(permit, GOOD)
-        await meter.aclose()
+        for grant in grants:
+            client.settle(grant, GOOD)
+        await client.aclose()
 
     asyncio.run(main())
 
@@ -269,18 +268,18 @@ def test_endpoints_do_not_wait_for_each_other():
 def test_a_long_queue_does_not_starve_the_loop_or_the_server():
     async def main():
         calls = Calls(metered(num_clients=1))
-        meter = Meter("a", calls)
-        tasks = [asyncio.ensure_future(meter.acquire(CLAIM)) for _ in range(2000)]
+        client = LimiterClient("a", calls)
+        tasks = [asyncio.ensure_future(client.acquire(CLAIM)) for _ in range(2000)]
         started = time.monotonic()
         await until(lambda: sum(task.done() for task in tasks) >= 40)
         seconds = time.monotonic() - started
         assert len(calls.requests) < 10 + seconds * 40
-        assert all(len(request.asks) <= 64 for request in calls.requests)
+        assert all(len(request.claims) <= 64 for request in calls.requests)
         for task in tasks:
             if task.done():
-                meter.settle(task.result(), GOOD)
+                client.settle(task.result(), GOOD)
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await meter.aclose()
+        await client.aclose()
 
     asyncio.run(main())
