@@ -32,10 +32,10 @@ _MARGIN_SECONDS = 5.0
 
 def sign() -> Path:
     """Return the file whose presence says that this node is about to be stopped."""
-    return Path(tempfile.gettempdir()) / "ste-ray-leaving"
+    return Path(tempfile.gettempdir()) / "ste-ray-draining"
 
 
-class Leaving:
+class DrainWatch:
     """Looks whether the node of this process is about to be stopped.
 
     Attributes:
@@ -59,7 +59,7 @@ class Leaving:
             self._looked_at = now
             with suppress(OSError):
                 file = sign()
-                self.noticed = file.stat().st_mtime >= self._began or _still_leaving(file)
+                self.noticed = file.stat().st_mtime >= self._began or _still_draining(file)
         return self.noticed
 
 
@@ -79,10 +79,10 @@ def is_worker(command: list[str]) -> bool:
     return bool(command) and command[0].startswith(_WORKERS)
 
 
-def leave(seconds: float = DEFAULT_SECONDS) -> int:
+def drain(seconds: float = DEFAULT_SECONDS) -> int:
     """Stop drivers and workers; return how many of them were still there after ``seconds``."""
     file, end = sign(), time.time() + seconds
-    _leave_sign(file, end)
+    _write_sign(file, end)
     try:
         left: list[psutil.Process] = []
         for _ in range(_MAX_WAVES):  # Ray may have put others in the place of those who left
@@ -100,7 +100,7 @@ def leave(seconds: float = DEFAULT_SECONDS) -> int:
             os.unlink(file)
 
 
-def _leave_sign(file: Path, end: float) -> None:
+def _write_sign(file: Path, end: float) -> None:
     """Write who leaves, and until when; readers see all of it or nothing."""
     own = psutil.Process()
     whole = {"pid": own.pid, "started": own.create_time(), "until": end + _MARGIN_SECONDS}
@@ -109,7 +109,7 @@ def _leave_sign(file: Path, end: float) -> None:
     draft.replace(file)
 
 
-def _still_leaving(file: Path) -> bool:
+def _still_draining(file: Path) -> bool:
     """Whether the process that left the sign is still there, and within its time."""
     try:
         said = json.loads(file.read_text())
@@ -134,4 +134,4 @@ def _found() -> tuple[list[psutil.Process], list[psutil.Process]]:
 
 
 if __name__ == "__main__":
-    sys.exit(1 if leave(float(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_SECONDS) else 0)
+    sys.exit(1 if drain(float(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_SECONDS) else 0)

@@ -19,7 +19,7 @@ from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.runtime.events import EventBuffer
 from ste_ray.runtime.journal import Recorded, by_scope
 from ste_ray.stages.base import load_prompts
-from ste_ray.stages.cluster.drain import Leaving
+from ste_ray.stages.cluster.drain import DrainWatch
 from ste_ray.stages.explore.messages import Directive, Lease, Report
 from ste_ray.stages.explore.parts import EpisodeKey, PartWriter
 from ste_ray.stages.explore.plan import EpisodePlan
@@ -91,7 +91,7 @@ class Explorer:
         self._flush: asyncio.Task[list[EpisodeKey]] | None = None
         self._wake = asyncio.Event()
         self._stopping = False
-        self._leaving = Leaving()
+        self._drain = DrainWatch()
         self._secrets = Secrets()
         self._toolbox: Toolbox
 
@@ -118,7 +118,7 @@ class Explorer:
                 raise
             await self._settle()
             await self._exchange()  # what was stored just now
-        return self._leaving.noticed
+        return self._drain.noticed
 
     async def stop(self) -> None:
         """Make what is recorded durable and end soon; unfinished episodes go on in a later run."""
@@ -126,7 +126,7 @@ class Explorer:
         self._wake.set()
 
     async def _work(self) -> None:
-        while not self._stopping and not self._leaving.look():
+        while not self._stopping and not self._drain.look():
             asked_at = time.monotonic()
             directive = await self._exchange()
             if directive.fenced or directive.finished:

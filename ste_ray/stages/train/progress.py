@@ -16,7 +16,7 @@ from ray.util.queue import Queue
 
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.cluster.drain import Leaving
+from ste_ray.stages.cluster.drain import DrainWatch
 from ste_ray.stages.explore.metrics import ascii_tag
 from ste_ray.stages.shared.limit_actor import beside_driver
 from ste_ray.training.checkpoints import Checkpoint
@@ -107,13 +107,13 @@ def ray_hooks(job: TrainJob, driver: DriverChannel) -> Hooks:
         with _newest(job, saved) as checkpoint:
             ray.train.report(record.to_json(), checkpoint=checkpoint)
 
-    leaving = Leaving()
+    drain = DrainWatch()
     return Hooks(
         on_step,
         on_report,
         saved.put,
         driver.warn,
-        stopping=lambda: stop_asked.is_set() or leaving.look(),
+        stopping=lambda: stop_asked.is_set() or drain.look(),
     )
 
 

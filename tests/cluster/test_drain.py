@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ste_ray.stages.cluster import drain as leaving
+from ste_ray.stages.cluster import drain
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from ste_ray.stages.cluster import drain as leaving
     ],
 )
 def test_what_is_a_driver(command: str, expected: bool) -> None:
-    assert leaving.is_driver(command.split()) is expected
+    assert drain.is_driver(command.split()) is expected
 
 
 @pytest.mark.parametrize(
@@ -45,22 +45,22 @@ def test_what_is_a_driver(command: str, expected: bool) -> None:
     ],
 )
 def test_what_is_a_worker(title: str, expected: bool) -> None:
-    assert leaving.is_worker([title] if title else []) is expected
+    assert drain.is_worker([title] if title else []) is expected
 
 
 def test_a_sign_counts_for_those_who_were_there_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "ste-ray-leaving"
-    monkeypatch.setattr(leaving, "sign", lambda: file)
-    monkeypatch.setattr(leaving, "_SECONDS_BETWEEN_LOOKS", 0.0)
-    before = leaving.Leaving()
+    file = tmp_path / "ste-ray-draining"
+    monkeypatch.setattr(drain, "sign", lambda: file)
+    monkeypatch.setattr(drain, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    before = drain.DrainWatch()
     assert not before.look()
     file.touch()
     os.utime(file, (time.time() + 1, time.time() + 1))  # the clock of files is a coarse one
     assert before.look()
     os.utime(file, (1, 1))
-    after = leaving.Leaving()
+    after = drain.DrainWatch()
     assert not after.look()
     assert before.noticed
     file.unlink()
@@ -70,14 +70,14 @@ def test_a_sign_counts_for_those_who_were_there_before(
 def test_who_comes_to_a_node_about_to_leave_sees_the_sign(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "ste-ray-leaving"
-    monkeypatch.setattr(leaving, "sign", lambda: file)
+    file = tmp_path / "ste-ray-draining"
+    monkeypatch.setattr(drain, "sign", lambda: file)
     worker = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    late: list[leaving.Leaving] = []
+    late: list[drain.DrainWatch] = []
 
     def found() -> tuple[list[psutil.Process], list[psutil.Process]]:
         os.utime(file, (1, 1))  # the sign is older than whoever begins now
-        late.append(leaving.Leaving())
+        late.append(drain.DrainWatch())
         assert late[-1].look()
         if len(late) > 1:
             return [], []
@@ -85,15 +85,15 @@ def test_who_comes_to_a_node_about_to_leave_sees_the_sign(
         worker.stdin.close()
         return [], [psutil.Process(worker.pid)]
 
-    monkeypatch.setattr(leaving, "_found", found)
-    assert leaving.leave(seconds=20) == 0
+    monkeypatch.setattr(drain, "_found", found)
+    assert drain.drain(seconds=20) == 0
     assert len(late) == 2  # looked once more for those who came meanwhile
-    assert not leaving.Leaving().look()
+    assert not drain.DrainWatch().look()
 
 
 def test_a_sign_that_was_forgotten_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "ste-ray-leaving"
-    monkeypatch.setattr(leaving, "sign", lambda: file)
+    file = tmp_path / "ste-ray-draining"
+    monkeypatch.setattr(drain, "sign", lambda: file)
     own = psutil.Process()
     good = {"pid": own.pid, "started": own.create_time(), "until": time.time() + 60}
     gone = subprocess.Popen([sys.executable, "-c", ""])
@@ -104,7 +104,7 @@ def test_a_sign_that_was_forgotten_is_none(tmp_path: Path, monkeypatch: pytest.M
     for change in changes:
         file.write_text(json.dumps(good | change))
         os.utime(file, (1, 1))
-        seen.append(leaving.Leaving().look())
+        seen.append(drain.DrainWatch().look())
     assert seen == [True, False, False, False, False]
 
 
@@ -131,9 +131,9 @@ def test_drivers_are_stopped_and_waited_for(
     # Not the other drivers on this machine.
     process = psutil.Process(driver.pid)
     monkeypatch.setattr(psutil, "process_iter", lambda: [process])
-    monkeypatch.setattr(leaving, "sign", lambda: tmp_path / "sign")
+    monkeypatch.setattr(drain, "sign", lambda: tmp_path / "sign")
     started = time.monotonic()
-    assert leaving.leave(seconds=20) == 0
+    assert drain.drain(seconds=20) == 0
     assert time.monotonic() - started < 10
     assert (tmp_path / "mark").read_text() == "flushed"
     assert not (tmp_path / "sign").exists()
@@ -160,8 +160,8 @@ def test_explorers_that_leave_hand_their_tools_on(tmp_path: Path, private_home: 
         assert said, "it ended before"
     assert not list(tmp_path.glob("run/explore/journal/*.gz"))
     below = psutil.Process(exploring.pid).children(recursive=True)
-    assert sum(leaving.is_worker(process.cmdline()) for process in below) == 2
-    (tmp_path / "tmp" / "ste-ray-leaving").touch()
+    assert sum(drain.is_worker(process.cmdline()) for process in below) == 2
+    (tmp_path / "tmp" / "ste-ray-draining").touch()
     output, rest = exploring.communicate(timeout=200)
     assert exploring.returncode == 0, rest
     assert rest.count("left its node, which is about to be stopped; its tools are handed on") == 2
