@@ -8,7 +8,7 @@ from typing import Any
 
 from ste_ray.core.effects import ModelReply
 from ste_ray.core.limits.grants import Claim, Used
-from ste_ray.core.limits.rates import LimitHeaders, Refusal
+from ste_ray.core.limits.signals import LimitHeaders, Refusal
 from ste_ray.core.replies.reasoning import estimated_tokens
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.rate_headers import read_limit_headers

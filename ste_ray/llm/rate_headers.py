@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from ste_ray.core.limits.rates import LimitHeaders, Resource
+from ste_ray.core.limits.signals import LimitHeaders, Resource
 
 _TOKEN_SIGNS = re.compile(r"\btokens? (?:per|rate|limit)|\btp[md]\b|\btoo many tokens|^tokens\b")
 _REQUEST_SIGNS = re.compile(r"\brequests? (?:per|rate|limit)|\brp[mds]\b|^requests\b")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ste_ray.core.effects import ModelReply
-from ste_ray.core.limits.rates import Resource
+from ste_ray.core.limits.signals import Resource
 from ste_ray.core.texts.surrogates import without_halves
 from ste_ray.llm.completions import read_message, read_usage
 from ste_ray.llm.error_bodies import read_error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ste_ray.core.limits.budget import Spending
 from ste_ray.core.limits.grants import Claim, Unasked, Used
-from ste_ray.core.limits.rates import Refusal
+from ste_ray.core.limits.signals import Refusal
 
 _NOTHING = Spending()
 

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass
 
 from ste_ray.core.limits.grants import Claim, Used
-from ste_ray.core.limits.rates import LimitHeaders, Refusal
+from ste_ray.core.limits.signals import LimitHeaders, Refusal
 from ste_ray.runtime.limiter_client import LimiterClient
 from ste_ray.stages.shared.limit_server import LimitServer
 

@@ -10,7 +10,8 @@ from limit_simulation import Scenario, simulate
 
 from ste_ray.core.limits.budget import Bounds, Budget, Spending
 from ste_ray.core.limits.grants import Claim, GrantRequest, Unasked, Used
-from ste_ray.core.limits.rates import LimitHeaders, RateLimits, Refusal
+from ste_ray.core.limits.rates import RateLimits
+from ste_ray.core.limits.signals import LimitHeaders, Refusal
 from ste_ray.stages.shared.limit_server import LimitServer
 
 TOKEN_BOUND = {

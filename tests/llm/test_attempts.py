@@ -11,7 +11,7 @@ from chat_server import body_of, cut_body, hang, refusal, reply, reset, serving,
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
 from ste_ray.core.limits.breaker import Breaker
 from ste_ray.core.limits.grants import Claim, Grant, Used
-from ste_ray.core.limits.rates import LimitHeaders, Refusal
+from ste_ray.core.limits.signals import LimitHeaders, Refusal
 from ste_ray.core.records import Message
 from ste_ray.errors import BudgetExhaustedError, EndpointError, ProviderUnavailableError
 from ste_ray.llm import retries

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ste_ray.core.limits.rates import LimitHeaders
+from ste_ray.core.limits.signals import LimitHeaders
 from ste_ray.llm.rate_headers import limited_resource, read_limit_headers, read_reset
 from ste_ray.llm.refusals import Refused
 from ste_ray.llm.responses import Failure, Served, read_response

@@ -7,7 +7,7 @@ import pytest
 
 from ste_ray.core.limits.budget import Bounds, Budget
 from ste_ray.core.limits.grants import UNASKED, Claim, GrantReply, Used
-from ste_ray.core.limits.rates import LimitHeaders, Refusal
+from ste_ray.core.limits.signals import LimitHeaders, Refusal
 from ste_ray.errors import BudgetExhaustedError
 from ste_ray.runtime.limiter_client import LimiterClient
 from ste_ray.stages.shared.limit_server import LimitServer

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ste_ray.core.effects import Flow
+from ste_ray.core.exploring.conversation import Conversation
 from ste_ray.core.exploring.memory import MemoryEntry
-from ste_ray.core.exploring.trial import Conversation, TrialContext, TrialSettings, trial_flow
+from ste_ray.core.exploring.trial import TrialContext, TrialSettings, trial_flow
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Episode, ToolSpec, Trial, fingerprint
 

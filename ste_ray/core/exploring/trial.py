@@ -6,13 +6,14 @@ A query is imagined, answered in turns of call and observation, and reflected on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from ste_ray.core.effects import AskModel, CallTool, Flow, ModelReply, Sampling, ToolResult
+from ste_ray.core.effects import CallTool, Flow, ModelReply, Sampling, ToolResult
+from ste_ray.core.exploring.conversation import Conversation
 from ste_ray.core.exploring.memory import MemoryEntry, render_memory
 from ste_ray.core.prompts import PromptSet, describe_tool
-from ste_ray.core.records import Fault, Message, Record, ToolSpec, Trial, Turn, fingerprint
-from ste_ray.core.replies.conversation import advice_on, assistant_message, explained, failure_of
+from ste_ray.core.records import Record, ToolSpec, Trial, Turn, fingerprint
+from ste_ray.core.replies.conversation import advice_on, explained, failure_of
 from ste_ray.core.replies.parsing import (
     FinalAnswer,
     ParseFailure,
@@ -40,66 +41,6 @@ class TrialSettings(Record):
     short_term_memory: bool = True
     long_term_memory: bool = True
     reflection: bool = True
-
-
-@dataclass
-class Conversation:
-    """The messages of an episode; those from ``start`` on are what the model sees.
-
-    What is asked is charged to ``account``. Without short-term memory every trial starts afresh,
-    while the record keeps all messages. ``cut_off`` says why the conversation cannot go on, once
-    the endpoint has ended it.
-    """
-
-    account: str = ""
-    messages: list[Message] = field(default_factory=list)
-    start: int = 0
-    models: list[str] = field(default_factory=list)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    replies: int = 0
-    replies_reasoned: int = 0
-    reasoning_tokens: int = 0
-    faults: list[Fault] = field(default_factory=list)
-    cut_off: str = ""
-
-    def say(self, content: str) -> None:
-        """Append a user message."""
-        self.messages.append(Message(role="user", content=content))
-
-    def ask(self, sampling: Sampling, shown: str | None = None) -> Flow[ModelReply]:
-        """Ask for the next reply and keep it, cut at the first stop sequence.
-
-        ``shown`` replaces the last message in this one request; it is not kept. Some endpoints
-        ignore stop sequences: what they invented behind one must not enter the conversation.
-        """
-        visible = self.messages[self.start :]
-        if shown is not None:
-            visible = [*visible[:-1], Message(role="user", content=shown)]
-        reply = yield AskModel(
-            role="explorer", messages=tuple(visible), sampling=sampling, account=self.account
-        )
-        assert isinstance(reply, ModelReply)
-        self.prompt_tokens += reply.prompt_tokens
-        self.completion_tokens += reply.completion_tokens
-        self.replies += 1
-        self.replies_reasoned += reply.reasoned
-        self.reasoning_tokens += reply.reasoning_tokens
-        if reply.model and reply.model not in self.models:
-            self.models.append(reply.model)
-        self._note_faults(reply)
-        if reply.finish_reason in ("content_filter", "context_overflow", "refused", "failed"):
-            self.cut_off = reply.finish_reason
-        self.messages.append(assistant_message(cut_at_stop(reply.text, sampling.stop)))
-        return reply
-
-    def _note_faults(self, reply: ModelReply) -> None:
-        place = len(self.messages)
-        self.faults += [fault.model_copy(update={"reply_index": place}) for fault in reply.faults]
-        if reply.finish_reason != "stop" and not any(
-            fault.kind == reply.finish_reason for fault in reply.faults
-        ):
-            self.faults.append(Fault(kind=reply.finish_reason, reply_index=place))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ste_ray.core.limits.budget import Spending
-from ste_ray.core.limits.rates import LimitHeaders, Refusal
+from ste_ray.core.limits.signals import LimitHeaders, Refusal
 
 UNASKED = -1.0  # the ``granted_at`` of a request that was sent while no limit was known
 

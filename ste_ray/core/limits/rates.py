@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from ste_ray.core.limits.pacing import Pacer
+from ste_ray.core.limits.signals import LimitHeaders, Refusal, Resource
 
 _LONG_PAUSE_SECONDS = 2.0  # a longer Retry-After holds up everybody, not just the refused request
 _LONGEST_PAUSE_SECONDS = 300.0
@@ -21,42 +21,6 @@ _ASKED_PER_SECOND = 50
 _SHORTEST_INTERVAL_SECONDS = 0.03  # between two calls of a client whose requests must wait
 _LONGEST_INTERVAL_SECONDS = 0.5
 _SILENT_SECONDS = 3.0
-
-Resource = Literal["requests", "tokens", "unknown"]
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A request that the provider refused for its rate (HTTP 429).
-
-    Attributes:
-        retry_after_seconds: how long the provider asks to wait; None when it does not say.
-        resource: which limit was reached, as far as the answer tells.
-    """
-
-    retry_after_seconds: float | None
-    resource: Resource
-
-
-@dataclass(frozen=True)
-class LimitHeaders:
-    """What ``x-ratelimit-*`` response headers say; None where one is missing or unreadable.
-
-    Attributes:
-        limit_requests: requests allowed a minute.
-        remaining_requests: requests that could be sent right now.
-        reset_requests_seconds: until the whole limit is there again.
-        limit_tokens: tokens allowed a minute.
-        remaining_tokens: tokens that could be used right now.
-        reset_tokens_seconds: until the whole limit is there again.
-    """
-
-    limit_requests: float | None = None
-    remaining_requests: float | None = None
-    reset_requests_seconds: float | None = None
-    limit_tokens: float | None = None
-    remaining_tokens: float | None = None
-    reset_tokens_seconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ste_ray.core.limits.budget import Spending
 from ste_ray.llm.endpoint import Endpoints
 from ste_ray.llm.prices import require_prices
-from ste_ray.runtime.limiter_client import GrantCall
+from ste_ray.runtime.limiter_lane import GrantCall
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.shared.limit_server import LimitServer
 from ste_ray.stages.shared.spending import (

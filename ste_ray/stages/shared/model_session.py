@@ -23,7 +23,8 @@ from ste_ray.runtime import journal, segments
 from ste_ray.runtime.drive import NOTHING, Ports, drive, repeatable, tell
 from ste_ray.runtime.events import NullEvents
 from ste_ray.runtime.journal import Recorded, SegmentJournal
-from ste_ray.runtime.limiter_client import GrantCall, LimiterClient
+from ste_ray.runtime.limiter_client import LimiterClient
+from ste_ray.runtime.limiter_lane import GrantCall
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.shared.endpoints import open_endpoints
 from ste_ray.stages.shared.limit_actor import Limiting, limited
