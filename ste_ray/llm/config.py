@@ -49,10 +49,9 @@ class LLMConfig(Section):
         "explorer_model": "is now 'llm.explorer.model'",
         "judge_model": "is now 'llm.judge.model'",
         "paraphraser_model": "is now 'llm.paraphraser.model'",
-        "total_timeout_seconds": "was dropped: it is five times 'llm.request_timeout_seconds'",
+        "total_timeout_seconds": "was dropped: it is half of 'llm.patience_seconds'",
         "breaker_failures": "was dropped: ten failures alike in a row pause all requests",
-        "breaker_patience_seconds": "was dropped: an outage is waited out for ten times "
-        "'llm.request_timeout_seconds'",
+        "breaker_patience_seconds": "is now 'llm.patience_seconds'",
     }
 
     base_url: str = key("", "Address of the endpoint, up to /v1; empty: see above.")
@@ -82,10 +81,13 @@ class LLMConfig(Section):
     )
     max_concurrency: int = operational(256, "Requests in flight, of each process.", ge=1)
     request_timeout_seconds: float = operational(
-        60.0,
-        "Seconds until a request counts as lost; it is repeated for five times as long, and an "
-        "endpoint that is down is waited for ten times as long.",
-        gt=0,
+        60.0, "Seconds until a request counts as lost and is repeated.", gt=0
+    )
+    patience_seconds: float = operational(
+        600.0,
+        "Seconds that an endpoint which is down is waited for, until the run ends; a request is "
+        "repeated, and a limit of the rate waited for, half as long.",
+        ge=0,
     )
     max_attempts: int = operational(
         6, "How often a request is sent; being refused for the rate does not count.", ge=1
@@ -97,12 +99,12 @@ class LLMConfig(Section):
     @property
     def total_timeout_seconds(self) -> float:
         """Bound on one request with its repetitions."""
-        return 5 * self.request_timeout_seconds
+        return self.patience_seconds / 2
 
     @property
     def outage_patience_seconds(self) -> float:
         """How long requests wait for an endpoint that seems to be down."""
-        return 10 * self.request_timeout_seconds
+        return self.patience_seconds
 
     @property
     def key_variables(self) -> frozenset[str]:

@@ -125,6 +125,12 @@ def test_the_defaults_are_those_of_the_study():
     assert (train.examples_per_step, train.max_tokens) == (64, 2048)
 
 
+def test_how_long_requests_wait_follows_from_one_key():
+    llm, patient = Config().llm, load_config(None, ["llm.patience_seconds=3600"]).llm
+    assert (llm.outage_patience_seconds, llm.total_timeout_seconds) == (600, 300)
+    assert (patient.outage_patience_seconds, patient.total_timeout_seconds) == (3600, 1800)
+
+
 @pytest.fixture
 def write(tmp_path):
     def write(text: str | bytes) -> str:

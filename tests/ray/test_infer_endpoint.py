@@ -181,8 +181,7 @@ def test_an_endpoint_that_dies_midway_costs_nothing_that_was_answered(
     with teacher(*slow) as server:
         port = server.url.removesuffix("/v1").rpartition(":")[2]
         options = [ENDPOINT, f"llm.base_url={server.url}", "llm.max_concurrency=2"]
-        # An outage is waited out for ten times as long; an answer takes a sixth of it.
-        options += ["llm.request_timeout_seconds=2", "llm.max_attempts=1"]
+        options += ["llm.patience_seconds=1", "llm.max_attempts=1"]
         options += ["flush_seconds=0.2"]
         killer = threading.Thread(target=lambda: server.end_after(5))
         killer.start()
