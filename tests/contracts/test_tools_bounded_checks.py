@@ -165,9 +165,11 @@ def test_everyday_checks_are_made_at_once(monkeypatch):
 @pytest.mark.parametrize(
     "schema",
     [
-        of(pattern="a"),
+        of(pattern="(a+)+$"),
+        of(pattern="a|b"),
+        of(pattern=r"(.)\1"),
+        of(pattern="a" * 201),
         of(patternProperties={"a": True}),
-        of(uniqueItems=True),
         of(enum=list(range(100_000))),
         of(**nested(3)),
         of(unevaluatedProperties=False),
@@ -180,6 +182,44 @@ def test_everyday_checks_are_made_at_once(monkeypatch):
 )
 def test_what_may_be_much_work_is_known_as_such(schema):
     assert not CheckCost(schema).is_small("{}")
+
+
+PLAIN = [
+    ("^[A-Z]{3}$", "A"),
+    (r"^\d{4}-\d{2}-\d{2}$", "1"),
+    ("^a*$", "a"),
+    ("a*b", "a"),
+    ("a*a*b", "a"),
+    ("a?a?b", "a"),
+    ("^a+a+a+b$", "a"),
+    ("a{1,99}a{1,}b", "a"),
+    (r"^[^@\s]+@[^@\s]+$", "@"),
+    (r"\w+\s*$", "a"),
+    ("a{999}b", "a"),
+]
+
+
+@pytest.mark.parametrize(("pattern", "letter"), PLAIN)
+def test_plain_patterns_are_tried_at_once_on_texts_that_keep_nobody_waiting(pattern, letter):
+    schema = of(type="string", pattern=pattern)
+    cost, check = CheckCost(schema), ArgumentCheck(schema)
+    texts = (json.dumps({"a": letter * number + "!"}) for number in range(20_000, 0, -1))
+    longest = next(text for text in texts if cost.is_small(text))
+    assert not cost.is_small(longest + " " * 2_000_000)
+    started = time.process_time()
+    for _ in range(10):
+        assert check.refusal(longest).startswith("Invalid arguments: argument 'a' is")
+    assert (time.process_time() - started) / 10 < 0.01
+
+
+def test_conditions_and_unique_values_are_checked_at_once_where_they_are_few():
+    few, many = (json.dumps({"a": [[n] for n in range(size)]}) for size in (20, 40))
+    assert CheckCost(of(uniqueItems=True)).is_small(few)
+    assert not CheckCost(of(uniqueItems=True)).is_small(many)
+    assert CheckCost(of(uniqueItems=False)).is_small(many)
+    parts = {"if": {"required": ["b"]}, "then": {"not": {"const": 1}}, "else": True}
+    assert CheckCost(of(**parts)).is_small('{"a": 1}')
+    assert not CheckCost(of(**{"not": {"not": {"not": {}}}})).is_small("{}")
 
 
 def test_long_arguments_are_much_work():

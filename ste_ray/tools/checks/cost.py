@@ -10,15 +10,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from ste_ray.core.schemas.definitions import PREFIX
+from ste_ray.tools.checks.patterns import SearchCost, search_cost
 
 _MAX_NODES = 500
 _MAX_CHOICES = 2  # alternatives within alternatives double the work with each level
 _MAX_STEPS = 4_000  # a step is some microseconds
 _MAX_CHARS = 20_000
+_MAX_PATTERN_STEPS = 1_000_000  # a step is some nanoseconds
+_MAX_UNIQUE_VALUES = 64  # each may be compared with each
 _ENUM_VALUES_A_NODE = 4
 _NAMES_A_NODE = 16
 _CHOICES = ("anyOf", "oneOf", "allOf")
 _PARTS = ("items", "additionalProperties")
+_CONDITIONS = ("not", "if", "then", "else")
 _NOTES = frozenset(
     {
         "$comment",
@@ -66,27 +70,33 @@ class CheckCost:
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        self._num_nodes: int | None
         definitions = schema.get("$defs")
-        counter = _Counter(definitions if isinstance(definitions, dict) else {})
+        self._counted = _Counter(definitions if isinstance(definitions, dict) else {})
         try:
-            counter.count(schema, 0, ())
-            self._num_nodes = counter.num_nodes
+            self._counted.count(schema, 0, ())
+            self._is_known = True
         except _CostlyError:
-            self._num_nodes = None
+            self._is_known = False
 
     def is_small(self, arguments_json: str) -> bool:
         """Whether a check of these arguments takes milliseconds at most, whatever they hold."""
-        if self._num_nodes is None or len(arguments_json) > _MAX_CHARS:
+        counted, num_chars = self._counted, len(arguments_json)
+        if not self._is_known or num_chars > _MAX_CHARS:
             return False
         num_values = 1 + sum(map(arguments_json.count, ",{["))
-        return self._num_nodes * num_values <= _MAX_STEPS
+        if counted.has_unique and num_values > _MAX_UNIQUE_VALUES:
+            return False
+        if sum(one.steps(num_chars) for one in counted.patterns) > _MAX_PATTERN_STEPS:
+            return False
+        return counted.num_nodes * num_values <= _MAX_STEPS
 
 
 class _Counter:
     def __init__(self, definitions: Mapping[str, Any]) -> None:
         self._definitions = definitions
         self.num_nodes = 0
+        self.has_unique = False
+        self.patterns: list[SearchCost] = []
 
     def count(self, schema: Any, choices: int, path: tuple[str, ...]) -> None:
         """Count a schema as often as it is applied.
@@ -108,20 +118,30 @@ class _Counter:
             self._count_keyword(keyword, value, choices, path)
 
     def _count_keyword(self, keyword: str, value: Any, choices: int, path: tuple[str, ...]) -> None:
-        if keyword == "properties" and isinstance(value, dict):
-            for child in value.values():
+        children = _children(keyword, value)
+        if children is not None:
+            choices += keyword in _CHOICES or keyword in _CONDITIONS
+            if choices > _MAX_CHOICES:
+                raise _CostlyError
+            for child in children:
                 self.count(child, choices, path)
-        elif keyword in _PARTS:
-            self.count(value, choices, path)
-        elif keyword in _CHOICES and isinstance(value, list) and choices < _MAX_CHOICES:
-            for child in value:
-                self.count(child, choices + 1, path)
         elif keyword == "$ref" and isinstance(value, str):
             self._follow(value, choices, path)
-        elif keyword == "enum" and isinstance(value, list):
+        else:
+            self._add_rule(keyword, value)
+
+    def _add_rule(self, keyword: str, value: Any) -> None:
+        if keyword == "enum" and isinstance(value, list):
             self._add(len(value) // _ENUM_VALUES_A_NODE)
         elif keyword == "required" and isinstance(value, list):
             self._add(len(value) // _NAMES_A_NODE)
+        elif keyword == "uniqueItems" and isinstance(value, bool):
+            self.has_unique |= value
+        elif keyword == "pattern" and isinstance(value, str):
+            cost = search_cost(value)
+            if cost is None:
+                raise _CostlyError
+            self.patterns.append(cost)
         else:
             raise _CostlyError
 
@@ -135,3 +155,12 @@ class _Counter:
         self.num_nodes += number
         if self.num_nodes > _MAX_NODES:
             raise _CostlyError
+
+
+def _children(keyword: str, value: Any) -> list[Any] | None:
+    """Return the schemas that a keyword holds; None: it holds none, or something else."""
+    if keyword == "properties" and isinstance(value, dict):
+        return list(value.values())
+    if keyword in _PARTS or keyword in _CONDITIONS:
+        return [value]
+    return value if keyword in _CHOICES and isinstance(value, list) else None
