@@ -51,7 +51,7 @@ third-party: $(THIRD_PARTY)  ## MCP servers and an OpenAPI description to test a
 
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate $(addprefix --find-links ,$(PIP_FIND_LINKS))
 lock: venv  ## the image's packages with their hashes, from constraints.txt
-	$(LOCK) pyproject.toml --extra tools --extra infer --extra serve -c constraints.txt --no-emit-package torch -o docker/requirements.txt
+	$(LOCK) pyproject.toml --extra tools --extra infer --extra serve --extra gcs -c constraints.txt --no-emit-package torch -o docker/requirements.txt
 	printf 'hatchling\nsetuptools\nwheel\n' | $(LOCK) - -o docker/requirements-build.txt
 
 docs: venv  ## docs/configuration.md, from the sections of the configuration

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import ipaddress
+import os
 import socket
 import threading
 import uuid
@@ -19,6 +20,7 @@ import pytest
 
 from ste_ray.stages.cluster.connect import ray_connection
 from ste_ray.store.artifacts import RunStore, open_store
+from tests.gcs_server import Bucket, gcs_server
 
 # Machines that run tests are shared: the time of one example says nothing about the code.
 hypothesis.settings.register_profile("shared-machine", deadline=None)
@@ -135,6 +137,21 @@ def s3_bucket(s3_environment: str) -> str:
     client = boto3.client("s3", endpoint_url=s3_environment, region_name="us-east-1")
     client.create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture
+def gcs_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """An empty bucket of a stand-in for Google Cloud Storage, with the environment set up for it.
+
+    A token is always given: without one, obstore would ask the address of a cloud's own machines.
+    """
+    pytest.importorskip("obstore")
+    for name in [name for name in os.environ if name.startswith("GOOGLE_")]:
+        monkeypatch.delenv(name)
+    with gcs_server() as (address, bucket):
+        monkeypatch.setenv("GOOGLE_BASE_URL", address)
+        monkeypatch.setenv("GOOGLE_BEARER_TOKEN", "nobody")
+        yield bucket
 
 
 @pytest.fixture(params=["local", "s3"])
