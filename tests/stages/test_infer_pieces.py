@@ -15,7 +15,7 @@ from ste_ray.stages.infer import pieces as pieces_module
 from ste_ray.stages.infer.pieces import Pieces, answered, put_in_order
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.lock import RunLock
-from ste_ray.store.tables import read_records
+from ste_ray.store.tables import read_records, write_records
 
 SETTING: Setting = parse_settings(["base/icl"])[0]
 FOLDER = layout.predictions(SETTING.folder_name)
@@ -169,3 +169,15 @@ def test_nothing_is_written_into_a_run_that_others_own(owned: tuple[RunStore, in
     with pytest.raises(RunLockedError):
         pieces.flush()
     assert not store.list(PIECES)
+
+
+def test_a_part_has_the_same_bytes_whatever_its_pieces_were(tmp_path: Path) -> None:
+    made = []
+    for number, cuts in enumerate(([range(9)], [range(5), range(5, 9), range(3)])):
+        store = open_store(str(tmp_path / str(number)))
+        for piece, numbers in enumerate(cuts):
+            path = f"{PIECES}/piece-{piece}.parquet"
+            write_records(store, path, [prediction(one) for one in numbers], Prediction)
+        assert len(list(put_in_order(store, SETTING, lambda: None))) == 9
+        made.append(store.read_bytes(layout.part(FOLDER, 0)))
+    assert made[0] == made[1]

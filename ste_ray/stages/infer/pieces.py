@@ -28,7 +28,6 @@ from ste_ray.store.tables import (
     iter_records,
     open_parquet,
     parquet_files,
-    to_table,
     write_records,
 )
 
@@ -170,7 +169,9 @@ def _each_once(table: pa.Table) -> pa.Table:
     """Keep one answer to each query, the same one whichever was written first."""
     if pc.count_distinct(table["example_id"]).as_py() == table.num_rows:
         return table
-    found: dict[str, Prediction] = {}
-    for one in sorted(from_table(table, Prediction), key=lambda one: one.model_dump_json()):
-        found.setdefault(one.example_id, one)
-    return to_table([found[key] for key in sorted(found)], Prediction)
+    rows = list(enumerate(from_table(table, Prediction)))
+    first: dict[str, int] = {}
+    for row, one in sorted(rows, key=lambda item: (item[1].example_id, item[1].model_dump_json())):
+        first.setdefault(one.example_id, row)
+    # The rows as they are, so that a part has the same bytes whatever its pieces were.
+    return table.take(list(first.values()))
