@@ -21,7 +21,7 @@ from ste_ray.stages.infer.pieces import put_in_order
 from ste_ray.stages.infer.queries import load_queries
 from ste_ray.stages.infer.workers import EndpointWorker, WorkerPlan
 from ste_ray.stages.registry import run_stages
-from ste_ray.stages.shared.model_session import open_asking
+from ste_ray.stages.shared.model_session import open_models
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.lock import RunLock
 from ste_ray.store.tables import read_records
@@ -129,8 +129,8 @@ def test_a_journal_is_read_once_by_a_worker_that_answers_many_parts(
         queries, material = load_queries(context, settings)
         with RunLock(imported, "test") as lock:
             context.epoch = lock.epoch
-            with open_asking(context, "infer", ("assistant",), layout.INFER_JOURNALS, 1) as (
-                asking,
+            with open_models(context, "infer", ("assistant",), layout.INFER_JOURNALS, 1) as (
+                models,
                 _,
             ):
                 plan = WorkerPlan(
@@ -141,7 +141,7 @@ def test_a_journal_is_read_once_by_a_worker_that_answers_many_parts(
                     execute=None,
                     report=lambda *_: None,
                 )
-                worker = EndpointWorker(plan, asking)
+                worker = EndpointWorker(plan, models)
                 reads: Counter[str] = Counter()
                 read = RunStore.read_bytes
 
