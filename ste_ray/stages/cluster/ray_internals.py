@@ -27,8 +27,9 @@ def own_sigterm() -> Iterator[None]:
     """Keep SIGTERM as it is while Ray starts, which would print a native stack and exit by its own.
 
     ``ray.init`` sets a handler of its own in the main thread and has no option against it; setting
-    ours anew afterwards leaves the seconds in which Ray starts. What Ray has started by then ends
-    by itself when this process is gone.
+    ours anew afterwards leaves the seconds in which Ray starts. In another thread it sets none, but
+    what it starts there ends with that thread. What Ray has started by then ends by itself when
+    this process is gone.
     """
     sigterm = signal.getsignal(signal.SIGTERM)
     before = os.environ.get(_NO_NATIVE_STACK)
@@ -50,8 +51,9 @@ def end_executions() -> None:
     """End what Ray Data still runs.
 
     Whatever interrupted a stage may hold the iterator, which then goes on; and a thread of it that
-    reaches for a Ray that has been shut down ends this process, with exit code 1. Ray Data offers
-    nothing to end executions by, and nothing that lists them.
+    reaches for a Ray that has been shut down ends this process, with exit code 1. To close the
+    iterator is not enough: that waits two seconds for the thread, and a stop that comes while an
+    execution is being started leaves none to close. Nothing public lists executions.
     """
     from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
