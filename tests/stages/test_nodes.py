@@ -69,7 +69,7 @@ def test_what_a_fixed_cluster_can_never_have_is_refused_with_what_it_has(
 def test_where_nodes_may_be_added_nothing_is_refused(
     ray_cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nodes, "is_autoscaler_v2", lambda **_: True)
+    monkeypatch.setattr(nodes, "has_new_autoscaler", lambda: True)
     require_place(need(2, gpus=1))
 
 
