@@ -6,8 +6,9 @@ Each fulfils its port in ``ste_ray.ports`` and shows what it was asked.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self, TypeVar
 
 from ste_ray.core.effects import (
     Answer,
@@ -18,6 +19,7 @@ from ste_ray.core.effects import (
     Request,
     ToolResult,
 )
+from ste_ray.ports import ToolExecutor
 
 Result = TypeVar("Result")
 MODEL = "scripted"
@@ -107,6 +109,30 @@ class ConstantTool:
     async def call(self, request: CallTool) -> ToolResult:
         """Return the text."""
         return self._result
+
+
+class FakeToolbox:
+    """Stands in for ``tools.run.toolbox.Toolbox``: ``executor`` answers the calls of all tools."""
+
+    def __init__(self, executor: ToolExecutor) -> None:
+        self._executor = executor
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def add(self, spec: object) -> None:
+        """Take in a tool."""
+
+    def remove(self, name: str) -> None:
+        """Forget a tool."""
+
+    @asynccontextmanager
+    async def episode(self, episode: str, gate: object = None) -> AsyncIterator[ToolExecutor]:
+        """Yield what calls the tools; nothing is limited."""
+        yield self._executor
 
 
 class MemoryJournal:

@@ -22,7 +22,7 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.llm.checking import check_endpoints
 from ste_ray.runtime import segments
 from ste_ray.runtime.clock import MonotonicClock
-from ste_ray.runtime.fakes import ConstantTool
+from ste_ray.runtime.fakes import ConstantTool, FakeToolbox
 from ste_ray.stages.cluster.connect import ray_connection
 from ste_ray.stages.explore.coordinator import Coordinator, packed
 from ste_ray.stages.explore.explorer import Explorer
@@ -163,7 +163,7 @@ class Fleet:
                     1,
                     RemoteCall(self.coordinator, "exchange"),
                     False,
-                    lambda _: ConstantTool("stored"),
+                    lambda *_: FakeToolbox(ConstantTool("stored")),
                 )
             )
             self._actors.append(actor)

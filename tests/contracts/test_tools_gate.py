@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import pytest
 from jumping_clock import JumpingClock
 
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
-from ste_ray.tools.run.gate import Gate, GatedTool
+from ste_ray.tools.run.gate import Gate
+
+
+@dataclass(frozen=True)
+class GatedTool:
+    """One tool behind its gate."""
+
+    gate: Gate
+    executor: Tool
+
+    async def call(self, request: CallTool) -> ToolResult:
+        async with self.gate.turn():
+            return await self.executor.call(request)
 
 
 class Tool:

@@ -19,7 +19,7 @@ from ste_ray.core.limits.grants import Claim, Used
 from ste_ray.core.records import Episode, ToolSpec
 from ste_ray.llm.endpoint import Endpoints, RoleEndpoint
 from ste_ray.runtime import segments
-from ste_ray.runtime.fakes import ConstantTool
+from ste_ray.runtime.fakes import ConstantTool, FakeToolbox
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.explore.coordinator import Coordinator, packed
 from ste_ray.stages.explore.exploration import Departure, Exploration
@@ -169,7 +169,7 @@ class LocalFleet:
                 self._context.store,
                 self._context.epoch,
                 self._exchange,
-                open_tool=lambda _: ConstantTool("stored"),
+                open_toolbox=lambda *_: FakeToolbox(ConstantTool("stored")),
             )
             self.explorers[name] = explorer
             self._runs[name] = asyncio.create_task(explorer.run())

@@ -13,6 +13,7 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.errors import StoreError
 from ste_ray.llm.checking import check_endpoints
 from ste_ray.runtime.clock import MonotonicClock
+from ste_ray.runtime.fakes import FakeToolbox
 from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
 from ste_ray.stages.explore.coordinator import Coordinator, packed
 from ste_ray.stages.explore.explorer import Explorer
@@ -56,7 +57,7 @@ def test_what_happened_before_it_failed_is_told(tmp_path: Path) -> None:
             1,
             coordinator.exchange,
             show=True,
-            open_tool=lambda _: Broken(),
+            open_toolbox=lambda *_: FakeToolbox(Broken()),
         )
         with pytest.raises(StoreError, match="recordings of 'add_date'"):
             await explorer.run()

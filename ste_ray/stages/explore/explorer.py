@@ -6,7 +6,8 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from ste_ray.config import Config
 from ste_ray.core import layout
@@ -14,7 +15,6 @@ from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.exploring.memory import MemoryEntry
 from ste_ray.core.records import Episode, ToolSpec
 from ste_ray.errors import BudgetExhaustedError
-from ste_ray.ports import ToolExecutor
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.runtime.events import EventBuffer
 from ste_ray.runtime.journal import Recorded, by_scope
@@ -29,7 +29,8 @@ from ste_ray.stages.shared.model_session import JournalPlace, Models, ModelSessi
 from ste_ray.stages.shared.spending import RoleCosts
 from ste_ray.stages.shared.tools import open_tools
 from ste_ray.store.artifacts import RunStore
-from ste_ray.tools.run.gate import Gate, GatedTool
+from ste_ray.tools.config import ToolsConfig
+from ste_ray.tools.run.gate import Gate
 from ste_ray.tools.run.opening import Simulator
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.run.toolbox import Toolbox
@@ -39,7 +40,7 @@ _IDLE_SECONDS = 0.2  # between two questions for work
 _TELLING_SECONDS = 5.0  # for the last report of an explorer that fails
 _MIN_SECONDS = 0.05  # between two reports, however many tools end
 Exchange = Callable[[str, Report], Awaitable[Directive]]
-OpenTool = Callable[[ToolSpec], ToolExecutor]
+OpenToolbox = Callable[[ToolsConfig, dict[str, ToolSpec], Simulator], Any]  # see ``open_tools``
 
 
 class Explorer:
@@ -53,7 +54,7 @@ class Explorer:
         epoch: of the run lock.
         exchange: reports to the coordinator and returns what it says.
         show: whether conversations are kept for display.
-        open_tool: makes what calls a tool; None: the executors that the configuration asks for.
+        open_toolbox: makes what calls the tools, a ``Toolbox`` or what is like one.
     """
 
     def __init__(
@@ -65,13 +66,13 @@ class Explorer:
         epoch: int,
         exchange: Exchange,
         show: bool = False,
-        open_tool: OpenTool | None = None,
+        open_toolbox: OpenToolbox = open_tools,
     ) -> None:
         self._name = name
         self._config = config
         self._store = store
         self._exchange_with = exchange
-        self._given_open_tool = open_tool
+        self._open_toolbox = open_toolbox
         self._prompts = load_prompts()
         self._plan = EpisodePlan.of(config, self._prompts)
         events = EventBuffer(show, RoleCosts(models.endpoints, config.llm))
@@ -190,7 +191,7 @@ class Explorer:
             number: int, memory: tuple[MemoryEntry, ...], recorded: Recorded | None
         ) -> Episode:
             scope = self._plan.scope(spec, number)
-            async with self._tools_for(spec, scope, gate) as executor:
+            async with self._toolbox.episode(scope, gate) as executor:
                 episode = await self._session.run(
                     self._plan.flow(spec, number, memory),
                     scope,
@@ -212,13 +213,6 @@ class Explorer:
         finally:
             self._toolbox.remove(spec.name)
 
-    def _tools_for(
-        self, spec: ToolSpec, episode: str, gate: Gate
-    ) -> AbstractAsyncContextManager[ToolExecutor]:
-        if self._given_open_tool is not None:
-            return nullcontext(GatedTool(gate, self._given_open_tool(spec)))
-        return self._toolbox.episode(episode, gate)
-
     async def _simulate(self, request: AskModel) -> ModelReply:
         """Ask the model that plays tools; the answer of the tool is recorded with the episode."""
         return await self._session.ask(request, "simulated")
@@ -227,7 +221,7 @@ class Explorer:
     async def _opened(self) -> AsyncIterator[None]:
         simulator = Simulator(self._simulate, self._prompts, self._store)
         async with (
-            open_tools(self._config.tools, {}, simulator) as self._toolbox,
+            self._open_toolbox(self._config.tools, {}, simulator) as self._toolbox,
             self._session,
         ):
             yield

@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
-from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.records import ToolSpec
-from ste_ray.ports import Clock, ToolExecutor
+from ste_ray.ports import Clock
 
 
 class Turns(Protocol):
@@ -51,16 +49,3 @@ class Gate:
                 if turn > now:
                     await asyncio.sleep(turn - now)
             yield
-
-
-@dataclass(frozen=True)
-class GatedTool:
-    """Fulfils ``ports.ToolExecutor`` for one tool; all that share a gate share its limits."""
-
-    gate: Gate
-    executor: ToolExecutor
-
-    async def call(self, request: CallTool) -> ToolResult:
-        """Call the tool when its limits allow it."""
-        async with self.gate.turn():
-            return await self.executor.call(request)
