@@ -32,7 +32,7 @@ from ste_ray.tools.mcp.executor import McpExecutor
 from ste_ray.tools.openapi.executor import OpenApiExecutor
 from ste_ray.tools.python.executor import PythonExecutor
 from ste_ray.tools.python.pool import WorkerPool
-from ste_ray.tools.run.executor import Executor, ToolCall
+from ste_ray.tools.run.executor import CheckedCall, Executor
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.run.simulation import SimulatedExecutor
 from ste_ray.tools.toolbench.executor import ToolbenchExecutor
@@ -63,7 +63,7 @@ def through(executor: Executor, tool: ToolSpec, **arguments: Any) -> Call:
     """Return a call through an executor, which must go well."""
 
     async def call(number: int) -> None:
-        result = await executor.call(ToolCall(tool, arguments or {"message": f"m{number}"}))
+        result = await executor.call(CheckedCall(tool, arguments or {"message": f"m{number}"}))
         assert result.status == "ok", result
 
     return call

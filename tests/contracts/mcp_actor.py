@@ -4,10 +4,10 @@ import asyncio
 import json
 import sys
 
-from ste_ray.core.executors import McpServer
+from ste_ray.core.executor_parts import McpServer
 from ste_ray.tools.mcp.executor import McpExecutor
 from ste_ray.tools.mcp.listing import list_servers
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets
 
 
@@ -18,7 +18,7 @@ async def main():
     for spec in found.specs:
         if spec.executor.tool in ("pid", "echo", "list_directory"):
             text = "." if spec.executor.tool == "list_directory" else ""
-            await executor.call(ToolCall(spec, {"text": text, "message": "", "path": text}, "e"))
+            await executor.call(CheckedCall(spec, {"text": text, "message": "", "path": text}, "e"))
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await asyncio.sleep(600)

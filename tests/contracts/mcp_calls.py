@@ -8,10 +8,10 @@ from pathlib import Path
 
 import psutil
 
-from ste_ray.core.executors import McpServer
+from ste_ray.core.executor_parts import McpServer
 from ste_ray.core.records import ToolSpec
 from ste_ray.tools.mcp.executor import McpExecutor
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def calls(*requests, secrets=None, **options):
 
     async def main():
         async with opened(secrets, **options) as executor:
-            return [await executor.call(ToolCall(*request)) for request in requests]
+            return [await executor.call(CheckedCall(*request)) for request in requests]
 
     results = asyncio.run(main())
     return results if len(requests) > 1 else results[0]

@@ -17,7 +17,7 @@ from ste_ray.core.effects import CallTool
 from ste_ray.tools.http.client import HttpClient
 from ste_ray.tools.http.executor import HttpExecutor
 from ste_ray.tools.python.pool import WorkerPool
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.run.toolbox import Toolbox
 
@@ -438,7 +438,7 @@ def test_an_error_of_the_service_is_shown(name, arguments, answer, kind, status)
 def test_a_preview_shows_the_address_but_no_secret(name):
     executor = HttpExecutor(HttpClient(), Secrets(VALUES))
     for example in SPECS[name].examples:
-        shown = executor.preview(ToolCall(SPECS[name], example.arguments))
+        shown = executor.preview(CheckedCall(SPECS[name], example.arguments))
         assert shown.startswith(f"GET {SPECS[name].executor.url}?")
         assert not any(value in shown for value in VALUES.values())
 

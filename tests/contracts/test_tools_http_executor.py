@@ -7,7 +7,7 @@ import pytest
 from http_calls import declared, executor_test
 
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets
 
 
@@ -21,7 +21,7 @@ def test_a_declared_request_is_sent_and_answered():
             body={"days": "{days}"},
             response_path="{path: path, query: query, body: body, method: method}",
         )
-        call = ToolCall(spec, {"city": "São Paulo/..", "days": [1, 2]})
+        call = CheckedCall(spec, {"city": "São Paulo/..", "days": [1, 2]})
         result = await executor.call(call)
         assert (result.status, result.source) == ("ok", "called")
         assert json.loads(result.text) == {
@@ -40,7 +40,7 @@ def test_a_declared_request_is_sent_and_answered():
 def test_arguments_that_cannot_stand_are_refused_before_anything_is_sent(value):
     async def run(server, executor):
         result = await executor.call(
-            ToolCall(declared(f"http://{server.host}/a/{{it}}"), {"it": value})
+            CheckedCall(declared(f"http://{server.host}/a/{{it}}"), {"it": value})
         )
         assert result.status == "rejected"
         assert server.requests == []
@@ -51,7 +51,9 @@ def test_arguments_that_cannot_stand_are_refused_before_anything_is_sent(value):
 @pytest.mark.parametrize("value", ["../admin", "?a=1", "a/b", "@evil", "${KEY}", "%2e%2e", "a#b"])
 def test_a_hostile_argument_arrives_as_one_part_of_the_path(value):
     async def run(server, executor):
-        await executor.call(ToolCall(declared(f"http://{server.host}/a/{{it}}/b"), {"it": value}))
+        await executor.call(
+            CheckedCall(declared(f"http://{server.host}/a/{{it}}/b"), {"it": value})
+        )
         path = server.requests[0].path
         assert path.count("/") == 3
         assert path.startswith("/a/")
@@ -65,7 +67,7 @@ def test_a_hostile_argument_arrives_as_one_part_of_the_path(value):
 def test_private_hosts_are_errors_that_name_the_remedy():
     async def run(server, executor):
         spec = declared(f"http://{server.host}/x")
-        result = await executor.call(ToolCall(spec, {}))
+        result = await executor.call(CheckedCall(spec, {}))
         assert result.status == "error"
         assert "tools.allow_hosts" in result.text
         assert server.requests == []
@@ -78,7 +80,7 @@ def test_private_hosts_are_errors_that_name_the_remedy():
 def test_a_redirect_to_a_private_host_is_an_error():
     async def run(server, executor):
         spec = declared(f"http://{server.host}/redirect", query={"to": "http://169.254.169.254/x"})
-        result = await executor.call(ToolCall(spec, {}))
+        result = await executor.call(CheckedCall(spec, {}))
         assert result.status == "error"
         assert "169.254.169.254" in result.text
 
@@ -96,7 +98,7 @@ def test_a_redirect_to_a_private_host_is_an_error():
 def test_services_that_fail(path, status, words):
     async def run(server, executor):
         spec = declared(f"http://{server.host}{path}", spec={"timeout_seconds": 0.3})
-        result = await executor.call(ToolCall(spec, {}))
+        result = await executor.call(CheckedCall(spec, {}))
         assert result.status == status
         assert words in result.text
         assert "\n" not in result.text
@@ -107,7 +109,7 @@ def test_services_that_fail(path, status, words):
 def test_endless_replies_are_cut():
     async def run(server, executor):
         spec = declared(f"http://{server.host}/endless", spec={"max_output_chars": 25})
-        result = await executor.call(ToolCall(spec, {}))
+        result = await executor.call(CheckedCall(spec, {}))
         assert result.status == "ok"
         assert result.text.startswith(f"{'x' * 25}… [cut")
         await asyncio.wait_for(server.gone.wait(), 10)
@@ -124,9 +126,9 @@ def test_a_part_is_found_in_a_reply_that_is_longer_than_what_is_kept():
             response_path="method",
             spec={"max_output_chars": 20},
         )
-        result = await executor.call(ToolCall(spec, {"noise": "x" * 500_000}))
+        result = await executor.call(CheckedCall(spec, {"noise": "x" * 500_000}))
         assert (result.status, result.text) == ("ok", "POST")
-        too_long = await executor.call(ToolCall(spec, {"noise": "x" * 5_000_000}))
+        too_long = await executor.call(CheckedCall(spec, {"noise": "x" * 5_000_000}))
         assert too_long.status == "error"
         assert len(too_long.text) < 100
 
@@ -169,7 +171,7 @@ def test_a_preview_shows_the_request_without_secrets():
             headers={"Authorization": "Bearer ${KEY}"},
             body={"t": "${KEY}", "it": "{it}"},
         )
-        line = executor.preview(ToolCall(spec, {"it": "a b", "q": "x\ny"}))
+        line = executor.preview(CheckedCall(spec, {"it": "a b", "q": "x\ny"}))
         assert line.startswith("POST https://api.example/a%20b?key=[secret KEY]&q=x y")
         assert "Authorization: Bearer [secret KEY]" in line
         assert line.count("[secret KEY]") == 4
@@ -178,8 +180,8 @@ def test_a_preview_shows_the_request_without_secrets():
         form = declared(
             "https://api.example/", method="POST", body={"t": "${KEY}"}, body_format="form"
         )
-        assert executor.preview(ToolCall(form, {})).endswith(" t=[secret KEY]")
-        refused = executor.preview(ToolCall(spec, {"it": ".."}))
+        assert executor.preview(CheckedCall(form, {})).endswith(" t=[secret KEY]")
+        refused = executor.preview(CheckedCall(spec, {"it": ".."}))
         assert refused.startswith("refused: ")
         assert server.requests == []
 
@@ -192,7 +194,7 @@ def test_256_calls_at_once():
         spec = declared(
             f"http://{server.host}/{{n}}", response_path="path", spec={"timeout_seconds": 60.0}
         )
-        calls = [executor.call(ToolCall(spec, {"n": number})) for number in range(256)]
+        calls = [executor.call(CheckedCall(spec, {"n": number})) for number in range(256)]
         results = await asyncio.gather(*calls)
         assert [one.text for one in results] == [f"/{number}" for number in range(256)]
 
@@ -202,7 +204,7 @@ def test_256_calls_at_once():
 def test_closing_ends_calls_as_crashed():
     async def run(server, executor):
         spec = declared(f"http://{server.host}/never", spec={"timeout_seconds": 60.0})
-        task = asyncio.create_task(executor.call(ToolCall(spec, {})))
+        task = asyncio.create_task(executor.call(CheckedCall(spec, {})))
         await asyncio.wait_for(server.arrived.wait(), 10)
         await executor.end_episode("an-episode")
         assert not task.done()

@@ -11,7 +11,7 @@ import pytest
 from http_calls import HOSTILE, declared, executor_test
 
 from ste_ray.tools.http.client import BlockedAddressError, HttpCall, HttpClient, HttpFailureError
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 
 OK = b"HTTP/1.1 200 OK\r\n"
 BLOCK = b"y" * 65_536
@@ -142,13 +142,13 @@ def test_a_redirect_to_itself_ends():
     async def run(server, executor):
         # The address of the redirect is the one that was asked for.
         spec = declared(f"http://{server.host}/redirect", query={"to": ""})
-        same = await executor.call(ToolCall(spec, {}))
+        same = await executor.call(CheckedCall(spec, {}))
         assert same.status == "ok"  # leads nowhere: no redirect
         loop = urllib.parse.quote("?to=", safe="")
         for _ in range(8):
             loop = urllib.parse.quote(f"?to={loop}", safe="")
         spec = declared(f"http://{server.host}/redirect?to={loop}")
-        result = await executor.call(ToolCall(spec, {}))
+        result = await executor.call(CheckedCall(spec, {}))
         assert result.status == "crashed"
         assert "more than 5 redirects" in result.text
         assert len(server.requests) == 7
@@ -163,7 +163,7 @@ def test_the_words_of_a_service_in_a_failure_are_cut():
             query={"to": f"ftp://a.test/{'x' * 5000}"},
             spec={"max_output_chars": 100},
         )
-        result = await executor.call(ToolCall(spec, {}))
+        result = await executor.call(CheckedCall(spec, {}))
         assert result.status == "crashed"
         assert result.text.startswith("the service could not be reached")
         assert result.text[100:].startswith("… [cut: 100 of ")
@@ -180,7 +180,7 @@ def test_hostile_arguments_arrive_as_they_are():
         url = f"http://{server.host}/a/{{it}}/b?z={{it}}"
         spec = declared(url, query={"q": "{it}", "r": "a{it}b"})
         for value in values:
-            await executor.call(ToolCall(spec, {"it": value}))
+            await executor.call(CheckedCall(spec, {"it": value}))
             received = server.requests[-1]
             path = [urllib.parse.unquote(part) for part in received.path.split("/")]
             assert path == ["", "a", value, "b"]
@@ -196,14 +196,14 @@ def test_cancelled_calls_end_at_once(path):
     async def run(server, executor):
         limits = {"timeout_seconds": 60.0, "max_output_chars": 1_000_000_000}
         spec = declared(f"http://{server.host}{path}", spec=limits)
-        task = asyncio.create_task(executor.call(ToolCall(spec, {})))
+        task = asyncio.create_task(executor.call(CheckedCall(spec, {})))
         await asyncio.wait_for(server.arrived.wait(), 10)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, 5)
         if "busy" not in path:
             await asyncio.wait_for(server.gone.wait(), 10)
-        again = await executor.call(ToolCall(declared(server.url()), {}))
+        again = await executor.call(CheckedCall(declared(server.url()), {}))
         assert again.status == "ok"
 
     executor_test(run)

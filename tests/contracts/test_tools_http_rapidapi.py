@@ -13,7 +13,7 @@ from http_calls import SECRETS, executor_test, tool
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.client import HttpClient
 from ste_ray.tools.http.executor import RapidApiExecutor
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets
 
 
@@ -33,7 +33,7 @@ def test_rapidapi_requests(method):
         host = server.host
         arguments = {"id": "a/b", "days": [1, 2], "full": True, "none": None, "o": {"x": "é"}}
         spec = endpoint(host, "/cities/{id}", method=method)
-        result = await executor.call(ToolCall(spec, arguments))
+        result = await executor.call(CheckedCall(spec, arguments))
         await executor.aclose()
         assert result.status == "ok"
         received = server.requests[0]
@@ -56,7 +56,7 @@ def test_rapidapi_requests(method):
 def test_rapidapi_is_asked_over_tls_and_shown_without_its_key():
     executor = rapid(secrets=Secrets({}), scheme="https")
     spec = endpoint("weather.p.rapidapi.com", "now/{city}", spec={"secrets": ["RAPIDAPI_KEY"]})
-    line = executor.preview(ToolCall(spec, {"city": "Quito", "q": "1"}))
+    line = executor.preview(CheckedCall(spec, {"city": "Quito", "q": "1"}))
     assert line.startswith("GET https://weather.p.rapidapi.com/now/Quito?q=1 (X-RapidAPI-Key: [sec")
     with pytest.raises(ToolSpecError, match="'it': the secret 'RAPIDAPI_KEY' is not set"):
         asyncio.run(executor.verify([spec]))
@@ -74,7 +74,7 @@ def test_an_argument_never_decides_the_host_of_rapidapi():
     async def run(server, _):
         executor = rapid()
         spec = endpoint("{it}", "/x")
-        result = await executor.call(ToolCall(spec, {"it": server.host}))
+        result = await executor.call(CheckedCall(spec, {"it": server.host}))
         await executor.aclose()
         assert result.status != "ok"
         assert server.requests == []

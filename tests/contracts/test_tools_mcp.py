@@ -13,10 +13,10 @@ import psutil
 import pytest
 from mcp_calls import RAW, ROOT, alive, calls, opened, raw, spec, wait_until
 
-from ste_ray.core.executors import McpServer
+from ste_ray.core.executor_parts import McpServer
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.mcp.listing import list_servers
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets
 
 THIRD_PARTY = ROOT / ".third-party"
@@ -109,12 +109,12 @@ def test_a_call_that_hangs_leaves_the_session_usable():
 def test_a_cancelled_call_leaves_the_session_usable():
     async def main():
         async with opened() as executor:
-            before = await executor.call(ToolCall(spec("pid", raw()), {}))
-            task = asyncio.create_task(executor.call(ToolCall(spec("hang", raw()), {})))
+            before = await executor.call(CheckedCall(spec("pid", raw()), {}))
+            task = asyncio.create_task(executor.call(CheckedCall(spec("hang", raw()), {})))
             await asyncio.sleep(0.3)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            return before.text, (await executor.call(ToolCall(spec("pid", raw()), {}))).text
+            return before.text, (await executor.call(CheckedCall(spec("pid", raw()), {}))).text
 
     before, after = asyncio.run(main())
     assert before == after
@@ -140,10 +140,10 @@ def test_a_lost_server_is_started_again_and_harmless_calls_are_repeated(tmp_path
 def test_a_server_that_died_while_idle_costs_no_call():
     async def main():
         async with opened() as executor:
-            pid = int((await executor.call(ToolCall(spec("pid", raw()), {}))).text)
+            pid = int((await executor.call(CheckedCall(spec("pid", raw()), {}))).text)
             os.kill(pid, signal.SIGKILL)
             await asyncio.sleep(0.5)
-            return await executor.call(ToolCall(spec("pid", raw(), effect="destructive"), {}))
+            return await executor.call(CheckedCall(spec("pid", raw(), effect="destructive"), {}))
 
     assert asyncio.run(main()).status == "ok"
 
@@ -201,7 +201,7 @@ def test_the_end_of_an_episode_ends_its_server():
     async def main():
         async with opened() as executor:
             pids = [
-                int((await executor.call(ToolCall(spec("pid", server), {}, name))).text)
+                int((await executor.call(CheckedCall(spec("pid", server), {}, name))).text)
                 for name in ("one", "two")
             ]
             assert await asyncio.to_thread(lambda: all(map(alive, pids)))
@@ -229,10 +229,10 @@ def test_no_more_servers_run_at_once_than_allowed_and_nobody_starves():
     async def main():
         async with opened(max_servers=2) as executor:
             for server in idle:  # the third takes the room of the first
-                assert (await executor.call(ToolCall(spec("pid", server), {}))).status == "ok"
+                assert (await executor.call(CheckedCall(spec("pid", server), {}))).status == "ok"
 
             async def episode(name):
-                result = await executor.call(ToolCall(spec("pid", stateful), {}, name))
+                result = await executor.call(CheckedCall(spec("pid", stateful), {}, name))
                 running = num_servers()
                 await executor.end_episode(name)
                 return result.status, running
@@ -248,7 +248,7 @@ def test_many_calls_at_once_in_one_session():
     async def main():
         async with opened() as executor:
             echo = spec("echo", raw(), timeout_seconds=60)
-            requests = [ToolCall(echo, {"text": str(number)}) for number in range(256)]
+            requests = [CheckedCall(echo, {"text": str(number)}) for number in range(256)]
             return await asyncio.gather(*(executor.call(one) for one in requests))
 
     assert [one.text for one in asyncio.run(main())] == [str(number) for number in range(256)]

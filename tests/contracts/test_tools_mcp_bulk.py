@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from ste_ray.core.executors import McpServer
+from ste_ray.core.executor_parts import McpServer
 from ste_ray.tools.mcp import bulk
 from ste_ray.tools.mcp.bulk import without_bulk
 from ste_ray.tools.mcp.condensing import ALL_CHARS, MAX_CHARS, NoCallError, condensed
 from ste_ray.tools.mcp.texts import answer_text
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from tests.contracts.mcp_calls import ROOT, opened, spec
 from tests.mcp_servers import bulky as bulky_server
 
@@ -45,10 +45,10 @@ def answer_of(tool, server=None):
     async def main():
         async with opened() as executor:
             if server is None:
-                await executor.call(ToolCall(spec("small", bulky()), {}))
+                await executor.call(CheckedCall(spec("small", bulky()), {}))
             one = spec(tool, server or bulky(), timeout_seconds=LIMIT_SECONDS)
             started = time.monotonic()
-            result, longest = await watched(executor.call(ToolCall(one, {})))
+            result, longest = await watched(executor.call(CheckedCall(one, {})))
             assert time.monotonic() - started < LIMIT_SECONDS / 2  # answered, not waited out
             return result, longest
 
@@ -115,8 +115,8 @@ async def over_http(form):
 def test_answers_over_http_are_treated_alike(tool, status, part, form):
     async def main():
         async with over_http(form) as server, opened(allow_hosts=["127.0.0.1"]) as executor:
-            await executor.call(ToolCall(spec("small", server), {}))
-            one = ToolCall(spec(tool, server, timeout_seconds=LIMIT_SECONDS), {})
+            await executor.call(CheckedCall(spec("small", server), {}))
+            one = CheckedCall(spec(tool, server, timeout_seconds=LIMIT_SECONDS), {})
             return await watched(executor.call(one))
 
     result, longest = asyncio.run(main())

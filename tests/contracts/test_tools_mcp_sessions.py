@@ -14,11 +14,11 @@ import psutil
 import pytest
 from mcp_calls import RAW, ROOT, alive, calls, opened, raw, server_processes, spec, wait_until
 
-from ste_ray.core.executors import McpServer
+from ste_ray.core.executor_parts import McpServer
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.mcp import bodies, processes, session
 from ste_ray.tools.mcp.listing import list_servers
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets
 
 EVERYTHING = ROOT / ".third-party/node_modules/.bin/mcp-server-everything"
@@ -64,11 +64,11 @@ def test_a_message_without_an_end_ends_the_server_only(monkeypatch):
 def test_a_large_message_is_read_in_little_time():
     async def main():
         async with opened() as executor:
-            await executor.call(ToolCall(spec("pid", raw()), {}))
+            await executor.call(CheckedCall(spec("pid", raw()), {}))
             text = "x" * 20_000_000
             started = time.monotonic()
             result = await executor.call(
-                ToolCall(spec("echo", raw(), timeout_seconds=60), {"text": text})
+                CheckedCall(spec("echo", raw(), timeout_seconds=60), {"text": text})
             )
             return result, time.monotonic() - started
 
@@ -80,13 +80,13 @@ def test_a_large_message_is_read_in_little_time():
 def test_the_server_learns_that_a_call_was_given_up():
     async def main():
         async with opened() as executor:
-            hang = ToolCall(spec("hang", raw(), timeout_seconds=0.2), {})
+            hang = CheckedCall(spec("hang", raw(), timeout_seconds=0.2), {})
             assert (await executor.call(hang)).status == "timeout"
-            task = asyncio.create_task(executor.call(ToolCall(spec("hang", raw()), {})))
+            task = asyncio.create_task(executor.call(CheckedCall(spec("hang", raw()), {})))
             await asyncio.wait([task], timeout=0.2)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            return await executor.call(ToolCall(spec("cancelled", raw()), {}))
+            return await executor.call(CheckedCall(spec("cancelled", raw()), {}))
 
     assert len(json.loads(asyncio.run(main()).text)) == 2
 
@@ -134,9 +134,9 @@ def test_episodes_that_need_several_servers_do_not_wait_for_each_other_for_ever(
             both = asyncio.Barrier(2)
 
             async def episode(name, first, second):
-                results = [await executor.call(ToolCall(spec("pid", first), {}, name))]
+                results = [await executor.call(CheckedCall(spec("pid", first), {}, name))]
                 await both.wait()
-                results.append(await executor.call(ToolCall(spec("pid", second), {}, name)))
+                results.append(await executor.call(CheckedCall(spec("pid", second), {}, name)))
                 await executor.end_episode(name)
                 return [one.status for one in results]
 
@@ -151,8 +151,8 @@ def test_who_waits_for_room_when_everything_ends_starts_no_server(end):
 
     async def main():
         async with opened(max_servers=1) as executor:
-            await executor.call(ToolCall(spec("pid", server), {}, "one"))
-            async with waiting_call(executor, ToolCall(spec("pid", server), {}, "two")) as task:
+            await executor.call(CheckedCall(spec("pid", server), {}, "one"))
+            async with waiting_call(executor, CheckedCall(spec("pid", server), {}, "two")) as task:
                 if end == "executor":
                     await executor.aclose()
                 else:
@@ -171,9 +171,9 @@ def test_the_room_of_a_cancelled_call_goes_to_the_next():
 
     async def main():
         async with opened(max_servers=1) as executor:
-            await executor.call(ToolCall(spec("pid", server), {}, "one"))
+            await executor.call(CheckedCall(spec("pid", server), {}, "one"))
             first, second = (
-                asyncio.create_task(executor.call(ToolCall(spec("pid", server), {}, name)))
+                asyncio.create_task(executor.call(CheckedCall(spec("pid", server), {}, name)))
                 for name in ("two", "three")
             )
             await asyncio.wait([first, second], timeout=0.2)
@@ -191,8 +191,8 @@ def test_closing_is_prompt_and_ends_calls_and_starts_under_way(options):
     async def main():
         async with opened() as executor:
             if "silent" not in options:
-                await executor.call(ToolCall(spec("pid", server), {}))
-            async with waiting_call(executor, ToolCall(spec("hang", server), {})) as task:
+                await executor.call(CheckedCall(spec("pid", server), {}))
+            async with waiting_call(executor, CheckedCall(spec("hang", server), {})) as task:
                 children = server_processes()
                 started = time.monotonic()
                 await executor.aclose()
@@ -214,10 +214,10 @@ def test_a_killed_wrapper_takes_its_server_along(tmp_path):
 
     async def main():
         async with opened() as executor:
-            first = int((await executor.call(ToolCall(pid, {}))).text)
+            first = int((await executor.call(CheckedCall(pid, {}))).text)
             os.kill(psutil.Process(first).ppid(), signal.SIGKILL)
             gone = await asyncio.to_thread(wait_until, lambda: not alive(first))
-            return gone, first, int((await executor.call(ToolCall(pid, {}))).text)
+            return gone, first, int((await executor.call(CheckedCall(pid, {}))).text)
 
     gone, first, second = asyncio.run(main())
     assert gone
@@ -266,7 +266,7 @@ def test_a_server_over_http_that_was_started_anew_has_forgotten_the_session():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = McpServer(name="e", url=f"http://localhost:{port}/mcp")
-    echo = ToolCall(spec("echo", server, "destructive"), {"message": "hi"})
+    echo = CheckedCall(spec("echo", server, "destructive"), {"message": "hi"})
 
     async def main():
         async with opened(allow_hosts=["localhost"]) as executor:
@@ -295,7 +295,7 @@ def http_answer(head, body=b""):
             port = listener.sockets[0].getsockname()[1]
             server = McpServer(name="odd", url=f"http://localhost:{port}/mcp")
             async with opened(allow_hosts=["localhost"]) as executor:
-                return await executor.call(ToolCall(spec("x", server), {}))
+                return await executor.call(CheckedCall(spec("x", server), {}))
 
     return asyncio.run(main())
 
@@ -324,14 +324,14 @@ def test_an_answer_over_http_is_read_up_to_a_size(monkeypatch):
 def test_a_server_that_stops_reading_holds_no_call_beyond_its_limit():
     async def main():
         async with opened() as executor:
-            first = await executor.call(ToolCall(spec("pid", raw()), {}))
-            deaf = ToolCall(spec("deaf", raw(), timeout_seconds=2), {})
+            first = await executor.call(CheckedCall(spec("pid", raw()), {}))
+            deaf = CheckedCall(spec("deaf", raw(), timeout_seconds=2), {})
             # More than fits into the pipe: what cannot be written has no answer to wait for.
-            full = ToolCall(spec("echo", raw(), timeout_seconds=2), {"text": "x" * 100_000})
+            full = CheckedCall(spec("echo", raw(), timeout_seconds=2), {"text": "x" * 100_000})
             started = time.monotonic()
             results = await asyncio.gather(*(executor.call(one) for one in [deaf, *[full] * 60]))
             took = time.monotonic() - started
-            after = await executor.call(ToolCall(spec("pid", raw()), {}))
+            after = await executor.call(CheckedCall(spec("pid", raw()), {}))
             return first, results, took, after
 
     first, results, took, after = asyncio.run(main())

@@ -12,7 +12,7 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.client import HttpClient
 from ste_ray.tools.openapi.executor import OpenApiExecutor
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets
 
 SECRETS = Secrets({"SHOP_KEY": "canary-key-4711"})
@@ -63,7 +63,7 @@ def exchange(spec, arguments, status=200, secrets=SECRETS):
         url = spec.executor.url.replace("127.0.0.1:1/", f"127.0.0.1:{port}/")
         here = spec.changed(executor=spec.executor.model_copy(update={"url": url}))
         try:
-            return await executor.call(ToolCall(here, arguments))
+            return await executor.call(CheckedCall(here, arguments))
         finally:
             await executor.aclose()
             await runner.cleanup()
@@ -242,7 +242,7 @@ def test_a_preview_shows_the_request_without_secrets():
         body={"content_type": "application/json", "fields": {"a": "b"}},
     )
     executor = OpenApiExecutor(HttpClient(), SECRETS)
-    shown = executor.preview(ToolCall(spec, {"it": "1", "a": 2}))
+    shown = executor.preview(CheckedCall(spec, {"it": "1", "a": 2}))
     assert "POST http://127.0.0.1:1/x/1" in shown
     assert '{"b": 2}' in shown
     assert "canary" not in shown
@@ -348,7 +348,7 @@ def test_a_private_address_is_refused_unless_allowed():
     async def call():
         executor = OpenApiExecutor(HttpClient(), SECRETS)
         try:
-            return await executor.call(ToolCall(tool(), {}))
+            return await executor.call(CheckedCall(tool(), {}))
         finally:
             await executor.aclose()
 

@@ -11,7 +11,7 @@ from ste_ray.tools.checks.arguments import ArgumentCheck
 from ste_ray.tools.http.client import HttpClient
 from ste_ray.tools.openapi.executor import OpenApiExecutor
 from ste_ray.tools.openapi.operations import import_openapi
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets
 
 SECRETS = Secrets(
@@ -47,7 +47,7 @@ def call(imported):
             executor = OpenApiExecutor(HttpClient(["127.0.0.1"]), SECRETS)
             try:
                 await executor.verify([spec])
-                return await executor.call(ToolCall(spec, arguments))
+                return await executor.call(CheckedCall(spec, arguments))
             finally:
                 await executor.aclose()
 

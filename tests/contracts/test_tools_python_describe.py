@@ -17,7 +17,7 @@ from ste_ray.tools.checks.arguments import ArgumentCheck
 from ste_ray.tools.python.describe import describe_targets, import_python
 from ste_ray.tools.python.executor import PythonExecutor
 from ste_ray.tools.python.pool import WorkerPool
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.spec.checks import build_spec
 
@@ -179,7 +179,7 @@ def call(name, secrets=None, **arguments):
         executor = PythonExecutor(WorkerPool(1, 1024, "2026-03-02"), Secrets(secrets or {}))
         try:
             await executor.verify([spec])
-            return await executor.call(ToolCall(spec, arguments))
+            return await executor.call(CheckedCall(spec, arguments))
         finally:
             await executor.aclose()
 

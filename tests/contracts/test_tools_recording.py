@@ -17,7 +17,7 @@ from ste_ray.errors import (
     UserError,
 )
 from ste_ray.runtime.fakes import MemoryStore
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.recording import RecordingExecutor
 
 PARAMETERS = {"type": "object"}
@@ -34,7 +34,7 @@ def spec(effect="read_only", **fields):
 
 
 def call(arguments=None, tool=None, episode=""):
-    return ToolCall(tool or spec(), {"city": "Rom"} if arguments is None else arguments, episode)
+    return CheckedCall(tool or spec(), {"city": "Rom"} if arguments is None else arguments, episode)
 
 
 class CountingTool:

@@ -11,7 +11,7 @@ from ste_ray.core.effects import ToolResult
 from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.masking import MaskingExecutor
 from ste_ray.tools.run.secrets import FOLDER_VARIABLE, Secrets, references
 
@@ -96,7 +96,7 @@ def test_an_executor_lets_no_secret_through():
         executor={"kind": "http", "url": "https://x.test"},
         secrets=("KEY",),
     )
-    call = ToolCall(spec, {})
+    call = CheckedCall(spec, {})
     echo = Echo(f"denied: {VALUE}")
     masking = MaskingExecutor(echo, Secrets({"KEY": VALUE}))
     assert asyncio.run(masking.call(call)).text == "denied: [secret KEY]"
@@ -141,7 +141,7 @@ def test_a_secret_at_the_cut_is_not_shown_in_part(before):
         max_output_chars=100,
     )
     masking = MaskingExecutor(Cutting(""), Secrets({"KEY": value}))
-    text = asyncio.run(masking.call(ToolCall(spec, {}))).text
+    text = asyncio.run(masking.call(CheckedCall(spec, {}))).text
     assert "canary" not in text
     assert "sk-c" not in text
     assert "[cut: " in text
@@ -169,7 +169,7 @@ class Answering(Echo):
 def answered(text, value="sk-canary-0123456789abcdef", max_chars=100):
     masking = MaskingExecutor(Answering(text), Secrets({"KEY": value}))
     spec = SPEC.model_copy(update={"max_output_chars": max_chars})
-    return asyncio.run(masking.call(ToolCall(spec, {})))
+    return asyncio.run(masking.call(CheckedCall(spec, {})))
 
 
 @pytest.mark.parametrize(

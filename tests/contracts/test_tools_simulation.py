@@ -13,7 +13,7 @@ from ste_ray.core.records import ToolExample, ToolSpec
 from ste_ray.errors import BudgetExhaustedError, EndpointError, ProviderUnavailableError
 from ste_ray.resources import resource_folder
 from ste_ray.runtime.fakes import MemoryStore
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.recording import RecordingExecutor
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.run.simulation import SimulatedExecutor, simulated_specs
@@ -59,7 +59,7 @@ def simulate(*replies, arguments=None, tool=None):
 
     async def main():
         executor = SimulatedExecutor(model, PROMPTS)
-        return await executor.call(ToolCall(tool or spec(), arguments or {"city": "Rom"}))
+        return await executor.call(CheckedCall(tool or spec(), arguments or {"city": "Rom"}))
 
     return asyncio.run(main()), model.asked
 
@@ -221,7 +221,7 @@ def test_a_slow_model_is_waited_for():
             return ModelReply(text="late")
 
         tool = spec(timeout_seconds=0.001)
-        return await SimulatedExecutor(ask, PROMPTS).call(ToolCall(tool, {}))
+        return await SimulatedExecutor(ask, PROMPTS).call(CheckedCall(tool, {}))
 
     assert asyncio.run(main()).text == "late"
 
@@ -242,7 +242,7 @@ def test_equal_calls_get_equal_answers_in_a_run():
         )
 
         async def ask(arguments):
-            return await executor.call(ToolCall(spec(), arguments))
+            return await executor.call(CheckedCall(spec(), arguments))
 
         one = await ask({"city": "Rom", "days": 1})
         assert [one.text, one.source] == ["first", "simulated"]
@@ -260,7 +260,7 @@ def test_preview_verify_and_the_ends_ask_nothing():
         model = Model()
         executor = SimulatedExecutor(model, PROMPTS)
         await executor.verify([spec()])
-        text = executor.preview(ToolCall(spec(), {"city": "R" * 5000}))
+        text = executor.preview(CheckedCall(spec(), {"city": "R" * 5000}))
         await executor.end_episode("e")
         await executor.aclose()
         assert model.asked == []

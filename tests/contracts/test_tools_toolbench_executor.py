@@ -13,7 +13,7 @@ from aiohttp import web
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.client import HttpClient
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.toolbench.executor import ToolbenchExecutor
 from ste_ray.tools.toolbench.names import (
@@ -68,7 +68,7 @@ def exchange(answer, arguments=None, form="hosted", path="", **fields):
         url = f"http://127.0.0.1:{port}{path}"
         executor = ToolbenchExecutor(HttpClient(["127.0.0.1"]), SECRETS, url, form)
         try:
-            return await executor.call(ToolCall(tool(**fields), arguments or {}))
+            return await executor.call(CheckedCall(tool(**fields), arguments or {}))
         finally:
             await executor.aclose()
             await runner.cleanup()
@@ -197,7 +197,7 @@ def test_a_server_that_is_gone(form):
     async def work():
         executor = ToolbenchExecutor(HttpClient(["127.0.0.1"]), SECRETS, "http://127.0.0.1:1", form)
         try:
-            return await executor.call(ToolCall(tool(), {}))
+            return await executor.call(CheckedCall(tool(), {}))
         finally:
             await executor.aclose()
 
@@ -209,7 +209,7 @@ def test_a_private_address_is_refused_unless_it_is_allowed():
     async def work():
         executor = ToolbenchExecutor(HttpClient(), SECRETS, "http://127.0.0.1:9", "hosted")
         try:
-            return await executor.call(ToolCall(tool(), {}))
+            return await executor.call(CheckedCall(tool(), {}))
         finally:
             await executor.aclose()
 
@@ -244,7 +244,7 @@ def test_what_would_make_every_call_fail_is_found_before(url, secrets, spec, par
 
 def test_a_preview_shows_the_request_but_not_the_key():
     executor = ToolbenchExecutor(HttpClient(), Secrets({}), "https://toolbench.example", "stable")
-    shown = executor.preview(ToolCall(tool(), {"port": "Oslo"}))
+    shown = executor.preview(CheckedCall(tool(), {"port": "Oslo"}))
     assert shown.startswith("POST https://toolbench.example/virtual")
     assert '{"port": "Oslo"}' in shown
     assert "[secret TOOLBENCH_KEY]" in shown

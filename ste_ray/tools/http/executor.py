@@ -29,7 +29,7 @@ from ste_ray.tools.http.templates import (
     fill_request,
     placeholders,
 )
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets, used_secrets
 
 _BUSY = (429, 503)
@@ -51,7 +51,7 @@ class RequestExecutor:
         self._client = client
         self._secrets = secrets
 
-    def request(self, call: ToolCall, secrets: Secrets) -> HttpCall:
+    def request(self, call: CheckedCall, secrets: Secrets) -> HttpCall:
         """Return the request of a call.
 
         Raises:
@@ -64,10 +64,10 @@ class RequestExecutor:
         """Return which part of the reply is the answer, as JMESPath; empty: all of it."""
         return ""
 
-    async def prepare(self, call: ToolCall) -> None:
+    async def prepare(self, call: CheckedCall) -> None:
         """Nothing has to be waited for."""
 
-    async def call(self, call: ToolCall) -> ToolResult:
+    async def call(self, call: CheckedCall) -> ToolResult:
         """Call the service; see ``Executor``."""
         try:
             request = self.request(call, self._secrets)
@@ -100,7 +100,7 @@ class RequestExecutor:
             self._secrets.require(spec.name, used_secrets(spec))
             self._verify_address(spec)
 
-    def preview(self, call: ToolCall) -> str:
+    def preview(self, call: CheckedCall) -> str:
         """Return the request in one line; see ``Executor``."""
         try:
             request = self.request(call, _Shown())
@@ -135,7 +135,7 @@ class RequestExecutor:
 class HttpExecutor(RequestExecutor):
     """Fulfils ``Executor`` for declared requests."""
 
-    def request(self, call: ToolCall, secrets: Secrets) -> HttpCall:
+    def request(self, call: CheckedCall, secrets: Secrets) -> HttpCall:
         """See ``RequestExecutor``."""
         declared = call.spec.executor
         assert isinstance(declared, HttpRequest)
@@ -162,7 +162,7 @@ class RapidApiExecutor(RequestExecutor):
         super().__init__(client, secrets)
         self._scheme = scheme
 
-    def request(self, call: ToolCall, secrets: Secrets) -> HttpCall:
+    def request(self, call: CheckedCall, secrets: Secrets) -> HttpCall:
         """See ``RequestExecutor``."""
         endpoint = _endpoint(call.spec)
         taken = placeholders(endpoint.path)

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ste_ray.core.executors import McpServer
+from ste_ray.core.executor_parts import McpServer
 from ste_ray.tools.mcp.literals import variable_name
 
 _FIELDS = (

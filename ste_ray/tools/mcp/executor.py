@@ -24,7 +24,7 @@ from ste_ray.tools.mcp.session import (
     SessionStartError,
     first_problem,
 )
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets
 
 _VERIFY_SECONDS = 10.0
@@ -49,7 +49,7 @@ class McpExecutor:
         self._secrets = secrets
         self._pool = SessionPool(secrets, allow_hosts, max_servers)
 
-    async def prepare(self, call: ToolCall) -> None:
+    async def prepare(self, call: CheckedCall) -> None:
         """Have the server started, waiting until there is room for it."""
         tool = _tool(call.spec)
         place = self._pool.enter(tool.server, call.episode)
@@ -59,7 +59,7 @@ class McpExecutor:
         finally:
             self._pool.leave(place)
 
-    async def call(self, call: ToolCall) -> ToolResult:
+    async def call(self, call: CheckedCall) -> ToolResult:
         """Call the tool; see ``Executor``."""
         spec = call.spec
         tool = _tool(spec)
@@ -124,7 +124,7 @@ class McpExecutor:
                 )
         return ""
 
-    def preview(self, call: ToolCall) -> str:
+    def preview(self, call: CheckedCall) -> str:
         """Return server, tool and arguments."""
         tool = _tool(call.spec)
         return (
@@ -146,7 +146,7 @@ def _tool(spec: ToolSpec) -> McpTool:
     return spec.executor
 
 
-async def _ask(session: Session, name: str, call: ToolCall) -> ToolResult:
+async def _ask(session: Session, name: str, call: CheckedCall) -> ToolResult:
     limit, max_chars = call.spec.timeout_seconds, call.spec.max_output_chars
     started = time.monotonic()
     try:

@@ -13,7 +13,7 @@ import httpx2
 from mcp.client.stdio import get_default_environment
 from mcp.client.streamable_http import streamable_http_client
 
-from ste_ray.core.executors import McpServer
+from ste_ray.core.executor_parts import McpServer
 from ste_ray.tools.http.addresses import check_literal, resolve_checked
 from ste_ray.tools.mcp.bodies import TamedBody
 from ste_ray.tools.mcp.bulk import MAX_MESSAGE_BYTES

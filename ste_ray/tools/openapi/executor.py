@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ste_ray.core.executors import OpenApiBody, OpenApiOperation
+from ste_ray.core.executor_parts import OpenApiBody
+from ste_ray.core.executors import OpenApiOperation
 from ste_ray.tools.http.client import HttpCall
 from ste_ray.tools.http.executor import RequestExecutor
 from ste_ray.tools.http.templates import ArgumentError, encode_body
@@ -19,7 +20,7 @@ from ste_ray.tools.openapi.styles import (
     query_pairs,
     query_text,
 )
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets
 
 _SELDOM_WITH_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
@@ -28,7 +29,7 @@ _SELDOM_WITH_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
 class OpenApiExecutor(RequestExecutor):
     """Fulfils ``Executor`` for operations of OpenAPI services."""
 
-    def request(self, call: ToolCall, secrets: Secrets) -> HttpCall:
+    def request(self, call: CheckedCall, secrets: Secrets) -> HttpCall:
         """See ``RequestExecutor``."""
         operation = call.spec.executor
         assert isinstance(operation, OpenApiOperation)

@@ -9,7 +9,7 @@ from ste_ray.core.executors import PythonFunction
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.python.pool import WorkerPool
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets
 
 
@@ -27,10 +27,10 @@ class PythonExecutor:
         self._pool = pool
         self._secrets = secrets
 
-    async def prepare(self, call: ToolCall) -> None:
+    async def prepare(self, call: CheckedCall) -> None:
         """Nothing has to be waited for."""
 
-    async def call(self, call: ToolCall) -> ToolResult:
+    async def call(self, call: CheckedCall) -> ToolResult:
         """Call the function; see ``Executor``."""
         spec = call.spec
         function = _function(spec)
@@ -56,7 +56,7 @@ class PythonExecutor:
                     f"{result.text}; install the module, run from its folder, or set PYTHONPATH"
                 )
 
-    def preview(self, call: ToolCall) -> str:
+    def preview(self, call: CheckedCall) -> str:
         """Return the call as Python writes it."""
         arguments = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
         return f"{_function(call.spec).target}({arguments})"

@@ -11,7 +11,7 @@ from ste_ray.core.records import ToolSpec
 
 
 @dataclass(frozen=True)
-class ToolCall:
+class CheckedCall:
     """A call whose arguments have been checked.
 
     Attributes:
@@ -29,7 +29,7 @@ class ToolCall:
 class Executor(Protocol):
     """Calls tools of one kind; safe for many calls at once in one event loop."""
 
-    async def prepare(self, call: ToolCall) -> None:
+    async def prepare(self, call: CheckedCall) -> None:
         """Get ready what a call needs and may have to wait for, before it takes its turn.
 
         Whoever held the turn of a tool while waiting for a place could be waited for by whoever
@@ -37,7 +37,7 @@ class Executor(Protocol):
         """
         ...
 
-    async def call(self, call: ToolCall) -> ToolResult:
+    async def call(self, call: CheckedCall) -> ToolResult:
         """Call the tool within ``spec.timeout_seconds``; whatever goes wrong is the result.
 
         The text is cut to ``spec.max_output_chars`` with ``core.cutting.cut_result``.
@@ -52,7 +52,7 @@ class Executor(Protocol):
         """
         ...
 
-    def preview(self, call: ToolCall) -> str:
+    def preview(self, call: CheckedCall) -> str:
         """Say in one line what a call would do, without secrets: ``--dry-run`` prints it."""
         ...
 

@@ -10,7 +10,7 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.core.texts.masking import Masker
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.run.executor import Executor, ToolCall
+from ste_ray.tools.run.executor import CheckedCall, Executor
 from ste_ray.tools.run.secrets import Secrets
 
 # Each character of a secret can take several of a text: ``\u0061``, escaped once more.
@@ -25,11 +25,11 @@ class MaskingExecutor:
         self._inner = inner
         self._secrets = secrets
 
-    async def prepare(self, call: ToolCall) -> None:
+    async def prepare(self, call: CheckedCall) -> None:
         """See ``Executor``."""
         await self._inner.prepare(call)
 
-    async def call(self, call: ToolCall) -> ToolResult:
+    async def call(self, call: CheckedCall) -> ToolResult:
         """Call the tool; a secret that has gone since the start ends the call as ``crashed``."""
         spec = call.spec
         masker = self._secrets.masker(spec.secrets)
@@ -53,7 +53,7 @@ class MaskingExecutor:
             names = {name for spec in specs for name in spec.secrets}
             raise ToolSpecError(self._secrets.mask(str(error), names)) from None
 
-    def preview(self, call: ToolCall) -> str:
+    def preview(self, call: CheckedCall) -> str:
         """See ``Executor``."""
         return self._secrets.mask(self._inner.preview(call), call.spec.secrets)
 

@@ -29,7 +29,7 @@ from ste_ray.core.records import ObservationSource, Record, ToolSpec, canonical_
 from ste_ray.core.replies.strict_json import clip
 from ste_ray.errors import RecordingMissError, StageInputError
 from ste_ray.ports import ArtifactStore
-from ste_ray.tools.run.executor import Executor, ToolCall
+from ste_ray.tools.run.executor import CheckedCall, Executor
 
 RecordingMode = Literal["record", "reuse", "replay"]
 _KEPT_STATUSES = ("ok", "error")
@@ -102,12 +102,12 @@ class RecordingExecutor:
         self._folder = folder.strip("/")
         self._flights: dict[str, _Flight] = {}
 
-    async def prepare(self, call: ToolCall) -> None:
+    async def prepare(self, call: CheckedCall) -> None:
         """See ``Executor``; a replay calls nobody."""
         if self._mode != "replay":
             await self._inner.prepare(call)
 
-    async def call(self, call: ToolCall) -> ToolResult:
+    async def call(self, call: CheckedCall) -> ToolResult:
         """Return the recorded answer or that of the tool, as the mode says.
 
         Raises:
@@ -132,7 +132,7 @@ class RecordingExecutor:
         if self._mode != "replay":
             await self._inner.verify(specs)
 
-    def preview(self, call: ToolCall) -> str:
+    def preview(self, call: CheckedCall) -> str:
         """See ``Executor``; looks into the store, and blocks as long as that takes."""
         text = self._inner.preview(call)
         path = self.path(call)
@@ -151,13 +151,13 @@ class RecordingExecutor:
         """See ``Executor``."""
         await self._inner.aclose()
 
-    def path(self, call: ToolCall) -> str:
+    def path(self, call: CheckedCall) -> str:
         """Return where in the store the answer to a call is, or would be."""
         arguments = canonical_json(call.arguments).encode(errors="surrogatepass")
         name = f"{call.spec.fingerprint}/{hashlib.sha256(arguments).hexdigest()[:32]}.json"
         return f"{self._folder}/{name}" if self._folder else name
 
-    async def _once(self, path: str, call: ToolCall) -> ToolResult:
+    async def _once(self, path: str, call: CheckedCall) -> ToolResult:
         """Let equal calls at once share one; it ends when none of them waits any longer."""
         flight = self._flights.get(path)
         if flight is None:
@@ -181,7 +181,7 @@ class RecordingExecutor:
             if not flight.task.cancelled():
                 flight.task.exception()  # nobody waits for it; a look keeps it out of the log
 
-    async def _reuse(self, path: str, call: ToolCall) -> ToolResult:
+    async def _reuse(self, path: str, call: CheckedCall) -> ToolResult:
         found = await self._read(path, call)
         if found is not None:
             return found
@@ -191,7 +191,7 @@ class RecordingExecutor:
         # Somebody else was faster: their answer is the one that all others get.
         return await self._read(path, call) or result
 
-    async def _keep(self, path: str, call: ToolCall, result: ToolResult) -> bool:
+    async def _keep(self, path: str, call: CheckedCall, result: ToolResult) -> bool:
         """Record a result; return False where another one is recorded already."""
         if result.status not in _KEPT_STATUSES:
             return True
@@ -205,7 +205,7 @@ class RecordingExecutor:
         )
         return await asyncio.to_thread(self._store.create_bytes, path, _encode(answer))
 
-    async def _read(self, path: str, call: ToolCall) -> ToolResult | None:
+    async def _read(self, path: str, call: CheckedCall) -> ToolResult | None:
         try:
             data = await asyncio.to_thread(self._store.read_bytes, path)
         except FileNotFoundError:
@@ -219,7 +219,7 @@ class RecordingExecutor:
                 )
         return answer.result()
 
-    def _miss(self, path: str, call: ToolCall) -> str:
+    def _miss(self, path: str, call: CheckedCall) -> str:
         arguments = clip(canonical_json(call.arguments), _SHOWN_CHARS)
         return (
             f"tool {call.spec.name!r} has no recorded answer for the arguments {arguments} "
@@ -233,7 +233,7 @@ def _is_reusable(spec: ToolSpec) -> bool:
     return spec.repeatable or spec.kind == "simulated"
 
 
-def _identity(call: ToolCall) -> dict[str, str]:
+def _identity(call: CheckedCall) -> dict[str, str]:
     return {
         "tool": call.spec.name,
         "tool_fingerprint": call.spec.fingerprint,

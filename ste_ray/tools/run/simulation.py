@@ -17,7 +17,7 @@ from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import ToolSpec, canonical_json
 from ste_ray.core.replies.strict_json import clip
 from ste_ray.core.texts.cutting import cut_result
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets, used_secrets
 
 AskSimulator = Callable[[AskModel], Awaitable[ModelReply]]
@@ -36,10 +36,10 @@ class SimulatedExecutor:
         self._ask = ask
         self._prompts = prompts
 
-    async def prepare(self, call: ToolCall) -> None:
+    async def prepare(self, call: CheckedCall) -> None:
         """Nothing has to be waited for."""
 
-    async def call(self, call: ToolCall) -> ToolResult:
+    async def call(self, call: CheckedCall) -> ToolResult:
         """Ask the model to answer.
 
         The tool's timeout does not apply: how long a model may take, and how often it is asked, is
@@ -58,7 +58,7 @@ class SimulatedExecutor:
     async def verify(self, specs: Sequence[ToolSpec]) -> None:
         """Accept every tool: the model's endpoint is checked where it is opened."""
 
-    def preview(self, call: ToolCall) -> str:
+    def preview(self, call: CheckedCall) -> str:
         """See ``Executor``."""
         arguments = clip(canonical_json(call.arguments), 200)
         return f"ask a language model to answer as {call.spec.name!r} would, for {arguments}"

@@ -17,7 +17,7 @@ from ste_ray.ports import ToolExecutor
 from ste_ray.tools.checks.arguments import parse_object
 from ste_ray.tools.checks.bounded import BoundedCheck
 from ste_ray.tools.checks.pool import shared_pool
-from ste_ray.tools.run.executor import Executor, ToolCall
+from ste_ray.tools.run.executor import CheckedCall, Executor
 from ste_ray.tools.run.gate import Turns
 
 _NAMES_SHOWN = 20
@@ -104,7 +104,7 @@ class Toolbox:
     def preview_of(self, name: str, arguments: Mapping[str, object]) -> str:
         """Say what a call of a tool would do, whether its arguments fit or not."""
         spec = self._specs[name]
-        return self._executor(spec).preview(ToolCall(spec, dict(arguments)))
+        return self._executor(spec).preview(CheckedCall(spec, dict(arguments)))
 
     async def verify(self, names: Iterable[str] | None = None) -> None:
         """Find out what would make every call of a tool fail; None: of any tool.
@@ -130,7 +130,7 @@ class Toolbox:
         if isinstance(found, ToolResult):
             return found
         spec, arguments = found
-        executor, call = self._executor(spec), ToolCall(spec, arguments, episode)
+        executor, call = self._executor(spec), CheckedCall(spec, arguments, episode)
         if gate is None:
             return await executor.call(call)
         await executor.prepare(call)

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ste_ray.core.executors import EXECUTOR_SPECS, FORBIDDEN_HEADERS, HttpRequest, SimulatedTool
+from ste_ray.core.executor_parts import FORBIDDEN_HEADERS
+from ste_ray.core.executors import EXECUTOR_SPECS, HttpRequest, SimulatedTool
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.bounded import BoundedCheck

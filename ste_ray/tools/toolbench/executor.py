@@ -24,7 +24,7 @@ from ste_ray.core.texts.cutting import cut_result
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.client import HttpCall, HttpClient
 from ste_ray.tools.http.executor import RequestExecutor
-from ste_ray.tools.run.executor import ToolCall
+from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets, used_secrets
 from ste_ray.tools.toolbench.names import (
     standard_arguments,
@@ -55,7 +55,7 @@ class ToolbenchExecutor(RequestExecutor):
         self._given_url = url
         self._form = form
 
-    def request(self, call: ToolCall, secrets: Secrets) -> HttpCall:
+    def request(self, call: CheckedCall, secrets: Secrets) -> HttpCall:
         """See ``RequestExecutor``."""
         endpoint = call.spec.executor
         assert isinstance(endpoint, ToolbenchEndpoint)
@@ -76,7 +76,7 @@ class ToolbenchExecutor(RequestExecutor):
         headers = {"Content-Type": "application/json"}
         return HttpCall("POST", self._url(), (), headers, body)
 
-    async def call(self, call: ToolCall) -> ToolResult:
+    async def call(self, call: CheckedCall) -> ToolResult:
         """Call the endpoint; see ``Executor``."""
         kept = call.spec.max_output_chars
         # The answer is found in the whole reply only, which may be longer than what is kept.
