@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ste_ray.core.schemas.assertions import same_value
 from ste_ray.core.schemas.definitions import PREFIX
-from ste_ray.core.schemas.matching import same_value
 
 _MAX_DEPTH = 12
 _LEAST = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ste_ray.core.schemas.assertions import same_value
 from ste_ray.core.schemas.definitions import PREFIX
-from ste_ray.core.schemas.matching import same_value
 from ste_ray.core.schemas.values import described
 from ste_ray.generation.grammar_merging import merged, only_one
 

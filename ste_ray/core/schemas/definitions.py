@@ -62,3 +62,9 @@ def circle(uses: Mapping[str, Collection[str]], names: Collection[str]) -> str:
             if following not in finished:
                 path[following] = sorted(uses.get(following, ()))
     return ""
+
+
+def listed(schema: dict[str, Any], keyword: str) -> list[Any]:
+    """Return the list under a keyword; empty where there is none."""
+    value = schema.get(keyword)
+    return value if isinstance(value, list) else []

@@ -13,6 +13,7 @@ import re
 from typing import Any
 
 from ste_ray.core.schemas.definitions import PREFIX, circle, used, used_at_once
+from ste_ray.core.schemas.mending import mend_bounds, mend_required, mend_type, nullable, says_only
 from ste_ray.core.schemas.references import (
     MANY,
     NAMED,
@@ -42,9 +43,7 @@ _DROPPED = frozenset(
     }
 )
 _MAY_BE_NULL = frozenset({"const", "default", "example"})
-_ANNOTATIONS = frozenset({"title", "description", "default", "examples", "example", "deprecated"})
 _MAX_PARTS = 50_000  # of the result: dynamic references can multiply what stands there once
-_COMPOSING = frozenset({"$ref", "allOf", "anyOf", "oneOf", "not", "if", "properties", "items"})
 
 
 def standalone(
@@ -168,7 +167,7 @@ class _Converter:
         has_reference = isinstance(schema.get("$ref"), str)
         result: dict[str, Any] = {}
         for keyword, value in schema.items():
-            if has_reference and self._alone and not _says_only(keyword):
+            if has_reference and self._alone and not says_only(keyword):
                 continue
             if keyword in self._dropped or (keyword == "id" and isinstance(value, str)):
                 continue
@@ -177,11 +176,11 @@ class _Converter:
             result[keyword] = self._keyword(place, keyword, value)
         self._follow(place, result)
         if not (has_reference and self._alone):
-            for mend in (_mend_type, _mend_bounds, _mend_required):
+            for mend in (mend_type, mend_bounds, mend_required):
                 mend(schema, result)
             self._mend_items(place, result)
             self._mend_dependencies(place, result)
-        return _nullable(result) if schema.get("nullable") is True else result
+        return nullable(result) if schema.get("nullable") is True else result
 
     def _keyword(self, place: Place, keyword: str, value: Any) -> Any:
         def enter(one: Any) -> Any:
@@ -265,60 +264,3 @@ class _Converter:
 
 def _mapping(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, dict) else {}
-
-
-def _says_only(keyword: str) -> bool:
-    """Whether a keyword describes and forbids nothing."""
-    return keyword in _ANNOTATIONS or keyword.startswith("x-")
-
-
-def _mend_type(_: dict[str, Any], result: dict[str, Any]) -> None:
-    if result.get("type") == "any":  # of draft 3
-        del result["type"]
-
-
-def _mend_bounds(schema: dict[str, Any], result: dict[str, Any]) -> None:
-    """Read ``exclusiveMinimum: true`` beside a bound, as draft 4 and OpenAPI 3.0 write it."""
-    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
-        if not isinstance(schema.get(exclusive), bool):
-            continue
-        del result[exclusive]
-        if schema[exclusive] and bound in result:
-            result[exclusive] = result.pop(bound)
-
-
-def _mend_required(schema: dict[str, Any], result: dict[str, Any]) -> None:
-    """Read ``required: true`` at the properties, as draft 3 writes it, also where few do so."""
-    if isinstance(result.get("required"), bool):
-        del result["required"]
-    properties = schema.get("properties")
-    listed = result.get("required", [])
-    if not isinstance(properties, dict) or not isinstance(listed, list):
-        return
-    more = [
-        name
-        for name, one in properties.items()
-        if isinstance(one, dict) and one.get("required") is True and name not in listed
-    ]
-    if more:
-        result["required"] = [*listed, *more]
-
-
-def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    kind = schema.get("type")
-    if _COMPOSING.isdisjoint(schema) or (kind is not None and _is_simple(schema)):
-        if kind is not None:
-            kinds = kind if isinstance(kind, list) else [kind]
-            schema["type"] = kinds if "null" in kinds else [*kinds, "null"]
-        if isinstance(schema.get("enum"), list) and None not in schema["enum"]:
-            schema["enum"] = [*schema["enum"], None]
-        if "const" in schema:
-            schema["enum"] = [schema.pop("const"), None]
-        return schema
-    texts = {key: schema.pop(key) for key in list(schema) if _says_only(key)}
-    return {"anyOf": [schema, {"type": "null"}], **texts}
-
-
-def _is_simple(schema: dict[str, Any]) -> bool:
-    """Whether nothing of a schema but its type and values can refuse null."""
-    return not {"$ref", "allOf", "anyOf", "oneOf", "not", "if"} & schema.keys()

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from ste_ray.core.schemas.definitions import PREFIX
+from ste_ray.core.schemas.assertions import is_of_type, search
+from ste_ray.core.schemas.definitions import PREFIX, listed
 from ste_ray.core.schemas.dialects import standalone
-from ste_ray.core.schemas.matching import Matcher, is_of_type, search
+from ste_ray.core.schemas.matching import Matcher
 from ste_ray.core.schemas.references import UnusableSchemaError
 
 _ALTERNATIVES = ("anyOf", "oneOf")
@@ -68,7 +69,7 @@ class Part:
         names = [
             name
             for one in self._schemas
-            for name in _listed(one, "required")
+            for name in listed(one, "required")
             if isinstance(name, str)
         ]
         return tuple(dict.fromkeys(names))
@@ -96,7 +97,7 @@ class Part:
 
     def item(self, number: int) -> Place:
         """Return what is said of an item of a list."""
-        first = [_listed(one, "prefixItems") for one in self._schemas]
+        first = [listed(one, "prefixItems") for one in self._schemas]
         key = min(number, max(map(len, first), default=0))
         if key not in self._items:
             found = [
@@ -217,7 +218,7 @@ class _Tree:
     def _chosen(self, schema: dict[str, Any], value: Any) -> Iterator[Any]:
         for keyword in _ALTERNATIVES:
             if keyword in schema:
-                yield from self._fitting(_listed(schema, keyword), value)
+                yield from self._fitting(listed(schema, keyword), value)
         if "if" in schema:
             holds = self._matcher.fits(schema["if"], value)
             if holds is not False:
@@ -267,20 +268,15 @@ def _always(schema: dict[str, Any]) -> Iterator[Any]:
     """Yield what holds together with a schema, references by their names."""
     if isinstance(reference := schema.get("$ref"), str):
         yield reference.removeprefix(PREFIX)
-    yield from _listed(schema, "allOf")
+    yield from listed(schema, "allOf")
 
 
 def _conditional(schema: dict[str, Any]) -> Iterator[Any]:
     for keyword in _ALTERNATIVES:
-        yield from _listed(schema, keyword)
+        yield from listed(schema, keyword)
     for keyword in ("if", "then", "else"):
         yield schema.get(keyword)
     yield from _named(schema, "dependentSchemas").values()
-
-
-def _listed(schema: dict[str, Any], keyword: str) -> list[Any]:
-    listed = schema.get(keyword)
-    return listed if isinstance(listed, list) else []
 
 
 def _named(schema: dict[str, Any], keyword: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from ste_ray.core.schemas.definitions import PREFIX, circle, used, used_at_once
+from ste_ray.core.schemas.mending import mend_bounds
 from ste_ray.tools.openapi.document import Part, UnusableError
 from ste_ray.tools.openapi.families import Families, Family, fitting, usable, with_key
 from ste_ray.tools.openapi.keywords import is_pattern, is_short, plain_keyword
@@ -141,7 +142,7 @@ class SchemaConverter:
                 result[keyword] = converted
         self._discriminate(part, result)
         self._hide(schema, result)
-        _add_bounds(schema, result)
+        mend_bounds(schema, result)
         _add_texts(schema, result)
         return _nullable(result) if schema.get("nullable") is True else result
 
@@ -279,16 +280,6 @@ def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
     if "enum" in schema and None not in schema["enum"]:
         schema["enum"] = [*schema["enum"], None]
     return schema
-
-
-def _add_bounds(schema: Mapping[str, Any], result: dict[str, Any]) -> None:
-    """Read ``exclusiveMinimum: true`` beside a bound, as 3.0 writes it."""
-    for bound, exclusive in (
-        ("minimum", "exclusiveMinimum"),
-        ("maximum", "exclusiveMaximum"),
-    ):
-        if schema.get(exclusive) is True and bound in result:
-            result[exclusive] = result.pop(bound)
 
 
 def _add_texts(schema: Mapping[str, Any], result: dict[str, Any]) -> None:
