@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ste_ray.core.records import ToolSpec
+from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.config import ToolsConfig
 from ste_ray.tools.run.secrets import Secrets
@@ -75,11 +75,9 @@ def find(specs: Mapping[str, ToolSpec], name: str) -> ToolSpec:
     for spec in specs.values():
         if spec.safe_name == name:
             return spec
-    close = difflib.get_close_matches(name, list(specs), n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
     raise ToolSpecError(
-        f"there is no tool {name!r}{hint} among {len(specs)}; 'ste-ray tools list' shows them, and "
-        "--file names the file it is in"
+        f"there is no tool {name!r}{did_you_mean(name, specs)} among {len(specs)}; 'ste-ray tools "
+        "list' shows them, and --file names the file it is in"
     )
 
 

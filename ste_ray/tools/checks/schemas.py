@@ -7,7 +7,6 @@ whatever that does not know, right or wrong, gets the full check, in a process t
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -19,6 +18,7 @@ from ste_ray.core.schemas.dialects import for_arguments, standalone
 from ste_ray.core.schemas.references import MANY, NAMED, ONE, UnusableSchemaError
 from ste_ray.core.schemas.values import described
 from ste_ray.core.texts.cutting import ellipsed
+from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.tools.checks.pool import UncheckedError, shared_pool
 
 _CHECK_SECONDS = 10.0
@@ -145,8 +145,7 @@ def _check_against_metaschema(parameters: dict[str, Any]) -> None:
 
 
 def _hint(given: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(given, list(known)[:_MAX_CLOSE_NAMES], n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    return did_you_mean(given, list(known)[:_MAX_CLOSE_NAMES])
 
 
 def _anything(_: Any) -> bool:

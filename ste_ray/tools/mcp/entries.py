@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -14,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ste_ray.core.executor_parts import McpServer
+from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.tools.mcp.literals import variable_name
 
 _FIELDS = (
@@ -154,9 +154,7 @@ def _unknown(entry: Mapping[str, Any]) -> list[str]:
     notes = []
     for key in entry:
         if key not in (*known, *_IGNORED):
-            close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            notes.append(f"unknown field {str(key)!r}{hint}")
+            notes.append(f"unknown field {str(key)!r}{did_you_mean(key, known)}")
     return notes
 
 

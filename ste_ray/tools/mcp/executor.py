@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import difflib
 import time
 from collections.abc import Collection, Sequence
 
@@ -15,6 +14,7 @@ from ste_ray.core.effects import ToolResult
 from ste_ray.core.executors import McpTool
 from ste_ray.core.records import ToolSpec, canonical_json
 from ste_ray.core.texts.cutting import cut_result
+from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.mcp.pool import SessionPool
 from ste_ray.tools.mcp.results import call_result, error_result
@@ -116,11 +116,9 @@ class McpExecutor:
         for spec in specs:
             wanted = _tool(spec).tool
             if wanted not in names:
-                close = difflib.get_close_matches(wanted, names, n=1)
-                hint = f" (did you mean {close[0]!r}?)" if close else ""
                 return (
                     f"tool {spec.name!r}: the MCP server {server.name!r} has no tool "
-                    f"{wanted!r}{hint}; it has: {', '.join(names)}"
+                    f"{wanted!r}{did_you_mean(wanted, names)}; it has: {', '.join(names)}"
                 )
         return ""
 

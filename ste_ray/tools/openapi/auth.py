@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openapi_pydantic.v3 import v3_1
-from pydantic import ValidationError
 
-from ste_ray.tools.openapi.document import Document, Part, UnusableError, first_problem
+from ste_ray.tools.openapi.document import Document, Part, UnusableError, parsed
 from ste_ray.tools.openapi.texts import secret_name, unique
 
 _FIELDS = ("type", "in", "name", "scheme")
@@ -111,10 +110,7 @@ def _parsed(part: Part) -> v3_1.SecurityScheme:
     raw = part.resolved().value
     if not isinstance(raw, Mapping):
         raise UnusableError(f"{raw!r:.80} is not an object")
-    try:
-        return v3_1.SecurityScheme.model_validate({key: raw[key] for key in _FIELDS if key in raw})
-    except ValidationError as error:
-        raise UnusableError(first_problem(error)) from None
+    return parsed(v3_1.SecurityScheme, {key: raw[key] for key in _FIELDS if key in raw})
 
 
 def _credentials(scheme: v3_1.SecurityScheme, secret: str) -> Credentials | str:

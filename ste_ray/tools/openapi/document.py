@@ -10,25 +10,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit
 
-import yaml
 from openapi_pydantic.v3 import v3_0, v3_1
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from referencing import Registry, Resource, Specification
 from referencing.exceptions import Unresolvable
 
 from ste_ray.core.schemas.dialects import without_ids
 from ste_ray.core.schemas.references import UnusableSchemaError, children
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.openapi.texts import shortened
-from ste_ray.tools.spec.schema_texts import load_schemas
-from ste_ray.yaml_loader import DuplicateKeyError, load_json
+from ste_ray.tools.openapi.reading import contents_of, file_text, plain_contents
 
-_MAX_NODES = 2_000_000  # GitHub's description has about 260,000
-_MAX_DEPTH = 200
-_ERROR_CHARS = 300
+_Model = TypeVar("_Model", bound=BaseModel)
 _MEMORY = "urn:openapi:document"
 _IDS = ("$id", "$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveRef")
 _MAX_REFERENCES = 50  # references that lead to references
@@ -151,79 +146,13 @@ def read_document(
     """
     url = source if urlsplit(source).scheme in ("http", "https") else ""
     if document is not None:
-        return Document(source, url, _plain(source, document), None)
+        return Document(source, url, plain_contents(source, document), None)
     if not url:
         path = Path(source)
-        return Document(source, "", _parsed(source, _file_text(path)), path)
+        return Document(source, "", contents_of(source, file_text(path)), path)
     if fetch is None:
         raise ToolSpecError(f"{source!r} is a URL; download the document and give the file")
-    return Document(source, url, _parsed(source, fetch(source)), None)
-
-
-def _file_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise ToolSpecError(
-            f"cannot read the OpenAPI document {str(path)!r}: {error}; give a JSON or YAML file"
-        ) from None
-
-
-def _parsed(source: str, text: str) -> dict[str, Any]:
-    try:
-        value = _json_or_yaml(text)
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        detail = shortened(" ".join(str(error).split()), _ERROR_CHARS)
-        raise ToolSpecError(
-            f"{source!r} is neither JSON nor YAML: {detail}; give an OpenAPI 3.0 or 3.1 document"
-        ) from None
-    return _plain(source, value)
-
-
-def _json_or_yaml(text: str) -> Any:
-    if text.lstrip().startswith("{"):
-        try:
-            return load_json(text)
-        except DuplicateKeyError:
-            raise
-        except ValueError:
-            pass  # YAML, too, may begin with a brace
-    return load_schemas(text, text_keys=True)
-
-
-def _plain(source: str, value: Any) -> dict[str, Any]:
-    """Return a copy with text as keys: in YAML, status codes are often numbers.
-
-    YAML can hold itself, or become huge by repetition; both are refused.
-    """
-    if not isinstance(value, Mapping):
-        shown = type(value).__name__
-        raise ToolSpecError(
-            f"{source!r} holds a {shown}, not an object; give an OpenAPI 3.0 or 3.1 document"
-        )
-    left = [_MAX_NODES]
-
-    def copied(node: Any, depth: int) -> Any:
-        left[0] -= 1
-        if left[0] < 0 or depth > _MAX_DEPTH:
-            raise ToolSpecError(
-                f"{source!r} is nested more than {_MAX_DEPTH} deep, or has more than {_MAX_NODES} "
-                "values; split the document"
-            )
-        if isinstance(node, Mapping):
-            return {_key(key): copied(child, depth + 1) for key, child in node.items()}
-        if isinstance(node, list | tuple):
-            return [copied(child, depth + 1) for child in node]
-        return node
-
-    plain: dict[str, Any] = copied(value, 0)
-    return plain
-
-
-def _key(key: Any) -> str:
-    if isinstance(key, bool):
-        return "true" if key else "false"
-    return str(key)
+    return Document(source, url, contents_of(source, fetch(source)), None)
 
 
 def _frame(source: str, contents: Mapping[str, Any]) -> v3_1.OpenAPI | v3_0.OpenAPI:
@@ -265,6 +194,18 @@ def _frame(source: str, contents: Mapping[str, Any]) -> v3_1.OpenAPI | v3_0.Open
         raise ToolSpecError(f"{source!r}: {first_problem(error)}; correct the document") from None
 
 
+def parsed(model: type[_Model], fields: Mapping[str, Any]) -> _Model:
+    """Return an object of a document, read as what OpenAPI says it is.
+
+    Raises:
+        UnusableError: it is none; with the first thing that is wrong.
+    """
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise UnusableError(first_problem(error)) from None
+
+
 def first_problem(error: ValidationError) -> str:
     """Return where a document is wrong, and how, in one line."""
     problem = error.errors()[0]
@@ -292,7 +233,7 @@ def _retrieve(uri: str, *, folder: Path | None) -> Resource[Any]:
     if not path.is_relative_to(folder):
         raise _RefusedError("points outside the folder of the document, which is not followed")
     try:
-        contents = _parsed(str(path), _file_text(path))
+        contents = contents_of(str(path), file_text(path))
     except ToolSpecError as error:
         raise _RefusedError(f"cannot be followed: {error}") from None
     return Specification.OPAQUE.create_resource(contents)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from openapi_pydantic.v3 import v3_1
-from pydantic import ValidationError
 
 from ste_ray.core.executors import OpenApiOperation
 from ste_ray.core.records import ToolSpec
@@ -23,7 +22,7 @@ from ste_ray.tools.openapi.document import (
     Document,
     Part,
     UnusableError,
-    first_problem,
+    parsed,
     read_document,
 )
 from ste_ray.tools.openapi.families import Families
@@ -170,7 +169,9 @@ class _Import:
                     yield label, _Entry(path, method, item)
 
     def _tool(self, entry: _Entry) -> ToolSpec:
-        operation = _parsed(entry.raw)
+        operation = parsed(
+            v3_1.Operation, {key: entry.raw[key] for key in _OWN_FIELDS if key in entry.raw}
+        )
         address = self._servers.address(entry.raw, entry.item.value)
         given = self._security.credentials(operation.security)
         arguments = Arguments()
@@ -252,13 +253,6 @@ class _Entry:
                 raise UnusableError(f"parameters={some!r:.80} is no list")
             listed += [self.item.sibling(one) for one in some]
         return listed
-
-
-def _parsed(raw: Mapping[str, Any]) -> v3_1.Operation:
-    try:
-        return v3_1.Operation.model_validate({key: raw[key] for key in _OWN_FIELDS if key in raw})
-    except ValidationError as error:
-        raise UnusableError(first_problem(error)) from None
 
 
 def _tags(raw: Mapping[str, Any]) -> set[str]:

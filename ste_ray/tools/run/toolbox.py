@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.executors import CALLABLE_KINDS
 from ste_ray.core.records import ToolSpec
+from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.errors import ToolSpecError
 from ste_ray.ports import ToolExecutor
 from ste_ray.tools.checks.arguments import parse_object
@@ -166,10 +166,8 @@ class Toolbox:
 
     def _unknown_tool(self, name: str) -> str:
         known = sorted(self._specs)
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
         names = ", ".join(known[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
-        return f"There is no tool {name!r}{hint}; the tools are: {names}"
+        return f"There is no tool {name!r}{did_you_mean(name, known)}; the tools are: {names}"
 
 
 @dataclass(frozen=True)

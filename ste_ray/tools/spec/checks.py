@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from pydantic_core import ErrorDetails
 from ste_ray.core.executor_parts import FORBIDDEN_HEADERS
 from ste_ray.core.executors import EXECUTOR_SPECS, HttpRequest, SimulatedTool
 from ste_ray.core.records import ToolSpec
+from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.bounded import BoundedCheck
 from ste_ray.tools.checks.schemas import check_parameters
@@ -88,8 +88,8 @@ def _explain_executor(problem: ErrorDetails) -> str:
     allowed = list(EXECUTOR_SPECS[str(kind)].model_fields)
     if problem["type"] == "extra_forbidden":
         return (
-            f"unknown field 'executor.{field}'{_hint(field, allowed)}; allowed for {kind!r}: "
-            f"{', '.join(allowed)}"
+            f"unknown field 'executor.{field}'{did_you_mean(field, allowed)}; "
+            f"allowed for {kind!r}: {', '.join(allowed)}"
         )
     if problem["type"] == "missing":
         return f"the field 'executor.{field}' is missing, for {kind!r}; add it"
@@ -130,7 +130,7 @@ def _explain(error: ValidationError) -> str:
     if problem["type"] == "extra_forbidden":
         allowed = list(ToolSpec.model_fields)
         if len(problem["loc"]) == 1:
-            hint = _hint(field, allowed)
+            hint = did_you_mean(field, allowed)
             return f"unknown field {field!r}{hint}; allowed here: {', '.join(allowed)}"
         return f"unknown field {field!r}; remove it"
     if problem["type"] == "missing":
@@ -147,8 +147,3 @@ def _explain(error: ValidationError) -> str:
 def _joined(path: Sequence[str | int]) -> str:
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in path]
     return "".join(parts).removeprefix(".")
-
-
-def _hint(given: str, known: Any) -> str:
-    close = difflib.get_close_matches(given, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -10,7 +10,6 @@ see ``Toolbox.verify``.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import yaml
 
 from ste_ray.core.records import ToolSpec
+from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.python.completing import complete_entries
 from ste_ray.tools.spec.checks import build_spec
@@ -143,7 +143,7 @@ def _read_file(path: Path) -> _File:
         if name not in known:
             raise ToolSpecError(
                 f"{str(path)!r}: allow names {name!r}, which the file does not define"
-                f"{_did_you_mean(name, sorted(known))}; correct or remove it"
+                f"{did_you_mean(name, sorted(known))}; correct or remove it"
             )
     return _File(specs, allow, _texts(path, content, "allow_hosts"))
 
@@ -160,7 +160,7 @@ def _with_server(path: Path, tool: Any, servers: Mapping[str, Any]) -> Any:
     if not isinstance(server, dict):
         raise ToolSpecError(
             f"{str(path)!r}: tool {tool.get('name')!r} names the MCP server {name!r}, which "
-            f"mcpServers does not define{_did_you_mean(name, list(servers))}; define it there"
+            f"mcpServers does not define{did_you_mean(name, list(servers))}; define it there"
         )
     return {**tool, "executor": {**executor, "server": {"name": name, **server}}}
 
@@ -201,7 +201,7 @@ def _refuse_unknown(
     for key in fields:
         if key not in allowed:
             raise ToolSpecError(
-                f"{str(path)!r}: unknown field {prefix + str(key)!r}{_did_you_mean(key, allowed)}; "
+                f"{str(path)!r}: unknown field {prefix + str(key)!r}{did_you_mean(key, allowed)}; "
                 f"allowed here: {', '.join(allowed)}"
             )
 
@@ -212,12 +212,7 @@ def _selected(include: Sequence[str], known: Iterable[str]) -> Iterable[str]:
         if name not in names:
             raise ToolSpecError(
                 f"tools.include names {name!r}, which no tool file defines"
-                f"{_did_you_mean(name, list(names))}; remove it or choose among: "
+                f"{did_you_mean(name, list(names))}; remove it or choose among: "
                 f"{', '.join(sorted(names))}"
             )
     return include or names
-
-
-def _did_you_mean(given: object, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(str(given), known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
