@@ -148,21 +148,9 @@ class Budget:
         """What requests in flight may use at most."""
         return _spending(self._total_reserved)
 
-    def spent_of(self, account: str) -> Spending:
-        """What the account used so far."""
-        return _spending(self._spent.get(account, _NOTHING))
-
     def spent_by_account(self) -> dict[str, Spending]:
         """What each account used so far, without other stages."""
         return {account: _spending(used) for account, used in self._spent.items()}
-
-    def left(self) -> Bounds:
-        """What the bounds of the run leave, requests in flight not deducted; never negative."""
-        usd, tokens, calls = (
-            None if bound is None else max(0, bound - used)
-            for bound, used in zip(self._run_bounds, self._total, strict=True)
-        )
-        return Bounds(None if usd is None else usd / _UNITS_PER_USD, tokens, calls)
 
     def _decide_account(self, account: str, claim: _Units) -> Decision:
         if not account:
