@@ -1,5 +1,10 @@
 """Writes small OpenAPI documents for tests, and imports them."""
 
+import contextlib
+import json
+import tempfile
+from pathlib import Path
+
 from ste_ray.tools.openapi.operations import import_openapi
 
 SERVER = "https://api.example.org/v1"
@@ -19,8 +24,13 @@ def operation(method="get", path="/pets", **fields):
 
 
 def imported(contents, source="shop.json", **options):
-    """Import a document that is at hand."""
-    return import_openapi(source, document=contents, **options)
+    """Import a document as what is found at a URL, or in a file of that name."""
+    text = json.dumps(contents)
+    if "://" in source:
+        return import_openapi(source, fetch=lambda _: text, **options)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path(source).write_text(text)
+        return import_openapi(source, **options)
 
 
 def tool(method="get", path="/pets", *, version="3.1.0", schemas=None, root=None, **fields):

@@ -21,7 +21,7 @@ from referencing.exceptions import Unresolvable
 from ste_ray.core.schemas.dialects import without_ids
 from ste_ray.core.schemas.references import UnusableSchemaError, children
 from ste_ray.errors import ToolSpecError
-from ste_ray.tools.openapi.reading import contents_of, file_text, plain_contents
+from ste_ray.tools.openapi.reading import contents_of, file_text
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _MEMORY = "urn:openapi:document"
@@ -132,21 +132,17 @@ def _has_ids(schema: Any) -> bool:
 def read_document(
     source: str,
     fetch: Callable[[str], str] | None = None,
-    document: Mapping[str, Any] | None = None,
 ) -> Document:
     """Read a document.
 
     Args:
         source: a file, or an http(s) URL.
         fetch: returns the text behind a URL; needed for URLs only.
-        document: the contents, where they are at hand already; ``source`` then only names them.
 
     Raises:
         ToolSpecError: it cannot be read, or is no OpenAPI 3.0 or 3.1 document.
     """
     url = source if urlsplit(source).scheme in ("http", "https") else ""
-    if document is not None:
-        return Document(source, url, plain_contents(source, document), None)
     if not url:
         path = Path(source)
         return Document(source, "", contents_of(source, file_text(path)), path)

@@ -57,23 +57,20 @@ def import_openapi(
     base_url: str = "",
     prefix: str = "",
     include_tags: Sequence[str] = (),
-    document: Mapping[str, Any] | None = None,
 ) -> Imported:
     """Return the operations of an OpenAPI 3.0 or 3.1 document as tools.
 
     Args:
-        source: a JSON or YAML file, or its http(s) URL.
+        source: a JSON or YAML file, or its http(s) URL, from which relative servers are taken.
         fetch: returns the text behind a URL.
         base_url: of the server, in place of the document's.
         prefix: put before the name of each tool.
         include_tags: only operations with one of these tags; empty: all.
-        document: the contents, where they are at hand; ``source`` then names them, and relative
-            servers are taken from it if it is a URL.
 
     Raises:
         ToolSpecError: the document cannot be used, or holds no usable operation.
     """
-    read = read_document(source, fetch, document)
+    read = read_document(source, fetch)
     return _Import(read, base_url, prefix, frozenset(include_tags)).run()
 
 

@@ -40,12 +40,14 @@ def contents_of(source: str, text: str) -> dict[str, Any]:
     """
     try:
         value = _json_or_yaml(text)
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+    except RecursionError:
+        raise ToolSpecError(f"{source!r} is nested too deeply; split the document") from None
+    except (ValueError, yaml.YAMLError) as error:
         detail = shortened(" ".join(str(error).split()), _ERROR_CHARS)
         raise ToolSpecError(
             f"{source!r} is neither JSON nor YAML: {detail}; give an OpenAPI 3.0 or 3.1 document"
         ) from None
-    return plain_contents(source, value)
+    return _plain(source, value)
 
 
 def _json_or_yaml(text: str) -> Any:
@@ -59,7 +61,7 @@ def _json_or_yaml(text: str) -> Any:
     return load_schemas(text, text_keys=True)
 
 
-def plain_contents(source: str, value: Any) -> dict[str, Any]:
+def _plain(source: str, value: Any) -> dict[str, Any]:
     """Return a copy with text as keys: in YAML, status codes are often numbers.
 
     YAML can hold itself, or become huge by repetition; both are refused.
