@@ -22,7 +22,7 @@ class GatedTool:
     executor: Tool
 
     async def call(self, request: CallTool) -> ToolResult:
-        async with self.gate.turn():
+        async with self.gate.slot():
             return await self.executor.call(request)
 
 

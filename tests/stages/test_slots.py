@@ -47,7 +47,7 @@ class Calls:
     async def call(self, gates: SharedGates, name: str, seconds: float) -> None:
         gate = gates.of(name)
         assert gate is not None
-        async with gate.turn():
+        async with gate.slot():
             self.begun.append(round(self.clock.now() - 1000.0, 3))
             self.running += 1
             self.most_at_once = max(self.most_at_once, self.running)

@@ -18,7 +18,7 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.ports import Clock
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.stages.shared.limit_actor import RemoteCall, beside_driver
-from ste_ray.tools.run.gate import Turns
+from ste_ray.tools.run.gate import Slots
 
 _RETRY_SECONDS = 0.1  # of a worker that waits for a slot
 # Beyond this no call lasts: whoever holds a slot for longer is gone.
@@ -108,7 +108,7 @@ class SharedGates:
         self._calls = calls
         self._asking: dict[str, asyncio.Lock] = {}
 
-    def of(self, tool: str) -> Turns | None:
+    def of(self, tool: str) -> Slots | None:
         """Return the gate of a tool; None: it has no limits."""
         if tool not in self._calls.limited:
             return None
@@ -117,13 +117,13 @@ class SharedGates:
 
 @dataclass(frozen=True)
 class _SharedGate:
-    """Fulfils ``tools.gate.Turns``."""
+    """Fulfils ``tools.gate.Slots``."""
 
     tool: str
     calls: SlotCalls
     asking: asyncio.Lock
 
-    def turn(self) -> AbstractAsyncContextManager[None]:
+    def slot(self) -> AbstractAsyncContextManager[None]:
         return self._hold()
 
     @asynccontextmanager

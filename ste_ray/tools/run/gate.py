@@ -14,11 +14,11 @@ from ste_ray.core.records import ToolSpec
 from ste_ray.ports import Clock
 
 
-class Turns(Protocol):
+class Slots(Protocol):
     """Says when a call of a tool may go."""
 
-    def turn(self) -> AbstractAsyncContextManager[None]:
-        """Wait for one call's turn, and hold its place until it has ended."""
+    def slot(self) -> AbstractAsyncContextManager[None]:
+        """Wait until a call may go, and hold its slot until it has ended."""
 
 
 class Gate:
@@ -37,15 +37,15 @@ class Gate:
         self._next_at = clock.now()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for one call's turn, and hold its place until it has ended."""
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait until a call may go, and hold its slot until it has ended."""
         async with AsyncExitStack() as stack:
             if self._slots is not None:
                 await stack.enter_async_context(self._slots)
             if self._spacing_seconds:
                 now = self._clock.now()
-                turn = max(now, self._next_at)
-                self._next_at = turn + self._spacing_seconds
-                if turn > now:
-                    await asyncio.sleep(turn - now)
+                begins = max(now, self._next_at)
+                self._next_at = begins + self._spacing_seconds
+                if begins > now:
+                    await asyncio.sleep(begins - now)
             yield

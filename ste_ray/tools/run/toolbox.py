@@ -18,7 +18,7 @@ from ste_ray.tools.checks.arguments import parse_object
 from ste_ray.tools.checks.bounded import BoundedCheck
 from ste_ray.tools.checks.pool import shared_pool
 from ste_ray.tools.run.executor import CheckedCall, Executor
-from ste_ray.tools.run.gate import Turns
+from ste_ray.tools.run.gate import Slots
 
 _NAMES_SHOWN = 20
 
@@ -79,7 +79,7 @@ class Toolbox:
         return await self._call(request, "", None)
 
     @asynccontextmanager
-    async def episode(self, episode: str, gate: Turns | None = None) -> AsyncIterator[ToolExecutor]:
+    async def episode(self, episode: str, gate: Slots | None = None) -> AsyncIterator[ToolExecutor]:
         """Yield what calls the tools for one episode; what stateful tools keep for it ends with it.
 
         Nothing is started before the first call.
@@ -125,7 +125,7 @@ class Toolbox:
         shared_pool().close_idle()
         await _all([executor.aclose() for executor in self._executors.values()])
 
-    async def _call(self, request: CallTool, episode: str, gate: Turns | None) -> ToolResult:
+    async def _call(self, request: CallTool, episode: str, gate: Slots | None) -> ToolResult:
         found = await self._checked(request)
         if isinstance(found, ToolResult):
             return found
@@ -134,7 +134,7 @@ class Toolbox:
         if gate is None:
             return await executor.call(call)
         await executor.prepare(call)
-        async with gate.turn():
+        async with gate.slot():
             return await executor.call(call)
 
     async def _checked(self, request: CallTool) -> tuple[ToolSpec, dict[str, object]] | ToolResult:
@@ -176,7 +176,7 @@ class _EpisodeTools:
 
     toolbox: Toolbox
     episode: str
-    gate: Turns | None
+    gate: Slots | None
 
     async def call(self, request: CallTool) -> ToolResult:
         return await self.toolbox._call(request, self.episode, self.gate)
