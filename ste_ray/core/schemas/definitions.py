@@ -68,3 +68,9 @@ def listed(schema: dict[str, Any], keyword: str) -> list[Any]:
     """Return the list under a keyword; empty where there is none."""
     value = schema.get(keyword)
     return value if isinstance(value, list) else []
+
+
+def named(schema: dict[str, Any], keyword: str) -> dict[str, Any]:
+    """Return the mapping under a keyword; empty where there is none."""
+    value = schema.get(keyword)
+    return value if isinstance(value, dict) else {}

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from ste_ray.core.schemas.assertions import is_of_type, search
-from ste_ray.core.schemas.definitions import PREFIX, listed
+from ste_ray.core.schemas.definitions import PREFIX, listed, named
 from ste_ray.core.schemas.dialects import standalone
 from ste_ray.core.schemas.matching import Matcher
 from ste_ray.core.schemas.references import UnusableSchemaError
@@ -77,7 +77,7 @@ class Part:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The names of the properties that are listed."""
-        return tuple(dict.fromkeys(n for one in self._schemas for n in _named(one, "properties")))
+        return tuple(dict.fromkeys(n for one in self._schemas for n in named(one, "properties")))
 
     @property
     def is_open(self) -> bool:
@@ -110,10 +110,10 @@ class Part:
 
     def _of_property(self, name: str) -> Iterator[Any]:
         for one in self._schemas:
-            listed = _named(one, "properties")
+            listed = named(one, "properties")
             by_pattern = [
                 of
-                for pattern, of in _named(one, "patternProperties").items()
+                for pattern, of in named(one, "patternProperties").items()
                 if search(pattern, name)
             ]
             if name in listed:
@@ -226,7 +226,7 @@ class _Tree:
             if holds is not True:
                 yield schema.get("else")
         if isinstance(value, dict):
-            for name, one in _named(schema, "dependentSchemas").items():
+            for name, one in named(schema, "dependentSchemas").items():
                 if name in value:
                     yield one
 
@@ -276,12 +276,7 @@ def _conditional(schema: dict[str, Any]) -> Iterator[Any]:
         yield from listed(schema, keyword)
     for keyword in ("if", "then", "else"):
         yield schema.get(keyword)
-    yield from _named(schema, "dependentSchemas").values()
-
-
-def _named(schema: dict[str, Any], keyword: str) -> dict[str, Any]:
-    named = schema.get(keyword)
-    return named if isinstance(named, dict) else {}
+    yield from named(schema, "dependentSchemas").values()
 
 
 _read: dict[int, tuple[Any, Place]] = {}
@@ -307,5 +302,5 @@ def _place(schema: Any) -> Place:
     try:
         found = standalone(schema, strict=False)
     except (UnusableSchemaError, RecursionError):
-        found = {"properties": dict.fromkeys(_named(schema, "properties"), True)}
-    return Place(_Tree(_named(found, "$defs")), found)
+        found = {"properties": dict.fromkeys(named(schema, "properties"), True)}
+    return Place(_Tree(named(found, "$defs")), found)

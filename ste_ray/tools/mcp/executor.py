@@ -17,12 +17,12 @@ from ste_ray.core.texts.cutting import cut_result
 from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.mcp.pool import SessionPool
+from ste_ray.tools.mcp.reasons import first_problem
 from ste_ray.tools.mcp.results import call_result, error_result
 from ste_ray.tools.mcp.session import (
     Session,
     SessionLostError,
     SessionStartError,
-    first_problem,
 )
 from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets

@@ -27,11 +27,10 @@ from mcp_types import (
     InputRequiredResult,
     Tool,
 )
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from ste_ray.errors import SteRayError
-from ste_ray.tools.http.addresses import BlockedAddressError
 from ste_ray.tools.mcp.processes import ServerOutput
+from ste_ray.tools.mcp.reasons import reason_of
 from ste_ray.tools.mcp.transports import OpenTransport
 
 _START_SECONDS = 60.0
@@ -131,7 +130,7 @@ class Session:
             await self.close()
             raise SessionStartError(self._explained(f"no answer within {_START_SECONDS:g} seconds"))
         error = self._owner.exception() if not self._owner.cancelled() else None
-        reason = _reason(error)
+        reason = reason_of(error)
         if self._output.refusal:
             reason += f"; the last status was {self._output.refusal}"
         raise SessionStartError(self._explained(reason)) from None
@@ -163,7 +162,7 @@ class Session:
             raise SessionLostError(self._explained("it ended during the call")) from None
         except _LOST as error:
             self._lost = True
-            raise SessionLostError(self._explained(_reason(error))) from None
+            raise SessionLostError(self._explained(reason_of(error))) from None
         finally:
             patience.end()
 
@@ -272,32 +271,3 @@ def _check_sendable(arguments: dict[str, Any]) -> None:
     except (ValueError, TypeError, RecursionError) as error:
         reason = "half a character" if isinstance(error, UnicodeEncodeError) else str(error)
         raise MCPError(INVALID_PARAMS, f"the arguments cannot be sent: {reason}") from None
-
-
-def first_problem(error: Exception) -> str:
-    """Return what is wrong with an answer, in one line."""
-    if isinstance(error, ValidationError):
-        problem = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-    return " ".join(str(error).split())
-
-
-def _reason(error: BaseException | None) -> str:
-    """Return the first cause within groups of errors, in one line."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if error is None:
-        return "it ended"
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, BlockedAddressError):
-            return str(cause)
-        cause = cause.__cause__ or cause.__context__
-    text = " ".join(str(error).split())
-    if isinstance(error, SteRayError):
-        return text
-    if isinstance(error, ValidationError):
-        return f"it breaks the protocol: {first_problem(error)}"
-    if isinstance(error, MCPError):
-        return f"it did not accept the session ({error.message})"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

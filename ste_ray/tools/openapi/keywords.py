@@ -12,6 +12,7 @@ from ste_ray.tools.openapi.texts import shortened
 _TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 _DESCRIPTION_CHARS = 500
 _EXAMPLE_CHARS = 200
+NESTING = frozenset({"$ref", "properties", "items", "allOf", "anyOf", "oneOf", "not"})
 
 
 def plain_keyword(keyword: str, value: Any) -> Any:
@@ -106,3 +107,32 @@ _KEYWORDS: Mapping[str, Callable[[Any], Any]] = {
     "uniqueItems": lambda value: value if isinstance(value, bool) else None,
     "required": _names,
 }
+
+
+def nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema that takes null, too; the one that is given may be changed for it."""
+    kind = schema.get("type")
+    if kind is None:
+        if "enum" not in schema and not NESTING & schema.keys():
+            return schema  # anything may be null already
+        outside: list[str] = [key for key in ("description", "default") if key in schema]
+        texts = {key: schema.pop(key) for key in outside}
+        return {"anyOf": [schema, {"type": "null"}], **texts}
+    kinds = kind if isinstance(kind, list) else [kind]
+    if "null" not in kinds:
+        schema["type"] = [*kinds, "null"]
+    if "enum" in schema and None not in schema["enum"]:
+        schema["enum"] = [*schema["enum"], None]
+    return schema
+
+
+def add_texts(schema: Mapping[str, Any], result: dict[str, Any]) -> None:
+    """Add to what became of a schema what it says for a reader: deprecation, an example."""
+    if schema.get("deprecated") is True:
+        text = result.get("description", "")
+        result["description"] = f"(deprecated) {text}".rstrip()
+    if "description" in result:
+        result.pop("title", None)
+    example = schema.get("example")
+    if example is not None and "examples" not in result and is_short(example):
+        result["examples"] = [example]

@@ -20,12 +20,11 @@ from ste_ray.core.schemas.definitions import PREFIX, circle, used, used_at_once
 from ste_ray.core.schemas.mending import mend_bounds
 from ste_ray.tools.openapi.document import Part, UnusableError
 from ste_ray.tools.openapi.families import Families, Family, fitting, usable, with_key
-from ste_ray.tools.openapi.keywords import is_pattern, is_short, plain_keyword
+from ste_ray.tools.openapi.keywords import NESTING, add_texts, is_pattern, nullable, plain_keyword
 from ste_ray.tools.openapi.merging import merged_object
 from ste_ray.tools.openapi.texts import unique
 
 _HIDDEN = {"request": "readOnly", "response": "writeOnly"}
-_NESTING = frozenset({"$ref", "properties", "items", "allOf", "anyOf", "oneOf", "not"})
 
 
 class SchemaConverter:
@@ -143,8 +142,8 @@ class SchemaConverter:
         self._discriminate(part, result)
         self._hide(schema, result)
         mend_bounds(schema, result)
-        _add_texts(schema, result)
-        return _nullable(result) if schema.get("nullable") is True else result
+        add_texts(schema, result)
+        return nullable(result) if schema.get("nullable") is True else result
 
     def _reference(self, part: Part, schema: Mapping[str, Any], own: bool = False) -> Any:
         """Convert a reference.
@@ -164,7 +163,7 @@ class SchemaConverter:
         if own and self.families.fields_of(target) is not target:
             return {"$ref": f"{PREFIX}{self._name(target, itself=True)}", **converted_beside}
         content = target.value
-        if isinstance(content, Mapping) and not _NESTING & content.keys():
+        if isinstance(content, Mapping) and not NESTING & content.keys():
             plain = self._convert(target)  # short enough to stand wherever it is needed
             return {**plain, **converted_beside}
         found = {"$ref": f"{PREFIX}{self._name(target)}", **converted_beside}
@@ -264,33 +263,6 @@ class SchemaConverter:
     def _by_pattern(self, part: Part, value: Any) -> Any:
         named = self._named(part, value) or {}
         return {name: one for name, one in named.items() if is_pattern(name)} or None
-
-
-def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    kind = schema.get("type")
-    if kind is None:
-        if "enum" not in schema and not _NESTING & schema.keys():
-            return schema  # anything may be null already
-        outside: list[str] = [key for key in ("description", "default") if key in schema]
-        texts = {key: schema.pop(key) for key in outside}
-        return {"anyOf": [schema, {"type": "null"}], **texts}
-    kinds = kind if isinstance(kind, list) else [kind]
-    if "null" not in kinds:
-        schema["type"] = [*kinds, "null"]
-    if "enum" in schema and None not in schema["enum"]:
-        schema["enum"] = [*schema["enum"], None]
-    return schema
-
-
-def _add_texts(schema: Mapping[str, Any], result: dict[str, Any]) -> None:
-    if schema.get("deprecated") is True:
-        text = result.get("description", "")
-        result["description"] = f"(deprecated) {text}".rstrip()
-    if "description" in result:
-        result.pop("title", None)
-    example = schema.get("example")
-    if example is not None and "examples" not in result and is_short(example):
-        result["examples"] = [example]
 
 
 _KEYWORDS: Mapping[str, Callable[[SchemaConverter, Part, Any], Any]] = {
