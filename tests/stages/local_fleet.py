@@ -33,7 +33,7 @@ from ste_ray.store.tables import read_records
 
 ENDPOINT = RoleEndpoint(base_url="http://127.0.0.1:9/v1", model="m")
 CALLS_PER_TRIAL = 4  # request, call, final answer, reflection
-_SECONDS = 20.0  # for what happens by itself
+_SECONDS = 60.0  # for what happens by itself
 
 
 def tool(name: str, **fields: Any) -> ToolSpec:
