@@ -24,7 +24,6 @@ from ste_ray.core.records import (
     Record,
     Retrieved,
     Score,
-    ToolSpec,
     TrainRow,
     Trial,
     Turn,
@@ -43,6 +42,7 @@ from ste_ray.store.tables import (
     write_records,
 )
 
+# All but ``ToolSpec``, which is stored as JSON.
 STORED = [
     Episode,
     Example,
@@ -52,7 +52,6 @@ STORED = [
     Prediction,
     Retrieved,
     Score,
-    ToolSpec,
     TrainRow,
     Trial,
 ]
@@ -134,11 +133,6 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:
 
 def instances(model: type[Record]) -> st.SearchStrategy[Any]:
     fields = {name: values(info.annotation) for name, info in model.model_fields.items()}
-    if model is ToolSpec:
-        fields |= {"name": st.just("n"), "description": st.just("d"), "timeout_seconds": st.just(1)}
-        fields["max_output_chars"] = st.integers(1, 9)
-        fields |= {"requests_per_minute": st.sampled_from([None, 0.5])}
-        fields |= {"concurrency": st.sampled_from([None, 2])}
     return st.builds(model, **fields)
 
 
