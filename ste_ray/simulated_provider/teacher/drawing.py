@@ -20,6 +20,7 @@ _PART = re.compile(r"\{([^}]*)\}|[#%]")
 _CHARACTERS = {"#": "0123456789", "%": "BDFGKQVWXZ"}
 _SIZES = (100, 1000, 1000, 10_000, 10_000, 100_000)  # of numbers: small ones are likelier
 _BACKWARDS = 0.3  # share of the counts that go back, where they may
+_WHOLE = 0.6  # share of the decimal numbers that are whole
 _TRIES = 100  # until a number has a check digit
 
 
@@ -157,7 +158,7 @@ def _number(parameter: Parameter, rng: random.Random) -> str:
     if entity.range:
         low, high = max(low, least), min(high, most)
     number = rng.randint(low, min(max(low, high), low + max(9, size)))
-    if parameter.type != "number" or entity.range or rng.random() < 0.3:
+    if parameter.type != "number" or entity.range or rng.random() < _WHOLE:
         return str(number)
     decimals = 4 if rng.random() < _MISTAKES else 2
     return f"{number}.{rng.randrange(1, 10**decimals):0{decimals}}".rstrip("0")
