@@ -26,7 +26,7 @@ _SMALL: dict[str, Any] = {
     },
     "retrieve": {"num_tools": 3, "num_demonstrations": 2},
     "train": {"max_steps": 2, "examples_per_step": 4, "max_tokens": 512, "num_workers": 1},
-    "infer": {"max_new_tokens": 8},
+    "infer": {"max_new_tokens": 64},
 }
 _SERVER = '''"""An MCP server over stdio with one tool."""
 
