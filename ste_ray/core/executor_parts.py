@@ -9,11 +9,10 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 HttpMethod = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-# Headers that decide whom a request reaches or where it ends; no tool may set them.
+# Headers that decide whom a request reaches or where it ends, in lower case; no tool may set them.
 FORBIDDEN_HEADERS = (
     "connection",
     "content-length",
-    "cookie",
     "expect",
     "host",
     "keep-alive",

@@ -21,6 +21,7 @@ from ste_ray.tools.http.client import (
     HttpFailureError,
     HttpReply,
 )
+from ste_ray.tools.http.headers import refused_headers
 from ste_ray.tools.http.results import send_request
 from ste_ray.tools.http.templates import (
     ArgumentError,
@@ -73,6 +74,8 @@ class RequestExecutor:
             request = self.request(call, self._secrets)
         except ArgumentError as error:
             return ToolResult(status="rejected", text=f"Invalid arguments: {error}")
+        if refused := refused_headers(request.headers):
+            return ToolResult(status="error", text=f"the request was not sent: {_no(refused)}")
         spec, path = call.spec, self.response_path(call.spec)
         started = time.monotonic()
         left = spec.timeout_seconds
@@ -106,6 +109,8 @@ class RequestExecutor:
             request = self.request(call, _Shown())
         except ArgumentError as error:
             return f"refused: {error}"
+        if refused := refused_headers(request.headers):
+            return f"refused: {_no(refused)}"
         pairs = [f"{name}={value}" for name, value in request.query]
         query = "&".join([*pairs, *filter(None, [request.written_query])])
         url = request.url + ("&" if "?" in request.url else "?") * bool(query) + query
@@ -201,6 +206,10 @@ def query_pairs(arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
         values = value if isinstance(value, list) else [value]
         pairs += [(name, as_text(one)) for one in values if one is not None]
     return pairs
+
+
+def _no(headers: Sequence[str]) -> str:
+    return f"no tool may set the header {headers[0]!r}"
 
 
 def _pause(reply: HttpReply, number: int) -> float:

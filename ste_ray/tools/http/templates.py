@@ -22,6 +22,7 @@ from ste_ray.core.executors import HttpRequest
 from ste_ray.core.schemas.values import described
 from ste_ray.core.texts.surrogates import without_halves
 from ste_ray.tools.http.client import HttpCall
+from ste_ray.tools.http.headers import breaks_header
 from ste_ray.tools.run.secrets import Secrets
 
 _TOKEN = re.compile(
@@ -29,8 +30,6 @@ _TOKEN = re.compile(
     r"|\{(?P<argument>[^{}]+)\}"
 )
 _EXACT = re.compile(r"\{([^{}]+)\}")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_NOT_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _LEFT_OUT = object()
 _CONTENT_TYPES = {
     "json": "application/json",
@@ -92,7 +91,6 @@ def check_request(request: HttpRequest, parameters: Mapping[str, Any]) -> None:
         ValueError: with field and remedy in one line.
     """
     check_url(request.url, "executor.url")
-    _check_headers(request.headers)
     if request.body_format == "form" and not _may_be_form(request.body):
         raise ValueError(
             f"executor.body={request.body!r} must be a mapping of the form's fields, or else set "
@@ -139,18 +137,6 @@ def check_url(url: str, field: str) -> None:
         raise ValueError(f"{field}={url!r}: {port!r} is no port; write a number up to 65535")
 
 
-def _check_headers(headers: Mapping[str, str]) -> None:
-    for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name):
-            raise ValueError(
-                f"executor.headers: {name!r} is no name of a header; write letters, digits and -"
-            )
-        if _NOT_IN_HEADERS.search(value):
-            raise ValueError(
-                f"executor.headers.{name}={value!r} must have no line breaks; write one line"
-            )
-
-
 def _may_be_form(body: Any) -> bool:
     exact = isinstance(body, str) and _EXACT.fullmatch(body)
     return body is None or isinstance(body, Mapping) or bool(exact)
@@ -173,7 +159,7 @@ def header_value(name: str, text: str) -> str:
     Raises:
         ArgumentError: it would break out of the header.
     """
-    if _NOT_IN_HEADERS.search(text):
+    if breaks_header(text):
         raise ArgumentError(f"the value for the header {name!r} must have no line breaks")
     return text
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from ste_ray.core.executor_parts import McpServer
 from ste_ray.core.texts.suggesting import did_you_mean
+from ste_ray.tools.http.headers import header_problem
 from ste_ray.tools.mcp.literals import variable_name
 
 _FIELDS = (
@@ -102,6 +103,8 @@ def read_entry(name: str, entry: Any, workspace: Workspace) -> tuple[McpServer, 
     if bool(server.command) == bool(server.url):
         hint = f" ({'; '.join(unknown)})" if unknown else ""
         raise ValueError(f"give it either a command, which starts it, or a url{hint}")
+    if refusal := header_problem(server, "the entry"):
+        raise ValueError(refusal.removeprefix("the entry."))
     notes += [f"{one}, which is not taken along" for one in unknown]
     return _absolute(server, workspace), list(dict.fromkeys(notes))
 

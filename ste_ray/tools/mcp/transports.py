@@ -14,7 +14,9 @@ from mcp.client.stdio import get_default_environment
 from mcp.client.streamable_http import streamable_http_client
 
 from ste_ray.core.executor_parts import McpServer
+from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.addresses import check_literal, resolve_checked
+from ste_ray.tools.http.headers import refused_headers
 from ste_ray.tools.mcp.bodies import TamedBody
 from ste_ray.tools.mcp.bulk import MAX_MESSAGE_BYTES
 from ste_ray.tools.mcp.launcher import launch_command
@@ -57,7 +59,11 @@ async def process_transport(
 async def http_transport(
     server: McpServer, secrets: Secrets, allow_hosts: Collection[str], output: ServerOutput
 ) -> AsyncIterator[Any]:
-    """Connect to a running server over streamable HTTP, at addresses that may be reached only."""
+    """Connect to a running server over streamable HTTP, at addresses that may be reached only.
+
+    Raises:
+        ToolSpecError: a secret is not set, or a header is none that a tool may set.
+    """
 
     async def look(response: httpx2.Response) -> None:
         if response.request.method == "POST" and response.status_code >= _FIRST_REFUSAL:
@@ -68,6 +74,8 @@ async def http_transport(
         kind = response.headers.get("content-type", "").lower()
         response.stream = TamedBody(response.stream, kind, output.skip)
 
+    if refused := refused_headers(server.headers):
+        raise ToolSpecError(f"server.headers must not hold {refused[0]!r}; remove it")
     headers = {name: secrets.fill(value) for name, value in server.headers.items()}
     headers["Accept-Encoding"] = "identity"  # what is compressed can become any size
     timeout = httpx2.Timeout(_CONNECT_SECONDS, read=_READ_SECONDS)

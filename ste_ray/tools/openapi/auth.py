@@ -14,6 +14,7 @@ from typing import Any
 
 from openapi_pydantic.v3 import v3_1
 
+from ste_ray.tools.http.headers import is_header_name, refused_headers
 from ste_ray.tools.openapi.document import Document, Part, UnusableError, parsed
 from ste_ray.tools.openapi.texts import secret_name, unique
 
@@ -137,6 +138,8 @@ def _key(scheme: v3_1.SecurityScheme, secret: str) -> Credentials | str:
     place, name = scheme.security_scheme_in, scheme.name
     if not name or re.search(r"[\x00-\x20\x7f]|\$\{", name):
         return f"the security scheme names its key {name!r}, which cannot be sent"
+    if place == "header" and (not is_header_name(name) or refused_headers([name])):
+        return f"the security scheme sends its key as the header {name!r}, which no tool may set"
     entry = {name: f"${{{secret}}}"}
     meaning = {secret: f"the key that is sent as {name!r}"}
     if place == "header":

@@ -10,6 +10,7 @@ from openapi_pydantic.v3 import v3_1
 from pydantic import ValidationError
 
 from ste_ray.core.executor_parts import FORBIDDEN_HEADERS, OpenApiParameter
+from ste_ray.tools.http.headers import is_header_name
 from ste_ray.tools.openapi.auth import Credentials
 from ste_ray.tools.openapi.document import Part, UnusableError, first_problem
 from ste_ray.tools.openapi.schemas import SchemaConverter
@@ -24,8 +25,7 @@ _STYLES = {
     "cookie": ("form",),
 }
 # Given by the request itself, or of a kind that decides whom it reaches or where it ends.
-_IGNORED_HEADERS = ("accept", "content-type", "authorization", *FORBIDDEN_HEADERS)
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_IGNORED_HEADERS = ("accept", "content-type", "authorization", "cookie", *FORBIDDEN_HEADERS)
 _SCHEMA_FIELDS = ("schema", "content", "example", "examples")
 
 
@@ -134,7 +134,7 @@ def _parsed(part: Part) -> tuple[v3_1.Parameter, Part]:
 
 def _check(parameter: v3_1.Parameter) -> None:
     name, place = parameter.name, parameter.param_in.value
-    if place in ("header", "cookie") and not _TOKEN.fullmatch(name):
+    if place in ("header", "cookie") and not is_header_name(name):
         raise UnusableError(f"the {place} parameter {name!r} has a name that cannot be sent")
     if parameter.style and parameter.style not in _STYLES[place]:
         allowed = ", ".join(_STYLES[place])

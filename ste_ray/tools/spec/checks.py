@@ -10,13 +10,13 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ste_ray.core.executor_parts import FORBIDDEN_HEADERS
 from ste_ray.core.executors import EXECUTOR_SPECS, HttpRequest, SimulatedTool
 from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.bounded import BoundedCheck
 from ste_ray.tools.checks.schemas import check_parameters
+from ste_ray.tools.http.headers import header_problem
 from ste_ray.tools.http.templates import check_request
 from ste_ray.tools.run.secrets import references, used_secrets
 from ste_ray.tools.spec.names import name_problem
@@ -36,14 +36,14 @@ def build_spec(file: str, path: str, defaults: Mapping[str, Any], fields: Any) -
     try:
         _check_json(fields, path)
         spec = ToolSpec.model_validate({**defaults, **fields})
-        if problem := spec.executor.problem() or name_problem(spec.name, spec.kind):
+        problem = spec.executor.problem() or header_problem(spec.executor, "executor")
+        if problem := problem or name_problem(spec.name, spec.kind):
             raise ValueError(problem)
         spec = _with_secrets(spec)
         parameters = check_parameters(spec.parameters)
         if parameters is not spec.parameters:
             spec = spec.changed(parameters=parameters)
         if isinstance(spec.executor, HttpRequest):
-            _check_headers(spec.executor.headers)
             check_request(spec.executor, spec.parameters)
         _check_examples(spec)
     except ValidationError as error:
@@ -95,14 +95,6 @@ def _explain_executor(problem: ErrorDetails) -> str:
         return f"the field 'executor.{field}' is missing, for {kind!r}; add it"
     given = f"={problem['input']!r}" if place[0] not in _MAY_HOLD_SECRETS else ""
     return f"executor.{field}{given}, for {kind!r}: {problem['msg']}; correct it"
-
-
-def _check_headers(headers: Mapping[str, str]) -> None:
-    for name in headers:
-        if name.lower() in FORBIDDEN_HEADERS and name.lower() != "cookie":
-            raise ValueError(
-                f"executor.headers must not hold {name!r}, which the request sets itself; remove it"
-            )
 
 
 def _check_examples(spec: ToolSpec) -> None:
