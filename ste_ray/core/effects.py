@@ -113,7 +113,7 @@ class ToolResult(Record):
     """What came back from a tool call; ``text`` is shown to the model as the observation.
 
     Of an answer that was cut, ``text`` holds the first ``shown_chars`` of ``total_chars`` (None:
-    nobody knows how many) and a mark that says so; ``core.cutting`` makes them.
+    nobody knows how many) and a mark that says so; ``core.texts.cutting`` makes them.
     """
 
     status: ObservationStatus

@@ -29,7 +29,7 @@ class EndpointHealth:
 
     Args:
         base_url: for messages and events.
-        breaker: decides; see ``core.breaker``.
+        breaker: decides; see ``core.limits.breaker``.
         on_event: is told; must neither block nor raise.
         clock: seconds that only grow.
     """

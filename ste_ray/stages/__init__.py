@@ -1,1 +1,1 @@
-"""The stages of the pipeline. Ray lives here, and only here and in the job scripts."""
+"""The stages of the pipeline. Ray lives here and only here."""

@@ -10,7 +10,7 @@ from ste_ray.store.manifest import StageManifest
 
 
 def stage_body(stage: str) -> StageBody:
-    """Return the function that runs ``stage``, one of ``config.STAGES``."""
+    """Return the function that runs ``stage``, one of ``core.stages.STAGES``."""
     body: StageBody = import_module(f"ste_ray.stages.{stage}.stage").run
     return body
 

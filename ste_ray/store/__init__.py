@@ -1,1 +1,1 @@
-"""The artifacts of a run: layout, Parquet, manifests and locks, local or in object storage."""
+"""The artifacts of a run: Parquet tables, manifests and locks, in folders or object storage."""

@@ -1,8 +1,8 @@
 """The artifacts of one run under one URI: a local folder, ``s3://bucket/prefix`` or ``gs://…``.
 
 ``RunStore`` fulfils ``ste_ray.ports.ArtifactStore``. Small objects (JSON, Parquet parts, journal
-segments) go through its methods; bulk data is left to whoever reads it with ``store.filesystem``:
-``ray.data.read_parquet(store.path("explore/trials"), filesystem=store.filesystem)``.
+segments) go through its methods; bulk data is left to whoever reads it with its ``filesystem``:
+``ray.data.read_parquet(store.path("explore/episodes"), filesystem=store.filesystem)``.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def from_python(source: str) -> Imported:
     """Import a function, or all public functions of a module.
 
     Raises:
-        ToolSpecError: see ``describe.describe_targets``.
+        ToolSpecError: see ``python.describe.describe_targets``.
     """
     from ste_ray.tools.python.describe import import_python
 
@@ -132,7 +132,7 @@ def from_toolbench(
     """Import ToolBench's tool files, or the published study's descriptions.
 
     Raises:
-        ToolSpecError: see ``tool_files.import_toolbench``.
+        ToolSpecError: see ``toolbench.tool_files.import_toolbench``.
     """
     from ste_ray.tools.toolbench.tool_files import import_toolbench
 

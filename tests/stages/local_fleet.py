@@ -77,7 +77,7 @@ class Model:
         self._pause_at = pause_at
 
     def open(self, *_: Any, limiter: Any, **__: Any) -> _Chat:
-        """Fulfil ``model_session.OpenChat``."""
+        """Fulfil ``stages.shared.model_session.OpenChat``."""
         return _Chat(self, limiter)
 
     def note(self, request: AskModel) -> None:
@@ -123,7 +123,7 @@ class Clock:
 
 
 class LocalFleet:
-    """Fulfils ``exploration.Fleet`` in this process.
+    """Fulfils ``stages.explore.exploration.Fleet`` in this process.
 
     Attributes:
         explorers: those that were started, by name.

@@ -1,8 +1,9 @@
 """What an exploration will use, estimated before it starts: calls and tokens.
 
-The conversation and the long-term memory grow as they do in ``core.trial`` and ``core.episode``,
-from the real prompts and tool descriptions; only the lengths of replies and observations are
-guessed, from recorded answers or else from ``TEACHER_LENGTHS``. Four characters count as a token.
+The conversation and the long-term memory grow as they do in ``exploring.trial`` and
+``exploring.episode``, from the real prompts and tool descriptions; only the lengths of replies and
+observations are guessed, from recorded answers or else from ``TEACHER_LENGTHS``. Four characters
+count as a token.
 Nothing is added for requests that are repeated, and nothing subtracted for a prompt's cached part.
 """
 

@@ -1,1 +1,1 @@
-"""Who may send when, and what may be spent: rate limits, leases, budget, breaker."""
+"""Who may send when, and what may be spent: rate limits, grants, budget, breaker."""

@@ -1,7 +1,8 @@
-"""Rate limits of one model endpoint: what the provider says of them, and who may send when.
+"""Rate limits of one model endpoint: what they are found to be, and who may send when.
 
-How fast is decided in ``ste_ray.core.limits.pacing``; here requests and tokens come together, and
-clients get their shares. Nothing here knows the time: every clock reading is an argument.
+What the provider says of them is in ``signals``. How fast is decided in
+``ste_ray.core.limits.pacing``; here requests and tokens come together, and clients get their
+shares. Nothing here knows the time: every clock reading is an argument.
 """
 
 from __future__ import annotations

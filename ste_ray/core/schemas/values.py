@@ -2,7 +2,7 @@
 
 The one place where ``$ref``, ``allOf``, ``anyOf``, ``oneOf``, conditions and ``dependentSchemas``
 are followed to find out which properties, items, defaults and rules hold for a given value. Of
-alternatives, those count that the value fits (``schema_matching``); where it fits none, those that
+alternatives, those count that the value fits (``matching``); where it fits none, those that
 it comes near to: their constants fit, else their type. Schemas of any draft are taken
 (``dialects``). Whether a call's arguments are valid is not decided here.
 """

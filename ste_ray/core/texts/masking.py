@@ -1,9 +1,9 @@
 """Keeps secrets out of texts that are stored, logged, raised or shown to a model: one way for all.
 
 A secret is looked for as it is, in any case of its letters, and in what the text says when escape
-sequences, base64 and hexadecimal are undone (``core.encodings``), several times over. A text may
-have been cut before it came here: a large part of a secret is found too, and a smaller one where
-a cut is seen. Mask the whole of a text first, and cut it afterwards.
+sequences, base64 and hexadecimal are undone (``core.texts.encodings``), several times over. A text
+may have been cut before it came here: a large part of a secret is found too, and a smaller one
+where a cut is seen. Mask the whole of a text first, and cut it afterwards.
 
 What is not found: forms that a program made up (reversed, encrypted, compressed), pieces of less
 than half a secret that no cut explains, and values of fewer than ``MIN_CHARS`` characters.

@@ -180,7 +180,7 @@ def _part(match: re.Match[str], rng: random.Random) -> str:
 
 
 def _completing_digit(digits: str, check: str) -> str | None:
-    """Return the digit that follows ``digits`` by a rule of ``checks.yaml``, if there is one."""
+    """Return the digit that follows ``digits`` by a rule of ``data/checks.yaml``, if any."""
     rule = data("checks")[check]
     pairs = zip(reversed(digits), itertools.cycle(rule["weights"]))
     products = [int(digit) * weight for digit, weight in pairs]

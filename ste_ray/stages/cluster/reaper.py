@@ -1,4 +1,4 @@
-"""Waits for the end of its standard input, then ends a local cluster; see ``local_cluster``."""
+"""Waits for the end of its standard input, then ends a local cluster; see ``cluster.local``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What ``ste-ray explore --estimate`` says: calls, tokens, dollars and time, before the start.
 
-Nothing is started, asked or written. The arithmetic is in ``core.estimate``; without recorded
-answers its lengths are the scripted teacher's, and so a rough guide for a language model.
+Nothing is started, asked or written. The arithmetic is in ``core.exploring.estimate``; without
+recorded answers its lengths are the scripted teacher's, and so a rough guide for a language model.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Fleet(Protocol):
 
 
 class LimitFigures(Protocol):
-    """What an exploration needs of the limit server; see ``limit_actor.Limiting``."""
+    """What an exploration needs of the limit server; see ``shared.limit_actor.Limiting``."""
 
     def snapshot(self) -> Mapping[str, Limits]:
         """Return the figures of each endpoint."""

@@ -51,7 +51,7 @@ class _Tool:
 
 
 class SlotServer:
-    """Gives calls of tools their slots; see ``tools.gate.Gate``, whose rules these are.
+    """Gives calls of tools their slots; see ``tools.run.gate.Gate``, whose rules these are.
 
     Args:
         specs: the tools that have limits.
@@ -117,7 +117,7 @@ class SharedGates:
 
 @dataclass(frozen=True)
 class _SharedGate:
-    """Fulfils ``tools.gate.Slots``."""
+    """Fulfils ``tools.run.gate.Slots``."""
 
     tool: str
     calls: SlotCalls

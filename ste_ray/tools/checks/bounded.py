@@ -1,7 +1,7 @@
 """Checks the arguments of calls for a limited time, wherever the schema and they come from.
 
 What is right is ``arguments``; this decides where it is found out, and for how long. Checks that
-are little work for certain are done at once, others in processes of their own (``check_pool``).
+are little work for certain are done at once, others in processes of their own (``pool``).
 Arguments that cannot be checked within a second of processor time are not refused: the tool itself
 judges them. That is said once a tool; after a few of them its calls are no longer checked.
 """

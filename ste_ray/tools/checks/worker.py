@@ -1,6 +1,6 @@
 """A worker process: checks arguments and schemas, and shortens answers, until its input ends.
 
-Run as ``python -m ste_ray.tools.checks.worker MEMORY_MB`` by ``check_pool``. A request is one line
+Run as ``python -m ste_ray.tools.checks.worker MEMORY_MB`` by ``pool``. A request is one line
 of JSON: ``{"key", "seconds"}`` with ``"schema"`` where the key is new, and ``"arguments"`` (JSON
 text) unless the schema itself is to be checked; ``{"forget": true}`` drops all keys. A reply is one
 line, ``{"refusal"}`` (null: nothing is wrong) or ``{"unchecked"}`` with a reason. With

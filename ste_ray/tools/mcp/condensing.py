@@ -2,7 +2,7 @@
 
 The protocol's library takes a second for a hundred thousand parts, and holds all other work up
 meanwhile. Of an answer to a call only its text is used, and of that the beginning: so a long one is
-replaced, in a process of its own (``check_worker``), by one that holds just that.
+replaced, in a process of its own (``tools.checks.worker``), by one that holds just that.
 """
 
 from __future__ import annotations

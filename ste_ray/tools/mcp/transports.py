@@ -36,8 +36,8 @@ async def process_transport(
 ) -> AsyncIterator[Any]:
     """Start the server in ``folder`` and yield its streams; end it afterwards.
 
-    It may not look into other processes (``tools.shield``), unless it is not ``shielded``. Of this
-    process's environment it gets what the protocol's library passes on (PATH, HOME and the
+    It may not look into other processes (``tools.run.shield``), unless it is not ``shielded``. Of
+    this process's environment it gets what the protocol's library passes on (PATH, HOME and the
     like), and what its definition says.
     """
 

@@ -11,7 +11,7 @@ never crosses the pipe; ``chars`` is its length before the cut.
 What tools print goes nowhere and what they read is empty: the two pipes of the protocol are moved
 away from standard input and output before the first tool is imported. On Linux the process and all
 that it started (unless put into another session) die with the parent, however that ends, and they
-cannot look into other processes (``tools.shield``).
+cannot look into other processes (``tools.run.shield``).
 """
 
 from __future__ import annotations

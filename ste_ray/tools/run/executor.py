@@ -40,7 +40,7 @@ class Executor(Protocol):
     async def call(self, call: CheckedCall) -> ToolResult:
         """Call the tool within ``spec.timeout_seconds``; whatever goes wrong is the result.
 
-        The text is cut to ``spec.max_output_chars`` with ``core.cutting.cut_result``.
+        The text is cut to ``spec.max_output_chars`` with ``core.texts.cutting.cut_result``.
         """
         ...
 
