@@ -345,8 +345,9 @@ def _run_demo(options: argparse.Namespace) -> None:
         return
     rows = [(one.stage, one.seconds, one.peak_bytes, one.skipped) for one in times]
     table, times_table = before_after_table(load_report_data(store)), stage_times_table(rows)
-    address = store.address(layout.REPORT)
-    write_text(f"\n{table}\n\n{times_table}\n\nreport: {address}\n")
+    # A stage is complete also where its report could not be written, and has said so.
+    place = store.address(layout.REPORT) if store.exists(layout.REPORT) else "not written"
+    write_text(f"\n{table}\n\n{times_table}\n\nreport: {place}\n")
 
 
 def _fail(error: SteRayError, as_json: bool) -> int:

@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -89,9 +90,20 @@ def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManife
             seed=config.seed,
             models=read_models(store, stage) | context.models,
         )
+        if stage in REPORTED:
+            _withdraw_report(store)
         write_manifest(store, manifest)
         _write_report(stage, context)
         return manifest
+
+
+def _withdraw_report(store: RunStore) -> None:
+    """Delete the report of earlier stages: it must not be taken for one that holds this stage too.
+
+    Whatever comes in between, one that is missing is written when the stage is asked for again.
+    """
+    with suppress(SteRayError, OSError):  # where it cannot be, writing the new one says so
+        store.delete(layout.REPORT)
 
 
 def _write_report(stage: str, context: StageContext) -> None:

@@ -12,6 +12,7 @@ from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.asked_models import asked_models
 from ste_ray.stages.base import StageContext
+from ste_ray.stages.report import writing
 from ste_ray.stages.running import run_stage
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.manifest import StageManifest, read_manifest, write_manifest
@@ -22,6 +23,7 @@ class Ended:
 
     def __init__(self, folder: Path) -> None:
         self.said: list[str] = []
+        self.earlier_report = False  # whether stages before have left one
         self.folder = folder / "a run"
         self.store = open_store(str(self.folder))
         answered = StageManifest(
@@ -41,7 +43,7 @@ class Ended:
         return run_stage("evaluate", context, self._body)
 
     def _body(self, context: StageContext) -> dict[str, Any]:
-        assert not self.store.exists(layout.REPORT)
+        assert self.store.exists(layout.REPORT) == self.earlier_report
         context.notes.append("a note that was just made")
         return {"predictions": 77_123}
 
@@ -79,6 +81,23 @@ def test_a_complete_stage_makes_up_for_a_report_that_is_missing(ended: Ended) ->
     manifest = ended.run()
     assert "already complete" in ended.said[-2]
     assert manifest == read_manifest(ended.store, "evaluate")
+    assert "77,123" in ended.page
+
+
+def test_a_report_of_earlier_stages_is_not_left_where_a_stop_keeps_the_new_one_out(
+    ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(_: Any) -> str:
+        raise SystemExit(75)
+
+    ended.store.write_bytes(layout.REPORT, b"of earlier stages")
+    ended.earlier_report = True
+    monkeypatch.setattr(writing, "write_report", stopped)
+    with pytest.raises(SystemExit):
+        ended.run()
+    monkeypatch.undo()
+    assert read_manifest(ended.store, "evaluate") is not None
+    ended.run()
     assert "77,123" in ended.page
 
 
