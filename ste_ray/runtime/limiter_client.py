@@ -38,18 +38,23 @@ class LimiterClient:
             BudgetExhaustedError: the budget of the run or of the account allows it no more.
             Exception: whatever the call of the limit server raised.
         """
-        lane = self._lanes.get(claim.endpoint) or self._open_lane(claim.endpoint)
+        lane = self._lanes.get(claim.endpoint) or self._lane(claim.endpoint)
         if lane.unmetered and not lane.waiters and lane.may_go(claim):
             return lane.go(claim)
         return await lane.wait(claim)
 
     def connect(self, endpoint: str) -> None:
-        """Ask now what holds for ``endpoint``, so that the first request need not wait for it."""
-        self._open_lane(endpoint).hurry()
+        """Ask now what holds for ``endpoint``, so that the first request need not wait for it.
 
-    def _open_lane(self, endpoint: str) -> Lane:
-        lane = Lane(self._client, endpoint, self._call, self._random)
-        self._lanes[endpoint] = lane
+        Several roles may share an endpoint: what is under way for it is left as it is.
+        """
+        self._lane(endpoint).hurry()
+
+    def _lane(self, endpoint: str) -> Lane:
+        lane = self._lanes.get(endpoint)
+        if lane is None:
+            lane = Lane(self._client, endpoint, self._call, self._random)
+            self._lanes[endpoint] = lane
         return lane
 
     def settle(self, grant: Grant, used: Used) -> None:

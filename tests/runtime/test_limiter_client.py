@@ -69,6 +69,18 @@ def test_without_a_limit_only_the_first_request_asks():
     asyncio.run(main())
 
 
+def test_roles_that_share_an_endpoint_ask_once_what_holds_for_it():
+    async def main():
+        calls = Calls(metered())
+        client = LimiterClient("a", calls)
+        for _ in range(2):
+            client.connect("m")
+        await client.aclose()
+        assert len(calls.requests) == 1
+
+    asyncio.run(main())
+
+
 def test_what_was_sent_without_asking_is_told_soon():
     async def main():
         calls = Calls(LimitServer({}))
