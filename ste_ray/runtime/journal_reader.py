@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ste_ray.errors import StoreError
@@ -19,14 +20,19 @@ from ste_ray.runtime.journal import Recorded, by_scope, read_lines
 
 
 class JournalReader:
-    """What the journal in ``folder`` holds, by scope."""
+    """What the journal in ``folder`` holds, by scope.
+
+    Raises:
+        StoreError: the local disk takes no file.
+    """
 
     def __init__(self, store: ArtifactStore, folder: str) -> None:
         self._store = store
         self.folder = folder
         self._seen: set[str] = set()
         # Goes with the process, however that ends.
-        self._file = tempfile.TemporaryFile(prefix="ste-journal-")  # noqa: SIM115
+        with _local_disk():
+            self._file = tempfile.TemporaryFile(prefix="ste-journal-")  # noqa: SIM115
         self._places: dict[str, list[tuple[int, int]]] = {}  # scope -> offset, length
 
     def recorded(self, scopes: Iterable[str]) -> dict[str, Recorded]:
@@ -35,16 +41,11 @@ class JournalReader:
         Segments that have appeared since the last time are read before.
 
         Raises:
-            StoreError: a segment cannot be read, or the local disk is full.
+            StoreError: a segment cannot be read, or the local disk is full or fails.
         """
-        try:
+        with _local_disk():
             self._read_on()
-        except OSError as error:
-            raise StoreError(
-                f"cannot write in {tempfile.gettempdir()!r}: {error}; free disk space or set "
-                "TMPDIR to a larger disk, then run the same command again"
-            ) from error
-        return by_scope(entry for scope in scopes for entry in self._entries(scope))
+            return by_scope(entry for scope in scopes for entry in self._entries(scope))
 
     def _read_on(self) -> None:
         at = self._file.seek(0, 2)
@@ -58,3 +59,14 @@ class JournalReader:
         for offset, length in self._places.get(scope, ()):
             self._file.seek(offset)
             yield json.loads(self._file.read(length))
+
+
+@contextmanager
+def _local_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"cannot keep the journal in {tempfile.gettempdir()!r}: {error}; free disk space or "
+            "set TMPDIR to a larger disk, then run the same command again"
+        ) from error

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import tempfile
 from collections import Counter
+from typing import Any
+
+import pytest
 
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
 from ste_ray.core.records import Message
+from ste_ray.errors import StoreError
 from ste_ray.runtime.fakes import MemoryStore
 from ste_ray.runtime.journal import SegmentJournal, load
 from ste_ray.runtime.journal_reader import JournalReader
@@ -67,3 +74,41 @@ def test_what_others_have_added_meanwhile_is_seen() -> None:
     record(store, "b", ["two"])
     assert sorted(reader.recorded(["one", "two"])) == ["one", "two"]
     assert set(store.reads.values()) == {1}
+
+
+class FailingFile:
+    """A file on a disk that takes writes and then cannot be read."""
+
+    def __init__(self) -> None:
+        self.length = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self.length if whence == os.SEEK_END else offset
+
+    def write(self, line: bytes) -> int:
+        self.length += len(line)
+        return len(line)
+
+    def flush(self) -> None:
+        pass
+
+    def read(self, size: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def no_file(**_: Any) -> Any:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [(no_file, "No space left on device"), (lambda **_: FailingFile(), "Input/output error")],
+)
+def test_a_local_disk_that_fails_is_named(
+    monkeypatch: pytest.MonkeyPatch, file: Any, reason: str
+) -> None:
+    store = CountingStore()
+    record(store, "a", ["one"])
+    monkeypatch.setattr(tempfile, "TemporaryFile", file)
+    with pytest.raises(StoreError, match=f"{tempfile.gettempdir()}.*{reason}.*TMPDIR"):
+        JournalReader(store, FOLDER).recorded(["one"])
