@@ -9,16 +9,10 @@ from pathlib import Path
 from ste_ray.config import Config
 from ste_ray.core.inferring.settings import RUN_MODELS, parse_settings
 from ste_ray.core.records import fingerprint
-from ste_ray.errors import (
-    ConfigError,
-    StageInputError,
-)
+from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.imports.general_data import GeneralData
 from ste_ray.stages.base import StageContext
-from ste_ray.store.manifest import (
-    manifest_fingerprint,
-    read_manifest,
-)
+from ste_ray.store.manifest import manifest_fingerprint, read_manifest
 
 # The stages whose artifacts a stage reads; see ``inputs_of`` for infer.
 INPUTS: dict[str, tuple[str, ...]] = {

@@ -42,9 +42,7 @@ from ste_ray.stages.retrieve import stage as retrieve
 from ste_ray.stages.running import run_stage
 from ste_ray.stages.train import stage as train
 from ste_ray.store.artifacts import RunStore
-from ste_ray.store.manifest import (
-    read_manifest,
-)
+from ste_ray.store.manifest import read_manifest
 from ste_ray.store.tables import iter_records, parquet_parts, read_records
 from ste_ray.training.held_out import held_out_loss
 

@@ -133,10 +133,8 @@ async def _replay(
             remembered = [one for one in found[: plan.num_remembered(number)] if one is not None]
             episode = None
             if len(remembered) == plan.num_remembered(number):
-                flow, scope = (
-                    plan.flow(spec, number, remember(remembered)),
-                    plan.scope(spec, number),
-                )
+                flow = plan.flow(spec, number, remember(remembered))
+                scope = plan.scope(spec, number)
                 episode = await _replay_episode(flow, scope, recorded.get(scope, {}), ports)
             found.append(episode)
         episodes += [one for one in found if one is not None]

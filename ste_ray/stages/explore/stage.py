@@ -93,6 +93,9 @@ def _explore(
     started = time.monotonic()
     status = explore_on_ray(context, models, limiting, tools)
     seconds = time.monotonic() - started
+    spent = (
+        limiting.spent()
+    )  # now: the limit server need not outlive the sorting, which may be long
     if status.alike:
         context.notes.append(f"{status.alike}")
         context.progress(f"explore: WARNING: {status.alike}")
@@ -117,7 +120,7 @@ def _explore(
     )
     if reasoning:
         context.progress(f"explore: {reasoning_line(reasoning)}")
-    return {**_counts(counts, status, limiting.spent(), seconds), **reasoning}
+    return {**_counts(counts, status, spent, seconds), **reasoning}
 
 
 def _stopped(status: Status) -> str:
