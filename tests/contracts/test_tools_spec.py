@@ -9,6 +9,7 @@ import pytest
 import yaml
 from tool_specs import load_tool_specs
 
+from ste_ray.core.executors import EXECUTOR_SPECS
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.spec.files import read_tool_files
@@ -393,3 +394,90 @@ def test_numbers_that_json_does_not_have_are_refused(tmp_path, shipped, text):
         f"   parameters: {{type: object, properties: {{a: {{type: number, maximum: {text}}}}}}}}}\n"
     )
     assert "properties.a.maximum" in refusal([str(path)], shipped)
+
+
+SHOWN = {
+    *("name", "description", "parameters", "output_schema", "family", "effect", "lenient"),
+    *("timeout_seconds", "max_output_chars", "requests_per_minute", "concurrency", "kind"),
+    *("target", "convert", "tool", "method", "body_format", "response_path", "host"),
+    *("tool_name", "api_name", "category", "function"),
+}
+NEEDED = {"method": "GET", "server": {"name": "s", "url": "https://x.test/"}}
+OF_KINDS = [(kind, field) for kind, model in EXECUTOR_SPECS.items() for field in model.model_fields]
+
+
+def what_is_said(path, shipped):
+    """Return why a file is refused; empty: it is not."""
+    try:
+        load_tool_specs([path], shipped=shipped)
+    except ToolSpecError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("wrong", ["hunter2", ["hunter2"], {"a": {"b": "hunter2"}}, [["hunter2"]]])
+@pytest.mark.parametrize(
+    ("kind", "field"), [*OF_KINDS, *(("", field) for field in ToolSpec.model_fields)]
+)
+def test_a_refusal_shows_no_value_that_may_be_a_secret(tmp_path, shipped, kind, field, wrong):
+    needed = {
+        name: NEEDED.get(name, "x")
+        for name, one in (EXECUTOR_SPECS[kind].model_fields.items() if kind else ())
+        if one.is_required()
+    }
+    given = {"executor": {**needed, "kind": kind, field: wrong}} if kind else {field: wrong}
+    # A kind, the name of a server, and an address without where keys stand in it.
+    names = isinstance(wrong, str) and field in ("executor", "server", "url")
+    message = what_is_said(tool_file(tmp_path, **given), shipped)
+    assert "hunter2" not in message or field in SHOWN or names
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"secrets": "hunter2"}, "secrets: Input should be a valid tuple"),
+        ({"executor": ["hunter2"]}, "executor=a list: write a mapping"),
+        ({"examples": [{"arguments": "hunter2"}]}, "examples[0].arguments: Input should be"),
+        (
+            {"executor": {"kind": "http", "url": "https://x/y", "query": ["hunter2"]}},
+            "executor.query, for 'http': Input should be a valid dictionary",
+        ),
+        (
+            {"executor": {"kind": "http", "url": "https://me:hunter2@{city}/y?key=hunter2"}},
+            "executor.url='https://{city}/y': an argument must not decide the host",
+        ),
+        (
+            {
+                "executor": {
+                    "kind": "http",
+                    "url": "https://x/y",
+                    "body": ["hunter2"],
+                    "body_format": "form",
+                }
+            },
+            "executor.body must be a mapping of the form's fields",
+        ),
+        (
+            {"executor": {"kind": "mcp", "tool": "t", "server": {"name": "s", "args": "hunter2"}}},
+            "executor.server.args, for 'mcp': Input should be a valid tuple",
+        ),
+        (
+            {"executor": {"kind": "mcp", "tool": "t", "server": {"name": "s", "stateful": "x"}}},
+            "executor.server.stateful='x', for 'mcp': Input should be a valid boolean",
+        ),
+    ],
+)
+def test_where_a_value_may_be_a_secret_the_field_is_named(tmp_path, shipped, changes, part):
+    message = refusal([tool_file(tmp_path, **changes)], shipped)
+    assert part in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize("field", ["tools", "defaults", "mcpServers", "allow", "allow_hosts"])
+@pytest.mark.parametrize("wrong", [[{"a": "hunter2"}], {"a": ["hunter2"]}])
+def test_parts_of_a_file_of_another_form_are_not_shown(tmp_path, shipped, field, wrong):
+    path = write(tmp_path / "t.yaml", {"tools": [TOOL], field: wrong})
+    message = what_is_said(path, shipped)
+    assert "hunter2" not in message
+    # Of a server that no tool names nothing need be said.
+    assert bool(message) != ((field, type(wrong)) == ("mcpServers", dict))

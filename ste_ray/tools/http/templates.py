@@ -30,6 +30,7 @@ _TOKEN = re.compile(
     r"|\{(?P<argument>[^{}]+)\}"
 )
 _EXACT = re.compile(r"\{([^{}]+)\}")
+_USER = re.compile(r"//[^/]*@")
 _LEFT_OUT = object()
 _CONTENT_TYPES = {
     "json": "application/json",
@@ -93,7 +94,7 @@ def check_request(request: HttpRequest, parameters: Mapping[str, Any]) -> None:
     check_url(request.url, "executor.url")
     if request.body_format == "form" and not _may_be_form(request.body):
         raise ValueError(
-            f"executor.body={request.body!r} must be a mapping of the form's fields, or else set "
+            "executor.body must be a mapping of the form's fields, or else set "
             "executor.body_format: json or text"
         )
     place = described(parameters)
@@ -128,13 +129,14 @@ def check_url(url: str, field: str) -> None:
     """
     scheme, separator, rest = url.partition("://")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    shown = _USER.sub("//", re.split(r"[?#]", url, maxsplit=1)[0])  # without where keys stand
     if not separator or scheme not in ("http", "https") or not authority or " " in authority:
-        raise ValueError(f"{field}={url!r} must be an absolute http or https address")
+        raise ValueError(f"{field}={shown!r} must be an absolute http or https address")
     if placeholders(authority):
-        raise ValueError(f"{field}={url!r}: an argument must not decide the host; write it out")
+        raise ValueError(f"{field}={shown!r}: an argument must not decide the host; write it out")
     port = authority.rpartition("@")[2].rpartition("]")[2].partition(":")[2]
     if port and "${" not in port and not (port.isdecimal() and 0 < int(port) < 65_536):
-        raise ValueError(f"{field}={url!r}: {port!r} is no port; write a number up to 65535")
+        raise ValueError(f"{field}={shown!r}: {port!r} is no port; write a number up to 65535")
 
 
 def _may_be_form(body: Any) -> bool:

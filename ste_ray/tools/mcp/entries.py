@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ste_ray.core.executor_parts import McpServer
+from ste_ray.core.texts.outline import in_outline
 from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.tools.http.headers import header_problem
 from ste_ray.tools.mcp.literals import variable_name
@@ -84,7 +85,7 @@ def read_entry(name: str, entry: Any, workspace: Workspace) -> tuple[McpServer, 
         ValueError: it cannot be used; the message says why, in one line.
     """
     if not isinstance(entry, Mapping):
-        raise ValueError(f"{entry!r:.80}: write a mapping with command or url")
+        raise ValueError(f"{in_outline(entry)!s:.80}: write a mapping with command or url")
     notes: list[str] = []
     fields = _fields(entry)
     kind = _kind(entry)

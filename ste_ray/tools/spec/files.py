@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from ste_ray.core.records import ToolSpec
+from ste_ray.core.texts.outline import in_outline
 from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.python.completing import complete_entries
@@ -128,7 +129,9 @@ def _read_file(path: Path) -> _File:
     _refuse_unknown(path, "", content, _FILE_FIELDS)
     tools = content.get("tools")
     if not isinstance(tools, list) or not tools:
-        raise ToolSpecError(f"{str(path)!r}: tools={tools!r}: write a list with at least one tool")
+        raise ToolSpecError(
+            f"{str(path)!r}: tools={in_outline(tools)}: write a list with at least one tool"
+        )
     defaults = _mapping(path, content, "defaults")
     _refuse_unknown(path, "defaults.", defaults, _DEFAULT_FIELDS)
     servers = _mapping(path, content, "mcpServers")
@@ -168,14 +171,14 @@ def _with_server(path: Path, tool: Any, servers: Mapping[str, Any]) -> Any:
 def _mapping(path: Path, content: Mapping[str, Any], field: str) -> dict[str, Any]:
     value = content.get(field) or {}
     if not isinstance(value, dict):
-        raise ToolSpecError(f"{str(path)!r}: {field}={value!r}: write a mapping")
+        raise ToolSpecError(f"{str(path)!r}: {field}={in_outline(value)}: write a mapping")
     return value
 
 
 def _texts(path: Path, content: Mapping[str, Any], field: str) -> list[str]:
     value = content.get(field) or []
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ToolSpecError(f"{str(path)!r}: {field}={value!r}: write a list of texts")
+        raise ToolSpecError(f"{str(path)!r}: {field}={in_outline(value)}: write a list of texts")
     return value
 
 
