@@ -1,4 +1,4 @@
-"""The limiter as one process sees it: queues requests, asks the limit server for leave in blocks.
+"""The limiter as one process sees it: queues requests, asks for grants of many at a time.
 
 While no limit is known, requests go without asking, with a window of requests in flight that grows
 with each good reply. The limit server is reached through an async function, so that this knows

@@ -1,4 +1,4 @@
-"""The requests of one process to one endpoint: when they go, and when leave is asked for."""
+"""The requests of one process to one endpoint: when they go, and when grants are asked for."""
 
 from __future__ import annotations
 

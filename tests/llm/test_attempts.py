@@ -1,4 +1,4 @@
-"""Permits, faults, the breaker and requests that never succeed, of the chat client."""
+"""Grants, faults, the breaker and requests that never succeed, of the chat client."""
 
 from __future__ import annotations
 
@@ -470,7 +470,7 @@ def test_a_probe_that_is_cancelled_leaves_the_way_free():
     assert asyncio.run(main()).text == "hello"
 
 
-def test_a_permit_granted_while_the_breaker_opened_is_given_back_unused():
+def test_a_grant_given_while_the_breaker_opened_is_given_back_unused():
     class Slow(Ledger):
         def __init__(self):
             super().__init__()

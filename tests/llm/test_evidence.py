@@ -205,7 +205,7 @@ def test_an_unknown_model_ends_the_run_also_where_others_were_served():
     assert len(server.requests) == 2
 
 
-class OnePermit:
+class OneGrant:
     """A limiter whose budget allows one request."""
 
     def __init__(self, allowed):
@@ -224,13 +224,13 @@ class OnePermit:
 
 
 def test_the_minimal_request_is_charged_like_any_other():
-    limiter = OnePermit(allowed=2)
+    limiter = OneGrant(allowed=2)
     replies, _ = run([refusing(ODD)], lambda chat: in_turn(chat, "bad"), limiter=limiter)
     assert isinstance(replies[0], ModelReply)
     (_, refused), (_, small) = limiter.settled
     assert (refused.prompt_tokens, small.prompt_tokens, small.completion_tokens) == (0, 11, 3)
 
-    limiter = OnePermit(allowed=1)
+    limiter = OneGrant(allowed=1)
     error, server = run([refusing(ODD)], lambda chat: in_turn(chat, "bad"), limiter=limiter)
     assert isinstance(error, BudgetExhaustedError)
     assert contents(server) == ["bad"]

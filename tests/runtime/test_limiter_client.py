@@ -178,7 +178,7 @@ def test_waiting_requests_go_in_order_and_are_asked_for_together():
     asyncio.run(main())
 
 
-def test_a_cancelled_request_leaves_no_permit_behind():
+def test_a_cancelled_request_leaves_no_grant_behind():
     async def main():
         calls = Calls(metered())
         client = LimiterClient("a", calls)
@@ -198,7 +198,7 @@ def test_a_cancelled_request_leaves_no_permit_behind():
     asyncio.run(main())
 
 
-def test_a_request_cancelled_just_after_its_grant_leaves_no_permit_behind():
+def test_a_request_cancelled_just_after_its_grant_leaves_no_grant_behind():
     async def main():
         calls = Calls(metered())
         client = LimiterClient("a", calls)

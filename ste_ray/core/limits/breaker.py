@@ -71,7 +71,7 @@ class Breaker:
         return self._opened_at is not None
 
     def admit(self, now: float) -> Admission:
-        """Ask for leave to send a request; every ``probe`` must be ended with ``end_probe``."""
+        """Ask whether a request may be sent; every ``probe`` must be ended with ``end_probe``."""
         if self._opened_at is None:
             return _GO
         gives_up_at = self._opened_at + self._patience_seconds

@@ -69,7 +69,7 @@ class Used(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """Leave to send one request now; must be given back with ``ports.Limiter.settle``."""
+    """Permission to send one request now; must be given back with ``ports.Limiter.settle``."""
 
     claim: Claim
     granted_at: float  # by the clock of the limit server
