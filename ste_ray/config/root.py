@@ -44,13 +44,21 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     continual: ContinualConfig = ContinualConfig()
 
-    def stage_roles(self, stage: str) -> tuple[Role, ...]:
-        """The roles that ``stage`` asks as it is configured."""
-        wanted = {
-            "infer": any(name.startswith("endpoint/") for name in self.infer.settings),
-            "evaluate": self.evaluate.judge.enabled,
+    def stage_roles(self, stage: str, *, simulates: bool = True) -> tuple[Role, ...]:
+        """The roles that ``stage`` asks as it is configured.
+
+        Args:
+            stage: its name.
+            simulates: whether a model plays some of the tools; only the tool files tell.
+        """
+        wanted: dict[Role, bool] = {
+            "tool_simulator": simulates,
+            "judge": self.prepare.judge,
+            "paraphraser": self.prepare.max_paraphrases > 0,
+            "assistant": any(name.startswith("endpoint/") for name in self.infer.settings),
+            "scorer": self.evaluate.judge.enabled,
         }
-        return STAGE_ROLES.get(stage, ()) if wanted.get(stage, True) else ()
+        return tuple(role for role in STAGE_ROLES.get(stage, ()) if wanted.get(role, True))
 
     def stage_fields(self, stage: str) -> dict[str, Any]:
         """What decides the result of ``stage``: its own section and the shared ones it reads."""

@@ -15,6 +15,8 @@ from ste_ray.core.effects import Role
 from ste_ray.core.stages import STAGES
 from ste_ray.errors import ConfigError
 from ste_ray.resources import resource_folder
+from ste_ray.stages.shared.endpoints import check_before_ray
+from ste_ray.store.artifacts import open_store
 
 ALL = (*STAGES, "continual")
 READERS = {
@@ -100,6 +102,44 @@ def test_models_of_infer_and_evaluate_count_where_they_are_asked():
     scorer = prints(**asking, llm={"scorer": {"model": "other"}})
     assert [one == other for one, other in zip(before, assistant, strict=True)] == [False, True]
     assert [one == other for one, other in zip(before, scorer, strict=True)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("stage", "section", "roles"),
+    [
+        ("prepare", {}, ("judge", "paraphraser")),
+        ("prepare", {"judge": False}, ("paraphraser",)),
+        ("prepare", {"max_paraphrases": 0}, ("judge",)),
+        ("prepare", {"judge": False, "max_paraphrases": 0}, ()),
+        ("infer", {"settings": ["plain"]}, ()),
+        ("infer", {"settings": ["plain", "endpoint/plain"]}, ("assistant",)),
+        ("evaluate", {}, ()),
+        ("evaluate", {"judge": {"enabled": True}}, ("scorer",)),
+        ("train", {}, ()),
+    ],
+)
+def test_a_stage_asks_the_roles_that_its_section_wants(stage, section, roles):
+    config = Config.model_validate({stage: section})
+    assert config.stage_roles(stage) == roles
+    llm = config.stage_fields(stage).get("llm")
+    assert (llm is not None) == bool(roles)
+    assert {role for role in get_args(Role) if role in (llm or ())} == set(roles)
+
+
+def test_explore_asks_a_simulator_where_a_model_plays_tools():
+    assert Config().stage_roles("explore") == ("explorer", "tool_simulator")
+    assert Config().stage_roles("explore", simulates=False) == ("explorer",)
+
+
+def test_a_model_without_an_endpoint_is_no_matter_where_nobody_is_asked(tmp_path, monkeypatch):
+    for name in ("STE_LLM_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    store = open_store(str(tmp_path))
+    named = {"llm": {"model": "some-model"}}
+    with pytest.raises(ConfigError, match="some-model"):
+        check_before_ray(Config.model_validate(named), store, ["prepare"])
+    without = {"prepare": {"judge": False, "max_paraphrases": 0}}
+    check_before_ray(Config.model_validate(named | without), store, ["prepare"])
 
 
 def test_workers_and_timeouts_are_operational_and_what_shapes_data_is_not():

@@ -57,7 +57,8 @@ def judge_pairs(
     section = context.config.evaluate.judge
     labelled = _read_labels(section.labels, context.specs) if section.labels else []
     folder = layout.EVALUATE_JOURNAL
-    with open_models(context, "evaluate", ("scorer",), folder, 1) as (models, limiting):
+    roles = context.config.stage_roles("evaluate")
+    with open_models(context, "evaluate", roles, folder, 1) as (models, limiting):
         wanted = [*pairs, *(one.pair for one in labelled)]
         context.progress(f"evaluate: asking the judge of {len(wanted)} pairs of arguments")
         verdicts = asyncio.run(_ask(context, models, wanted))

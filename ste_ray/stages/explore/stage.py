@@ -16,7 +16,6 @@ from typing import Any
 
 from ste_ray.core import layout
 from ste_ray.core.records import ToolSpec
-from ste_ray.core.stages import STAGE_ROLES
 from ste_ray.runtime import journal, segments
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.explore.actors import explore_on_ray
@@ -40,7 +39,7 @@ def run(context: StageContext) -> dict[str, Any]:
     section = context.config.tools.model_copy(update={"allow_hosts": tools.allow_hosts})
     context.config = context.config.model_copy(update={"tools": section})
     asyncio.run(_verify(context, tools.specs))
-    roles = STAGE_ROLES["explore"] if tools.simulated else ("explorer",)
+    roles = context.config.stage_roles("explore", simulates=bool(tools.simulated))
     for folder in (layout.EXPLORE_JOURNAL, layout.EPISODE_PARTS):
         segments.seal(context.store, folder, context.epoch)
     num_explorers = context.config.explore.num_explorers

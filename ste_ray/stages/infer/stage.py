@@ -119,7 +119,11 @@ def _answer_all(
         if asked:
             models, limiting = stack.enter_context(
                 open_models(
-                    context, "infer", ("assistant",), layout.INFER_JOURNALS, config.num_workers
+                    context,
+                    "infer",
+                    context.config.stage_roles("infer"),
+                    layout.INFER_JOURNALS,
+                    config.num_workers,
                 )
             )
             for result in _answers(asked, EndpointWorker, (plan, models), config, endpoint=True):

@@ -14,13 +14,12 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any
 
 import pyarrow as pa
 import ray
 
 from ste_ray.core import layout
-from ste_ray.core.effects import Role
 from ste_ray.core.exploring.alike import MOST
 from ste_ray.core.preparing.ledger import DropReason, LedgerTotals, ToolTotals, few_examples
 from ste_ray.core.toolkens import toolken
@@ -93,14 +92,12 @@ def run(context: StageContext) -> dict[str, Any]:
 @contextmanager
 def _models(context: StageContext) -> Iterator[tuple[Models | None, Limiting | None]]:
     """Open the models that are asked, if any is."""
-    section = context.config.prepare
-    wanted = {"judge": section.judge, "paraphraser": section.max_paraphrases > 0}
-    roles: list[Role] = [role for role in get_args(Role) if wanted.get(role)]
+    roles = context.config.stage_roles("prepare")
     if not roles:
         yield None, None
         return
     with open_models(
-        context, "prepare", roles, layout.PREPARE_JOURNALS, section.num_workers
+        context, "prepare", roles, layout.PREPARE_JOURNALS, context.config.prepare.num_workers
     ) as opened:
         yield opened
 

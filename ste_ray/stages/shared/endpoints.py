@@ -12,7 +12,6 @@ from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.asked_models import SCRIPT_NOTE
 from ste_ray.core.effects import Role
-from ste_ray.core.stages import STAGE_ROLES
 from ste_ray.errors import RunConflictError
 from ste_ray.llm.checking import check_endpoints
 from ste_ray.llm.endpoint import Endpoints, roles_without_address
@@ -24,10 +23,8 @@ from ste_ray.store.manifest import read_manifest
 
 
 @contextmanager
-def open_endpoints(
-    context: StageContext, stage: str, roles: Sequence[Role] | None = None
-) -> Iterator[Endpoints]:
-    """Yield the endpoints of ``roles``, checked; None: of all roles of ``stage``.
+def open_endpoints(context: StageContext, stage: str, roles: Sequence[Role]) -> Iterator[Endpoints]:
+    """Yield the endpoints of ``roles``, checked.
 
     With ``llm.local_model`` that model is served for the stage; roles without any endpoint are
     played by the scripted teacher.
@@ -35,7 +32,7 @@ def open_endpoints(
     Raises:
         EndpointError: an endpoint cannot be reached or refuses the key.
     """
-    config, roles = context.config.llm, tuple(roles or STAGE_ROLES[stage])
+    config = context.config.llm
     with ExitStack() as stack:
         use_proxy, teacher_url = True, ""
         if config.local_model:
@@ -72,11 +69,10 @@ def check_before_ray(config: Config, store: RunStore, stages: Sequence[str]) -> 
     if config.llm.local_model:
         return
     for stage in stages:
-        roles = config.stage_roles(stage)
+        # Which tools a model plays is known once the tool files are read.
+        roles = config.stage_roles(stage, simulates=False)
         if roles and read_manifest(store, stage) is None:
-            # Which tools a model plays is known once the tool files are read.
-            asked = tuple(role for role in roles if role != "tool_simulator")
-            roles_without_address(config.llm, asked, os.environ)
+            roles_without_address(config.llm, roles, os.environ)
 
 
 @contextmanager
