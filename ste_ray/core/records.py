@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
-from ste_ray.core.executors import ExecutorField, ExecutorSpec
+from ste_ray.core.executor_specs import ExecutorField, ExecutorSpec
 from ste_ray.core.texts.safe_names import safe_name
 
 SCHEMA_VERSION = 1

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 
-from ste_ray.core.executor_parts import McpServer
+from ste_ray.core.executor_spec_parts import McpServer
 from ste_ray.tools.mcp.executor import McpExecutor
 from ste_ray.tools.mcp.listing import list_servers
 from ste_ray.tools.run.executor import CheckedCall

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ste_ray.core.executor_parts import FORBIDDEN_HEADERS, Fields, McpServer
-from ste_ray.core.executors import EXECUTOR_SPECS, HttpRequest, OpenApiOperation
+from ste_ray.core.executor_spec_parts import FORBIDDEN_HEADERS, Fields, McpServer
+from ste_ray.core.executor_specs import EXECUTOR_SPECS, HttpRequest, OpenApiOperation
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.client import HttpCall, HttpClient
 from ste_ray.tools.http.executor import HttpExecutor, RequestExecutor

@@ -6,7 +6,7 @@ import urllib.parse
 import pytest
 from http_calls import HOSTILE
 
-from ste_ray.core.executors import HttpRequest
+from ste_ray.core.executor_specs import HttpRequest
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.templates import (
     ArgumentError,

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from mcp_calls import RAW, ROOT, alive, calls, opened, raw, spec, wait_until
 
-from ste_ray.core.executor_parts import McpServer
+from ste_ray.core.executor_spec_parts import McpServer
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.mcp.listing import list_servers
 from ste_ray.tools.run.executor import CheckedCall

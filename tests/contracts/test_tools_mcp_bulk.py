@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from ste_ray.core.executor_parts import McpServer
+from ste_ray.core.executor_spec_parts import McpServer
 from ste_ray.tools.mcp import bulk
 from ste_ray.tools.mcp.bulk import without_bulk
 from ste_ray.tools.mcp.condensing import ALL_CHARS, MAX_CHARS, NoCallError, condensed

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from mcp_calls import RAW, ROOT, alive, calls, opened, raw, server_processes, spec, wait_until
 
-from ste_ray.core.executor_parts import McpServer
+from ste_ray.core.executor_spec_parts import McpServer
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.mcp import bodies, processes, session
 from ste_ray.tools.mcp.listing import list_servers

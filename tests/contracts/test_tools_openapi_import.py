@@ -7,8 +7,8 @@ import yaml
 from openapi_documents import SERVER, body_of, document, imported, operation, tool
 from tool_specs import load_tool_specs
 
-from ste_ray.core.executor_parts import OpenApiField
-from ste_ray.core.executors import OpenApiOperation
+from ste_ray.core.executor_spec_parts import OpenApiField
+from ste_ray.core.executor_specs import OpenApiOperation
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.arguments import ArgumentCheck
 from ste_ray.tools.openapi.operations import import_openapi

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from ste_ray.core.executor_parts import OpenApiField, OpenApiParameter
+from ste_ray.core.executor_spec_parts import OpenApiField, OpenApiParameter
 from ste_ray.tools.http.templates import encode_body
 from ste_ray.tools.openapi.forms import form_body, multipart_body
 from ste_ray.tools.openapi.styles import query_pairs, query_text

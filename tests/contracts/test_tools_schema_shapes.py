@@ -9,7 +9,7 @@ from jsonschema import Draft4Validator, Draft7Validator, Draft202012Validator
 from mcp_types import Tool
 from tool_specs import load_tool_specs
 
-from ste_ray.core.executor_parts import McpServer
+from ste_ray.core.executor_spec_parts import McpServer
 from ste_ray.core.prompts import describe_tool
 from ste_ray.tools.checks.arguments import ArgumentCheck
 from ste_ray.tools.checks.schemas import check_parameters

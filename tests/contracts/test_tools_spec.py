@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tool_specs import load_tool_specs
 
-from ste_ray.core.executors import EXECUTOR_SPECS
+from ste_ray.core.executor_specs import EXECUTOR_SPECS
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.spec.files import read_tool_files

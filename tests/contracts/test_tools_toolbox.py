@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ste_ray.core.effects import CallTool, ToolResult
-from ste_ray.core.executors import BmtoolsFunction, HttpRequest
+from ste_ray.core.executor_specs import BmtoolsFunction, HttpRequest
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ConfigError, ToolSpecError
 from ste_ray.runtime.clock import MonotonicClock

@@ -11,7 +11,7 @@ from chat_server import reply, serving
 from flow_examples import FINAL, SPEC, episode
 
 from ste_ray.core.effects import AskModel, CallTool, ModelReply, Sampling, ToolResult
-from ste_ray.core.executors import PythonFunction
+from ste_ray.core.executor_specs import PythonFunction
 from ste_ray.core.records import Message
 from ste_ray.llm.client import OpenAIChat
 from ste_ray.llm.config import LLMConfig

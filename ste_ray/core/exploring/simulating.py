@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ste_ray.core.effects import AskModel, ModelReply, Sampling, ToolResult
-from ste_ray.core.executors import SimulatedTool
+from ste_ray.core.executor_specs import SimulatedTool
 from ste_ray.core.prompts import PromptSet, describe_tool
 from ste_ray.core.records import Message, ObservationStatus, ToolSpec, canonical_json
 from ste_ray.core.replies.conversation import explained

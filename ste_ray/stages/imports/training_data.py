@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ste_ray.core import layout
-from ste_ray.core.executors import BmtoolsFunction
+from ste_ray.core.executor_specs import BmtoolsFunction
 from ste_ray.core.records import Episode, ToolSpec, fingerprint
 from ste_ray.errors import ToolSpecError
 from ste_ray.imports.tool_data import ToolData, read_tool_data

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ste_ray.core.executor_parts import FORBIDDEN_HEADERS, Fields, OpenApiParameter
+from ste_ray.core.executor_spec_parts import FORBIDDEN_HEADERS, Fields, OpenApiParameter
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_VALUES = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")

@@ -18,7 +18,7 @@ from typing import Any
 import jmespath
 from jmespath.exceptions import JMESPathError
 
-from ste_ray.core.executors import HttpRequest
+from ste_ray.core.executor_specs import HttpRequest
 from ste_ray.core.schemas.values import described
 from ste_ray.core.texts.surrogates import without_halves
 from ste_ray.tools.http.client import HttpCall

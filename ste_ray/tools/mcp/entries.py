@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ste_ray.core.executor_parts import McpServer
+from ste_ray.core.executor_spec_parts import McpServer
 from ste_ray.core.texts.outline import in_outline
 from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.tools.http.headers import header_problem

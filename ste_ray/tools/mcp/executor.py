@@ -11,7 +11,7 @@ from mcp import MCPError
 from pydantic import ValidationError
 
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.executors import McpTool
+from ste_ray.core.executor_specs import McpTool
 from ste_ray.core.records import ToolSpec, canonical_json
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.core.texts.suggesting import did_you_mean

@@ -11,8 +11,8 @@ from typing import Any
 from mcp_types import Tool, ToolAnnotations
 from pydantic import ValidationError
 
-from ste_ray.core.executor_parts import McpServer
-from ste_ray.core.executors import McpTool
+from ste_ray.core.executor_spec_parts import McpServer
+from ste_ray.core.executor_specs import McpTool
 from ste_ray.core.records import Effect, ToolSpec
 from ste_ray.core.schemas.values import described
 from ste_ray.core.texts.masking import Masker

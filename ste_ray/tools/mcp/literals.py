@@ -11,7 +11,7 @@ import re
 import urllib.parse
 from collections import Counter
 
-from ste_ray.core.executor_parts import McpServer
+from ste_ray.core.executor_spec_parts import McpServer
 
 _SECRET_WORDS = re.compile(
     r"key|token(?!iz)|secret|passw|auth|credential|cookie|session|pat$|dsn|conn", re.IGNORECASE

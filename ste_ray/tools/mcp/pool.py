@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from ste_ray.core.executor_parts import McpServer
+from ste_ray.core.executor_spec_parts import McpServer
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.tools.mcp.processes import ServerOutput
 from ste_ray.tools.mcp.session import Session, SessionStartError

@@ -16,7 +16,7 @@ from typing import Any
 import json5
 import yaml
 
-from ste_ray.core.executor_parts import McpServer
+from ste_ray.core.executor_spec_parts import McpServer
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.mcp.entries import Workspace, read_entry
 from ste_ray.tools.mcp.literals import LiteralSecrets

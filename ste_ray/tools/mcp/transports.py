@@ -13,7 +13,7 @@ import httpx2
 from mcp.client.stdio import get_default_environment
 from mcp.client.streamable_http import streamable_http_client
 
-from ste_ray.core.executor_parts import McpServer
+from ste_ray.core.executor_spec_parts import McpServer
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.addresses import check_literal, resolve_checked
 from ste_ray.tools.http.headers import refused_headers

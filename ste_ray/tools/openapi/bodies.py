@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ste_ray.core.executor_parts import OpenApiBody, OpenApiField
+from ste_ray.core.executor_spec_parts import OpenApiBody, OpenApiField
 from ste_ray.tools.openapi.document import Part, UnusableError
 from ste_ray.tools.openapi.merging import MergedObject, merged_object
 from ste_ray.tools.openapi.parameters import QUERY_STYLES, Arguments

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ste_ray.core.executor_parts import OpenApiBody
-from ste_ray.core.executors import OpenApiOperation
+from ste_ray.core.executor_spec_parts import OpenApiBody
+from ste_ray.core.executor_specs import OpenApiOperation
 from ste_ray.tools.http.client import HttpCall
 from ste_ray.tools.http.executor import RequestExecutor
 from ste_ray.tools.http.templates import ArgumentError, encode_body

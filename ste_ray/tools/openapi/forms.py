@@ -8,7 +8,7 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ste_ray.core.executor_parts import OpenApiField, OpenApiParameter
+from ste_ray.core.executor_spec_parts import OpenApiField, OpenApiParameter
 from ste_ray.tools.http.templates import ArgumentError, as_text
 from ste_ray.tools.openapi.bodies import MULTIPART, is_json
 from ste_ray.tools.openapi.styles import query_pairs, query_text

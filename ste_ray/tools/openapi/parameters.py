@@ -9,7 +9,7 @@ from typing import Any, Literal
 from openapi_pydantic.v3 import v3_1
 from pydantic import ValidationError
 
-from ste_ray.core.executor_parts import FORBIDDEN_HEADERS, OpenApiParameter
+from ste_ray.core.executor_spec_parts import FORBIDDEN_HEADERS, OpenApiParameter
 from ste_ray.tools.http.headers import is_header_name
 from ste_ray.tools.openapi.auth import Credentials
 from ste_ray.tools.openapi.document import Part, UnusableError, first_problem

@@ -15,7 +15,7 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ste_ray.core.executor_parts import OpenApiParameter
+from ste_ray.core.executor_spec_parts import OpenApiParameter
 from ste_ray.tools.http.templates import ArgumentError, as_text, header_value
 
 _DELIMITERS = {"spaceDelimited": "%20", "pipeDelimited": "|"}

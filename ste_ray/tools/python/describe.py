@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ste_ray.core.executors import PythonFunction
+from ste_ray.core.executor_specs import PythonFunction
 from ste_ray.core.records import Effect, ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.process.scratch import ScratchFolder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.executors import PythonFunction
+from ste_ray.core.executor_specs import PythonFunction
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.python.pool import WorkerPool

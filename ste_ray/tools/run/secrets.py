@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ste_ray.core.executors import ExecutorSpec
+from ste_ray.core.executor_specs import ExecutorSpec
 from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.masking import MIN_CHARS, Masker
 from ste_ray.errors import ToolSpecError

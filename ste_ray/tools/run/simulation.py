@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal
 
 from ste_ray.core.effects import AskModel, ModelReply, ToolResult
-from ste_ray.core.executors import SimulatedTool
+from ste_ray.core.executor_specs import SimulatedTool
 from ste_ray.core.exploring.simulating import ask_simulator, read_simulation
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import ToolSpec, canonical_json

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ste_ray.core.effects import CallTool, ToolResult
-from ste_ray.core.executors import CALLABLE_KINDS
+from ste_ray.core.executor_specs import CALLABLE_KINDS
 from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.errors import ToolSpecError

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ste_ray.core.executors import HttpRequest, SimulatedTool
+from ste_ray.core.executor_specs import HttpRequest, SimulatedTool
 from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.outline import in_outline
 from ste_ray.errors import ToolSpecError

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ste_ray.core.executors import EXECUTOR_SPECS
+from ste_ray.core.executor_specs import EXECUTOR_SPECS
 from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.outline import in_outline
 from ste_ray.core.texts.suggesting import did_you_mean

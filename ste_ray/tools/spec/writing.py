@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from ste_ray.core.executors import McpTool
+from ste_ray.core.executor_specs import McpTool
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.spec.files import SUFFIXES

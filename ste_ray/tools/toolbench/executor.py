@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.executors import ToolbenchEndpoint
+from ste_ray.core.executor_specs import ToolbenchEndpoint
 from ste_ray.core.records import ObservationSource, ToolSpec
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.errors import ToolSpecError

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ste_ray.core.executors import RapidApiEndpoint, ToolbenchEndpoint
+from ste_ray.core.executor_specs import RapidApiEndpoint, ToolbenchEndpoint
 from ste_ray.core.records import Effect, ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.schemas import check_parameters

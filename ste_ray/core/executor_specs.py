@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from ste_ray.core.executor_parts import (
+from ste_ray.core.executor_spec_parts import (
     Fields,
     HttpMethod,
     McpServer,
