@@ -6,20 +6,17 @@ The command line of transformers is entered behind its look for updates, which n
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1
+from ste_ray.process.group import die_with
 
 
 def main() -> None:
     """Serve until killed."""
     parent_pid = int(sys.argv.pop(1))
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent_pid:
+    if not die_with(parent_pid, signal.SIGKILL):
         os._exit(1)
     from transformers.cli.transformers import app
 

@@ -1,1 +1,1 @@
-"""What concerns a process as a whole: signals, secrets, scratch folders, output."""
+"""What concerns a process as a whole: signals, groups, shields, secrets, folders, output."""

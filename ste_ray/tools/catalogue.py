@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ste_ray.core.records import ToolSpec
-from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.config import ToolsConfig
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.run.simulation import simulated_specs
 from ste_ray.tools.spec.files import ToolFiles
 from ste_ray.tools.spec.safety import is_free
+from ste_ray.tools.suggesting import did_you_mean
 
 _TEXT_CHARS = 72
 

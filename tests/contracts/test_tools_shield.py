@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ste_ray.process.shield import _landlock_version, has_landlock
 from ste_ray.tools.mcp.launcher import launch_command
-from ste_ray.tools.run.shield import _landlock_version, has_landlock
 
 HERE = Path(__file__).parent
 CANARY = "canary-Zq8vR3xT6wL1pN4mB7"
@@ -35,7 +35,7 @@ asyncio.run(main())
 
 _LOOKS = """
 import json, os, sys, tool_targets
-from ste_ray.tools.run.shield import shield
+from ste_ray.process.shield import shield
 
 os.setresuid(*[int(sys.argv[1])] * 3)
 word = sys.argv[2][::-1]

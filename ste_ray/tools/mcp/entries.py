@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from ste_ray.core.executor_spec_parts import McpServer
 from ste_ray.core.texts.outline import in_outline
-from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.tools.http.headers import header_problem
 from ste_ray.tools.mcp.literals import variable_name
+from ste_ray.tools.suggesting import did_you_mean
 
 _FIELDS = (
     "command",

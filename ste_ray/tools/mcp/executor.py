@@ -14,7 +14,6 @@ from ste_ray.core.effects import ToolResult
 from ste_ray.core.executor_specs import McpTool
 from ste_ray.core.records import ToolSpec, canonical_json
 from ste_ray.core.texts.cutting import cut_result
-from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.mcp.pool import SessionPool
 from ste_ray.tools.mcp.reasons import first_problem
@@ -26,6 +25,7 @@ from ste_ray.tools.mcp.session import (
 )
 from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets
+from ste_ray.tools.suggesting import did_you_mean
 
 _VERIFY_SECONDS = 10.0
 

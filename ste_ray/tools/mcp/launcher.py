@@ -13,8 +13,8 @@ import signal
 import sys
 from pathlib import Path
 
-from ste_ray.tools.run.process_group import die_with, guard_group
-from ste_ray.tools.run.shield import shield
+from ste_ray.process.group import die_with, guard_group
+from ste_ray.process.shield import shield
 
 _CANNOT_START = 127
 

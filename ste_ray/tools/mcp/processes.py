@@ -19,9 +19,9 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 
+from ste_ray.process.group import family_mark
 from ste_ray.tools.mcp.bulk import MAX_MESSAGE_BYTES, without_bulk
 from ste_ray.tools.mcp.messages import read_message
-from ste_ray.tools.run.process_group import family_mark
 
 _CHUNK_BYTES = 262_144
 _QUEUED_MESSAGES = 64

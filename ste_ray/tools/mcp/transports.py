@@ -15,6 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from ste_ray.core.executor_spec_parts import McpServer
 from ste_ray.errors import ToolSpecError
+from ste_ray.process.shield import hide
 from ste_ray.tools.http.addresses import check_literal, resolve_checked
 from ste_ray.tools.http.headers import refused_headers
 from ste_ray.tools.mcp.bodies import TamedBody
@@ -22,7 +23,6 @@ from ste_ray.tools.mcp.bulk import MAX_MESSAGE_BYTES
 from ste_ray.tools.mcp.launcher import launch_command
 from ste_ray.tools.mcp.processes import ServerOutput, process_streams
 from ste_ray.tools.run.secrets import WORKDIR, Secrets, references
-from ste_ray.tools.run.shield import hide
 
 OpenTransport = Callable[[], AbstractAsyncContextManager[Any]]
 _READ_SECONDS = 300.0
@@ -36,7 +36,7 @@ async def process_transport(
 ) -> AsyncIterator[Any]:
     """Start the server in ``folder`` and yield its streams; end it afterwards.
 
-    It may not look into other processes (``tools.run.shield``), unless it is not ``shielded``. Of
+    It may not look into other processes (``process.shield``), unless it is not ``shielded``. Of
     this process's environment it gets what the protocol's library passes on (PATH, HOME and the
     like), and what its definition says.
     """

@@ -17,8 +17,8 @@ from ste_ray.core.effects import ToolResult
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.errors import TemporaryError
 from ste_ray.process.scratch import ScratchFolder
+from ste_ray.process.shield import hide
 from ste_ray.tools.python.worker_process import Reply, WorkerDiedError, WorkerProcess
-from ste_ray.tools.run.shield import hide
 
 _LOAD_SECONDS = 60.0  # start of the interpreter and import of a module
 _LOAD_CHARS = 2_000

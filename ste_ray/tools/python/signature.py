@@ -22,7 +22,7 @@ import docstring_parser
 from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, create_model
 from pydantic.errors import PydanticSchemaGenerationError
 
-from ste_ray.tools.run.process_group import die_with, guard_group
+from ste_ray.process.group import die_with, guard_group
 
 _PLAIN = (str, int, float, bool, type(None), Any)
 _MAX_DESCRIPTION_CHARS = 2_000

@@ -11,7 +11,7 @@ never crosses the pipe; ``chars`` is its length before the cut.
 What tools print goes nowhere and what they read is empty: the two pipes of the protocol are moved
 away from standard input and output before the first tool is imported. On Linux the process and all
 that it started (unless put into another session) die with the parent, however that ends, and they
-cannot look into other processes (``tools.run.shield``).
+cannot look into other processes (``process.shield``).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import IO, Any
 
+from ste_ray.process.group import die_with, guard_group
+from ste_ray.process.shield import shield
 from ste_ray.tools.errors import ToolError
-from ste_ray.tools.run.process_group import die_with, guard_group
-from ste_ray.tools.run.shield import shield
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import sys
 from asyncio.subprocess import Process, SubprocessStreamProtocol
 from typing import Any, NamedTuple
 
-from ste_ray.tools.run.process_group import family_mark
+from ste_ray.process.group import family_mark
 
 _HEADER_BYTES = 65_536
 _MAX_BYTES_PER_CHAR = 4

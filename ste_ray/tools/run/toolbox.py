@@ -11,7 +11,6 @@ from typing import Any
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.executor_specs import CALLABLE_KINDS
 from ste_ray.core.records import ToolSpec
-from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.errors import ToolSpecError
 from ste_ray.ports import ToolExecutor
 from ste_ray.tools.checks.arguments import parse_object
@@ -19,6 +18,7 @@ from ste_ray.tools.checks.bounded import BoundedCheck
 from ste_ray.tools.checks.pool import shared_pool
 from ste_ray.tools.run.executor import CheckedCall, Executor
 from ste_ray.tools.run.gate import Slots
+from ste_ray.tools.suggesting import did_you_mean
 
 _NAMES_SHOWN = 20
 

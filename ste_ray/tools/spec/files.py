@@ -19,11 +19,11 @@ import yaml
 
 from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.outline import in_outline
-from ste_ray.core.texts.suggesting import did_you_mean
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.python.completing import complete_entries
 from ste_ray.tools.spec.checks import build_spec
 from ste_ray.tools.spec.schema_texts import load_schemas
+from ste_ray.tools.suggesting import did_you_mean
 from ste_ray.yaml_loader import load_json
 
 SUFFIXES = (".yaml", ".yml", ".json")
