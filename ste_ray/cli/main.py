@@ -9,12 +9,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
 from ste_ray import __version__
 from ste_ray.cli.config import add_config_commands
@@ -22,27 +19,12 @@ from ste_ray.cli.exports import add_export_commands
 from ste_ray.cli.imports import add_import_commands
 from ste_ray.cli.report import add_report_commands
 from ste_ray.cli.serve import add_teacher_command
+from ste_ray.cli.stages import add_stage_commands
 from ste_ray.cli.store import add_store_commands
 from ste_ray.cli.tools import add_tools_commands
-from ste_ray.core import layout
-from ste_ray.core.stages import STAGES
 from ste_ray.errors import ConfigError, SteRayError, TemporaryError
 from ste_ray.process import stopping
-from ste_ray.process.output import masked_output, print_json, print_result, say, write_text
-
-if TYPE_CHECKING:
-    from ste_ray.config import Config
-
-_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the driver of a submitted job
-_STAGE_HELP = {
-    "explore": "simulated trial and error: imagine queries, call tools, reflect",
-    "prepare": "select, judge, paraphrase, split and format the trials",
-    "retrieve": "find candidate tools and demonstrations for each test query",
-    "train": "fine-tune with one added token a tool",
-    "infer": "run the models before and after training on the test split",
-    "evaluate": "score the predictions and write report.html",
-    "continual": "train on rounds of tools, one after the other, and see what is forgotten",
-}
+from ste_ray.process.output import masked_output, print_json, say
 
 
 class _Parser(argparse.ArgumentParser):
@@ -116,20 +98,7 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ste-ray {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for stage in (*STAGES, "continual"):
-        command = commands.add_parser(stage, help=_STAGE_HELP[stage])
-        _add_run_options(command, run_required=stage != "evaluate")
-        command.set_defaults(function=_run_stages, stages=(stage,), show=False)
-        if stage == "explore":
-            _add_explore_options(command)
-        if stage == "evaluate":
-            _add_study_options(command)
-    pipeline = commands.add_parser("pipeline", help="all stages in order; goes on where it stopped")
-    _add_run_options(pipeline, run_required=True)
-    pipeline.set_defaults(function=_run_stages, stages=STAGES, show=False)
-    demo = commands.add_parser("demo", help="the whole pipeline as jobs on a local Ray head")
-    _add_run_options(demo, run_required=False, joins_cluster=False)
-    demo.set_defaults(function=_run_demo)
+    add_stage_commands(commands)
     add_teacher_command(commands)
     add_tools_commands(commands)
     add_export_commands(commands)
@@ -140,216 +109,6 @@ def argument_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run_options(
-    command: argparse.ArgumentParser, run_required: bool, joins_cluster: bool = True
-) -> None:
-    command.add_argument(
-        "--run", required=run_required, metavar="URI", help="a folder or s3://bucket/prefix"
-    )
-    command.add_argument("--config", metavar="FILE.yaml", help="configuration; see jobs/*.yaml")
-    if joins_cluster:
-        command.add_argument("--address", help="Ray cluster to join (default: RAY_ADDRESS)")
-        command.add_argument(
-            "--again",
-            action="store_true",
-            help="in a Ray job: try although the same configuration has failed for good before",
-        )
-    command.add_argument("--json", action="store_true", help="print the result as JSON")
-    command.add_argument(
-        "overrides", nargs="*", metavar="section.key=value", help="e.g. explore.max_turns=3"
-    )
-
-
-def _add_explore_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--show", action="store_true", help="print conversations live")
-    other = command.add_mutually_exclusive_group()
-    other.add_argument(
-        "--estimate", action="store_true", help="only say what it would take: calls, tokens, cost"
-    )
-    other.add_argument(
-        "--dry-run", action="store_true", help="only say which tools would be called, and how"
-    )
-    other.add_argument(
-        "--replay", action="store_true", help="rerun a finished run from its journal, asking nobody"
-    )
-    command.set_defaults(function=_explore)
-
-
-def _add_study_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--predictions", metavar="FILE.json", help="score this file instead of a run"
-    )
-    command.add_argument(
-        "--profile",
-        choices=["strict", "ste-2024"],
-        default="strict",
-        help="rules for --predictions: ours, by the schemas of tools.files (default); the study's",
-    )
-    command.add_argument("--verdicts", choices=["recorded", "rules"], default="rules")
-    command.add_argument(
-        "--string-match-apis", metavar="FILE.json", help="APIs whose arguments are compared as text"
-    )
-    command.set_defaults(function=_evaluate)
-
-
-def _run_stages(options: argparse.Namespace) -> None:
-    if options.show and options.json:
-        raise ConfigError("--show and --json both write to standard output; give one of them")
-    context = _context(options)
-    from ste_ray.stages.cluster.connect import ray_connection
-    from ste_ray.stages.registry import run_stages
-
-    started, store = time.time(), context.store
-    _check_before_ray(options.stages, context)
-    with ray_connection(options.address):
-        manifests = run_stages(options.stages, context)
-    results = [
-        {"stage": m.stage, "run": store.uri, "seconds": m.seconds, "counts": m.counts}
-        | ({"stopped_by": m.stopped_by} if m.stopped_by else {})
-        for m in manifests
-    ]
-    if options.json:
-        print_json(results[0] if len(results) == 1 else results)
-        return
-    for manifest in manifests:
-        if manifest.started_at >= started:
-            ended = "stopped" if manifest.stopped_by else "done"
-            say(f"{manifest.stage}: {ended} after {manifest.seconds:.1f} s")
-        write_text(_stage_text(manifest.stage, manifest.counts, store))
-
-
-def _explore(options: argparse.Namespace) -> None:
-    if not (options.estimate or options.replay or options.dry_run):
-        _run_stages(options)
-        return
-    context = _context(options)
-    if options.dry_run:
-        from ste_ray.stages.explore.dry_run import dry_run, dry_run_lines
-        from ste_ray.stages.shared.tools import survey_tools
-
-        tools, refusal = survey_tools(context.config.tools)
-        plan = dry_run(tools, context.config)
-        print_result(plan, dry_run_lines(plan), options.json)
-        if refusal is not None:  # a person has seen of each tool why
-            raise refusal
-        return
-    if options.estimate:
-        from ste_ray.stages.explore.estimate import as_lines, estimate_explore, recorded_answers
-
-        figures = estimate_explore(context, recorded_answers(context.store))
-        print_json(figures) if options.json else write_text(as_lines(figures))
-        return
-    from ste_ray.stages.explore.replay import replay_exploration, require_equal
-
-    figures = replay_exploration(context)
-    print_json(figures) if options.json else write_text(f"replay\n{_figures(figures)}")
-    require_equal(figures)
-
-
-def _config(options: argparse.Namespace, file: str | None = None) -> Config:
-    from ste_ray.config import load_config
-
-    return load_config(file or options.config, options.overrides)
-
-
-def _context(options: argparse.Namespace) -> Any:
-    """Return what the stages work with, from the command's options."""
-    config = _config(options)
-    # Ray and torch take seconds to import; bad arguments are answered before that.
-    from ste_ray.stages.base import StageContext
-    from ste_ray.store.artifacts import open_store
-
-    return StageContext(
-        config=config,
-        store=open_store(options.run),
-        progress=say,
-        show=options.show,
-        live=not (options.json or options.show),
-        # Whoever starts a command by hand has seen why it failed; a job may be a resubmission.
-        again=options.again or _JOB_VARIABLE not in os.environ,
-    )
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    if options.predictions is None:
-        if options.run is None:
-            raise ConfigError("evaluate needs --run URI, or --predictions FILE")
-        _run_stages(options)
-        return
-    if options.run is not None:
-        raise ConfigError("--predictions scores a file of its own; leave out --run")
-    if options.profile == "strict":
-        _score_predictions(options)
-        return
-    from ste_ray.imports.study_results import score_study_file
-
-    report = score_study_file(options.predictions, options.verdicts, options.string_match_apis)
-    figures = report.model_dump()
-    if options.json:
-        print_json(figures)
-    else:
-        write_text(_figures(figures))
-
-
-def _score_predictions(options: argparse.Namespace) -> None:
-    """Score a file by the strict rules, under the schemas of the configured tools."""
-    config = _config(options)
-    from ste_ray.imports.predictions import read_predictions
-    from ste_ray.report.terminal import summary_table
-    from ste_ray.resources import resource_folder
-    from ste_ray.stages.evaluate.stage import score_predictions
-    from ste_ray.tools.spec.files import read_tool_files
-
-    predictions = read_predictions(options.predictions)
-    shipped = resource_folder("tool_metadata")
-    files = read_tool_files(config.tools.files, config.tools.include, shipped=shipped)
-    summary = score_predictions(predictions, files.specs, config)
-    if options.json:
-        print_json(summary.model_dump(mode="json"))
-    else:
-        write_text(f"{summary_table(summary)}\n")
-
-
-def _check_before_ray(stages: Sequence[str], context: Any) -> None:
-    """Find mistakes in tool files, endpoints and the choice of the run before Ray is started."""
-    from ste_ray.stages.running import check_stages
-    from ste_ray.stages.shared.endpoints import check_before_ray
-
-    check_before_ray(context.config, context.store, stages)
-    if "explore" in stages:
-        _ = context.configured_tools  # handed over to the stage
-    check_stages(stages, context)
-
-
-def _run_demo(options: argparse.Namespace) -> None:
-    from ste_ray.report.terminal import before_after_table, stage_times_table
-    from ste_ray.resources import resource_folder
-    from ste_ray.stages.demo import run_demo
-    from ste_ray.stages.report.writing import load_report_data
-    from ste_ray.stages.shared.endpoints import check_before_ray
-    from ste_ray.store.artifacts import open_store
-
-    run = options.run or "runs/demo"
-    if "://" not in run:
-        run = str(Path(run).resolve())
-    file = str(Path(options.config or resource_folder("jobs") / "demo.yaml").resolve())
-    config = _config(options, file)
-    store = open_store(run)
-    check_before_ray(config, store, STAGES)
-    times = run_demo(store, ["--config", file, *options.overrides], say)
-    if options.json:
-        stages = [asdict(one) for one in times]
-        print_json(
-            {"run": run, "stages": stages, "summary": store.read_json(layout.EVALUATION_SUMMARY)}
-        )
-        return
-    rows = [(one.stage, one.seconds, one.peak_bytes, one.skipped) for one in times]
-    table, times_table = before_after_table(load_report_data(store)), stage_times_table(rows)
-    # A stage is complete also where its report could not be written, and has said so.
-    place = store.address(layout.REPORT) if store.exists(layout.REPORT) else "not written"
-    write_text(f"\n{table}\n\n{times_table}\n\nreport: {place}\n")
-
-
 def _fail(error: SteRayError, as_json: bool) -> int:
     message = " ".join(str(error).split())
     say(f"error: {message}")
@@ -357,25 +116,6 @@ def _fail(error: SteRayError, as_json: bool) -> int:
         kind = type(error).__name__
         print_json({"error": {"type": kind, "message": message, "exit_code": error.exit_code}})
     return error.exit_code
-
-
-def _stage_text(stage: str, counts: Mapping[str, Any], store: Any) -> str:
-    """Return what a stage made, for a person; of an evaluation the table of its report."""
-    path = layout.EVALUATION_SUMMARY
-    if stage != "evaluate" or not store.exists(path):
-        return f"{stage}\n{_figures(counts)}"
-    from ste_ray.core.scoring.evaluation import EvaluationSummary
-    from ste_ray.report.terminal import summary_table
-
-    others = {name: value for name, value in counts.items() if name != "settings"}
-    table = summary_table(EvaluationSummary.model_validate(store.read_json(path)))
-    return f"{stage}\n{_figures(others)}\n{table}\n"
-
-
-def _figures(figures: Mapping[str, Any]) -> str:
-    from ste_ray.report.counts import counts_text
-
-    return counts_text(figures)
 
 
 if __name__ == "__main__":
