@@ -71,10 +71,14 @@ class LLMConfig(Section):
     )
     sampling: dict[str, Any] = key({}, "Further fields of every request's body, such as top_p.")
     explorer: RoleConfig = key(RoleConfig(), "Imagines requests and answers them with tools.")
-    judge: RoleConfig = key(RoleConfig(), "Decides which trials become training data.")
+    judge: RoleConfig = key(
+        RoleConfig(), "Decides which trials become training data (prepare.judge)."
+    )
     paraphraser: RoleConfig = key(RoleConfig(), "Finds further wordings of requests.")
     assistant: RoleConfig = key(RoleConfig(), "Answers the test requests of endpoint settings.")
-    scorer: RoleConfig = key(RoleConfig(), "Decides whether free texts mean the same.")
+    scorer: RoleConfig = key(
+        RoleConfig(), "Decides whether free texts mean the same (evaluate.judge)."
+    )
     tool_simulator: RoleConfig = key(RoleConfig(), "Plays tools that are simulated.")
     prices: dict[str, PriceConfig] = operational(
         {}, "Prices of models by name, over the table of known ones, for costs and budgets."

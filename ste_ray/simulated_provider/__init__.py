@@ -1,1 +1,1 @@
-"""An OpenAI-compatible chat endpoint for trials: limits, faults, latency; a script answers."""
+"""An OpenAI-compatible chat endpoint to try against: limits, faults, latency; a script answers."""

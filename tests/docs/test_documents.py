@@ -1,4 +1,4 @@
-"""What the documents say of links, keys, paths, commands and layers is so."""
+"""What the documents say of links, keys, paths and commands is so."""
 
 from __future__ import annotations
 
@@ -198,53 +198,6 @@ def test_every_variable_of_the_environment_is_read_somewhere(page: Path) -> None
     )
     named = set(re.findall(r"\bSTE_[A-Z_]+[A-Z]\b", page.read_text(encoding="utf-8")))
     assert {name for name in named if name not in sources} == set()
-
-
-def test_the_tree_of_the_readme_is_the_tree() -> None:
-    (tree,) = [b.text for b in blocks_of(ROOT / "README.md") if b.text.startswith("ste_ray/\n")]
-    rooms = {one for line in tree.splitlines() if line[0] == " " for one in _names(line)}
-    tops = {one for line in tree.splitlines() if line[0] != " " for one in _names(line)}
-    own = {path.parent.name for path in (ROOT / "ste_ray").glob("*/__init__.py")}
-    assert rooms == own
-    assert tops <= TOP
-
-
-def _names(line: str) -> list[str]:
-    head = re.split(r"\s{2,}", line.strip())[0]
-    return [name.strip("/") for name in head.split() if name.endswith("/")]
-
-
-def test_the_architecture_names_every_room() -> None:
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rows = [line for line in page.splitlines() if line.startswith("| `ste_ray/")]
-    named = " ".join(rows)
-    folders = [path.parent for path in (ROOT / "ste_ray").glob("*/**/__init__.py")]
-    lost = [str(one.relative_to(ROOT)) for one in folders if f"{one.name}/`" not in named]
-    stages = ROOT / "ste_ray" / "stages"
-    assert [one for one in lost if not one.startswith(str(stages.relative_to(ROOT)))] == []
-
-
-def test_the_layers_stand_in_the_order_that_is_enforced() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    (contract,) = [
-        one for one in project["tool"]["importlinter"]["contracts"] if one["type"] == "layers"
-    ]
-    for page in ("docs/architecture.md", "CONTRIBUTING.md"):
-        drawing = next(b.text for b in blocks_of(ROOT / page) if "stages" in b.text)
-        places = []
-        for layer in contract["layers"]:
-            names = [one.strip().removeprefix("ste_ray.") for one in layer.split("|")]
-            found = [match.start() for name in names if (match := _word(name).search(drawing))]
-            if len(names) > 2 and "llm" in names:
-                assert len(found) == len(names), (page, layer)
-            assert found, (page, layer)
-            places.append((min(found), max(found)))
-        ends = [end for pair in places for end in pair]
-        assert ends == sorted(ends), page
-
-
-def _word(name: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w/]){name}(?![\w])|(?<=ste_ray/){name}(?![\w])")
 
 
 def subcommands(parser: Any) -> dict[str, Any]:

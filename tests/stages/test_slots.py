@@ -1,4 +1,4 @@
-"""Turns at tools that several workers call: their limits hold for all workers together."""
+"""Slots of tools that several workers call: their limits hold for all workers together."""
 
 from __future__ import annotations
 

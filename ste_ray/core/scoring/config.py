@@ -10,19 +10,24 @@ from ste_ray.core.section import Section, key
 
 
 class ScorerConfig(Section):
-    """A model that decides whether free texts mean the same, where no rule can."""
+    """The role ``scorer`` decides whether free texts mean the same, where no rule can.
+
+    Not to be confused with the role ``judge``, which filters trials (``prepare.judge``).
+    """
 
     retired: ClassVar = {
-        "min_kappa": f"was dropped: a judge's verdicts count from a kappa of {MIN_KAPPA} on",
-        "min_pairs": f"was dropped: a judge is measured on {MIN_PAIRS} labelled pairs or more",
+        "min_kappa": f"was dropped: the scorer's verdicts count from a kappa of {MIN_KAPPA} on",
+        "min_pairs": f"was dropped: the scorer is measured on {MIN_PAIRS} labelled pairs or more",
     }
     settled: ClassVar = {"min_kappa": MIN_KAPPA, "min_pairs": MIN_PAIRS}
 
-    enabled: bool = key(False, "Ask the model; false: what no rule decides counts as wrong.")
+    enabled: bool = key(
+        False, "Ask the scorer (llm.scorer); false: what no rule decides counts as wrong."
+    )
     labels: str = key(
         "",
-        "A file of labelled pairs to measure the model on: its verdicts count only with a kappa of "
-        f"{MIN_KAPPA} or more on {MIN_PAIRS} pairs or more; empty: they do not count.",
+        "A file of labelled pairs to measure the scorer on: its verdicts count only with a kappa "
+        f"of {MIN_KAPPA} or more on {MIN_PAIRS} pairs or more; empty: they do not count.",
     )
 
 

@@ -1,1 +1,1 @@
-"""The evaluate stage: predictions are scored, where asked for with a judge's help."""
+"""The evaluate stage: predictions are scored, where asked for with the scorer's help."""

@@ -1,7 +1,7 @@
-"""Asks a judge where the rules of scoring leave texts open, and measures it on labelled pairs.
+"""Asks the scorer where the rules of scoring leave texts open, and measures it on labelled pairs.
 
-The verdicts are cached on the judge's model and its whole prompt, which holds the pair: equal pairs
-are asked once, and a stage that goes on asks nothing again.
+The verdicts are cached on the scorer's model and its whole prompt, which holds the pair: equal
+pairs are asked once, and a stage that goes on asks nothing again.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def score_part(store: RunStore, part: str, specs: Mapping[str, ToolSpec]) -> lis
 
 
 def _judge(context: StageContext, undecided: Sequence[Pair]) -> dict[str, Any]:
-    """Add a judge's verdicts to the scores; return what it took."""
+    """Add the scorer's verdicts to the scores; return what it took."""
     store = context.store
     verdicts, report, spent = judge_pairs(context, list(dict.fromkeys(undecided)))
     for part in _parts(store) if undecided else ():
