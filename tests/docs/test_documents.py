@@ -39,6 +39,12 @@ def test_the_readme_is_short_and_no_page_is_long() -> None:
     assert {page: count for page, count in lines.items() if count > 250} == {}
 
 
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_no_line_of_prose_is_long(page: Path) -> None:
+    lines = [] if page.name == "configuration.md" else prose_of(page).splitlines()
+    assert [line for line in lines if len(line) > 142 and not line.startswith("|")] == []
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=ids)
 def test_every_block_says_how_it_is_tested(block: Block) -> None:
     assert not block.undecided, f"{block.place}: {block.undecided}"
