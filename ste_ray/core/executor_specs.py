@@ -7,11 +7,12 @@ what calls the tools of each kind. Text fields of kinds that reach out may refer
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from ste_ray.core.executor_spec_parts import (
     Fields,
@@ -35,6 +36,18 @@ class ExecutorSpec(Fields):
 
     can_be_called: ClassVar[bool] = True
     kind: str
+    _written: dict[str, Any] | None = PrivateAttr(default=None)  # where the model dumps another
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_written(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Keep what was written where it is read as something else, such as ``yes`` for true."""
+        made = handler(value)
+        if isinstance(value, dict):
+            written = {"kind": made.kind, **value}
+            if _differ(written, made.as_written()):
+                made._written = written
+        return made
 
     @property
     def where(self) -> str:
@@ -56,7 +69,17 @@ class ExecutorSpec(Fields):
 
     def as_written(self) -> dict[str, Any]:
         """Return the fields that were given, as JSON: the form that is stored and hashed."""
-        return {"kind": self.kind, **self.model_dump(mode="json", exclude_unset=True)}
+        return self._written or {
+            "kind": self.kind,
+            **self.model_dump(mode="json", exclude_unset=True),
+        }
+
+
+def _differ(written: dict[str, Any], read: dict[str, Any]) -> bool:
+    try:
+        return json.dumps(written, sort_keys=True) != json.dumps(read, sort_keys=True)
+    except TypeError:
+        return False  # it was not written, but made in a program, of other models
 
 
 class PythonFunction(ExecutorSpec):

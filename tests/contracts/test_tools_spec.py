@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pickle
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tool_specs import load_tool_specs
 from ste_ray.core.executor_specs import EXECUTOR_SPECS
 from ste_ray.core.records import ToolSpec
 from ste_ray.errors import ToolSpecError
+from ste_ray.tools.spec.checks import build_spec
 from ste_ray.tools.spec.files import read_tool_files
 from ste_ray.tools.spec.safety import allowed_specs
 from ste_ray.tools.spec.writing import write_tool_specs
@@ -318,6 +320,38 @@ def test_a_server_is_defined_once_and_named_by_its_tools(tmp_path, shipped):
     message = refusal([write(tmp_path / "t.yaml", content)], shipped)
     assert "'now' names the MCP server 'wether'" in message
     assert "did you mean 'weather'?" in message
+
+
+@pytest.mark.parametrize(
+    ("executor", "identity"),
+    [
+        ({"kind": "python", "target": "a:b", "convert": "yes"}, "7998bd5254bcb225"),
+        (
+            {
+                "kind": "mcp",
+                "tool": "t",
+                "server": {"name": "s", "command": "c", "stateful": "yes", "shielded": 0},
+            },
+            "f33bba65cd73d925",
+        ),
+        (
+            {
+                "kind": "openapi",
+                "method": "GET",
+                "url": "http://a/{b}",
+                "parameters": [{"argument": "b", "name": "b", "place": "path", "explode": "no"}],
+            },
+            "492fab9a7ce863de",
+        ),
+    ],
+)
+def test_what_is_read_as_true_or_false_keeps_the_identity_that_older_runs_know(executor, identity):
+    fields = {"name": "t", "description": "d", "parameters": {"type": "object", "properties": {}}}
+    spec = build_spec("tools.yaml", "tools[0]", {}, fields | {"executor": executor})
+    again = ToolSpec.model_validate_json(spec.model_dump_json())
+    for one in (spec, again, pickle.loads(pickle.dumps(spec)), spec.changed(family="f")):
+        assert one.executor.as_written() == executor
+        assert one.fingerprint == identity
 
 
 def test_allow_and_hosts_of_all_files_count(tmp_path, shipped):
