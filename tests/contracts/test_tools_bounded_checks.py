@@ -51,6 +51,10 @@ HOSTILE = [
     (of(uniqueItems=True), json.dumps({"a": [x for i in range(20_000) for x in (i, str(i))]})),
     (of(contains={"not": {"type": "integer"}}), json.dumps({"a": list(range(300_000))})),
     (of(items={"type": "string"}), json.dumps({"a": list(range(100_000))})),
+    # Refusals write down what is allowed, for each wrong item.
+    (of(items={"const": {str(i): [i] * 50 for i in range(400)}}), json.dumps({"a": [0] * 600})),
+    (of(items={"enum": ["x" * 400_000] * 3}), json.dumps({"a": [0] * 600})),
+    (of(items={"type": "string", "description": "x" * 9_000_000}), json.dumps({"a": [0] * 1300})),
     ({"type": "object"}, json.dumps({f"x{i}": 1 for i in range(100_000)})),
     (of(**{"not": {"pattern": "(x+x+)+y"}}), json.dumps({"a": "x" * 500})),
 ]
@@ -78,6 +82,24 @@ def test_a_check_ends_in_time_and_never_holds_up_the_loop(schema, arguments):
     # A loop that only waits takes no processor time, but neither does it turn.
     assert num_turns >= 20 * seconds - 20
     assert refusal is None or len(refusal) < MAX_REFUSAL_CHARS
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        of(items={"type": "string", "minLength": 2, "description": "A word. " * 60}),
+        of(items={"enum": [f"value {i}" for i in range(100)]}),
+        of(const={"unit": "metric"}),
+    ],
+)
+def test_everyday_rules_are_checked_where_the_call_is_made(schema):
+    assert CheckCost(schema).is_small(json.dumps({"a": ["x"] * 10}))
+
+
+def test_values_of_any_depth_are_refused_in_words():
+    check = ArgumentCheck(of(type="string"))
+    for depth in range(900, 1000):  # at some depth what could be read cannot be written any more
+        assert "argument" in check.refusal('{"a": ' + "[" * depth + "]" * depth + "}")
 
 
 def test_what_cannot_be_checked_is_said_once_and_the_tool_is_called(capfd, monkeypatch):

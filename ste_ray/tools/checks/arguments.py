@@ -267,7 +267,10 @@ def _kind(said: Part) -> str:
 
 
 def _written(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # writing may go deeper than reading did
+        return "nested too deeply"
 
 
 def _shown(text: str) -> str:

@@ -14,12 +14,15 @@ from ste_ray.tools.checks.patterns import SearchCost, search_cost
 
 _MAX_NODES = 500
 _MAX_CHOICES = 2  # alternatives within alternatives double the work with each level
-_MAX_STEPS = 4_000  # a step is some microseconds
+_MAX_STEPS = 2_000  # a step is some ten microseconds, most of them for the refusal
 _MAX_CHARS = 20_000
 _MAX_PATTERN_STEPS = 1_000_000  # a step is some nanoseconds
 _MAX_UNIQUE_VALUES = 64  # each may be compared with each
 _ENUM_VALUES_A_NODE = 4
 _NAMES_A_NODE = 16
+_RULES_A_NODE = 3
+_CHARS_A_NODE = 100  # of a value that refusals show as JSON
+_CHARS_OF_TEXT_A_NODE = 1_000  # that refusals begin with
 _CHOICES = ("anyOf", "oneOf", "allOf")
 _PARTS = ("items", "additionalProperties")
 _CONDITIONS = ("not", "if", "then", "else")
@@ -29,7 +32,6 @@ _NOTES = frozenset(
         "$schema",
         "default",
         "deprecated",
-        "description",
         "example",
         "examples",
         "format",
@@ -42,7 +44,6 @@ _NOTES = frozenset(
 _RULES = frozenset(
     {
         "type",
-        "const",
         "minimum",
         "maximum",
         "exclusiveMinimum",
@@ -106,11 +107,12 @@ class _Counter:
             choices: how many alternatives it lies within.
             path: the definitions it was reached through.
         """
-        self._add(1)
         if isinstance(schema, bool):
+            self._add(1)
             return
         if not isinstance(schema, dict):
             raise _CostlyError
+        self._add(1 + len(_RULES & schema.keys()) // _RULES_A_NODE)
         for keyword, value in schema.items():
             silent = keyword in _NOTES or keyword in _RULES or keyword.startswith("x-")
             if silent or (keyword == "$defs" and not path):
@@ -132,7 +134,11 @@ class _Counter:
 
     def _add_rule(self, keyword: str, value: Any) -> None:
         if keyword == "enum" and isinstance(value, list):
-            self._add(len(value) // _ENUM_VALUES_A_NODE)
+            self._add(len(value) // _ENUM_VALUES_A_NODE + _num_chars(value) // _CHARS_A_NODE)
+        elif keyword == "const":
+            self._add(_num_chars(value) // _CHARS_A_NODE)
+        elif keyword == "description" and isinstance(value, str):
+            self._add(len(value) // _CHARS_OF_TEXT_A_NODE)
         elif keyword == "required" and isinstance(value, list):
             self._add(len(value) // _NAMES_A_NODE)
         elif keyword == "uniqueItems" and isinstance(value, bool):
@@ -155,6 +161,23 @@ class _Counter:
         self.num_nodes += number
         if self.num_nodes > _MAX_NODES:
             raise _CostlyError
+
+
+def _num_chars(value: Any) -> int:
+    """Return about how many characters a value has as JSON; of what is too long, only a part."""
+    found, waiting = 0, [value]
+    while waiting and found <= _MAX_NODES * _CHARS_A_NODE:
+        one = waiting.pop()
+        if isinstance(one, list | dict | str):
+            found += len(one)
+        if isinstance(one, dict):
+            found += sum(map(len, one))
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+        else:
+            found += one.bit_length() // 3 if isinstance(one, int) else 1
+    return found
 
 
 def _children(keyword: str, value: Any) -> list[Any] | None:
