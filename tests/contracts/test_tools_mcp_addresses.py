@@ -67,17 +67,22 @@ def names(monkeypatch):
 
 
 @contextlib.asynccontextmanager
-async def service(heads, context=None):
-    """Answer every request with "ok" on a free port of loopback; collect the heads received."""
+async def service(heads, context=None, place="127.0.0.1", places=None):
+    """Answer every request with "ok" on a free port of loopback.
+
+    Collect the heads received, and the addresses they came in at.
+    """
 
     async def handle(reader, writer):
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            if places is not None:
+                places.append(writer.get_extra_info("sockname")[0])
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
             await writer.drain()
         writer.close()
 
-    async with await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context) as listener:
+    async with await asyncio.start_server(handle, place, 0, ssl=context) as listener:
         yield listener.sockets[0].getsockname()[1]
 
 
@@ -143,6 +148,23 @@ def test_the_next_address_is_tried(names):
     names["tools.test"] = ["127.0.0.2", "127.0.0.1"]  # nothing listens at the first
     response, heads, _ = ask("http://tools.test:{port}/")
     assert (response.text, len(heads)) == ("ok", 1)
+
+
+def test_requests_stay_at_an_address_as_long_as_the_name_leads_there(names):
+    places = []
+
+    async def main():
+        transport = transports.GuardedTransport("tools.test", ["127.0.0.0/8"])
+        async with (
+            service([], place="0.0.0.0", places=places) as port,
+            httpx2.AsyncClient(transport=transport, trust_env=False) as client,
+        ):
+            for told in (["1", "2"], ["2", "1"], ["2", "3"], ["3", "1", "2"]):
+                names["tools.test"] = [f"127.0.0.{number}" for number in told]
+                await client.get(f"http://tools.test:{port}/")
+
+    asyncio.run(main())
+    assert places == ["127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2"]
 
 
 def test_every_address_must_be_allowed(names):

@@ -111,16 +111,19 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
     """Sends requests to checked addresses of one host; the certificate must be of the host's name.
 
     The connections are told apart by address alone, so that those of another host at the same
-    address would be taken for this one's: requests to another host are refused.
+    address would be taken for this one's: requests to another host are refused. Requests stay at
+    an address as long as the name leads there, in whatever order it is given: a session may be
+    known to one of several servers only.
     """
 
     def __init__(self, host: str, allow_hosts: Collection[str]) -> None:
         super().__init__(verify=ssl.create_default_context(), trust_env=False)
         self._host = host
         self._allow_hosts = tuple(allow_hosts)
+        self._address = ""  # the last one that was connected to
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request to the first address of its host that can be connected to.
+        """Send a request to an address of its host: the last one, or the first that answers.
 
         Raises:
             BlockedAddressError: the host, or one of its addresses, may not be reached.
@@ -141,10 +144,12 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
             raise httpx2.ConnectError(str(error)) from None
         request.extensions = {**request.extensions, "sni_hostname": host}
         failure = httpx2.ConnectError(f"{host!r} has no address")
-        for _, address in places:
+        for address in sorted((one for _, one in places), key=self._address.__ne__):
             request.url = url.copy_with(host=address)
             try:
-                return await super().handle_async_request(request)
+                response = await super().handle_async_request(request)
+                self._address = address
+                return response
             except httpx2.ConnectError as error:  # nothing of the body is sent by then
                 failure = error
             finally:
