@@ -120,7 +120,13 @@ def running_teacher(
     thread = threading.Thread(target=run, name="scripted-teacher", daemon=True)
     thread.start()
     try:
-        yield ready.result(_START_SECONDS)
+        try:
+            url = ready.result(_START_SECONDS)
+        except TimeoutError:
+            raise TimeoutError(
+                f"the teacher did not start within {_START_SECONDS} seconds"
+            ) from None
+        yield url
     finally:
         with contextlib.suppress(RuntimeError):  # it has ended on its own
             loop.call_soon_threadsafe(task.cancel)

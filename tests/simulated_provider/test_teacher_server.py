@@ -13,6 +13,7 @@ import pytest
 from teacher_server import Client, with_teacher
 
 from ste_ray.cli.main import main
+from ste_ray.simulated_provider import server
 from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
 
 HELLO = [{"role": "user", "content": "Hello there"}]
@@ -46,6 +47,19 @@ def test_the_official_client_is_served(url: str) -> None:
     assert answer.usage is not None
     assert answer.usage.prompt_tokens == 3
     assert [model.id for model in client.models.list()] == ["scripted-teacher"]
+
+
+def test_a_server_that_is_not_ready_in_time_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never_ready(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(server, "serve", never_ready)
+    monkeypatch.setattr(server, "_START_SECONDS", 0.1)
+    with (
+        pytest.raises(TimeoutError, match=r"the teacher did not start within 0\.1 s"),
+        running_teacher(),
+    ):
+        pass
 
 
 def test_stop_sequences_and_lengths_are_honoured(url: str) -> None:
