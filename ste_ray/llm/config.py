@@ -51,7 +51,8 @@ class LLMConfig(Section):
         "paraphraser_model": "is now 'llm.paraphraser.model'",
         "total_timeout_seconds": "was dropped: it is half of 'llm.patience_seconds'",
         "breaker_failures": "was dropped: ten failures alike in a row pause all requests",
-        "breaker_patience_seconds": "is now 'llm.patience_seconds'",
+        "breaker_patience_seconds": "is now 'llm.patience_seconds', half of which bounds how long "
+        "a request is repeated",
     }
 
     base_url: str = key("", "Address of the endpoint, up to /v1; empty: see above.")
