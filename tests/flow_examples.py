@@ -6,7 +6,8 @@ from ste_ray.core.effects import Flow
 from ste_ray.core.exploring.episode import episode_flow
 from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.prompts import PromptSet
-from ste_ray.core.records import Episode, Message, ToolSpec, Trial, Turn
+from ste_ray.core.records import Episode, Message, Trial, Turn
+from ste_ray.core.tool_specs import ToolSpec
 
 PROMPT_TEXTS = {
     "explore_query_first": "FIRST $tools$long_term_memory",

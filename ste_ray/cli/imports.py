@@ -9,7 +9,7 @@ from ste_ray.errors import ToolSpecError
 from ste_ray.process.output import print_result, say
 
 if TYPE_CHECKING:
-    from ste_ray.core.records import ToolSpec
+    from ste_ray.core.tool_specs import ToolSpec
     from ste_ray.stages.imports.training_data import Describe
     from ste_ray.store.manifest import StageManifest
 

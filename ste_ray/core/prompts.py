@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from string import Template
 
-from ste_ray.core.records import Message, ToolSpec, fingerprint
+from ste_ray.core.records import Message, fingerprint
+from ste_ray.core.tool_specs import ToolSpec
 
 REQUIRED_PROMPTS = frozenset(
     {

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from ste_ray.core.records import Episode, ToolSpec, Trial, Turn
+from ste_ray.core.records import Episode, Trial, Turn
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StageInputError
 
 

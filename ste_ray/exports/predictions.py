@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ste_ray.core.records import Prediction, ToolSpec
+from ste_ray.core.records import Prediction
 from ste_ray.core.scoring.study import rule_labels, study_parse
+from ste_ray.core.tool_specs import ToolSpec
 
 
 def saved_results(

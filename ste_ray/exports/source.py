@@ -9,8 +9,9 @@ from typing import Any
 from ste_ray.core import layout
 from ste_ray.core.asked_models import AskedModel
 from ste_ray.core.prompts import PromptSet
-from ste_ray.core.records import Example, ToolSpec, TrainRow
+from ste_ray.core.records import Example, TrainRow
 from ste_ray.core.texts.local_paths import is_local
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StageInputError
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ste_ray.core.preparing.mixing import draw_number
-from ste_ray.core.records import Example, Neighbor, Retrieved, ToolSpec
+from ste_ray.core.records import Example, Neighbor, Retrieved
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.retrieval.config import RetrieveConfig
 from ste_ray.retrieval.encoder import SentenceEncoder
 from ste_ray.retrieval.search import Corpus, Hit, diverse

@@ -11,7 +11,7 @@ from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.asked_models import AskedModel
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError
 from ste_ray.resources import resource_folder
 from ste_ray.stages.shared.tools import ConfiguredTools, configure_tools

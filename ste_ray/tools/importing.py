@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from ste_ray.core.records import ToolSpec, canonical_json
+from ste_ray.core.records import canonical_json
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.client import (
     BlockedAddressError,

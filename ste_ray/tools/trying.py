@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from ste_ray.core.effects import CallTool, ToolResult
-from ste_ray.core.records import ToolExample, ToolSpec, canonical_json
+from ste_ray.core.records import canonical_json
+from ste_ray.core.tool_specs import ToolExample, ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.tools.run.gate import Gate

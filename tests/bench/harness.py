@@ -18,7 +18,7 @@ import ray
 
 from ste_ray.config import Config, load_config
 from ste_ray.core import layout
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.llm.checking import check_endpoints
 from ste_ray.runtime import segments
 from ste_ray.runtime.clock import MonotonicClock

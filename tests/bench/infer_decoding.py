@@ -12,8 +12,9 @@ from tables import Row
 
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting
 from ste_ray.core.preparing.formatting import call_text
-from ste_ray.core.records import Example, Prediction, ToolSpec, canonical_json
+from ste_ray.core.records import Example, Prediction, canonical_json
 from ste_ray.core.replies.parsing import ToolCall, parse_action
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.core.toolkens import toolken
 from ste_ray.generation.decode import Decoding
 from ste_ray.generation.model import LocalModel, load_model

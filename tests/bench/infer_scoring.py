@@ -11,9 +11,10 @@ from pathlib import Path
 
 from tables import Row
 
-from ste_ray.core.records import Prediction, ToolSpec
+from ste_ray.core.records import Prediction
 from ste_ray.core.scoring.scores import score_prediction
 from ste_ray.core.scoring.study import study_report
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.resources import resource_folder
 from ste_ray.tools.spec.files import read_tool_files
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 from ste_ray import __version__
 from ste_ray.config import Config
 from ste_ray.core import layout
-from ste_ray.core.records import Episode, ToolSpec, canonical_json, fingerprint
+from ste_ray.core.records import Episode, canonical_json, fingerprint
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.manifest import StageManifest, write_manifest
 from ste_ray.store.schema import arrow_schema, columns_of

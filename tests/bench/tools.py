@@ -24,7 +24,7 @@ from aiohttp import web
 from tables import Row, exit_code, print_machine, print_rows
 
 from ste_ray.core.effects import AskModel, ModelReply
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.stages.base import load_prompts
 from ste_ray.tools.http.client import HttpClient
 from ste_ray.tools.http.executor import HttpExecutor, RapidApiExecutor

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.tools.http.client import HttpClient
 from ste_ray.tools.http.executor import HttpExecutor
 from ste_ray.tools.run.secrets import Secrets

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from ste_ray.core.executor_spec_parts import McpServer
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.tools.mcp.executor import McpExecutor
 from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ste_ray.core.effects import CallTool, ToolResult
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.tools.checks import bounded as bounded_checks
 from ste_ray.tools.checks import schemas as schema_checks
 from ste_ray.tools.checks.arguments import ArgumentCheck

@@ -14,7 +14,8 @@ from tool_specs import load_tool_specs
 
 from ste_ray.core.effects import CallTool
 from ste_ray.core.executor_specs import EXECUTOR_SPECS
-from ste_ray.core.records import ToolSpec, fingerprint
+from ste_ray.core.records import fingerprint
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.store.artifacts import open_store
 from ste_ray.tools.config import ToolsConfig

@@ -10,7 +10,7 @@ import pytest
 from jumping_clock import JumpingClock
 
 from ste_ray.core.effects import CallTool, ToolResult
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.tools.run.gate import Gate
 
 

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.client import HttpClient
 from ste_ray.tools.openapi.executor import OpenApiExecutor

@@ -8,8 +8,8 @@ import urllib.parse
 import pytest
 
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.cutting import cut_result
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.masking import MaskingExecutor

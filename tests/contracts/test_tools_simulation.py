@@ -9,7 +9,7 @@ import pytest
 from ste_ray.core.effects import ModelReply
 from ste_ray.core.exploring.simulating import ask_simulator, describe_service, read_simulation
 from ste_ray.core.prompts import PromptSet, describe_tool
-from ste_ray.core.records import ToolExample, ToolSpec
+from ste_ray.core.tool_specs import ToolExample, ToolSpec
 from ste_ray.errors import BudgetExhaustedError, EndpointError, ProviderUnavailableError
 from ste_ray.resources import resource_folder
 from ste_ray.runtime.fakes import MemoryStore

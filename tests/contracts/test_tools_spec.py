@@ -11,7 +11,7 @@ import yaml
 from tool_specs import load_tool_specs
 
 from ste_ray.core.executor_specs import EXECUTOR_SPECS
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.spec.checks import build_spec
 from ste_ray.tools.spec.files import read_tool_files

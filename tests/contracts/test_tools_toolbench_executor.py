@@ -10,7 +10,7 @@ import logging
 import pytest
 from aiohttp import web
 
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.client import HttpClient
 from ste_ray.tools.run.executor import CheckedCall

@@ -10,7 +10,7 @@ import pytest
 
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.executor_specs import BmtoolsFunction, HttpRequest
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError, ToolSpecError
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.store.artifacts import open_store

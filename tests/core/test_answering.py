@@ -6,7 +6,8 @@ from flow_examples import PROMPTS
 from ste_ray.core.effects import AskModel, CallTool, ModelReply, Sampling, ToolResult
 from ste_ray.core.inferring.answering import answer_flow
 from ste_ray.core.inferring.settings import PromptMaterial, Query, parse_settings
-from ste_ray.core.records import Example, Fault, Message, ToolSpec
+from ste_ray.core.records import Example, Fault, Message
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.runtime.fakes import play
 
 SPECS = {

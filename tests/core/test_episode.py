@@ -8,7 +8,7 @@ from ste_ray.core.executor_specs import PythonFunction
 from ste_ray.core.exploring.episode import episode_flow, episode_id
 from ste_ray.core.exploring.memory import MemoryEntry
 from ste_ray.core.exploring.trial import TrialSettings
-from ste_ray.core.records import ToolExample, ToolSpec
+from ste_ray.core.tool_specs import ToolExample, ToolSpec
 from ste_ray.runtime.fakes import play
 
 OLD = (MemoryEntry(query="old one", solved="no"), MemoryEntry(query="old two", solved="unparsable"))

@@ -6,7 +6,7 @@ import pytest
 from flow_examples import PROMPTS, SPEC
 
 from ste_ray.core.effects import AskModel, ModelReply
-from ste_ray.core.records import Prediction, ToolSpec
+from ste_ray.core.records import Prediction
 from ste_ray.core.scoring.agreement import agreement
 from ste_ray.core.scoring.equivalence import (
     Pair,
@@ -16,6 +16,7 @@ from ste_ray.core.scoring.equivalence import (
     scoring_prompt,
 )
 from ste_ray.core.scoring.scores import score_prediction, undecided_pair, with_verdict
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.runtime.fakes import play
 
 PAIR = Pair("add", "q", '{"a":"x"}', '{"a":"y"}', ("a",))

@@ -13,8 +13,8 @@ from ste_ray.core.exploring.lengths import TEACHER_LENGTHS, Lengths, measure
 from ste_ray.core.exploring.memory import remember
 from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.limits.budget import Bounds
-from ste_ray.core.records import ToolSpec
 from ste_ray.core.replies.stop_texts import THOUGHT_STOP
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.stages.base import StageContext, load_prompts
 from ste_ray.stages.explore.estimate import as_lines, estimate_explore
 

@@ -11,7 +11,8 @@ from ste_ray.core.inferring.settings import (
     parse_settings,
     prompt_contents,
 )
-from ste_ray.core.records import Example, ToolSpec
+from ste_ray.core.records import Example
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError
 
 

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ste_ray.core.records import Prediction, Score, ToolSpec
+from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.comparing import ArgumentDifferences, compare_arguments
 from ste_ray.core.scoring.scores import score_prediction
 from ste_ray.core.scoring.statistics import wilson_interval
 from ste_ray.core.scoring.summary import OUTCOMES, ConfusionCell, compare_settings, summarise
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StageInputError
 
 SCHEMA: dict[str, Any] = {

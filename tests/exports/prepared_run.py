@@ -13,7 +13,8 @@ from ste_ray.core.preparing.formatting import (
     general_row,
     training_rows,
 )
-from ste_ray.core.records import Example, Message, ToolSpec, TrainRow, canonical_json
+from ste_ray.core.records import Example, Message, TrainRow, canonical_json
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.core.toolkens import toolken
 from ste_ray.stages.base import load_prompts
 from ste_ray.store.artifacts import RunStore, open_store

@@ -11,8 +11,9 @@ import pytest
 
 from ste_ray.core.inferring.settings import PromptMaterial, Query, parse_settings
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
-from ste_ray.core.records import Example, Prediction, ToolSpec
+from ste_ray.core.records import Example, Prediction
 from ste_ray.core.replies.parsing import ToolCall, parse_action
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError
 from ste_ray.generation.constraints import Constraints
 from ste_ray.generation.decode import Decoding, generate

@@ -9,7 +9,8 @@ import pytest
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.inferring.settings import PromptMaterial, Query, parse_settings
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
-from ste_ray.core.records import Example, Message, Prediction, ToolSpec
+from ste_ray.core.records import Example, Message, Prediction
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.generation.decode import Completion, Decoding
 from ste_ray.generation.model import LocalModel

@@ -9,7 +9,8 @@ from transformers import PreTrainedTokenizerFast
 
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
-from ste_ray.core.records import Example, Message, ToolSpec
+from ste_ray.core.records import Example, Message
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.generation.prompting import (
     Prompt,
     PromptTooLongError,

@@ -14,7 +14,8 @@ from transformers import PreTrainedTokenizerFast
 
 from ste_ray.core.inferring.settings import PromptMaterial, Query, parse_settings
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
-from ste_ray.core.records import Example, Prediction, ToolSpec
+from ste_ray.core.records import Example, Prediction
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.generation.decode import Completion, Decoding, generate
 from ste_ray.generation.model import Loading, LocalModel, load_model
 from ste_ray.generation.predict import Predictor

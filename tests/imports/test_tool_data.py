@@ -11,7 +11,8 @@ from exports.prepared_run import make_run
 from ste_ray.cli.main import main
 from ste_ray.core import layout
 from ste_ray.core.preparing.selecting import select_call
-from ste_ray.core.records import Episode, ToolSpec
+from ste_ray.core.records import Episode
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError
 from ste_ray.imports.tool_data import read_tool_data
 from ste_ray.stages.base import read_specs

@@ -13,7 +13,8 @@ from tokenizers import AddedToken
 
 from ste_ray.config import Config
 from ste_ray.core import layout
-from ste_ray.core.records import Example, Prediction, ToolSpec
+from ste_ray.core.records import Example, Prediction
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.core.toolkens import toolken
 from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore, open_store

@@ -19,13 +19,13 @@ from ste_ray.core.records import (
     Message,
     Prediction,
     Score,
-    ToolSpec,
     Trial,
     Turn,
     canonical_json,
     fingerprint,
 )
 from ste_ray.core.scoring.evaluation import EvaluationSummary
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.stages.evaluate.stage import summarise_settings
 
 TOOLS = (

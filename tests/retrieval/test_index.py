@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 
-from ste_ray.core.records import Example, ToolSpec
+from ste_ray.core.records import Example
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.retrieval.config import RetrieveConfig
 from ste_ray.retrieval.encoder import HashedNgramEncoder
 from ste_ray.retrieval.index import RetrievalIndex

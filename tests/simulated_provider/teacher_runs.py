@@ -16,7 +16,8 @@ from ste_ray.core.exploring.episode import episode_flow
 from ste_ray.core.exploring.memory import remember
 from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.prompts import PromptSet
-from ste_ray.core.records import Episode, ToolSpec, canonical_json
+from ste_ray.core.records import Episode, canonical_json
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.simulated_provider.teacher.script import reply
 from ste_ray.tools.checks.arguments import ArgumentCheck
 

@@ -19,7 +19,8 @@ from teacher_runs import (
 )
 
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.records import Episode, ToolSpec
+from ste_ray.core.records import Episode
+from ste_ray.core.tool_specs import ToolSpec
 
 SPECS = builtin_specs()
 

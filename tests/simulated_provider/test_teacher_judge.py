@@ -6,7 +6,8 @@ import pytest
 from teacher_runs import PROMPTS, play
 
 from ste_ray.core.preparing.judging import judge_flow
-from ste_ray.core.records import Judgment, ToolSpec, Trial, Turn
+from ste_ray.core.records import Judgment, Trial, Turn
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.simulated_provider.teacher.judging import judge
 
 SPEC = ToolSpec(

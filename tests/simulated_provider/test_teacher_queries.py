@@ -13,7 +13,7 @@ from teacher_runs import PROMPTS, builtin_specs, play
 
 from ste_ray.core.preparing.paraphrasing import paraphrase_flow
 from ste_ray.core.prompts import describe_tool
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.simulated_provider.teacher.script import reply
 from ste_ray.simulated_provider.teacher.words import content_words, stem
 

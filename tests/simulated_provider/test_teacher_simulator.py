@@ -14,7 +14,7 @@ from teacher_server import Client, with_teacher
 
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.exploring.simulating import ask_simulator, read_simulation
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.simulated_provider.settings import TeacherSettings
 from ste_ray.simulated_provider.teacher.conversation import task_of
 from ste_ray.simulated_provider.teacher.script import reply

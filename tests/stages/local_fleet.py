@@ -16,7 +16,8 @@ from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.exploring.trial import ANSWER_STOP, QUERY_STOP
 from ste_ray.core.limits.budget import Bounds, Budget
 from ste_ray.core.limits.grants import Claim, Used
-from ste_ray.core.records import Episode, ToolSpec
+from ste_ray.core.records import Episode
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.llm.endpoint import Endpoints, RoleEndpoint
 from ste_ray.runtime import segments
 from ste_ray.runtime.fakes import ConstantTool, FakeToolbox

@@ -9,7 +9,7 @@ import pytest
 
 from ste_ray.config import load_config
 from ste_ray.core.effects import CallTool, ToolResult
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StoreError
 from ste_ray.llm.checking import check_endpoints
 from ste_ray.runtime.clock import MonotonicClock

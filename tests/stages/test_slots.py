@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jumping_clock import JumpingClock
 
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.stages.infer.slots import SharedGates, SlotCalls, SlotServer
 
 

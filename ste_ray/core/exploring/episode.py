@@ -7,7 +7,8 @@ from ste_ray.core.exploring.conversation import Conversation
 from ste_ray.core.exploring.memory import MemoryEntry
 from ste_ray.core.exploring.trial import TrialContext, TrialSettings, trial_flow
 from ste_ray.core.prompts import PromptSet
-from ste_ray.core.records import Episode, ToolSpec, Trial, fingerprint
+from ste_ray.core.records import Episode, Trial, fingerprint
+from ste_ray.core.tool_specs import ToolSpec
 
 
 def episode_id(spec: ToolSpec, config_fingerprint: str, number: int) -> str:

@@ -25,8 +25,8 @@ from ste_ray.core.exploring.memory import MemoryEntry, render_memory
 from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.limits.budget import Bounds
 from ste_ray.core.prompts import PromptSet, describe_tool
-from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.cutting import cut_text
+from ste_ray.core.tool_specs import ToolSpec
 
 _OBSERVATION = "Observation: "
 

@@ -15,9 +15,10 @@ from typing import Any
 from ste_ray.core.effects import AskModel, ModelReply, Sampling, ToolResult
 from ste_ray.core.executor_specs import SimulatedTool
 from ste_ray.core.prompts import PromptSet, describe_tool
-from ste_ray.core.records import Message, ObservationStatus, ToolSpec, canonical_json
+from ste_ray.core.records import Message, ObservationStatus, canonical_json
 from ste_ray.core.replies.conversation import explained
 from ste_ray.core.texts.cutting import cut_result
+from ste_ray.core.tool_specs import ToolSpec
 
 MAX_TOKENS = 1024
 _FENCED = re.compile(r"```[\w-]*[ \t]*\n(?P<inside>.*?)\n?```", re.DOTALL)

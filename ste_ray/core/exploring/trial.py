@@ -12,7 +12,7 @@ from ste_ray.core.effects import CallTool, Flow, ModelReply, Sampling, ToolResul
 from ste_ray.core.exploring.conversation import Conversation
 from ste_ray.core.exploring.memory import MemoryEntry, render_memory
 from ste_ray.core.prompts import PromptSet, describe_tool
-from ste_ray.core.records import Record, ToolSpec, Trial, Turn, fingerprint
+from ste_ray.core.records import Record, Trial, Turn, fingerprint
 from ste_ray.core.replies.conversation import advice_on, explained, failure_of
 from ste_ray.core.replies.parsing import (
     FinalAnswer,
@@ -24,6 +24,7 @@ from ste_ray.core.replies.queries import clean_query
 from ste_ray.core.replies.stop_texts import OBSERVATION_STOP, THOUGHT_STOP, cut_at_stop
 from ste_ray.core.replies.verdicts import parse_yes_no
 from ste_ray.core.texts.cutting import cut_result
+from ste_ray.core.tool_specs import ToolSpec
 
 QUERY_STOP = THOUGHT_STOP
 ANSWER_STOP = OBSERVATION_STOP

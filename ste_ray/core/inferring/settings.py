@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ste_ray.core.prompts import PromptSet
-from ste_ray.core.records import Example, Message, Record, ToolSpec
+from ste_ray.core.records import Example, Message, Record
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError
 
 PromptKind = Literal["plain", "retrieved", "icl", "toolken", "dialog"]

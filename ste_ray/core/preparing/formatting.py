@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ste_ray.core.prompts import PromptSet, describe_tools
-from ste_ray.core.records import Example, Message, ToolSpec, TrainRow, text_fingerprint
+from ste_ray.core.records import Example, Message, TrainRow, text_fingerprint
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.core.toolkens import escape_toolkens, toolken
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ste_ray.core.effects import AskModel, Flow, ModelReply, Sampling
 from ste_ray.core.prompts import PromptSet, describe_tool
-from ste_ray.core.records import Judgment, Message, ToolSpec, Trial, Turn
+from ste_ray.core.records import Judgment, Message, Trial, Turn
 from ste_ray.core.replies.conversation import advice_on, assistant_message, explained, failure_of
 from ste_ray.core.replies.verdicts import QUESTIONS, JudgedQuestion, parse_judgment
+from ste_ray.core.tool_specs import ToolSpec
 
 _MAX_TOKENS = 240
 _ATTEMPTS = 2

@@ -14,9 +14,10 @@ from typing import Literal, cast
 
 from ste_ray.core.effects import AskModel, Flow, ModelReply, Sampling
 from ste_ray.core.prompts import PromptSet, describe_tool
-from ste_ray.core.records import Message, ToolSpec
+from ste_ray.core.records import Message
 from ste_ray.core.replies.conversation import assistant_message, explained, failure_of
 from ste_ray.core.replies.strict_json import clip
+from ste_ray.core.tool_specs import ToolSpec
 
 Equivalence = Literal["same", "different", "unsure"]
 _MAX_TOKENS = 160

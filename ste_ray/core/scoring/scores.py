@@ -12,10 +12,11 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from ste_ray.core.records import Prediction, Score, ToolSpec, canonical_json
+from ste_ray.core.records import Prediction, Score, canonical_json
 from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure, parse_action
 from ste_ray.core.scoring.comparing import compare_arguments
 from ste_ray.core.scoring.equivalence import Pair, ScorerVerdict
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StageInputError
 
 _NO_CALL = frozenset({"empty", "no_action", "empty_answer"})

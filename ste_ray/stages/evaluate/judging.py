@@ -14,12 +14,13 @@ from typing import Any
 from uuid import uuid4
 
 from ste_ray.core import layout
-from ste_ray.core.records import ToolSpec, canonical_json, fingerprint
+from ste_ray.core.records import canonical_json, fingerprint
 from ste_ray.core.replies.parsing import ToolCall, parse_action
 from ste_ray.core.replies.reasoning import separate
 from ste_ray.core.scoring.agreement import Agreement, JudgeReport, agreement
 from ste_ray.core.scoring.comparing import compare_arguments
 from ste_ray.core.scoring.equivalence import Pair, ScorerVerdict, scoring_flow, scoring_prompt
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StageInputError
 from ste_ray.imports.rows import Row, read_rows
 from ste_ray.runtime import journal

@@ -13,7 +13,8 @@ from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.exploring.memory import MemoryEntry
-from ste_ray.core.records import Episode, ToolSpec
+from ste_ray.core.records import Episode
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import BudgetExhaustedError
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.runtime.events import EventBuffer

@@ -10,7 +10,8 @@ from ste_ray.core.exploring.episode import episode_flow, episode_id
 from ste_ray.core.exploring.memory import MemoryEntry
 from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.prompts import PromptSet
-from ste_ray.core.records import Episode, ToolSpec
+from ste_ray.core.records import Episode
+from ste_ray.core.tool_specs import ToolSpec
 
 
 def trial_settings(config: Config) -> TrialSettings:

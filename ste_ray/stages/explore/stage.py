@@ -15,7 +15,7 @@ from collections import Counter
 from typing import Any
 
 from ste_ray.core import layout
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.runtime import journal, segments
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.explore.actors import explore_on_ray

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from ste_ray.core.exploring.memory import MemoryEntry, remember
-from ste_ray.core.records import Episode, ToolSpec
+from ste_ray.core.records import Episode
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import BudgetExhaustedError
 from ste_ray.runtime.journal import Recorded
 from ste_ray.stages.explore.plan import EpisodePlan

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ste_ray.core import layout
-from ste_ray.core.records import Example, TestDialog, ToolSpec, fingerprint
+from ste_ray.core.records import Example, TestDialog, fingerprint
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import StageInputError, ToolSpecError
 from ste_ray.imports.test_sets import TestSet, call_group

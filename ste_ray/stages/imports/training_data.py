@@ -14,7 +14,8 @@ from typing import Any
 
 from ste_ray.core import layout
 from ste_ray.core.executor_specs import BmtoolsFunction
-from ste_ray.core.records import Episode, ToolSpec, fingerprint
+from ste_ray.core.records import Episode, fingerprint
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.imports.tool_data import ToolData, read_tool_data
 from ste_ray.stages.explore.parts import count_episodes

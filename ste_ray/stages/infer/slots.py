@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import ray
 
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.ports import Clock
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.stages.shared.limit_actor import RemoteCall, beside_driver

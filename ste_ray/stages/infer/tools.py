@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from ste_ray.core.effects import CallTool, ToolResult
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.ports import ToolExecutor
 from ste_ray.stages.infer.slots import SharedGates, SlotCalls
 from ste_ray.stages.shared.tools import open_tools

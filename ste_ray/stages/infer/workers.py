@@ -22,7 +22,8 @@ from ste_ray.core import layout
 from ste_ray.core.effects import CallTool, Sampling
 from ste_ray.core.inferring.answering import answer_flow
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, parse_settings
-from ste_ray.core.records import Prediction, ToolSpec
+from ste_ray.core.records import Prediction
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.ports import ToolExecutor
 from ste_ray.runtime.journal_reader import JournalReader
 from ste_ray.stages.cluster.nodes import naming_node

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ste_ray.config import Config
 from ste_ray.core.prompts import PromptSet
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.runtime.drive import RunFlow
 
 _WAITING_PER_CALL = 4  # flows begun for each request that may be in flight

@@ -12,7 +12,7 @@ from typing import Any
 
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.executor_specs import HttpRequest, RapidApiEndpoint
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.client import (
     BlockedAddressError,

@@ -14,9 +14,9 @@ import xmltodict
 from jmespath.exceptions import JMESPathError
 
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.core.texts.surrogates import without_halves
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.tools.http.client import (
     BlockedAddressError,
     HttpCall,

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.executor_specs import McpTool
-from ste_ray.core.records import ToolSpec, canonical_json
+from ste_ray.core.records import canonical_json
 from ste_ray.core.texts.cutting import cut_result
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.mcp.pool import SessionPool
 from ste_ray.tools.mcp.reasons import first_problem

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from ste_ray.core.executor_spec_parts import McpServer
 from ste_ray.core.executor_specs import McpTool
-from ste_ray.core.records import Effect, ToolSpec
 from ste_ray.core.schemas.values import described
 from ste_ray.core.texts.masking import Masker
+from ste_ray.core.tool_specs import Effect, ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.process.output import masked_value
 from ste_ray.tools.checks.schemas import check_parameters, without_foreign_patterns

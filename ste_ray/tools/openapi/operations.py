@@ -13,7 +13,7 @@ from typing import Any
 from openapi_pydantic.v3 import v3_1
 
 from ste_ray.core.executor_specs import OpenApiOperation
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.schemas import check_parameters
 from ste_ray.tools.openapi.auth import Credentials, SecuritySchemes

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ste_ray.core.executor_specs import PythonFunction
-from ste_ray.core.records import Effect, ToolSpec
+from ste_ray.core.tool_specs import Effect, ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.tools.checks.schemas import check_parameters

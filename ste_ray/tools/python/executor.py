@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.executor_specs import PythonFunction
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.python.pool import WorkerPool
 from ste_ray.tools.run.executor import CheckedCall

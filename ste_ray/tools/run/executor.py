@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 
 
 @dataclass(frozen=True)

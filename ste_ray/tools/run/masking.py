@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.core.texts.masking import Masker
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.run.executor import CheckedCall, Executor
 from ste_ray.tools.run.secrets import Secrets

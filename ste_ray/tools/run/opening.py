@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ste_ray.core import layout
 from ste_ray.core.prompts import PromptSet
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError
 from ste_ray.ports import ArtifactStore
 from ste_ray.tools.config import ToolsConfig

@@ -25,8 +25,9 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.records import ObservationSource, Record, ToolSpec, canonical_json
+from ste_ray.core.records import ObservationSource, Record, canonical_json
 from ste_ray.core.replies.strict_json import clip
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import RecordingMissError, StageInputError
 from ste_ray.ports import ArtifactStore
 from ste_ray.tools.run.executor import CheckedCall, Executor

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ste_ray.core.executor_specs import ExecutorSpec
-from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.masking import MIN_CHARS, Masker
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.process.environment import SECRETS_FOLDER, environment_secrets
 

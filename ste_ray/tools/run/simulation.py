@@ -14,9 +14,10 @@ from ste_ray.core.effects import AskModel, ModelReply, ToolResult
 from ste_ray.core.executor_specs import SimulatedTool
 from ste_ray.core.exploring.simulating import ask_simulator, read_simulation
 from ste_ray.core.prompts import PromptSet
-from ste_ray.core.records import ToolSpec, canonical_json
+from ste_ray.core.records import canonical_json
 from ste_ray.core.replies.strict_json import clip
 from ste_ray.core.texts.cutting import cut_result
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets, used_secrets
 

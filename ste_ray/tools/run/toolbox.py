@@ -10,7 +10,7 @@ from typing import Any
 
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.executor_specs import CALLABLE_KINDS
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.ports import ToolExecutor
 from ste_ray.tools.checks.arguments import parse_object

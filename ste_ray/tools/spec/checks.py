@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from ste_ray.core.executor_specs import HttpRequest, SimulatedTool
-from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.outline import in_outline
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.bounded import BoundedCheck
 from ste_ray.tools.checks.schemas import check_parameters

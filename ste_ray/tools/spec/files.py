@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from ste_ray.core.records import ToolSpec
 from ste_ray.core.texts.outline import in_outline
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.python.completing import complete_entries
 from ste_ray.tools.spec.checks import build_spec

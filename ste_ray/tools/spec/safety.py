@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 
 _NAMES_SHOWN = 20

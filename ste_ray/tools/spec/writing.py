@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from ste_ray.core.executor_specs import McpTool
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.spec.files import SUFFIXES
 from ste_ray.tools.spec.safety import is_free

@@ -19,8 +19,9 @@ from typing import Any, Literal
 
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.executor_specs import ToolbenchEndpoint
-from ste_ray.core.records import ObservationSource, ToolSpec
+from ste_ray.core.records import ObservationSource
 from ste_ray.core.texts.cutting import cut_result
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.http.client import HttpCall, HttpClient
 from ste_ray.tools.http.executor import RequestExecutor

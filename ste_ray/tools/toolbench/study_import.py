@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ste_ray.core.executor_specs import BmtoolsFunction, ToolbenchEndpoint
-from ste_ray.core.records import ToolSpec
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.schemas import check_parameters
 from ste_ray.tools.run.secrets import executor_secrets

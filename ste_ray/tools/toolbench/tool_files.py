@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ste_ray.core.executor_specs import RapidApiEndpoint, ToolbenchEndpoint
-from ste_ray.core.records import Effect, ToolSpec
+from ste_ray.core.tool_specs import Effect, ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.schemas import check_parameters
 from ste_ray.tools.http.templates import placeholders
