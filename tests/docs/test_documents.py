@@ -238,6 +238,15 @@ def test_operations_has_every_command() -> None:
             assert re.search(rf"\b{inner}\b", table), f"{name} {inner}"
 
 
+def test_every_source_of_an_import_is_told_with_a_command() -> None:
+    sources = subcommands(subcommands(subcommands(argument_parser())["tools"])["import"])
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| `ste-ray tools import ([^`]+) SOURCE", page, re.MULTILINE)
+    assert row.split(" \\| ") == list(sources)
+    commands = "".join(block.text for block in blocks_of(ROOT / "docs" / "tools.md"))
+    assert re.findall(r"ste-ray tools import (\w+) ", commands) == list(sources)
+
+
 @pytest.mark.parametrize("block", checked("tool file"), ids=ids)
 def test_tool_files_are_read(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for other in checked("python"):
