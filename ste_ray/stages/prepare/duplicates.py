@@ -1,4 +1,4 @@
-"""Which candidates of a tool repeat an earlier one: the same query, or nearly the same."""
+"""Which drafts of a tool repeat an earlier one: the same query, or nearly the same."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ NEARLY_SAME_WITH_SAME_CALL = "nearly the same query as an earlier one, for the s
 
 
 def duplicate_reasons(spool: Spool, config: PrepareConfig) -> list[str]:
-    """Return why each candidate is dropped, in the order of the spool; empty: it is kept.
+    """Return why each draft is dropped, in the order of the spool; empty: it is kept.
 
     Args:
-        spool: candidates, those of a tool together.
+        spool: drafts, those of a tool together.
         config: which near duplicates are dropped.
     """
     reasons = _equal(spool)
@@ -51,10 +51,10 @@ def _add_near(reasons: list[str], spool: Spool, config: PrepareConfig) -> None:
     if all(size == 1 for size in sizes.values()):
         return
     tool, near = "", NearDuplicates(NEAR_DUPLICATE_SIMILARITY)
-    for at, candidate in enumerate(spool):
+    for at, draft in enumerate(spool):
         if reasons[at] or sizes[groups[at]] == 1:
             continue
-        if candidate.tool != tool:
-            tool, near = candidate.tool, NearDuplicates(NEAR_DUPLICATE_SIMILARITY)
-        if near.find(groups[at], normalise(candidate.query)):
+        if draft.tool != tool:
+            tool, near = draft.tool, NearDuplicates(NEAR_DUPLICATE_SIMILARITY)
+        if near.find(groups[at], normalise(draft.query)):
             reasons[at] = reason

@@ -12,62 +12,62 @@ from ste_ray.core.records import Example, text_fingerprint
 from ste_ray.runtime.windows import in_order
 from ste_ray.stages.prepare.context import PrepareContext
 from ste_ray.stages.prepare.outputs import Outputs
-from ste_ray.stages.prepare.spool import Candidate
+from ste_ray.stages.prepare.spool import Draft
 
 
 async def expand(
-    candidates: Iterable[Candidate],
+    drafts: Iterable[Draft],
     texts: Mapping[str, set[int]],
     context: PrepareContext,
     outputs: Outputs,
 ) -> None:
-    """Paraphrase and format candidates.
+    """Paraphrase and format drafts.
 
     Args:
-        candidates: what is kept, in order.
+        drafts: what is kept, in order.
         texts: tool -> hashes of its kept queries; those of new wordings are added.
         context: of the partition.
         outputs: takes examples, rows and ledger entries.
     """
     numbers = {tool: len(found) for tool, found in texts.items()}  # no text is there twice
     formatter = _Formatter(context, outputs, texts)
-    async for candidate, paraphrases in _paraphrased(candidates, numbers, context):
-        formatter.add(candidate, paraphrases)
+    async for draft, paraphrases in _paraphrased(drafts, numbers, context):
+        formatter.add(draft, paraphrases)
 
 
 async def _paraphrased(
-    candidates: Iterable[Candidate], numbers: Mapping[str, int], context: PrepareContext
-) -> AsyncIterator[tuple[Candidate, list[Paraphrase]]]:
+    drafts: Iterable[Draft], numbers: Mapping[str, int], context: PrepareContext
+) -> AsyncIterator[tuple[Draft, list[Paraphrase]]]:
     run_flow, section = context.run_flow, context.config.prepare
 
-    def wanted(candidate: Candidate) -> int:
-        if candidate.split == "test" and not section.paraphrase_test:
+    def wanted(draft: Draft) -> int:
+        if draft.split == "test" and not section.paraphrase_test:
             return 0
-        if candidate.tool in section.no_call.held_out_tools:
+        if draft.tool in section.no_call.held_out_tools:
             return 0
-        number = numbers[candidate.tool]
+        number = numbers[draft.tool]
         return num_paraphrases(number, section.target_per_tool, section.max_paraphrases)
 
     if run_flow is None or not section.max_paraphrases:
-        for candidate in candidates:
-            yield candidate, []
+        for draft in drafts:
+            yield draft, []
         return
 
-    async def ask(candidate: Candidate) -> list[Paraphrase]:
-        count = wanted(candidate)
+    async def ask(draft: Draft) -> list[Paraphrase]:
+        count = wanted(draft)
         if not count:
             return []
-        query, arguments = candidate.query, candidate.arguments_json
+        query, arguments = draft.query, draft.arguments_json
         flow = paraphrase_flow(query, arguments, count, context.prompts)
-        found: list[Paraphrase] = await run_flow(flow, f"paraphrase-{candidate.trial_id}")
+        found: list[Paraphrase] = await run_flow(flow, f"paraphrase-{draft.trial_id}")
         return found
 
-    async for candidate, found in in_order(ask, candidates, context.window):
-        yield candidate, found
+    async for draft, found in in_order(ask, drafts, context.window):
+        yield draft, found
 
 
 class _Formatter:
-    """Makes examples and training rows of candidates and their paraphrases."""
+    """Makes examples and training rows of drafts and their paraphrases."""
 
     def __init__(
         self, context: PrepareContext, outputs: Outputs, texts: Mapping[str, set[int]]
@@ -76,47 +76,47 @@ class _Formatter:
         self._section = context.config.prepare
         self._texts = texts  # hashes of the tool's queries, and of the wordings that are added
 
-    def add(self, candidate: Candidate, paraphrases: list[Paraphrase]) -> None:
-        """Write what a candidate becomes."""
-        if candidate.tool in self._section.no_call.held_out_tools:
-            self._hold_out(candidate)
+    def add(self, draft: Draft, paraphrases: list[Paraphrase]) -> None:
+        """Write what a draft becomes."""
+        if draft.tool in self._section.no_call.held_out_tools:
+            self._hold_out(draft)
             return
-        self._keep(candidate, 0)
-        texts = self._texts[candidate.tool]
+        self._keep(draft, 0)
+        texts = self._texts[draft.tool]
         for number, paraphrase in enumerate(paraphrases, start=1):
             reason, key = paraphrase.reason, hash(normalise(paraphrase.text))
             if paraphrase.kept and key in texts:
                 reason = "the same query as another one of this tool"
             if reason:
-                wording = candidate._replace(query=paraphrase.text)
+                wording = draft._replace(query=paraphrase.text)
                 self._outputs.drop(wording, "paraphrase", reason, number)
             else:
                 texts.add(key)
-                self._keep(candidate._replace(query=paraphrase.text), number)
+                self._keep(draft._replace(query=paraphrase.text), number)
 
-    def _hold_out(self, candidate: Candidate) -> None:
+    def _hold_out(self, draft: Draft) -> None:
         """Teach that the tool is not there; nothing of it is tested."""
         split: Literal["train", "validation"] = (
-            "validation" if candidate.split == "validation" else "train"
+            "validation" if draft.split == "validation" else "train"
         )
-        row = absent_tool_row(candidate.query, candidate.tool, split, self._context.prompts)
+        row = absent_tool_row(draft.query, draft.tool, split, self._context.prompts)
         self._outputs.add_row(row)
-        self._outputs.keep(candidate, "no call")
+        self._outputs.keep(draft, "no call")
 
-    def _keep(self, candidate: Candidate, number: int) -> None:
+    def _keep(self, draft: Draft, number: int) -> None:
         example = Example(
-            example_id=text_fingerprint(candidate.trial_id, candidate.query),
-            group_id=candidate.group_id,
-            trial_id=candidate.trial_id,
-            tool=candidate.tool,
-            query=candidate.query,
+            example_id=text_fingerprint(draft.trial_id, draft.query),
+            group_id=draft.group_id,
+            trial_id=draft.trial_id,
+            tool=draft.tool,
+            query=draft.query,
             origin="paraphrase" if number else "explored",
-            arguments_json=candidate.arguments_json,
-            observation=candidate.observation,
-            final_answer=candidate.final_answer,
-            split=candidate.split,
+            arguments_json=draft.arguments_json,
+            observation=draft.observation,
+            final_answer=draft.final_answer,
+            split=draft.split,
         )
-        self._outputs.keep(candidate, "split", number)
+        self._outputs.keep(draft, "split", number)
         self._outputs.add_example(example)
         if example.split != "test" and self._section.mix.tools:
             prompts, responses = self._context.prompts, self._section.tool_responses

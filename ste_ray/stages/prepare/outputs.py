@@ -29,7 +29,7 @@ _ROWS_PER_GROUP = 1024
 
 
 class Source(Protocol):
-    """What a query comes from: a trial, a candidate, or what is left of an unreadable row."""
+    """What a query comes from: a trial, a draft, or what is left of an unreadable row."""
 
     @property
     def trial_id(self) -> str:

@@ -1,6 +1,6 @@
 """The first steps of a partition: select trials, and let the judge filter them.
 
-What passes becomes a candidate; what does not is written down with step and reason.
+What passes becomes a draft; what does not is written down with step and reason.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ste_ray.core.records import Judgment, Trial, Turn
 from ste_ray.runtime.windows import in_order
 from ste_ray.stages.prepare.context import PrepareContext
 from ste_ray.stages.prepare.outputs import Outputs
-from ste_ray.stages.prepare.spool import Candidate
+from ste_ray.stages.prepare.spool import Draft
 from ste_ray.store.tables import RefusedRow, iter_results
 from ste_ray.tools.checks.bounded import BoundedCheck
 
@@ -39,8 +39,8 @@ class _Unreadable(NamedTuple):
 
 async def screened(
     tables: Iterator[pa.Table], context: PrepareContext, outputs: Outputs
-) -> AsyncIterator[Candidate]:
-    """Yield the candidates among the trials, in their order.
+) -> AsyncIterator[Draft]:
+    """Yield the drafts among the trials, in their order.
 
     Args:
         tables: columns ``tool`` and ``trials``, those of a tool one after the other.
@@ -53,7 +53,7 @@ async def screened(
             if not judgment.passed:
                 outputs.drop(trial, "filter", failed_questions(judgment))
                 continue
-        yield _candidate(trial, call, context.config)
+        yield _draft(trial, call, context.config)
 
 
 def _selected(
@@ -125,10 +125,10 @@ async def _judged(
         yield trial, call, judgment
 
 
-def _candidate(trial: Trial, call: Turn, config: Config) -> Candidate:
+def _draft(trial: Trial, call: Turn, config: Config) -> Draft:
     section = config.prepare
     group = group_id(trial, call.arguments_json, section.group_by)
-    return Candidate(
+    return Draft(
         tool=trial.tool,
         trial_id=trial.trial_id,
         query=trial.query,

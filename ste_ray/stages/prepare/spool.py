@@ -1,7 +1,7 @@
-"""Candidates that passed the filter, on the local disk until all of their tool are known.
+"""Drafts that passed the filter, on the local disk until all of their tool are known.
 
 How many paraphrases an example gets, and what it duplicates, is only known when all of its tool
-have been judged. What must be at hand for that are a few numbers a candidate; the texts wait here.
+have been judged. What must be at hand for that are a few numbers a draft; the texts wait here.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ste_ray.errors import StoreError
 _ROWS_PER_BATCH = 512
 
 
-class Candidate(NamedTuple):
-    """A trial with the call that it is trained by."""
+class Draft(NamedTuple):
+    """What may become an example: the query of a trial with the call that answers it."""
 
     tool: str
     trial_id: str
@@ -34,12 +34,12 @@ class Candidate(NamedTuple):
 
 
 class Spool(ExitStack):
-    """Holds candidates in order; written once, read as often as needed. A context manager.
+    """Holds drafts in order; written once, read as often as needed. A context manager.
 
     Attributes:
-        tools: the tool of each candidate.
+        tools: the tool of each draft.
         texts: hash of each query, in the form in which duplicates are equal.
-        calls: hash of each candidate's arguments.
+        calls: hash of each draft's arguments.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,8 +48,8 @@ class Spool(ExitStack):
         self.texts = array("q")
         self.calls = array("q")
         self._path = path
-        self._rows: list[Candidate] = []
-        self._schema = pa.schema([(name, pa.string()) for name in Candidate._fields])
+        self._rows: list[Draft] = []
+        self._schema = pa.schema([(name, pa.string()) for name in Draft._fields])
 
     def __enter__(self) -> Self:
         options = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -57,12 +57,12 @@ class Spool(ExitStack):
         self._writer = self.enter_context(writer)
         return self
 
-    def add(self, candidate: Candidate) -> None:
-        """Append a candidate."""
-        self.tools.append(candidate.tool)
-        self.texts.append(hash(normalise(candidate.query)))
-        self.calls.append(hash(candidate.arguments_json))
-        self._rows.append(candidate)
+    def add(self, draft: Draft) -> None:
+        """Append a draft."""
+        self.tools.append(draft.tool)
+        self.texts.append(hash(normalise(draft.query)))
+        self.calls.append(hash(draft.arguments_json))
+        self._rows.append(draft)
         if len(self._rows) >= _ROWS_PER_BATCH:
             self._flush()
 
@@ -74,13 +74,13 @@ class Spool(ExitStack):
     def __len__(self) -> int:
         return len(self.texts)
 
-    def __iter__(self) -> Iterator[Candidate]:
+    def __iter__(self) -> Iterator[Draft]:
         with pa.ipc.open_stream(str(self._path)) as reader:
             for batch in reader:
                 columns = [
                     column.to_numpy(zero_copy_only=False).tolist() for column in batch.columns
                 ]
-                yield from map(Candidate._make, zip(*columns, strict=True))
+                yield from map(Draft._make, zip(*columns, strict=True))
 
     def _flush(self) -> None:
         columns = [pa.array(column, pa.string()) for column in zip(*self._rows, strict=True)]

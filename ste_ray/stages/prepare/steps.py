@@ -1,6 +1,6 @@
 """Prepares one partition: select, filter, deduplicate, paraphrase, split and format.
 
-Rows stream through: the trials are read a few hundred at a time, candidates wait in a spool on the
+Rows stream through: the trials are read a few hundred at a time, drafts wait in a spool on the
 local disk, results leave for files. What is held in memory a trial is a hash and a status.
 """
 
@@ -15,7 +15,7 @@ from ste_ray.stages.prepare.duplicates import duplicate_reasons
 from ste_ray.stages.prepare.expanding import expand
 from ste_ray.stages.prepare.outputs import Outputs
 from ste_ray.stages.prepare.screening import screened
-from ste_ray.stages.prepare.spool import Candidate, Spool
+from ste_ray.stages.prepare.spool import Draft, Spool
 
 
 async def prepare_partition(
@@ -29,8 +29,8 @@ async def prepare_partition(
         spool: empty.
         outputs: where the results go; to be uploaded by the caller.
     """
-    async for candidate in screened(tables, context, outputs):
-        spool.add(candidate)
+    async for draft in screened(tables, context, outputs):
+        spool.add(draft)
     spool.finish()
     reasons = duplicate_reasons(spool, context.config.prepare)
     texts = _kept_texts(spool, reasons)
@@ -46,9 +46,9 @@ def _kept_texts(spool: Spool, reasons: list[str]) -> dict[str, set[int]]:
     return texts
 
 
-def _kept(spool: Spool, reasons: list[str], outputs: Outputs) -> Iterator[Candidate]:
-    for candidate, reason in zip(spool, reasons, strict=True):
+def _kept(spool: Spool, reasons: list[str], outputs: Outputs) -> Iterator[Draft]:
+    for draft, reason in zip(spool, reasons, strict=True):
         if reason:
-            outputs.drop(candidate, "deduplicate", reason)
+            outputs.drop(draft, "deduplicate", reason)
         else:
-            yield candidate
+            yield draft

@@ -126,8 +126,8 @@ class SessionPool:
     async def _end_places(self, places: list[Place]) -> None:
         for place in places:
             place.ended = True
-        for turn in self._waiting:  # some of them may wait for a place that is no more
-            _wake(turn)
+        for waiter in self._waiting:  # some of them may wait for a place that is no more
+            _wake(waiter)
         await asyncio.gather(*(self._close(place) for place in places))
 
     def _check_open(self, place: Place) -> None:
@@ -178,7 +178,7 @@ class SessionPool:
             if idle is not None:
                 await self._close(idle)
             else:
-                await self._wait_for_turn(waited)
+                await self._wait_for_room(waited)
                 waited = True
             self._check_open(place)
         self._running += 1
@@ -197,28 +197,28 @@ class SessionPool:
         ]
         return min(idle, key=lambda place: place.used_at, default=None)
 
-    async def _wait_for_turn(self, waited: bool) -> None:
+    async def _wait_for_room(self, waited: bool) -> None:
         """Wait in line; who has waited and found no room, because others were quicker, is first."""
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if waited:
-            self._waiting.appendleft(turn)
+            self._waiting.appendleft(waiter)
         else:
-            self._waiting.append(turn)
+            self._waiting.append(waiter)
         try:
-            await turn
+            await waiter
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if waiter.done() and not waiter.cancelled():
                 self._call_next()  # it was called, and does not come
             raise
         finally:
             with contextlib.suppress(ValueError):
-                self._waiting.remove(turn)
+                self._waiting.remove(waiter)
 
     def _call_next(self) -> None:
         while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                _wake(turn)
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                _wake(waiter)
                 return
 
     async def _close(self, place: Place, *, keep_folder: bool = False) -> None:
@@ -243,9 +243,9 @@ def _is_usable(place: Place) -> bool:
     return place.session.alive and (place.folder is None or place.folder.exists())
 
 
-def _wake(turn: asyncio.Future[None]) -> None:
-    if not turn.done():
-        turn.set_result(None)
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 async def _end(place: Place) -> None:

@@ -28,8 +28,8 @@ class WorkerPool:
     """Calls functions in worker processes.
 
     Args:
-        num_workers: Processes, and so calls at once; further calls wait for their turn, and that
-            time does not count against their limit.
+        num_workers: Processes, and so calls at once; further calls wait for one, and that time
+            does not count against their limit.
         memory_mb: Address space of a process.
         today: The date that tools take for today, given to them as ``STE_TODAY``.
     """

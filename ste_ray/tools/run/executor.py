@@ -30,9 +30,9 @@ class Executor(Protocol):
     """Calls tools of one kind; safe for many calls at once in one event loop."""
 
     async def prepare(self, call: CheckedCall) -> None:
-        """Get ready what a call needs and may have to wait for, before it takes its turn.
+        """Get ready what a call needs and may have to wait for, before it takes a slot.
 
-        Whoever held the turn of a tool while waiting for a place could be waited for by whoever
+        Whoever held a slot of a tool while waiting for a place could be waited for by whoever
         has the place. What goes wrong here is told by the call.
         """
         ...
