@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -23,9 +24,19 @@ def operation(method="get", path="/pets", **fields):
     return {path: {method: {"responses": {"200": {"description": "fine"}}, **fields}}}
 
 
+def written(contents):
+    """Return a document as JSON, however deeply it is nested."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(10_000)
+    try:
+        return json.dumps(contents)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
 def imported(contents, source="shop.json", **options):
     """Import a document as what is found at a URL, or in a file of that name."""
-    text = json.dumps(contents)
+    text = written(contents)
     if "://" in source:
         return import_openapi(source, fetch=lambda _: text, **options)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):

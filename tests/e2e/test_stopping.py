@@ -44,6 +44,7 @@ SHORT = (
     *("tools list", "tools show", "tools import toolbench", "tools import study"),
     *("export trl", "export openai", "export huggingface", "export study", "export data-dict"),
     *("export predictions", "import tool-data", "import tests", "report"),
+    "config show",
 )
 
 
