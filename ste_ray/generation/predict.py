@@ -77,10 +77,6 @@ class Predictor:
             )
         self._constraints = Constraints(model, decoding.max_new_tokens) if constrained else None
 
-    def predict(self, queries: Sequence[Query]) -> list[AnsweredQuery]:
-        """Return one prediction a query, in their order."""
-        return self.answer(queries, self.prompts(queries))
-
     def prompts(self, queries: Sequence[Query]) -> list[Prompt | str]:
         """Return the prompt of each query, or why it has none."""
         return [self._prompt_or_error(query) for query in queries]

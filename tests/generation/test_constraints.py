@@ -104,7 +104,7 @@ def answer(
     decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature)
     chosen = parse_settings([setting])[0]
     predictor = Predictor(model, chosen, MATERIAL, decoding, constrained)
-    return [one.prediction for one in predictor.predict(asked)]
+    return [one.prediction for one in predictor.answer(asked, predictor.prompts(asked))]
 
 
 def wellformed(predictions: list[Prediction]) -> int:

@@ -120,7 +120,8 @@ def predict(model: LocalModel, max_new_tokens: int = 200, constrained: bool = Fa
     setting = parse_settings(["base/plain"])[0]
     decoding = Decoding(max_new_tokens=max_new_tokens)
     predictor = Predictor(model, setting, MATERIAL, decoding, constrained)
-    (found,) = predictor.predict([Query(example=EXAMPLE)])
+    queries = [Query(example=EXAMPLE)]
+    (found,) = predictor.answer(queries, predictor.prompts(queries))
     return found.prediction
 
 

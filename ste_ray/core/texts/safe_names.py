@@ -39,7 +39,7 @@ def safe_name(name: str) -> str:
 
 
 class SafeNames:
-    """The names of some tools and their safe names, both ways.
+    """The safe names of some tools, each of which stands for one name only.
 
     Args:
         names: of the tools; one that comes twice counts once.
@@ -52,9 +52,9 @@ class SafeNames:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._safe = {name: safe_name(name) for name in names}
-        self._original: dict[str, str] = {}
+        originals: dict[str, str] = {}
         for name, safe in self._safe.items():
-            other = self._original.setdefault(safe, name)
+            other = originals.setdefault(safe, name)
             if other != name:
                 raise ToolSpecError(
                     f"the tools {other!r} and {name!r} would both be called {safe!r} in function "
@@ -64,10 +64,6 @@ class SafeNames:
     def safe(self, name: str) -> str:
         """Return the safe name of a tool. Raises KeyError for an unknown tool."""
         return self._safe[name]
-
-    def original(self, safe: str) -> str:
-        """Return the name of the tool that a safe name stands for. Raises KeyError for none."""
-        return self._original[safe]
 
 
 def _cleaned(name: str) -> str:
