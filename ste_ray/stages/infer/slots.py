@@ -18,7 +18,7 @@ from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.ports import Clock
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.stages.shared.limit_actor import RemoteCall, beside_driver
-from ste_ray.tools.run.gate import Slots
+from ste_ray.tools.run.gate import Slots, Spacing
 
 _RETRY_SECONDS = 0.1  # of a worker that waits for a slot
 # Beyond this no call lasts: whoever holds a slot for longer is gone.
@@ -43,15 +43,14 @@ class Slot:
 class _Tool:
     """What is known of one tool."""
 
-    spacing_seconds: float
+    spacing: Spacing
     concurrency: int | None
     hold_seconds: float
-    next_at: float
     holds: dict[int, float] = field(default_factory=dict)  # number -> when it falls back
 
 
 class SlotServer:
-    """Gives calls of tools their slots; see ``tools.run.gate.Gate``, whose rules these are.
+    """Gives calls of tools their slots, as ``tools.run.gate.Gate`` does in one process.
 
     Args:
         specs: the tools that have limits.
@@ -63,12 +62,9 @@ class SlotServer:
         self._num_slots = 0
         self._tools = {
             spec.name: _Tool(
-                spacing_seconds=60.0 / spec.requests_per_minute
-                if spec.requests_per_minute
-                else 0.0,
+                spacing=Spacing(spec, clock.now()),
                 concurrency=spec.concurrency,
                 hold_seconds=spec.timeout_seconds * _TIMEOUTS_PER_CALL + _MARGIN_SECONDS,
-                next_at=clock.now(),
             )
             for spec in specs
         }
@@ -80,12 +76,11 @@ class SlotServer:
         tool.holds = {number: until for number, until in tool.holds.items() if until > now}
         if tool.concurrency is not None and len(tool.holds) >= tool.concurrency:
             return Slot(None, _RETRY_SECONDS)
-        begins = max(now, tool.next_at)
-        tool.next_at = begins + tool.spacing_seconds
+        wait_seconds = tool.spacing.wait_seconds(now)
         self._num_slots += 1
         if tool.concurrency is not None:
-            tool.holds[self._num_slots] = begins + tool.hold_seconds
-        return Slot(self._num_slots, begins - now)
+            tool.holds[self._num_slots] = now + wait_seconds + tool.hold_seconds
+        return Slot(self._num_slots, wait_seconds)
 
     def end(self, name: str, number: int) -> None:
         """Give a slot back."""
