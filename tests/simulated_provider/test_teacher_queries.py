@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -11,9 +12,13 @@ from pathlib import Path
 import pytest
 from teacher_runs import PROMPTS, builtin_specs, play
 
+from ste_ray.core.effects import ToolResult
+from ste_ray.core.exploring.episode import episode_flow
+from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.preparing.paraphrasing import paraphrase_flow
 from ste_ray.core.prompts import describe_tool
 from ste_ray.core.tool_specs import ToolSpec
+from ste_ray.simulated_provider.teacher.mentions import shape
 from ste_ray.simulated_provider.teacher.script import reply
 from ste_ray.simulated_provider.teacher.words import content_words, stem
 
@@ -86,6 +91,28 @@ def test_memory_changes_what_is_asked() -> None:
 def test_equal_messages_and_seed_give_equal_replies() -> None:
     assert imagine(SPECS[0], 7) == imagine(SPECS[0], 7)
     assert len({imagine(SPECS[0], seed) for seed in range(8)}) > 4
+
+
+def test_what_was_asked_before_changes_no_shape() -> None:
+    assert [shape(value) for value in (1, 1.0, True, [1], {"a": 1})] == [
+        shape(text) for text in ("1", "1.0", "True", "[1]", "{'a': 1}")
+    ]
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [1, 2]])
+def test_a_parameter_may_take_listed_objects(value: object) -> None:
+    parameters = {"type": "object", "properties": {"place": {"enum": [value]}}}
+    spec = ToolSpec(
+        name="find",
+        description="Finds a place.",
+        parameters=parameters | {"required": ["place"]},
+        executor={"kind": "python", "target": "m:f"},
+    )
+    flow = episode_flow(
+        spec, PROMPTS, TrialSettings(), number=0, num_trials=1, memory=(), config_fingerprint="f"
+    )
+    found = play(flow, lambda *_: ToolResult(status="ok", text="found"), seed=1)
+    assert json.loads(found.trials[0].turns[0].arguments_json) == {"place": value}
 
 
 def test_another_process_gives_equal_replies() -> None:

@@ -173,13 +173,16 @@ def _documented_shapes(parameter: Parameter) -> frozenset[str]:
     return frozenset(shapes)
 
 
-@functools.lru_cache(maxsize=_MAX_TEXTS)
 def shape(value: Any) -> str:
     """Return the shape of a value: A for capitals, a for small letters, 9 for digits.
 
     Runs of the same kind count once, except in short codes, whose length matters.
     """
-    text = str(value)
+    return _shape(str(value))
+
+
+@functools.lru_cache(maxsize=_MAX_TEXTS)  # by text: 1, 1.0 and true are one to a cache
+def _shape(text: str) -> str:
     marks = re.sub(r"\d", "9", re.sub("[a-zà-ÿ]", "a", re.sub("[A-ZÀ-Ý]", "A", text)))
     if len(text) <= _SHORT and text.isalpha():
         return marks
