@@ -1,6 +1,8 @@
 """Where answers end while they are decoded: at a stop text, which their text tells.
 
 Stop texts are found in the decoded text, because their tokens depend on what stands before them.
+The ``StopStringCriteria`` of transformers took seven times as long a step when it was measured, and
+ended answers at other places.
 """
 
 from __future__ import annotations

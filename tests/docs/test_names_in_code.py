@@ -31,7 +31,8 @@ _PATH = re.compile(r"[\w.-]*[a-z][\w.-]*(?:/[\w.-]+)+/?|[\w.-]+/")
 _FILE = re.compile(r"[\w.-]+\.(?:json|jsonl|yaml|html|parquet|py|md)")
 # Names of libraries and other programs that no code here has.
 FOREIGN = {
-    "LogitsProcessor", "split_special_tokens", "generation_config.json",  # transformers
+    # transformers
+    "LogitsProcessor", "StopStringCriteria", "split_special_tokens", "generation_config.json",
     "TfidfVectorizer", "datasets", "Client.call_tool",  # scikit-learn, datasets, mcp
     "GOOGLE_APPLICATION_CREDENTIALS", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",  # read by clients
     "OPENAI_ORG_ID", "OPENAI_API_VERSION",  # read by the openai SDK
