@@ -99,20 +99,36 @@ def test_what_was_asked_before_changes_no_shape() -> None:
     ]
 
 
-@pytest.mark.parametrize("value", [{"a": 1}, [1, 2]])
-def test_a_parameter_may_take_listed_objects(value: object) -> None:
-    parameters = {"type": "object", "properties": {"place": {"enum": [value]}}}
+def explored(values: list[object], status: str, seed: int) -> list[object]:
+    """The values that a parameter gets which takes these alone, whatever the tool says of them."""
     spec = ToolSpec(
         name="find",
         description="Finds a place.",
-        parameters=parameters | {"required": ["place"]},
+        parameters={
+            "type": "object",
+            "properties": {"date": {"enum": values}},
+            "required": ["date"],
+        },
         executor={"kind": "python", "target": "m:f"},
     )
     flow = episode_flow(
-        spec, PROMPTS, TrialSettings(), number=0, num_trials=1, memory=(), config_fingerprint="f"
+        spec, PROMPTS, TrialSettings(), number=0, num_trials=2, memory=(), config_fingerprint="f"
     )
-    found = play(flow, lambda *_: ToolResult(status="ok", text="found"), seed=1)
-    assert json.loads(found.trials[0].turns[0].arguments_json) == {"place": value}
+    answer = ToolResult.model_validate({"status": status, "text": "nothing more is said"})
+    found = play(flow, lambda *_: answer, seed)
+    turns = [turn for trial in found.trials for turn in trial.turns if turn.arguments_json]
+    return [json.loads(turn.arguments_json)["date"] for turn in turns]
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [1, 2]])
+def test_a_parameter_may_take_listed_objects(value: object) -> None:
+    assert explored([value], "ok", seed=1)[0] == value
+
+
+def test_a_parameter_may_take_listed_values_of_several_types() -> None:
+    found = [value for seed in range(8) for value in explored([None, 1, "x"], "error", seed)]
+    assert {type(value) for value in found} <= {type(None), int, str}
+    assert 1 in found
 
 
 def test_another_process_gives_equal_replies() -> None:

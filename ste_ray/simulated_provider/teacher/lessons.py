@@ -185,7 +185,7 @@ def expressible_value(parameter: Parameter, scene: Scene, lessons: Lessons) -> V
             value = draw(parameter, Scene(scene.rng, scene.topic, scene.wanted))
     elif too_large and not options and is_number(value.forms[0]):
         for _ in range(_DRAWS):
-            if value.forms[0] < min(too_large):
+            if not is_number(value.forms[0]) or value.forms[0] < min(too_large):
                 break
             value = draw(parameter, scene)
     return value
