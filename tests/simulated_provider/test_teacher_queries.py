@@ -114,7 +114,7 @@ def explored(values: list[object], status: str, seed: int) -> list[object]:
     flow = episode_flow(
         spec, PROMPTS, TrialSettings(), number=0, num_trials=2, memory=(), config_fingerprint="f"
     )
-    answer = ToolResult.model_validate({"status": status, "text": "nothing more is said"})
+    answer = ToolResult.model_validate({"status": status, "text": "unknown"})
     found = play(flow, lambda *_: answer, seed)
     turns = [turn for trial in found.trials for turn in trial.turns if turn.arguments_json]
     return [json.loads(turn.arguments_json)["date"] for turn in turns]
