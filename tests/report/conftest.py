@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from ste_ray.core import layout
-from ste_ray.core.scoring.scores import score_prediction
 from ste_ray.report.assemble import ReportData, assemble_report
 from ste_ray.report.html import render_html
 
@@ -19,19 +18,7 @@ NOW = 1_772_446_000.0
 
 @pytest.fixture(scope="session")
 def tables() -> dict[str, Any]:
-    rng = random.Random(1)
-    episodes = synthetic.episodes(rng)
-    judgments, ledger, examples = synthetic.prepared(rng, episodes)
-    predictions = synthetic.predictions(rng)
-    specs = synthetic.specs()
-    return {
-        layout.EPISODES: episodes,
-        layout.JUDGMENTS: judgments,
-        layout.LEDGER: ledger,
-        layout.EXAMPLES: examples,
-        layout.PREDICTIONS: predictions,
-        layout.SCORES: [score_prediction(one, specs) for one in predictions],
-    }
+    return synthetic.tables()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ste_ray.core import layout
 from ste_ray.core.asked_models import SCRIPT_NOTE
 from ste_ray.core.preparing.ledger import DropReason, LedgerTotals, ToolTotals, few_examples
 from ste_ray.core.records import (
@@ -25,6 +26,7 @@ from ste_ray.core.records import (
     fingerprint,
 )
 from ste_ray.core.scoring.evaluation import EvaluationSummary
+from ste_ray.core.scoring.scores import score_prediction
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.stages.evaluate.stage import summarise_settings
 
@@ -385,3 +387,20 @@ def totals(entries: Sequence[LedgerEntry], examples: Sequence[Example]) -> Ledge
             for (step, reason), counts in reasons.items()
         ),
     )
+
+
+def tables() -> dict[str, Any]:
+    """What the stages of a run store, by where it lies."""
+    rng = random.Random(1)
+    explored = episodes(rng)
+    judgments, ledger, examples = prepared(rng, explored)
+    predicted = predictions(rng)
+    known = specs()
+    return {
+        layout.EPISODES: explored,
+        layout.JUDGMENTS: judgments,
+        layout.LEDGER: ledger,
+        layout.EXAMPLES: examples,
+        layout.PREDICTIONS: predicted,
+        layout.SCORES: [score_prediction(one, known) for one in predicted],
+    }

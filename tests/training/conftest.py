@@ -40,6 +40,16 @@ def make_row(number, split="train"):
     )
 
 
+def row_texts(rows):
+    return [
+        text for row in rows for text in (*(m.content for m in row.dialog_history), row.response)
+    ]
+
+
+def small_tokenizer(texts):
+    return train_tokenizer(texts, vocab_size=400, max_positions=256)
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     threads = torch.get_num_threads()
@@ -55,16 +65,12 @@ def train_rows():
 
 @pytest.fixture(scope="session")
 def texts(train_rows):
-    return [
-        text
-        for row in train_rows
-        for text in (*(m.content for m in row.dialog_history), row.response)
-    ]
+    return row_texts(train_rows)
 
 
 @pytest.fixture
 def tokenizer(texts):
-    return train_tokenizer(texts, vocab_size=400, max_positions=256)
+    return small_tokenizer(texts)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from ste_ray.stages.train import stage as train
 from ste_ray.store.artifacts import open_store
 from ste_ray.training.export import save_model
 from ste_ray.training.model import build_model
-from tests.training.conftest import TOOLS, make_row
+from tests.training.conftest import MODEL_CONFIG, TOOLS, make_row, row_texts, small_tokenizer
 from tests.training.training_runs import prepared, some_rows
 
 # As few steps as show what happens.
@@ -64,9 +64,10 @@ def test_a_run_is_trained_exported_and_counted(ray_cluster, tmp_path):
     ]
 
 
-def test_an_error_in_a_worker_is_one_line(ray_cluster, tmp_path, tokenizer, model_config):
+def test_an_error_in_a_worker_is_one_line(ray_cluster, tmp_path):
+    tokenizer = small_tokenizer(row_texts([make_row(number) for number in range(60)]))
     base = tmp_path / "base"
-    save_model(build_model(model_config, tokenizer, seed=0), tokenizer, base)
+    save_model(build_model(MODEL_CONFIG, tokenizer, seed=0), tokenizer, base)
     context, _ = prepared(tmp_path, learning_rate=1e30, model={"base": str(base)})
     with pytest.raises(TrainingError, match=r"lower train\.learning_rate") as caught:
         train.run(context)
@@ -81,7 +82,7 @@ def test_rows_that_are_all_too_long_are_refused_before_workers_start(ray_cluster
         train.run(context)
 
 
-def test_a_missing_base_is_refused_before_workers_start(tmp_path):
+def test_a_missing_base_is_refused_before_workers_start(ray_cluster, tmp_path):
     context, _ = prepared(tmp_path, model={"base": str(tmp_path / "none")})
     with pytest.raises(ConfigError, match=r"train\.model\.base"):
         train.run(context)

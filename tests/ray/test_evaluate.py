@@ -18,8 +18,12 @@ from ste_ray.stages.report.writing import load_report_data, write_report
 from ste_ray.stages.running import find_own_error
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.tables import read_records, write_records
+from tests.report import synthetic
 
-from . import synthetic
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, Any]:
+    return synthetic.tables()
 
 
 @pytest.fixture
