@@ -134,5 +134,5 @@ def test_a_tool_is_called_within_its_limits_by_all_workers(
         assert all(ended <= begun for (_, ended), (begun, _) in pairs)
     else:
         begun = sorted(begun for _, begun, _ in times)
-        # So close as a busy machine may begin two calls that were let go a quarter second apart.
-        assert begun[-1] - begun[0] >= 11 * 0.25 - 0.25
+        # A busy machine may begin the first calls late; without the limit all would take no time.
+        assert begun[-1] - begun[0] >= 11 * 0.25 / 2
