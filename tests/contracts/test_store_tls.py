@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import threading
 import uuid
 from collections.abc import Iterator
@@ -20,41 +18,15 @@ from ste_ray.store.artifacts import open_store
 from ste_ray.store.checking import check_storage
 from ste_ray.store.s3 import S3Settings
 from ste_ray.store.trust import CA_VARIABLES, trusted_ca_file
+from tests.certificates import Certificate, self_signed
 
-x509 = pytest.importorskip("cryptography.x509")
+pytest.importorskip("cryptography.x509")
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     """The files of a certificate for loopback, and of its key with it."""
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "storage")])
-    start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=30))
-        .add_extension(x509.SubjectAlternativeName([address]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    folder = tmp_path_factory.mktemp("tls")
-    pem = serialization.Encoding.PEM
-    certificate, both = folder / "ca.pem", folder / "both.pem"
-    certificate.write_bytes(signed.public_bytes(pem))
-    private = key.private_bytes(
-        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    both.write_bytes(private + signed.public_bytes(pem))
-    return certificate, both
+    return self_signed(tmp_path_factory.mktemp("tls"), "127.0.0.1", authority=True)
 
 
 @pytest.fixture(scope="module")

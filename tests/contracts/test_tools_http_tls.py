@@ -1,9 +1,7 @@
 """Connections over TLS: certificates are verified, and nobody leads away from TLS."""
 
 import asyncio
-import datetime
 import functools
-import ipaddress
 import ssl
 import urllib.parse
 
@@ -11,39 +9,16 @@ import aiohttp
 import pytest
 
 from ste_ray.tools.http.client import HttpCall, HttpClient, HttpFailureError
+from tests.certificates import self_signed
 from tests.http_server import http_service
 
-x509 = pytest.importorskip("cryptography.x509")
+pytest.importorskip("cryptography.x509")
 
 
 @pytest.fixture
 def certificate(tmp_path):
     """The file of a certificate that nobody vouches for, with its key."""
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=30))
-        .add_extension(x509.SubjectAlternativeName([address]), False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(
-        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = tmp_path / "server.pem"
-    path.write_bytes(private + signed.public_bytes(pem))
-    return path
+    return self_signed(tmp_path, "127.0.0.1").with_key
 
 
 def with_services(certificate, work):

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import datetime
 import socket
 import ssl
 
@@ -11,38 +10,16 @@ import pytest
 
 from ste_ray.tools.http.addresses import BlockedAddressError
 from ste_ray.tools.mcp import transports
+from tests.certificates import self_signed
 
-x509 = pytest.importorskip("cryptography.x509")
+pytest.importorskip("cryptography.x509")
 ALLOWED = ["tools.test", "127.0.0.0/8"]
 
 
 @pytest.fixture
 def certificate(tmp_path):
     """The file of a certificate for the name tools.test, with its key."""
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tools.test")])
-    start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=30))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("tools.test")]), False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(
-        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = tmp_path / "server.pem"
-    path.write_bytes(private + signed.public_bytes(pem))
-    return path
+    return self_signed(tmp_path, "tools.test").with_key
 
 
 @pytest.fixture
