@@ -12,7 +12,7 @@ help:  ## this list
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ste-ray needs Python >= 3.11, not " + sys.version.split()[0])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "torch==2.13.0" -e ".[tools,serve,infer,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "torch==2.13.0" -e ".[tools,serve,infer,gguf,dev]"
 	touch $(STAMP)
 
 venv: $(STAMP)  ## make .venv with the pinned versions
@@ -51,7 +51,7 @@ third-party: $(THIRD_PARTY)  ## MCP servers and an OpenAPI description to test a
 
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate $(addprefix --find-links ,$(PIP_FIND_LINKS))
 lock: venv  ## the image's packages with their hashes, from constraints.txt
-	$(LOCK) pyproject.toml --extra tools --extra infer --extra serve --extra gcs -c constraints.txt --no-emit-package torch -o docker/requirements.txt
+	$(LOCK) pyproject.toml --extra tools --extra infer --extra serve --extra gguf --extra gcs -c constraints.txt --no-emit-package torch -o docker/requirements.txt
 	printf 'hatchling\nsetuptools\nwheel\n' | $(LOCK) - -o docker/requirements-build.txt
 
 docs: venv  ## docs/configuration.md, from the sections of the configuration

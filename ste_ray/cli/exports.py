@@ -78,8 +78,9 @@ def _add_run(command: argparse.ArgumentParser) -> None:
 
 def _export_folder(options: argparse.Namespace) -> None:
     from ste_ray import __version__
-    from ste_ray.exports.folder import MARKER, new_folder, write_json
+    from ste_ray.exports.folder import MARKER, write_json
     from ste_ray.exports.openai_jsonl import MIN_EXAMPLES
+    from ste_ray.process.new_folder import new_folder
     from ste_ray.store.artifacts import open_store
 
     form = options.export_command

@@ -1,8 +1,9 @@
-"""The commands ``ste-ray import FORM``: runs made of data that others made."""
+"""The commands ``ste-ray import FORM``: runs and model folders made of what others made."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ste_ray.errors import ToolSpecError
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 def add_import_commands(commands: argparse._SubParsersAction[Any]) -> None:
     """Declare ``import`` and its forms."""
-    importing = commands.add_parser("import", help="make a run of data that others made")
+    importing = commands.add_parser(
+        "import", help="make a run or a model folder of what others made"
+    )
     forms = importing.add_subparsers(dest="import_command", required=True, metavar="FORM")
     tool_data = forms.add_parser(
         "tool-data", help="the published study's fine-tuning data: a list, or batch_N -> list"
@@ -51,6 +54,17 @@ def add_import_commands(commands: argparse._SubParsersAction[Any]) -> None:
     )
     tests.add_argument("--json", action="store_true", help="print the result as JSON")
     tests.set_defaults(function=_import_tests)
+    model = forms.add_parser("model", help="a GGUF file, as a model folder to train")
+    model.add_argument("source", metavar="FILE.gguf|FOLDER", help="file to read, or its folder")
+    model.add_argument("--out", required=True, metavar="FOLDER", help="model folder to make")
+    model.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16", "float16"],
+        default="float32",
+        help="of the weights (default: float32)",
+    )
+    model.add_argument("--json", action="store_true", help="print the result as JSON")
+    model.set_defaults(function=_import_model)
 
 
 def _import_tool_data(options: argparse.Namespace) -> None:
@@ -80,6 +94,26 @@ def _import_tests(options: argparse.Namespace) -> None:
     describe = _describe(options.descriptions)
     manifest = import_tests(store, tests, shown, tools, describe, say)
     _print(store.uri, manifest, options.json)
+
+
+def _import_model(options: argparse.Namespace) -> None:
+    from ste_ray.imports.models import import_model
+
+    found = import_model(options.source, options.out, options.dtype, say)
+    for note in found.notes:
+        say(f"note: {note}")
+    name = f"{found.name}: " if found.name else ""
+    positions = "unknown" if found.positions is None else f"{found.positions:,}"
+    text = (
+        f"{found.folder}\n"
+        f"  {name}{found.architecture}, {found.parameters:,} parameters\n"
+        f"  vocabulary: {found.vocabulary:,} tokens\n"
+        f"  positions: {positions}\n"
+        f"  weights: {found.dtype}, stored as {found.stored_types}\n"
+        f"  size: {found.num_bytes / 1e6:,.1f} MB\n"
+        f"train it with train.model.base={found.folder}\n"
+    )
+    print_result(asdict(found), text, options.json)
 
 
 def _describe(descriptions: str | None) -> Describe:

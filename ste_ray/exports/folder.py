@@ -1,46 +1,14 @@
-"""Writes a folder, or a JSON list, that appears whole or not at all."""
+"""Writes the files of an exported folder: JSON values, lists and lines."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
-from ste_ray.errors import ConfigError
-
 MARKER = "export.json"  # written last; says what the folder holds
-
-
-@contextmanager
-def new_folder(path: str) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``; it takes that name when all went well.
-
-    Raises:
-        ConfigError: there is something at ``path`` already, or it cannot be written.
-    """
-    target = Path(path)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigError(
-            f"{path!r} exists and is not empty; give --out a folder that does not exist yet"
-        )
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if target.exists():
-            target.rmdir()
-        temporary.rename(target)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write {path!r}: {error}; give --out a folder on a disk with room, where you "
-            "may write"
-        ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 class LineFiles:

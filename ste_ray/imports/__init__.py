@@ -1,1 +1,1 @@
-"""Reads the files of others: the published study's training data, general instruction data."""
+"""Reads what others made: the published study's data, general data, test sets, GGUF models."""

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from tests.docs.blocks import ROOT, all_blocks
+from tests.gguf_models import save_gguf
 
 _TOOLS = ["add_date", "unit_convert", "roman_encode"]
 _SMALL: dict[str, Any] = {
@@ -116,6 +117,7 @@ def write_samples(folder: Path, service: str) -> None:
         for net in (5, 80)
     ]
     _write_lines(folder / "my_tests.jsonl", lines)
+    save_gguf(folder / "my_model.gguf")
     _write_lines(folder / "mine.jsonl", [{**lines[0], "model_output": _CALL}])
 
 

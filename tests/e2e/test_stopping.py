@@ -26,6 +26,7 @@ from ste_ray.process.stopping import EXIT_CODE, MESSAGE
 from ste_ray.stages.inputs import inputs_of
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.manifest import StageManifest
+from tests.gguf_models import save_gguf
 
 ENDS_WITHIN = 20.0
 STARTS_WITHIN = 100.0
@@ -58,7 +59,7 @@ def leaves(parser, path=()):
 
 
 def test_each_command_is_known_to_be_long_or_short():
-    known = [*JOINS_RAY, "demo", *SERVES, *WAITS_FOR_OTHERS, *SHORT]
+    known = [*JOINS_RAY, "demo", *SERVES, *WAITS_FOR_OTHERS, "import model", *SHORT]
     assert sorted(leaves(argument_parser())) == sorted(known)
 
 
@@ -214,6 +215,17 @@ def test_the_viewer_is_stopped(tmp_path):
     with started(["view", str(run), "--port", "0"], tmp_path) as process:
         assert "http" in process.stdout.readline(), process.stderr.read()
         stop(process)
+
+
+def test_the_import_of_a_model_is_stopped_and_leaves_nothing(tmp_path):
+    place = tmp_path / "models"
+    place.mkdir()
+    save_gguf(tmp_path / "large.gguf", filler=200_000)
+    arguments = ["import", "model", "large.gguf", "--out", str(place / "mine")]
+    with started(arguments, tmp_path) as process:
+        wait_for(lambda: list(place.glob("ste-new-*")), process)
+        stop(process)
+    assert list(place.iterdir()) == []
 
 
 @contextlib.contextmanager

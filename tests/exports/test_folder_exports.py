@@ -13,7 +13,8 @@ from ste_ray.cli.main import main
 from ste_ray.core import layout
 from ste_ray.core.records import Example
 from ste_ray.errors import ConfigError
-from ste_ray.exports.folder import new_folder, write_json_list
+from ste_ray.exports.folder import write_json_list
+from ste_ray.process.new_folder import new_folder
 from ste_ray.store.manifest import read_manifest, write_manifest
 from ste_ray.store.tables import write_records
 

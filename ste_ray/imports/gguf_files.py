@@ -1,0 +1,157 @@
+"""GGUF files as they lie on the disk: found, checked, and what their header says.
+
+The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ste_ray.errors import ConfigError, StageInputError
+
+if TYPE_CHECKING:
+    from gguf import GGUFReader
+
+_MAGIC = b"GGUF"
+_PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
+# What the reader raises when a length or a type makes no sense.
+_DAMAGED = (ValueError, IndexError, KeyError, OverflowError, TypeError, MemoryError)
+
+
+@dataclass(frozen=True)
+class GgufFile:
+    """What the header of a GGUF file says.
+
+    Attributes:
+        path: of the file.
+        architecture: as GGUF names it, such as ``llama``.
+        name: of the model; empty: it has none.
+        types: how many tensors are stored in which type, by ggml's names of these.
+        tokenizer: the kind of its tokenizer, such as ``gpt2``, and ``pre_tokenizer``, by whose
+            rules a text is cut before merging; empty: not said.
+        end_of_turn: id of the token that ends a turn of a chat, if it says so.
+        rope_scaling: how rotary positions are scaled; empty: they are not.
+    """
+
+    path: Path
+    architecture: str
+    name: str
+    types: dict[str, int]
+    tokenizer: str
+    pre_tokenizer: str
+    end_of_turn: int | None
+    rope_scaling: str
+
+    @property
+    def types_text(self) -> str:
+        """The types of the tensors, the most frequent first."""
+        ordered = sorted(self.types, key=lambda name: -self.types[name])
+        return ", ".join(ordered)
+
+
+def find_gguf(source: str) -> Path:
+    """Return the GGUF file that ``source`` is, or the only one in the folder that it is.
+
+    Raises:
+        StageInputError: there is none, or more than one, or it is a part of a model.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        found = sorted(one for one in path.iterdir() if one.suffix.lower() == ".gguf")
+        if not found:
+            raise StageInputError(f"the folder {source!r} holds no .gguf file; name one that does")
+        if len(found) > 1 and not all(_PART.search(one.name) for one in found):
+            names = ", ".join(repr(one.name) for one in found)
+            raise StageInputError(f"the folder {source!r} holds {names}; name one of these files")
+        path = found[0]
+    if not path.is_file():
+        raise StageInputError(f"there is no file {source!r}; give a .gguf file or its folder")
+    part = _PART.search(path.name)
+    if part and int(part[2]) > 1:
+        raise _in_parts(str(path), int(part[2]))
+    return path
+
+
+def read_gguf(path: Path) -> GgufFile:
+    """Read the header of a file, and check that all its tensors are there.
+
+    Raises:
+        StageInputError: it is no GGUF file, damaged, or a part of a model.
+        ConfigError: the library that reads it is not installed.
+    """
+    _check_magic(path)
+    reader = _opened(path)
+    architecture = _text(reader, "general.architecture")
+    if not architecture:
+        raise StageInputError(
+            f"{str(path)!r} does not name its architecture; it is damaged, or holds no model"
+        )
+    if (parts := _value(reader, "split.count") or 0) > 1:
+        raise _in_parts(str(path), parts)
+    return GgufFile(
+        path=path,
+        architecture=architecture,
+        name=_text(reader, "general.name"),
+        types=dict(Counter(tensor.tensor_type.name for tensor in reader.tensors)),
+        tokenizer=_text(reader, "tokenizer.ggml.model"),
+        pre_tokenizer=_text(reader, "tokenizer.ggml.pre"),
+        end_of_turn=_value(reader, "tokenizer.ggml.eot_token_id"),
+        rope_scaling=_rope_scaling(reader, architecture),
+    )
+
+
+def _check_magic(path: Path) -> None:
+    try:
+        with path.open("rb") as stream:
+            magic = stream.read(len(_MAGIC))
+    except OSError as error:
+        raise StageInputError(f"cannot read {str(path)!r}: {error.strerror}") from None
+    if magic != _MAGIC:
+        raise StageInputError(
+            f"{str(path)!r} is no GGUF file: it begins with {magic!r}, not with {_MAGIC!r}"
+        )
+
+
+def _opened(path: Path) -> GGUFReader:
+    try:
+        from gguf import GGUFReader
+    except ImportError:
+        raise ConfigError(
+            f"to read {str(path)!r} the package gguf is needed; install it with"
+            " \"pip install 'ste-ray[gguf]'\""
+        ) from None
+    try:
+        return GGUFReader(path)
+    except _DAMAGED as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StageInputError(
+            f"{str(path)!r} is damaged or cut off ({reason}); get the file again"
+        ) from None
+
+
+def _value(reader: GGUFReader, key: str) -> Any:
+    field = reader.get_field(key)
+    return field.contents() if field is not None else None
+
+
+def _text(reader: GGUFReader, key: str) -> str:
+    value = _value(reader, key)
+    return value if isinstance(value, str) else ""
+
+
+def _rope_scaling(reader: GGUFReader, architecture: str) -> str:
+    if any(tensor.name == "rope_freqs.weight" for tensor in reader.tensors):
+        return "by frequency"
+    kind = _text(reader, f"{architecture}.rope.scaling.type")
+    return "" if kind == "none" else kind
+
+
+def _in_parts(path: str, parts: int) -> StageInputError:
+    return StageInputError(
+        f"{path!r} is a part of a model of {parts} files, which transformers does not read; join"
+        " them with 'llama-gguf-split --merge FIRST_PART OUT.gguf'"
+    )
