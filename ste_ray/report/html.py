@@ -33,6 +33,7 @@ from ste_ray.report.numbers import (
     percent,
     points,
     share_interval,
+    unseen_text,
 )
 from ste_ray.report.predictions import OUTCOME_LABELS
 from ste_ray.report.training import TrainingView
@@ -88,6 +89,7 @@ def _environment() -> Environment:
         breakable=_breakable,
         duration=duration,
         metric_label=metric_label,
+        unseen_text=unseen_text,
         outcome_label=lambda name: OUTCOME_LABELS.get(name, name),
         thousands=lambda number: f"{number:,}",
         url_query=_url_query,

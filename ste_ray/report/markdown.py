@@ -22,6 +22,7 @@ from ste_ray.report.numbers import (
     percent,
     points,
     share_interval,
+    unseen_text,
 )
 from ste_ray.report.predictions import OUTCOME_LABELS
 
@@ -103,6 +104,9 @@ def _results(data: ReportData) -> Iterator[str]:
             for one in summary.settings
         )
     )
+    if summary.novelty is not None:
+        yield f"Of queries unlike training: {unseen_text(summary.novelty)}."
+        yield _figures_table([(one.setting, one.unseen) for one in summary.settings if one.unseen])
     if summary.differences:
         yield _differences_table(summary.differences)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ste_ray.core.scoring.statistics import Interval, Proportion
+from ste_ray.core.scoring.unseen import TestNovelty
 
 NOTHING = "\N{EN DASH}"
 METRIC_LABELS = {
@@ -11,12 +12,22 @@ METRIC_LABELS = {
     "correct": "Correct",
     "correct_with_arguments": "Correct, calls with arguments",
     "correct_without_arguments": "Correct, calls without",
+    "correct_unseen": "Correct, unseen phrasing and values",
 }
 
 
 def metric_label(name: str) -> str:
     """Return the display name of a metric."""
     return METRIC_LABELS.get(name, name.replace("_", " "))
+
+
+def unseen_text(novelty: TestNovelty) -> str:
+    """Return how many test queries are unlike any training example, and in what."""
+    return (
+        f"{novelty.both:,} of {novelty.n:,} test queries, of {novelty.tools:,} tools, have a"
+        f" phrasing and values that none of {novelty.training_examples:,} training examples has"
+        f" ({novelty.phrasing:,} an unseen phrasing, {novelty.values:,} unseen values)"
+    )
 
 
 def percent(fraction: float | None) -> str:

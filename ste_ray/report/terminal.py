@@ -15,6 +15,7 @@ from ste_ray.report.numbers import (
     percent,
     points,
     share_interval,
+    unseen_text,
 )
 
 
@@ -50,7 +51,24 @@ def summary_table(summary: EvaluationSummary) -> str:
         f"shares of all queries in %, {confidence:.0%} intervals clustered by tool; "
         "'with arguments': correct among calls that have arguments"
     )
-    return f"{aligned(header, rows)}\n{note}"
+    unseen = unseen_table(summary)
+    return "\n\n".join([f"{aligned(header, rows)}\n{note}", *([unseen] if unseen else [])])
+
+
+def unseen_table(summary: EvaluationSummary) -> str:
+    """Return the shares of the queries that are unseen in phrasing and values, a row a setting.
+
+    Empty where it is not known which are unseen.
+    """
+    if summary.novelty is None:
+        return ""
+    header = ["unseen phrasing and values", *(metric_label(name).lower() for name in METRICS), "n"]
+    rows = [
+        [one.setting, *(_share(getattr(one.unseen, name)) for name in METRICS), str(one.unseen.n)]
+        for one in summary.settings
+        if one.unseen is not None
+    ]
+    return f"{aligned(header, rows)}\n{unseen_text(summary.novelty)}"
 
 
 def stage_times_table(stages: Sequence[tuple[str, float, int, bool]]) -> str:

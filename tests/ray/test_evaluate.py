@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 
 from ste_ray.config import Config
 from ste_ray.core import layout
-from ste_ray.core.records import Episode, Prediction, Score
+from ste_ray.core.records import Episode, Example, Prediction, Score
+from ste_ray.core.scoring.evaluation import EvaluationSummary
+from ste_ray.core.scoring.unseen import TestNovelty
 from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.evaluate import stage as evaluate
@@ -78,6 +81,72 @@ def test_settings_keep_the_order_they_were_asked_for(
     infer = context.config.infer.model_copy(update={"settings": settings})
     context.config = context.config.model_copy(update={"infer": infer})
     assert tuple(evaluate.run(context)["settings"]) == (*settings, "base/retrieved")
+
+
+def example(of: Prediction, split: Any, **fields: Any) -> Example:
+    query, arguments = fields.get("query", of.query), fields.get("arguments", of.arguments_json)
+    key = of.example_id if split == "test" else f"{split} {of.example_id} {query}"
+    return Example(
+        example_id=key, group_id=key, trial_id=key, tool=fields.get("tool", of.tool), query=query,
+        origin="explored", arguments_json=arguments, observation="", final_answer="", split=split,
+    )  # fmt: skip
+
+
+def test_requests_unseen_in_training_are_told_apart(
+    ray_cluster: None, context: StageContext, tables: dict[str, Any]
+) -> None:
+    own = [one for one in tables[layout.PREDICTIONS] if one.setting == "base/icl"]
+    calls = [json.loads(one.arguments_json) for one in own]
+    same_call = [example(one, "train", query="something else") for one in own[:5]]
+    same_words = [
+        example(
+            one,
+            "train",
+            query=one.query.replace(str(call["value"]), "77").replace(call["place"], "Lima"),
+            arguments=json.dumps({"place": "Lima", "value": 77}),
+        )
+        for one, call in zip(own[5:8], calls[5:8], strict=True)
+    ]
+    validation = [example(one, "validation") for one in own[8:30]]
+    parts = [[example(one, "test") for one in own], [*same_call, *validation], same_words]
+    for number, part in enumerate(parts):
+        write_records(context.store, layout.part(layout.EXAMPLES, number), part, Example)
+    counts = evaluate.run(context)
+    read = context.store.read_json(layout.EVALUATION_SUMMARY)
+    summary = EvaluationSummary.model_validate(read)
+
+    def words(query: str, call: dict[str, Any]) -> str:
+        return re.sub("|".join([r"\d+", *([call["place"]] if call else [])]), "_", query)
+
+    seen_words = {words(own[n].query, calls[n]) for n in range(5, 8)}
+    seen = [words(one.query, call) in seen_words for one, call in zip(own, calls, strict=True)]
+    known = [n < 5 for n in range(300)]  # no two tests have the same number here
+    both = [n for n in range(300) if not seen[n] and not known[n]]
+    assert summary.novelty == TestNovelty(
+        n=300,
+        phrasing=300 - sum(seen),
+        values=295,
+        both=len(both),
+        tools=len({own[n].tool for n in both}),
+        training_examples=8,
+    )
+    for setting in summary.settings:
+        assert setting.unseen is not None
+        assert setting.unseen.n == len(both)
+        share = setting.unseen.correct.share
+        assert share is not None
+        assert counts["settings"][setting.setting]["correct_unseen"] == round(share, 4)
+
+
+def test_without_training_examples_nothing_is_unseen_or_seen(
+    ray_cluster: None, context: StageContext, tables: dict[str, Any]
+) -> None:
+    own = [one for one in tables[layout.PREDICTIONS] if one.setting == "base/icl"]
+    tests = [example(one, "test") for one in own]
+    write_records(context.store, layout.part(layout.EXAMPLES, 0), tests, Example)
+    counts = evaluate.run(context)
+    assert "novelty" not in context.store.read_json(layout.EVALUATION_SUMMARY)
+    assert "correct_unseen" not in counts["settings"]["base/icl"]
 
 
 def failure(context: StageContext) -> StageInputError:

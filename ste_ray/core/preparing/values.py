@@ -55,13 +55,19 @@ def required_values(query: str, arguments_json: str) -> tuple[RequiredValue, ...
     found: dict[str, RequiredValue] = {}
     for leaf in _leaves(json.loads(arguments_json)):
         value = leaf if isinstance(leaf, str) else json.dumps(leaf)
-        written = find_value(value, query)
-        if written is not None and _ordinary(written, query):
-            capitals = re.search(rf"(?<!\w){re.escape(value.upper())}(?!\w)", query)
-            written = capitals[0] if capitals else None
+        written = stands_in(value, query)
         if written is not None:
             found.setdefault(written.casefold(), RequiredValue(value, written))
     return tuple(found.values())
+
+
+def stands_in(value: str, query: str) -> str | None:
+    """Return how an argument value stands in a query, or None; "it" as a word is no value."""
+    written = find_value(value, query)
+    if written is not None and _ordinary(written, query):
+        capitals = re.search(rf"(?<!\w){re.escape(value.upper())}(?!\w)", query)
+        written = capitals[0] if capitals else None
+    return written
 
 
 def _ordinary(written: str, query: str) -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from pydantic import Field
+
 from ste_ray.core.records import Record, Score
 from ste_ray.core.scoring.statistics import NUM_RESAMPLES, PairedComparison
 from ste_ray.core.scoring.summary import METRICS, Metric, Summary, compare_settings, summarise
+from ste_ray.core.scoring.unseen import TestNovelty, Unseen
 
 
 class Difference(Record):
@@ -24,6 +27,8 @@ class EvaluationSummary(Record):
 
     settings: tuple[Summary, ...]
     differences: tuple[Difference, ...]  # every setting against every one after it
+    # How many test requests are unseen in training; None: no training data are known.
+    novelty: TestNovelty | None = Field(default=None, exclude_if=lambda found: found is None)
 
     def between(self, first: str, second: str) -> tuple[Difference, ...]:
         """The differences of two settings, a figure each."""
@@ -36,7 +41,11 @@ class EvaluationSummary(Record):
 
 
 def summarise_evaluation(
-    groups: Sequence[Sequence[Score]], *, seed: int, num_resamples: int = NUM_RESAMPLES
+    groups: Sequence[Sequence[Score]],
+    *,
+    seed: int,
+    num_resamples: int = NUM_RESAMPLES,
+    unseen: Unseen | None = None,
 ) -> EvaluationSummary:
     """Return the figures of settings, given as the scores of each.
 
@@ -44,6 +53,7 @@ def summarise_evaluation(
         groups: the scores of one setting each, of which there is at least one.
         seed: of the bootstrap.
         num_resamples: of the bootstrap.
+        unseen: which of the test queries are unseen in training, if that is known.
 
     Raises:
         ValueError: settings differ in their test queries, or hold one twice.
@@ -65,11 +75,18 @@ def summarise_evaluation(
 
     return EvaluationSummary(
         settings=tuple(
-            summarise(scores, seed=seed, num_resamples=num_resamples) for scores in groups
+            summarise(
+                scores,
+                seed=seed,
+                num_resamples=num_resamples,
+                unseen=None if unseen is None else unseen.example_ids,
+            )
+            for scores in groups
         ),
         differences=tuple(
             compared(first, second, metric)
             for first, second in itertools.combinations(groups, 2)
             for metric in METRICS
         ),
+        novelty=None if unseen is None else unseen.novelty,
     )

@@ -7,8 +7,10 @@ malformed or unanswered.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal, get_args
+
+from pydantic import Field
 
 from ste_ray.core.records import Record, Score
 from ste_ray.core.scoring.statistics import (
@@ -72,6 +74,8 @@ class Summary(Record):
     overall: Figures
     with_arguments: Figures  # right calls that have arguments
     without_arguments: Figures
+    # Requests whose phrasing and values are unseen in training; None: no training data are known.
+    unseen: Figures | None = Field(default=None, exclude_if=lambda found: found is None)
     tools: tuple[ToolFigures, ...]  # by name
     outcomes: dict[str, int]  # all outcomes, also those that never came
     failure_kinds: dict[str, int]  # why replies were malformed or no call
@@ -86,6 +90,7 @@ def summarise(
     seed: int,
     num_resamples: int = NUM_RESAMPLES,
     confidence: float = CONFIDENCE,
+    unseen: Collection[str] | None = None,
 ) -> Summary:
     """Summarise the scores of one setting.
 
@@ -94,6 +99,8 @@ def summarise(
         seed: of the bootstrap.
         num_resamples: of the bootstrap.
         confidence: of all intervals.
+        unseen: ids of the examples whose phrasing and values are unseen in training; None: it is
+            not known which are.
 
     Raises:
         ValueError: there are no scores, they are of several settings, or an example comes twice.
@@ -112,6 +119,7 @@ def summarise(
         overall=figures(lambda score: True),
         with_arguments=figures(lambda score: score.num_gold_arguments > 0),
         without_arguments=figures(lambda score: score.num_gold_arguments == 0),
+        unseen=None if unseen is None else figures(lambda score: score.example_id in unseen),
         tools=tuple(
             ToolFigures(tool=group[0].tool, figures=_single_figures(group, confidence))
             for group in groups

@@ -1,9 +1,10 @@
 """The evaluate stage: Ray tasks score the predictions of all settings.
 
-Input: ``infer/predictions``. Output: ``evaluate/scores`` (one part for each part of predictions),
-``evaluate/undecided.jsonl`` (pairs of which no rule can tell whether they are the same),
-``evaluate/judge.json`` where a judge is asked, and ``evaluate/summary.json`` (figures of each
-setting, every setting compared with every other). The report follows once the manifest is written.
+Input: ``infer/predictions``, and ``prepare/examples`` where there are. Output: ``evaluate/scores``
+(one part for each part of predictions), ``evaluate/undecided.jsonl`` (pairs of which no rule can
+tell whether they are the same), ``evaluate/judge.json`` where a judge is asked, and
+``evaluate/summary.json`` (figures of each setting, every setting compared with every other). The
+report follows once the manifest is written.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from ste_ray.core.scoring.evaluation import EvaluationSummary, summarise_evaluat
 from ste_ray.core.scoring.scores import score_prediction, undecided_pair, with_verdict
 from ste_ray.core.scoring.statistics import NUM_RESAMPLES, Proportion
 from ste_ray.core.scoring.summary import METRICS, Summary
+from ste_ray.core.scoring.unseen import Unseen
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.evaluate.judging import judge_pairs, write_undecided
+from ste_ray.stages.evaluate.unseen import find_unseen
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import iter_records, parquet_files, read_records, write_records
 
@@ -44,7 +47,7 @@ def run(context: StageContext) -> dict[str, Any]:
     by_setting = _by_setting(scores, config.infer.settings)
     num_predictions = sum(map(len, by_setting.values()))
     context.progress(f"evaluate: {num_predictions} predictions scored, now summarising")
-    summary = summarise_settings(by_setting, config.seed)
+    summary = summarise_settings(by_setting, config.seed, unseen=find_unseen(context))
     store.write_json(layout.EVALUATION_SUMMARY, summary.model_dump(mode="json"))
     return {
         "predictions": num_predictions,
@@ -145,7 +148,10 @@ def _by_setting(scores: Iterable[Score], settings: Sequence[str]) -> dict[str, l
 
 
 def summarise_settings(
-    by_setting: Mapping[str, Sequence[Score]], seed: int, num_resamples: int = NUM_RESAMPLES
+    by_setting: Mapping[str, Sequence[Score]],
+    seed: int,
+    num_resamples: int = NUM_RESAMPLES,
+    unseen: Unseen | None = None,
 ) -> EvaluationSummary:
     """Return the figures of each setting, and every setting compared with every other.
 
@@ -153,6 +159,7 @@ def summarise_settings(
         by_setting: the scores of each setting.
         seed: of the bootstrap.
         num_resamples: of the bootstrap.
+        unseen: which of the test queries are unseen in training, if that is known.
 
     Raises:
         StageInputError: settings differ in their test queries, or hold one twice.
@@ -162,6 +169,7 @@ def summarise_settings(
             list(by_setting.values()),
             seed=seed,
             num_resamples=num_resamples,
+            unseen=unseen,
         )
     except ValueError as error:
         raise StageInputError(f"the predictions cannot be compared: {error}") from error
@@ -170,6 +178,8 @@ def summarise_settings(
 def _headline(summary: Summary) -> dict[str, Any]:
     shares: dict[str, Proportion] = {name: getattr(summary.overall, name) for name in METRICS}
     shares["correct_with_arguments"] = summary.with_arguments.correct
+    if summary.unseen is not None:
+        shares["correct_unseen"] = summary.unseen.correct
     rounded = {
         name: None if one.share is None else round(one.share, 4) for name, one in shares.items()
     }
