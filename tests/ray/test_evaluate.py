@@ -108,7 +108,13 @@ def test_requests_unseen_in_training_are_told_apart(
         for one, call in zip(own[5:8], calls[5:8], strict=True)
     ]
     validation = [example(one, "validation") for one in own[8:30]]
-    parts = [[example(one, "test") for one in own], [*same_call, *validation], same_words]
+    restraint = example(own[0], "test", tool="", query="What is a date?", arguments="")
+    tests = [example(one, "test") for one in own]
+    parts = [
+        [*tests, restraint.model_copy(update={"example_id": "r"})],
+        [*same_call, *validation],
+        same_words,
+    ]
     for number, part in enumerate(parts):
         write_records(context.store, layout.part(layout.EXAMPLES, number), part, Example)
     counts = evaluate.run(context)

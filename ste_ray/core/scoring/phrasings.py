@@ -46,6 +46,7 @@ class Phrasings:
         self._ends = frozenset(map(_ends, self._masked))
         self._begins = frozenset(begin for begin, _ in self._ends)
         self._tails = frozenset(tail for _, tail in self._ends)
+        self._most = max((len(words) for words in self._begins | self._tails), default=0)
 
     def find(self, query: str, arguments_json: str) -> str | None:
         """Return the phrasing that a request has; None: it has none of them.
@@ -60,9 +61,9 @@ class Phrasings:
         return masked if masked in self._masked else None
 
     def _may_have_one(self, words: list[str]) -> bool:
-        places = range(len(words) + 1)
-        begins = [tuple(words[:place]) for place in places]
-        tails = [tuple(words[place:]) for place in places]
+        lengths = range(min(len(words), self._most) + 1)
+        begins = [tuple(words[:length]) for length in lengths]
+        tails = [tuple(words[len(words) - length :]) for length in lengths]
         possible = [tail for tail in tails if tail in self._tails]
         return any(
             (begin, tail) in self._ends

@@ -46,7 +46,7 @@ def find_unseen(context: StageContext) -> Unseen | None:
 
 def read_tests(store: RunStore, part: str) -> list[Call]:
     """Return the test requests in one file of examples that need a call."""
-    return [call for call in _calls(store, part, "test") if call.tool]
+    return list(_calls(store, part, "test"))
 
 
 def search_training(store: RunStore, part: str, wanted: Wanted) -> Found:
@@ -55,7 +55,7 @@ def search_training(store: RunStore, part: str, wanted: Wanted) -> Found:
 
 
 def _calls(store: RunStore, part: str, split: str) -> Iterator[Call]:
-    """Yield the examples of one split in a file, with a few rows in memory at a time."""
+    """Yield a file's examples of one split that need a call, a few rows in memory at a time."""
     file = open_parquet(store, part)
     require_columns(file.schema_arrow.names, Example, store.address(part))
     columns = [*Call._fields, "split"]
@@ -66,5 +66,5 @@ def _calls(store: RunStore, part: str, split: str) -> Iterator[Call]:
         if batch is None:
             return
         for row in batch.to_pylist():
-            if row.pop("split") == split:
+            if row.pop("split") == split and row["tool"]:
                 yield Call(**row)
