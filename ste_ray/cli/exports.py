@@ -217,6 +217,8 @@ def _export_predictions(options: argparse.Namespace) -> None:
         )
     items = saved_results(found[options.setting], read_specs(store))
     count = sum(map(len, items.values()))
+    if left_out := len(found[options.setting]) - count:
+        say(f"note: {left_out} requests that need no call have no place in that form: left out")
     _write_whole(options.out, lambda stream: json.dump(items, stream, indent=1))
     print_result(
         {"file": options.out, "setting": options.setting, "predictions": count},

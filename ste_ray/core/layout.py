@@ -17,6 +17,7 @@ No other module spells such a path. In capitals stands what varies: ``NNNNN`` is
     explore/simulated/                      answers of simulated tools (``tools.run.recording``)
     explore/replayed/part-NNNNN.parquet     ``Episode``, of ``explore --replay``
     prepare/examples/part-NNNNN.parquet     ``Example``
+    prepare/examples/no-call-00000.parquet  ``Example`` of general requests: tests without a call
     prepare/rows/part-NNNNN.parquet         ``TrainRow``
     prepare/rows/general-00000.parquet      ``TrainRow`` of general data
     prepare/judgments/part-NNNNN.parquet    ``Judgment``
@@ -76,6 +77,7 @@ REPLAYED_EPISODES = "explore/replayed"
 
 PREPARE = "prepare"
 EXAMPLES = "prepare/examples"
+NO_CALL_TESTS = "prepare/examples/no-call-00000.parquet"
 ROWS = "prepare/rows"
 GENERAL_ROWS = "prepare/rows/general-00000.parquet"
 JUDGMENTS = "prepare/judgments"

@@ -192,7 +192,10 @@ class Judgment(Record):
 
 
 class Example(Record):
-    """A query with the call that answers it: the unit that is split, trained on and tested."""
+    """A query with the call that answers it: the unit that is split, trained on and tested.
+
+    A test without ``tool`` asks for restraint: no call is right, and there are no arguments.
+    """
 
     schema_version: int = SCHEMA_VERSION
     example_id: str
@@ -200,12 +203,17 @@ class Example(Record):
     trial_id: str
     tool: str
     query: str
-    origin: Literal["explored", "paraphrase"]
+    origin: Literal["explored", "paraphrase", "general"]
     arguments_json: str
     observation: str
     final_answer: str
     split: Literal["train", "validation", "test"]
     accepted_json: str = ""  # object: argument -> list of further right values; empty: none
+
+    @property
+    def needs_call(self) -> bool:
+        """Whether a call is right; False: the right answer is no call."""
+        return bool(self.tool)
 
 
 class TrainRow(Record):
@@ -274,9 +282,9 @@ class Prediction(Record):
     schema_version: int = SCHEMA_VERSION
     example_id: str
     setting: str
-    tool: str  # gold
+    tool: str  # gold; empty: no call is right
     query: str
-    arguments_json: str  # gold
+    arguments_json: str  # gold; empty: no call is right
     candidates: tuple[str, ...]
     output_text: str
     accepted_json: str = ""  # as in the example
@@ -293,9 +301,18 @@ class Prediction(Record):
     final_reasoning: str = ""  # and before the final answer
     reasoning_tokens: int = 0  # of the completion tokens; see ``ModelReply``
 
+    @property
+    def needs_call(self) -> bool:
+        """Whether a call is right; False: the right answer is no call."""
+        return bool(self.tool)
+
 
 class Score(Record):
-    """The outcome of one prediction, decided by rules, or by a judge where no rule can tell."""
+    """The outcome of one prediction, decided by rules, or by a judge where no rule can tell.
+
+    Where no call is right (``tool`` is empty), it is ``correct``, ``needless_call``, ``malformed``
+    or ``error``.
+    """
 
     schema_version: int = SCHEMA_VERSION
     example_id: str
@@ -309,11 +326,12 @@ class Score(Record):
         "malformed",
         "no_call",
         "error",
+        "needless_call",
     ]
-    num_gold_arguments: int  # 0: the right call has no arguments
+    num_gold_arguments: int  # 0: the right call has no arguments, or no call is right
     predicted_tool: str = ""  # as written, also where no such tool exists
     predicted_arguments_json: str = ""
-    failure_kind: str = ""  # why a reply is malformed or no call
+    failure_kind: str = ""  # why a reply is malformed or no call, or a needless one unknown
     missing: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
@@ -322,3 +340,8 @@ class Score(Record):
     decided_by: Literal["rules", "judge"] = "rules"
     verdict: Literal["", "same", "different", "unsure"] = ""  # the judge's; empty: not asked
     verdict_reason: str = ""
+
+    @property
+    def needs_call(self) -> bool:
+        """Whether a call is right; False: the right answer is no call."""
+        return bool(self.tool)

@@ -13,16 +13,19 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 
-def key(default: Any, description: str, **bounds: Any) -> Any:
+def key(default: Any, description: str, *, unless_empty: bool = False, **bounds: Any) -> Any:
     """Declare a key that decides what a stage produces.
 
     Args:
         default: what holds if it is left out.
         description: one sentence for users: what it does, in which unit, and what the default
             means where it does not say so itself.
+        unless_empty: whether 0 or an empty value produces what was produced before there was the
+            key, so that it does not count in fingerprints.
         bounds: ``ge``, ``gt``, ``le``, ``lt``.
     """
-    return Field(default=default, description=description, **bounds)
+    extra: dict[str, Any] | None = {"unless_empty": True} if unless_empty else None
+    return Field(default=default, description=description, json_schema_extra=extra, **bounds)
 
 
 def operational(default: Any, description: str, **bounds: Any) -> Any:

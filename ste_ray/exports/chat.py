@@ -53,6 +53,10 @@ class Offers:
         rng.shuffle(offered)
         return [self._functions[tool] for tool in offered]
 
+    def name_of(self, example: Example) -> str:
+        """Return the safe name of an example's tool; empty where it needs no call."""
+        return self.names.safe(example.tool) if example.needs_call else ""
+
     def _function(self, source: ExportSource, tool: str) -> dict[str, Any]:
         spec = source.spec(tool)
         parameters = {**spec.parameters, "type": "object"}
@@ -75,11 +79,16 @@ def example_messages(
     """Return an example as messages.
 
     Args:
-        example: it.
-        name: the tool's safe name.
+        example: it; a test that needs no call is its request and its answer.
+        name: the tool's safe name, if there is a tool.
         style: arguments as an object, or as JSON text with ids that join call and result.
         tool_responses: whether result and final answer follow the call.
     """
+    if not example.needs_call:
+        return [
+            {"role": "user", "content": example.query},
+            {"role": "assistant", "content": example.final_answer},
+        ]
     call: dict[str, Any] = {"type": "function"}
     result: dict[str, Any] = {"role": "tool"}
     if style == "object":

@@ -149,8 +149,12 @@ def _by_whom(source: ExportSource) -> str:
 
 def _tools(source: ExportSource) -> str:
     splits: dict[str, Counter[str]] = {tool: Counter() for tool in source.tools}
+    restraint = 0
     for example in source.examples():
-        splits.setdefault(example.tool, Counter())[example.split] += 1
+        if example.needs_call:
+            splits.setdefault(example.tool, Counter())[example.split] += 1
+        else:
+            restraint += 1
     rows = "".join(
         f"| {_cell(tool)} | {_cell(source.spec(tool).description)} | {found['train']} | "
         f"{found['validation']} | {found['test']} |\n"
@@ -158,6 +162,11 @@ def _tools(source: ExportSource) -> str:
     )
     more = len(splits) - _MAX_TOOLS
     rest = f"\n{more} more tools are not listed here." if more > 0 else ""
+    if restraint:
+        rest += (
+            f"\n{restraint:,} general requests of the split `test` need no call: their `tool` and "
+            "`arguments` are empty. They were brought in from elsewhere."
+        )
     return (
         "## Tools\n\n| tool | description | train | validation | test |\n"
         f"| --- | --- | --- | --- | --- |\n{rows}{rest}".rstrip()

@@ -24,9 +24,9 @@ def write_openai(folder: Path, source: ExportSource, offers: Offers) -> dict[str
     """Write ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``; return rows by split."""
     with LineFiles(folder) as files:
         for example in source.examples():
-            name = offers.names.safe(example.tool)
+            name = offers.name_of(example)
             messages = example_messages(example, name, "text", source.tool_responses)
-            tools = offers.of(example.example_id, example.tool)
+            tools = offers.of(example.example_id, example.tool or None)
             row = {"messages": messages, "tools": tools, "parallel_tool_calls": False}
             files.write(example.split, row)
         for other in source.other_rows():

@@ -2,7 +2,8 @@
 
 An item has the test row (``query``, ``API_name_list``, ``api_descriptions``, ``action``,
 ``action_input``), the raw ``model_output``, and ``no_call``, ``err`` and ``api_match`` as the
-study's rules give them. ``args_correct`` is left to whoever judges.
+study's rules give them. ``args_correct`` is left to whoever judges. Requests that need no call are
+left out: the study has an API for each of its requests.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ def saved_results(
 
     A query that could not be answered has an empty output, which is no call.
     """
-    ordered = sorted(predictions, key=lambda one: one.example_id)
+    needed = (one for one in predictions if one.needs_call)
+    ordered = sorted(needed, key=lambda one: one.example_id)
     tools = tuple(dict.fromkeys(one.tool for one in ordered))
     items: dict[str, list[dict[str, Any]]] = {tool: [] for tool in tools}
     for one in ordered:

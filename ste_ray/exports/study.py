@@ -2,7 +2,8 @@
 
 ``tool_data.json`` (and ``tool_validation.json``) hold what was fine-tuned on, as a list;
 ``tool_test.json`` the test queries by tool; ``dialogs.json`` the training rows as
-``dialog_history`` and ``response``; ``toolken_list.json`` one token a tool.
+``dialog_history`` and ``response``; ``toolken_list.json`` one token a tool. Tests that need no call
+are left out: the study has a tool for each of its test queries.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def _asked(example: Example, source: ExportSource) -> dict[str, Any]:
 def _write_tests(path: Path, source: ExportSource) -> int:
     """Write tool -> test queries, those of one tool in memory at a time."""
     number = 0
-    tests = (example for example in source.examples() if example.split == "test")
+    tests = (one for one in source.examples() if one.split == "test" and one.needs_call)
     with path.open("w", encoding="utf-8") as stream:
         stream.write("{")
         for tool, group in itertools.groupby(tests, key=lambda example: example.tool):

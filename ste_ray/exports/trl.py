@@ -21,9 +21,9 @@ def write_trl(folder: Path, source: ExportSource, offers: Offers) -> dict[str, i
     """Write ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``; return rows by split."""
     with LineFiles(folder) as files:
         for example in source.examples():
-            name = offers.names.safe(example.tool)
+            name = offers.name_of(example)
             messages = example_messages(example, name, "object", source.tool_responses)
-            tools = offers.of(example.example_id, example.tool)
+            tools = offers.of(example.example_id, example.tool or None)
             files.write(example.split, {"messages": messages, "tools": tools})
         for row in source.other_rows():
             tools = offers.of(row.row_id) if row.kind == "no_call" else []

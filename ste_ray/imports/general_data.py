@@ -5,7 +5,8 @@ A file is a JSON list, or JSON lines (one object a line; ``.jsonl``), also gzipp
 * ``{"dialog_history": [{"role": …, "content": …}, …], "response": …}``, as in the published study,
 * or chat rows ``{"messages": [{"role": …, "content": …}, …]}`` whose last message is the response.
 
-JSON lines are read one by one; a list is read as a whole.
+JSON lines are read one by one; a list is read as a whole. Files that ship with the project go by
+their names without an ending.
 """
 
 from __future__ import annotations
@@ -33,11 +34,14 @@ class GeneralData:
     A row that cannot be used is left out and counted in ``skipped``, by reason.
 
     Args:
-        path: of a local file.
+        name: of a shipped file, such as ``general_requests``, or the path of a local one.
+        shipped: the folder of the shipped ones; None: there are none.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, name: str, shipped: Path | None = None) -> None:
+        files = sorted(shipped.glob("*.jsonl")) if shipped else []
+        self._shipped = {path.stem: path for path in files}
+        self._path = str(self._shipped.get(name, name))
         self.skipped: Counter[str] = Counter()
 
     @cached_property
@@ -116,9 +120,11 @@ class GeneralData:
         try:
             return Path(self._path).open("rb")
         except OSError as error:
+            names = ", ".join(self._shipped)
+            shipped = f", the name of a shipped one ({names})" if names else ""
             raise ConfigError(
                 f"cannot read general data {self._path!r} ({error.strerror}); give "
-                "prepare.mix.general_data an existing file, or leave it empty"
+                f"prepare.mix.general_data an existing file{shipped}, or leave it empty"
             ) from None
 
 

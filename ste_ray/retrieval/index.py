@@ -53,8 +53,9 @@ class RetrievalIndex:
         """Return candidate tools and demonstrations of each example's query, best first.
 
         Only the query is looked at; with ``candidates=oracle`` the right tool, if it is missing,
-        takes the place of the last candidate, and all are put in an order that tells nothing. No
-        demonstration comes from the group of the query.
+        takes the place of the last candidate, and all are put in an order that tells nothing. A
+        query that needs no call keeps the nearest tools. No demonstration comes from the group of
+        the query.
         """
         config = self._config
         texts = [example.query for example in examples]
@@ -88,7 +89,7 @@ class RetrievalIndex:
         found = _neighbors(hits, self._tool_names)
         if self._config.candidates == "retrieved":
             return found
-        if all(neighbor.key != example.tool for neighbor in found):
+        if example.needs_call and all(neighbor.key != example.tool for neighbor in found):
             found = (*found[: self._config.num_tools - 1], Neighbor(key=example.tool, score=0.0))
         order = {one.key: draw_number(one.key, self._seed, example.example_id) for one in found}
         return tuple(sorted(found, key=lambda one: order[one.key]))

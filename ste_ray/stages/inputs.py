@@ -10,8 +10,8 @@ from ste_ray.config import Config
 from ste_ray.core.inferring.settings import RUN_MODELS, parse_settings
 from ste_ray.core.records import fingerprint
 from ste_ray.errors import ConfigError, StageInputError
-from ste_ray.imports.general_data import GeneralData
 from ste_ray.stages.base import StageContext
+from ste_ray.stages.prepare.general import open_general_data
 from ste_ray.store.manifest import manifest_fingerprint, read_manifest
 
 # The stages whose artifacts a stage reads; see ``inputs_of`` for infer.
@@ -39,7 +39,7 @@ def input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
         )
     general_data = context.config.prepare.mix.general_data
     if stage == "prepare" and general_data:
-        prints["general_data"] = GeneralData(general_data).fingerprint
+        prints["general_data"] = open_general_data(general_data).fingerprint
     labels = context.config.evaluate.judge.labels
     if stage == "evaluate" and context.config.evaluate.judge.enabled and labels:
         prints["judge_labels"] = _file_fingerprint(labels, "evaluate.judge.labels")

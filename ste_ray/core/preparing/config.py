@@ -14,9 +14,17 @@ NEAR_DUPLICATE_SIMILARITY = 0.7
 
 
 class NoCallConfig(Section):
-    """Training rows whose right answer is no call, to teach restraint."""
+    """Requests whose right answer is no call, to teach restraint and to test it."""
 
-    general: int = key(0, "Number of general requests that are answered without a call.", ge=0)
+    general: int = key(
+        0, "Number of general requests to train on that are answered without a call.", ge=0
+    )
+    test: int = key(
+        0,
+        "Number of general requests of one turn that no training sees, to test restraint on.",
+        unless_empty=True,
+        ge=0,
+    )
     held_out_tools: tuple[str, ...] = key(
         (), "Tools left out of training, which the model learns that it does not have; empty: none."
     )
@@ -26,7 +34,9 @@ class MixConfig(Section):
     """What is trained on: the tools, general data, and in rounds what is replayed."""
 
     tools: bool = key(True, "Train on the tools; false: on general data alone, as a baseline.")
-    general_data: str = key("", "A JSON or JSONL file of general examples; empty: none.")
+    general_data: str = key(
+        "", "A JSON or JSONL file of general examples, or the name of a shipped one; empty: none."
+    )
     general_examples: int = key(2000, "Number of general examples, drawn by the seed.", ge=0)
     general_held_out: int = key(
         0, "Number of further ones that no training sees, to check general ability on.", ge=0

@@ -46,7 +46,12 @@ def retrieved_dialog(
 def example_dialog(
     example: Example, prompts: PromptSet, tool_responses: bool
 ) -> tuple[Message, ...]:
-    """Return an example as a dialog: system, request, call and, if wanted, result and answer."""
+    """Return an example as a dialog: system, request, call and, if wanted, result and answer.
+
+    A test that needs no call ends with its answer, if it has one.
+    """
+    if not example.needs_call:
+        return (*toolken_dialog(example.query, prompts), *_answer_alone(example))
     call = call_text(toolken(example.tool), example.arguments_json)
     dialog = (*toolken_dialog(example.query, prompts), Message(role="assistant", content=call))
     if not tool_responses:
@@ -58,6 +63,13 @@ def example_dialog(
         Message(role="user", content=observation),
         Message(role="assistant", content=answer),
     )
+
+
+def _answer_alone(example: Example) -> tuple[Message, ...]:
+    if not example.final_answer:
+        return ()
+    answer = f"Final Answer: {escape_toolkens(example.final_answer)}"
+    return (Message(role="assistant", content=answer),)
 
 
 def training_rows(example: Example, prompts: PromptSet, tool_responses: bool) -> list[TrainRow]:
@@ -94,6 +106,23 @@ def general_no_call_row(
     turns = [message for message in dialog if message.role != "system"]
     answer = f"Final Answer: {response}"
     return _general("no_call", "act_system", turns, answer, split, prompts)
+
+
+def general_no_call_test(query: str, answer: str) -> Example:
+    """Return a general request as a test whose right answer is no call."""
+    example_id = text_fingerprint("no call", query)
+    return Example(
+        example_id=example_id,
+        group_id=example_id,
+        trial_id="",
+        tool="",
+        query=query,
+        origin="general",
+        arguments_json="",
+        observation="",
+        final_answer=answer,
+        split="test",
+    )
 
 
 def absent_tool_row(

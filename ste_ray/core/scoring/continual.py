@@ -12,8 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from pydantic import Field
+
 from ste_ray.core.records import Record, Score
-from ste_ray.core.scoring.statistics import PairedComparison
+from ste_ray.core.scoring.restraint import Restraint, summarise_restraint
+from ste_ray.core.scoring.statistics import CONFIDENCE, PairedComparison
 from ste_ray.core.scoring.summary import Figures, compare_settings, figures_of
 
 Variant = Literal["replay", "no_replay", "joint"]
@@ -41,6 +44,8 @@ class RoundResult(Record):
     number: int
     batches: tuple[BatchFigures, ...]  # those that have arrived, then all of them together
     general: GeneralLoss | None = None
+    # Of requests that need no call; None: there are none.
+    restraint: Restraint | None = Field(default=None, exclude_if=lambda found: found is None)
 
     def correct(self, batch: int | None) -> float | None:
         """The share of correct calls on a batch; None where it has not arrived, or has no tests."""
@@ -92,23 +97,25 @@ def round_result(
     Args:
         variant: how earlier tools were kept.
         number: of the round.
-        scores: of one setting.
+        scores: of one setting; those of requests that need no call belong to no batch.
         batch_of: tool -> its batch.
         general: loss on general examples.
         options: seed, num_resamples and confidence of the intervals.
     """
-    batches = sorted({batch_of[score.tool] for score in scores})
+    calls = [score for score in scores if score.needs_call]
+    batches = sorted({batch_of[score.tool] for score in calls})
     parts: list[tuple[int | None, list[Score]]] = [
-        (batch, [score for score in scores if batch_of[score.tool] == batch]) for batch in batches
+        (batch, [score for score in calls if batch_of[score.tool] == batch]) for batch in batches
     ]
     return RoundResult(
         variant=variant,
         number=number,
         batches=tuple(
             BatchFigures(batch=batch, figures=figures_of(part, **options))  # type: ignore[arg-type]
-            for batch, part in [*parts, (None, list(scores))]
+            for batch, part in [*parts, (None, calls)]
         ),
         general=general,
+        restraint=summarise_restraint(scores, options.get("confidence", CONFIDENCE)),
     )
 
 
@@ -120,6 +127,9 @@ def summarise_variant(
 ) -> VariantSummary:
     """Return what the rounds of a variant amount to, in order of their numbers."""
     results = [result for result, _ in rounds]
+    rounds = [
+        (result, [score for score in scores if score.needs_call]) for result, scores in rounds
+    ]
     if len(rounds) < 2:
         return VariantSummary(variant=variant, rounds=tuple(results))
     transfers = []

@@ -26,7 +26,8 @@ class EvaluationSummary(Record):
     """The content of ``evaluate/summary.json``: settings in the order they were asked for."""
 
     settings: tuple[Summary, ...]
-    differences: tuple[Difference, ...]  # every setting against every one after it
+    # Every setting against every one after it; none where no request needs a call.
+    differences: tuple[Difference, ...]
     # How many test requests are unseen in training; None: no training data are known.
     novelty: TestNovelty | None = Field(default=None, exclude_if=lambda found: found is None)
 
@@ -86,6 +87,7 @@ def summarise_evaluation(
         differences=tuple(
             compared(first, second, metric)
             for first, second in itertools.combinations(groups, 2)
+            if any(score.needs_call for score in first)
             for metric in METRICS
         ),
         novelty=None if unseen is None else unseen.novelty,

@@ -1,5 +1,8 @@
 """Scoring predictions by strict rules.
 
+Where a call is right, its tool and arguments are compared. Where none is, whatever attempts one is
+wrong, and the answer itself is not looked at.
+
 What scores amount to is in ``ste_ray.core.scoring.summary``, the rules of the published study are
 in ``ste_ray.core.scoring.study``.
 """
@@ -13,6 +16,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from ste_ray.core.records import Prediction, Score, canonical_json
+from ste_ray.core.replies.markers import find_markers
 from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure, parse_action
 from ste_ray.core.scoring.comparing import compare_arguments
 from ste_ray.core.scoring.equivalence import Pair, ScorerVerdict
@@ -20,19 +24,23 @@ from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StageInputError
 
 _NO_CALL = frozenset({"empty", "no_action", "empty_answer"})
+_CALL_LABELS = ("action", "actioninput")
 
 
 def score_prediction(prediction: Prediction, spec_by_name: Mapping[str, ToolSpec]) -> Score:
     """Decide the outcome of a prediction by rules.
 
     Args:
-        prediction: the output of a model, with the right tool and arguments.
+        prediction: the output of a model, with the right tool and arguments; without a tool, no
+            call is right.
         spec_by_name: all registered tools; a call of another registered tool is ``wrong_tool``,
             of any other name ``unknown_tool``.
 
     Raises:
         StageInputError: the right tool is not registered, or its right arguments are no object.
     """
+    if not prediction.needs_call:
+        return _score_restraint(prediction, spec_by_name)
     spec = spec_by_name.get(prediction.tool)
     if spec is None:
         raise StageInputError(
@@ -63,6 +71,42 @@ def score_prediction(prediction: Prediction, spec_by_name: Mapping[str, ToolSpec
         undecided=differences.undecided,
         **call,
     )
+
+
+def _score_restraint(prediction: Prediction, spec_by_name: Mapping[str, ToolSpec]) -> Score:
+    """Decide whether a prediction leaves tools alone where no call is right."""
+    if prediction.error:
+        return _score(prediction, {}, outcome="error", detail=prediction.error)
+    reply = parse_action(prediction.output_text, spec_by_name, suggest=False, thoughts=False)
+    if isinstance(reply, FinalAnswer):
+        return _score(prediction, {}, outcome="correct")
+    if isinstance(reply, ParseFailure):
+        return _score_no_answer(prediction, reply)
+    return _score(
+        prediction,
+        {},
+        outcome="needless_call",
+        predicted_tool=reply.tool,
+        predicted_arguments_json=reply.arguments_json,
+    )
+
+
+def _score_no_answer(prediction: Prediction, failure: ParseFailure) -> Score:
+    found = {
+        "predicted_tool": failure.tool,
+        "failure_kind": failure.kind,
+        "detail": failure.message,
+    }
+    if failure.kind == "unknown_tool":
+        return _score(prediction, {}, outcome="needless_call", **found)
+    if failure.kind in _NO_CALL and not _begins_a_call(prediction.output_text):
+        return _score(prediction, {}, outcome="correct")
+    return _score(prediction, {}, outcome="malformed", **found)
+
+
+def _begins_a_call(text: str) -> bool:
+    """Whether a text without a call has the mark of one: an action without a name or a tool."""
+    return any(marker.label in _CALL_LABELS for marker in find_markers(text))
 
 
 def undecided_pair(prediction: Prediction, score: Score) -> Pair | None:

@@ -1,7 +1,8 @@
 """What the scores of predictions amount to: figures, confusions, and settings compared.
 
-Every share is a share of all predictions, so a figure never rises because more of the output is
-malformed or unanswered.
+Every share is a share of all predictions whose request needs a call, so a figure never rises
+because more of the output is malformed or unanswered. Requests that need none have figures of
+their own (``ste_ray.core.scoring.restraint``).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Literal, get_args
 from pydantic import Field
 
 from ste_ray.core.records import Record, Score
+from ste_ray.core.scoring.restraint import Restraint, summarise_restraint
 from ste_ray.core.scoring.statistics import (
     CONFIDENCE,
     NUM_RESAMPLES,
@@ -23,7 +25,12 @@ from ste_ray.core.scoring.statistics import (
     single_proportion,
 )
 
-OUTCOMES: tuple[str, ...] = get_args(Score.model_fields["outcome"].annotation)
+# Of requests that need a call.
+OUTCOMES: tuple[str, ...] = tuple(
+    outcome
+    for outcome in get_args(Score.model_fields["outcome"].annotation)
+    if outcome != "needless_call"
+)
 Metric = Literal["wellformed", "tool_match", "correct"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
@@ -36,7 +43,7 @@ _SUCCESSES: Mapping[Metric, frozenset[str]] = {
 
 
 class Figures(Record):
-    """The three headline figures of some predictions, each a share of all of them."""
+    """The three headline figures of predictions whose request needs a call, shares of all these."""
 
     n: int
     wellformed: Proportion  # a complete call, whatever its tool
@@ -82,6 +89,8 @@ class Summary(Record):
     confusion: tuple[ConfusionCell, ...]  # by right tool, then most frequent first
     undecided: int = 0  # predictions of which no rule can tell whether they are right
     correct_by_judge: int = 0  # of those, counted as correct by a judge
+    # Of requests that need no call, which nothing above counts; None: there are none.
+    restraint: Restraint | None = Field(default=None, exclude_if=lambda found: found is None)
 
 
 def summarise(
@@ -107,7 +116,9 @@ def summarise(
     """
     scores = list(scores)
     setting = _only_setting(scores)
+    restraint = summarise_restraint(scores, confidence)
     groups = _by_tool(scores)
+    scores = [score for group in groups for score in group]
 
     def figures(keep: Callable[[Score], bool]) -> Figures:
         kept = [[score for score in group if keep(score)] for group in groups]
@@ -131,6 +142,7 @@ def summarise(
         confusion=_confusion(scores),
         undecided=sum(score.undecided for score in scores),
         correct_by_judge=sum(s.decided_by == "judge" and s.outcome == "correct" for s in scores),
+        restraint=restraint,
     )
 
 
@@ -141,14 +153,19 @@ def figures_of(
     num_resamples: int = NUM_RESAMPLES,
     confidence: float = CONFIDENCE,
 ) -> Figures:
-    """Return the headline figures of scores, with intervals clustered by tool."""
+    """Return the headline figures of scores, with intervals clustered by tool.
+
+    Scores of requests that need no call do not count.
+    """
     return _clustered_figures(_by_tool(scores), seed, num_resamples, confidence)
 
 
 def _by_tool(scores: Iterable[Score]) -> list[list[Score]]:
+    """Return the scores of requests that need a call, a group a tool."""
     by_tool: dict[str, list[Score]] = defaultdict(list)
     for score in scores:
-        by_tool[score.tool].append(score)
+        if score.needs_call:
+            by_tool[score.tool].append(score)
     return [by_tool[tool] for tool in sorted(by_tool)]
 
 
@@ -218,8 +235,11 @@ def compare_settings(
 ) -> PairedComparison:
     """Compare two settings on the same examples, clustered by tool.
 
+    Only examples that need a call are compared.
+
     Raises:
-        ValueError: a side holds several settings or an example twice, or they differ in examples.
+        ValueError: a side holds several settings or an example twice, they differ in examples, or
+            none needs a call.
     """
     settings = _only_setting(first), _only_setting(second)
     other = {score.example_id: score for score in second}
@@ -234,6 +254,7 @@ def compare_settings(
         (
             (score.tool, score.outcome in successes, other[score.example_id].outcome in successes)
             for score in first
+            if score.needs_call
         ),
         seed=seed,
         num_resamples=num_resamples,

@@ -109,10 +109,10 @@ def prepare_round(context: StageContext, child: RunStore, one: Round, batches: T
     examples = [
         example
         for example in iter_records(store, layout.EXAMPLES, Example)
-        if example.tool in known and example.split != "validation"
+        if (example.tool in known or not example.needs_call) and example.split != "validation"
     ]
     tests = sum(example.split == "test" for example in examples)
-    if not tests:
+    if not any(example.needs_call and example.split == "test" for example in examples):
         raise StageInputError(
             f"no tool of the rounds up to {one.number} has a test query; raise"
             " prepare.test_fraction, in another run"

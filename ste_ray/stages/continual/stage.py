@@ -180,6 +180,8 @@ def _told(result: RoundResult) -> str:
         for one in result.batches
     ]
     general = f"; loss on general examples {result.general.loss:.3f}" if result.general else ""
+    if result.restraint is not None:
+        general += f"; needless calls {result.restraint.needless_calls.share or 0:.1%}"
     return (
         f"{result.variant}, round {result.number}: correct (tool match) on batch "
         f"{', '.join(shares)}{general}"
@@ -189,11 +191,14 @@ def _told(result: RoundResult) -> str:
 def _counts(summary: VariantSummary) -> dict[str, Any]:
     last = summary.rounds[-1]
     all_of_them = last.batches[-1].figures
+    restraint = last.restraint
+    needless = {"needless_calls": _rounded(restraint.needless_calls.share)} if restraint else {}
     return {
         "rounds": len(summary.rounds),
         "tests": all_of_them.n,
         "correct": _rounded(all_of_them.correct.share),
         "tool_match": _rounded(all_of_them.tool_match.share),
+        **needless,
         "mean_backward_transfer": _rounded(summary.mean_backward),
         "mean_forgetting": _rounded(summary.mean_forgetting),
         "mean_learning": _rounded(summary.mean_learning),

@@ -183,4 +183,9 @@ def _headline(summary: Summary) -> dict[str, Any]:
     rounded = {
         name: None if one.share is None else round(one.share, 4) for name, one in shares.items()
     }
+    restraint = summary.restraint
+    if restraint is not None:
+        needless = restraint.needless_calls.share
+        rounded["needless_calls"] = None if needless is None else round(needless, 4)
+        rounded["no_call_tests"] = restraint.n
     return {"n": summary.overall.n, **rounded}

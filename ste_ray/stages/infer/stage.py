@@ -63,6 +63,12 @@ def run(context: StageContext) -> dict[str, Any]:
     for setting in settings:
         check_model(store, setting, config)
     queries, material = load_queries(context, settings)
+    needless = sum(not query.example.needs_call for query in queries)
+    if needless and config.constrained:
+        context.notes.append(
+            f"{needless} test requests need no call, but infer.constrained=true leaves local models"
+            " nothing else: their needless calls say nothing"
+        )
     todo = {}
     for setting in sorted(settings, key=lambda setting: setting.model):  # few changes of model
         if store.exists(layout.predictions_marker(setting.folder_name)):

@@ -1,12 +1,11 @@
-"""What is trained on besides the run's own examples, and what each round of tools replays.
+"""The rounds in which tools arrive, and what each of them replays.
 
-General data becomes ``prepare/rows/general-00000.parquet``. With rounds, ``prepare/rounds/NN/rows``
-holds the rows of each: its tools in full, a sample of each earlier round, the general data.
+``prepare/rounds/NN/rows`` holds the rows of each: its tools in full, a sample of each earlier
+round, the general data.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,74 +16,14 @@ import ray
 
 from ste_ray.core import layout
 from ste_ray.core.preparing.config import MixConfig
-from ste_ray.core.preparing.formatting import general_no_call_row, general_row
 from ste_ray.core.preparing.ledger import ToolTotals
-from ste_ray.core.preparing.mixing import draw, draw_number, replay_quotas, round_of
-from ste_ray.core.records import Message, TrainRow, fingerprint
+from ste_ray.core.preparing.mixing import draw, replay_quotas, round_of
+from ste_ray.core.records import TrainRow
 from ste_ray.errors import ConfigError
-from ste_ray.imports.general_data import GeneralData
 from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.schema import arrow_schema
-from ste_ray.store.tables import encode_table, open_parquet, parquet_files, write_records
-
-
-def general_rows(context: StageContext) -> list[TrainRow]:
-    """Draw general examples, and requests that need no call, as training rows.
-
-    Raises:
-        ConfigError: the file cannot be used.
-    """
-    section, seed, prompts = context.config.prepare, context.config.seed, context.prompts
-    mix, number = section.mix, section.no_call.general
-    if not mix.general_data:
-        _require_no_general_data(mix, number)
-        return []
-    data = GeneralData(mix.general_data)
-    drawn = heapq.nsmallest(
-        number + mix.general_examples + mix.general_held_out,
-        data,
-        key=lambda example: draw_number(_identity(*example), seed, "general"),
-    )
-    if data.skipped:
-        (reason, _), total = data.skipped.most_common(1)[0], data.skipped.total()
-        context.notes.append(
-            f"{total} rows of {mix.general_data!r} could not be used, most often: {reason}"
-        )
-    if len(drawn) < number:
-        raise ConfigError(
-            f"prepare.no_call.general={number!r}, but {mix.general_data!r} holds {len(drawn)} "
-            "examples; lower it or give a larger file"
-        )
-    # Where the file is short of both, restraint is served first: it was asked for by number.
-    no_calls, general = drawn[:number], drawn[number:]
-    trained, held_out = general[: mix.general_examples], general[mix.general_examples :]
-    rows = [general_row(dialog, response, "train", prompts) for dialog, response in trained]
-    rows += [general_row(*one, "validation", prompts) for one in held_out]
-    return rows + [
-        general_no_call_row(dialog, response, "train", prompts) for dialog, response in no_calls
-    ]
-
-
-def _require_no_general_data(mix: MixConfig, number: int) -> None:
-    asked = {"mix.tools=False": not mix.tools, f"no_call.general={number!r}": number > 0}
-    for setting, given in asked.items():
-        if given:
-            raise ConfigError(
-                f"prepare.{setting} needs general data; set prepare.mix.general_data to a file"
-            )
-
-
-def _identity(dialog: Sequence[Message], response: str) -> str:
-    return fingerprint([message.digest for message in dialog], response)
-
-
-def write_general_rows(store: RunStore, rows: Sequence[TrainRow]) -> None:
-    """Put general rows beside those of the tools; none removes what an earlier attempt left."""
-    if rows:
-        write_records(store, layout.GENERAL_ROWS, rows, TrainRow)
-    else:
-        store.delete(layout.GENERAL_ROWS)
+from ste_ray.store.tables import encode_table, open_parquet, parquet_files
 
 
 def rounds_of_tools(context: StageContext) -> tuple[tuple[str, ...], ...]:

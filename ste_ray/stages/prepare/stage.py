@@ -1,8 +1,9 @@
 """The prepare stage on Ray Data: from trials to training data, and the ledger of every query.
 
-Input: ``explore/episodes``. Output: ``prepare/examples``, ``rows`` (training and validation rows,
-general data included), ``judgments``, ``ledger``; ``totals.json`` (the ledger in figures),
-``tools.json`` and ``toolkens.json`` (exactly the tools in the data); with rounds, ``rounds``.
+Input: ``explore/episodes``. Output: ``prepare/examples`` (tests that need no call included),
+``rows`` (training and validation rows, general data included), ``judgments``, ``ledger``;
+``totals.json`` (the ledger in figures), ``tools.json`` and ``toolkens.json`` (exactly the tools in
+the data); with rounds, ``rounds``.
 
 Select, filter, deduplicate, paraphrase, split and format happen in ``steps``, one partition after
 the other; what is done here is to plan the partitions, to add general data and to mix rounds.
@@ -25,12 +26,8 @@ from ste_ray.core.preparing.ledger import DropReason, LedgerTotals, ToolTotals, 
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.prepare.mix import (
-    general_rows,
-    rounds_of_tools,
-    write_general_rows,
-    write_rounds,
-)
+from ste_ray.stages.prepare.general import draw_general, write_general
+from ste_ray.stages.prepare.mix import rounds_of_tools, write_rounds
 from ste_ray.stages.prepare.partitions import Partition, plan_partitions
 from ste_ray.stages.prepare.worker import PrepareWorker
 from ste_ray.stages.shared.limit_actor import Limiting
@@ -50,7 +47,7 @@ def run(context: StageContext) -> dict[str, Any]:
     """
     store, config = context.store, context.config
     rounds = rounds_of_tools(context)
-    general = general_rows(context)
+    general = draw_general(context)
     partitions = plan_partitions(store, context.specs.keys())
     with _models(context) as (models, limiting):
         results = _prepare_partitions(context, partitions, models)
@@ -64,7 +61,7 @@ def run(context: StageContext) -> dict[str, Any]:
     used = {one.tool: one for one in totals.tools if one.train + one.validation + one.test > 0}
     _warn_of_unread(context, totals, sum(one["counts"].get("judgments", 0) for one in results))
     _require_examples(used, totals)
-    write_general_rows(store, general)
+    write_general(store, general)
     store.write_json(layout.LEDGER_TOTALS, totals.model_dump(mode="json"))
     in_data = used if config.prepare.mix.tools else {}
     store.write_json(layout.PREPARED_TOOLS, [_listed(context, one) for one in in_data.values()])
@@ -77,7 +74,8 @@ def run(context: StageContext) -> dict[str, Any]:
         counts.update(result["counts"])
     return {
         **{kind: counts[kind] for kind in ("examples", "rows", "judgments", "ledger")},
-        "general_rows": len(general),
+        "general_rows": len(general.rows),
+        **({"no_call_tests": len(general.tests)} if general.tests else {}),
         "tools": len(used),
         "splits": _splits(used.values()),
         "dropped": {f"{one.step}: {one.reason}": _number(one) for one in totals.reasons[:50]},

@@ -2,7 +2,8 @@
 
 Input: ``prepare/examples``. Output: ``retrieve/retrieved``, in the order of the example ids. The
 candidates are the retriever's own: the gold tool may be missing, and the recall says how often;
-with ``retrieve.candidates=oracle`` it never is.
+with ``retrieve.candidates=oracle`` it never is. A query that needs no call is shown the nearest
+tools too: it is a temptation.
 """
 
 from __future__ import annotations
@@ -95,19 +96,19 @@ def _retrieve_batch(batch: pa.Table, shared: Sequence[Any]) -> pa.Table:
 
 
 def _counts(tests: Sequence[Example], results: Sequence[Retrieved]) -> dict[str, Any]:
-    gold = {example.example_id: example.tool for example in tests}
+    gold = {example.example_id: example.tool for example in tests if example.needs_call}
     ranks = [
         [tool.key for tool in found.tools].index(gold[found.example_id])
         for found in results
-        if gold[found.example_id] in {tool.key for tool in found.tools}
+        if gold.get(found.example_id) in {tool.key for tool in found.tools}
     ]
     scores = [item.score for found in results for item in found.demonstrations]
     return {
         "queries": len(results),
         "tools_per_query": max(len(found.tools) for found in results),
         "demonstrations_per_query": max(len(found.demonstrations) for found in results),
-        "tool_recall": round(len(ranks) / len(results), 4),
-        "tool_recall_at_1": round(ranks.count(0) / len(results), 4),
+        "tool_recall": round(len(ranks) / len(gold), 4) if gold else None,
+        "tool_recall_at_1": round(ranks.count(0) / len(gold), 4) if gold else None,
         "mean_tool_score": _mean([tool.score for found in results for tool in found.tools]),
         "mean_demonstration_score": _mean(scores),
     }

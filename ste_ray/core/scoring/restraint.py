@@ -1,0 +1,81 @@
+"""What scores of requests that need no call amount to: how often a model calls a tool needlessly.
+
+These requests are apart from all others: no share of right calls counts them, and these shares
+count nothing else. What the model answers instead of calling is not looked at here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from ste_ray.core.records import Record, Score
+from ste_ray.core.scoring.statistics import CONFIDENCE, Proportion, single_proportion
+
+
+class NeedlesslyCalled(Record):
+    """How often a tool was called where no call is right.
+
+    Attributes:
+        tool: as the model wrote it.
+        known: whether there is such a tool.
+        count: of its calls.
+    """
+
+    tool: str
+    known: bool
+    count: int
+
+
+class Restraint(Record):
+    """The figures of requests that need no call; the first two shares have Wilson's interval.
+
+    Attributes:
+        n: how many such requests there are.
+        needless_calls: well-formed calls, of any tool.
+        restrained: answers without a call and without the attempt of one.
+        malformed: attempts of a call that cannot be read.
+        errors: requests that were not answered.
+        called: the tools that were called, most often first.
+    """
+
+    n: int
+    needless_calls: Proportion
+    restrained: Proportion
+    malformed: int
+    errors: int
+    called: tuple[NeedlesslyCalled, ...]
+
+
+def summarise_restraint(
+    scores: Iterable[Score], confidence: float = CONFIDENCE
+) -> Restraint | None:
+    """Summarise those of the scores of one setting whose request needs no call.
+
+    Args:
+        scores: in any order, also of requests that need a call.
+        confidence: of the intervals.
+
+    Returns:
+        None where no request of them needs no call.
+    """
+    tests = [score for score in scores if not score.needs_call]
+    if not tests:
+        return None
+    outcomes = Counter(score.outcome for score in tests)
+    called = Counter(
+        (score.predicted_tool, score.failure_kind != "unknown_tool")
+        for score in tests
+        if score.outcome == "needless_call"
+    )
+    return Restraint(
+        n=len(tests),
+        needless_calls=single_proportion(outcomes["needless_call"], len(tests), confidence),
+        restrained=single_proportion(outcomes["correct"], len(tests), confidence),
+        malformed=outcomes["malformed"],
+        errors=outcomes["error"],
+        called=tuple(
+            NeedlesslyCalled(tool=tool, known=known, count=count)
+            for (tool, known), count in sorted(called.items(), key=lambda one: (-one[1], one[0]))
+        ),
+    )
