@@ -24,8 +24,9 @@ def key(default: Any, description: str, *, unless_empty: bool = False, **bounds:
             key, so that it does not count in fingerprints.
         bounds: ``ge``, ``gt``, ``le``, ``lt``.
     """
-    extra: dict[str, Any] | None = {"unless_empty": True} if unless_empty else None
-    return Field(default=default, description=description, json_schema_extra=extra, **bounds)
+    if unless_empty:
+        bounds["json_schema_extra"] = {"unless_empty": True}
+    return Field(default=default, description=description, **bounds)
 
 
 def operational(default: Any, description: str, **bounds: Any) -> Any:

@@ -2,14 +2,15 @@
 
 A row has the right ``tool`` (or ``action``) and ``arguments`` (or ``action_input``), what the model
 wrote under ``model_output`` (or ``output_text``), and may have ``query``, ``accepted``, ``setting``
-``reasoning`` and ``example_id``.
+``reasoning`` and ``example_id``. Where no call is right, the tool is empty and there are no
+arguments.
 """
 
 from __future__ import annotations
 
 from ste_ray.core.records import Prediction
 from ste_ray.core.replies.reasoning import separate
-from ste_ray.imports.rows import Row, read_rows
+from ste_ray.imports.rows import Row, read_rows, require_tools_named
 
 SETTING = "predictions"
 
@@ -23,7 +24,9 @@ def read_predictions(path: str) -> list[Prediction]:
     """
     seen: dict[tuple[str, str], str] = {}
     found = []
-    for number, row in enumerate(read_rows(path)):
+    rows = read_rows(path)
+    require_tools_named(rows)
+    for number, row in enumerate(rows):
         prediction = _prediction(row, number)
         key = prediction.setting, prediction.example_id
         if key in seen:
@@ -36,13 +39,14 @@ def read_predictions(path: str) -> list[Prediction]:
 def _prediction(row: Row, number: int) -> Prediction:
     # What the model reasoned first is told apart as in replies that are asked for here.
     written = separate(row.text("model_output", "output_text"))
+    tool, arguments_json = row.right_call
     return Prediction(
         example_id=row.text("example_id", default=f"row-{number:06d}"),
         setting=row.text("setting", default=SETTING),
-        tool=row.tool,
+        tool=tool,
         query=row.text("query", default=""),
-        arguments_json=row.arguments_json,
-        accepted_json=row.accepted_json,
+        arguments_json=arguments_json,
+        accepted_json=row.accepted_json if tool else "",
         candidates=(),
         output_text=written.content,
         reasoning=written.reasoning or row.text("reasoning", default=""),

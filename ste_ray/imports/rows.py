@@ -17,6 +17,7 @@ from ste_ray.errors import StageInputError
 
 _TOOL_KEYS = ("action", "tool")
 _ARGUMENT_KEYS = ("action_input", "arguments")
+_A_TOOL = " or ".join(map(repr, _TOOL_KEYS))
 _SHOWN = 3  # mistakes that are told at once
 
 
@@ -69,6 +70,24 @@ class Row:
             if key in self.fields:
                 return self._object(key, self.fields[key])
         raise self.error(f"it has no {' or '.join(map(repr, _ARGUMENT_KEYS))}: the right arguments")
+
+    @property
+    def right_call(self) -> tuple[str, str]:
+        """The right tool and its arguments; empty texts where no call is right.
+
+        That is said by a tool that is empty or null, or by a row that has neither tool nor
+        arguments (but see ``require_tools_named``).
+        """
+        if any(self.fields.get(key) not in (None, "") for key in _TOOL_KEYS):
+            return self.tool, self.arguments_json
+        is_said = any(key in self.fields for key in _TOOL_KEYS)
+        for key in (*_ARGUMENT_KEYS, "accepted"):
+            if key in self.fields and not (is_said and self.fields[key] in (None, "", "{}", {})):
+                raise self.error(
+                    f"it has no {_A_TOOL}, but {key!r}; name the right tool, or leave both out"
+                    " where no call is right"
+                )
+        return "", ""
 
     @property
     def accepted_json(self) -> str:
@@ -134,6 +153,18 @@ def read_rows(path: str) -> list[Row]:
         told = "; ".join(f"{row.place}: {row.fields}" for row in wrong[:_SHOWN])
         raise StageInputError(f"{told}{more}; every row must be a JSON object")
     return rows
+
+
+def require_tools_named(rows: Sequence[Row]) -> None:
+    """Refuse rows none of which says anything of a tool: their keys have other names.
+
+    Raises:
+        StageInputError: that is so.
+    """
+    if not any(key in row.fields for row in rows for key in _TOOL_KEYS):
+        raise rows[0].error(
+            f'it has no {_A_TOOL}, nor has any other row; where no call is right, write "tool": ""'
+        )
 
 
 def _rows(path: str, text: str) -> Iterator[Row]:

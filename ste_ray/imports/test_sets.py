@@ -3,7 +3,8 @@
 A row has ``query`` or ``dialog_history`` (messages that are asked as they are), the right
 ``action`` (or ``tool``) and ``action_input`` (or ``arguments``), and may have ``accepted``
 (argument -> list of further right values), ``API_name_list`` (candidates) and
-``api_descriptions``.
+``api_descriptions``. Where no call is right, the tool is empty and there are no arguments; the row
+may have a ``final_answer`` (or ``final_ans``).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ste_ray.core.records import Example, TestDialog, text_fingerprint
-from ste_ray.imports.rows import Row, read_rows
+from ste_ray.imports.rows import Row, read_rows, require_tools_named
 from ste_ray.imports.tool_data import described_in
 
 
@@ -37,6 +38,11 @@ class TestSet:
     descriptions: dict[str, str] = field(default_factory=dict)
     candidates: set[str] = field(default_factory=set)
 
+    @property
+    def tools(self) -> set[str]:
+        """Names of the right tools."""
+        return {example.tool for example in self.examples if example.needs_call}
+
 
 def read_test_set(path: str) -> TestSet:
     """Read a test set.
@@ -45,6 +51,7 @@ def read_test_set(path: str) -> TestSet:
         StageInputError: the file cannot be used; its first wrong row is named.
     """
     rows = read_rows(path)
+    require_tools_named(rows)
     found = TestSet(hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16])
     for number, row in enumerate(rows):
         _add(found, row, number)
@@ -57,7 +64,8 @@ def _add(found: TestSet, row: Row, number: int) -> None:
     query = row.text("query", default=last)
     if not query.strip():
         raise row.error("its query is empty")
-    tool, arguments_json = row.tool, row.arguments_json
+    tool, arguments_json = row.right_call
+    answer = "" if tool else row.text("final_answer", "final_ans", default="")
     # The number keeps the order of the file, because examples are kept in order of their ids.
     example_id = f"test-{number:06d}-{text_fingerprint(query, tool, arguments_json)[:8]}"
     found.examples.append(
@@ -70,9 +78,9 @@ def _add(found: TestSet, row: Row, number: int) -> None:
             origin="explored",
             arguments_json=arguments_json,
             observation="",
-            final_answer="",
+            final_answer=answer,
             split="test",
-            accepted_json=row.accepted_json,
+            accepted_json=row.accepted_json if tool else "",
         )
     )
     names = _candidates(row.fields)
@@ -85,7 +93,7 @@ def _add(found: TestSet, row: Row, number: int) -> None:
 
 def call_group(tool: str, query: str, arguments_json: str) -> str:
     """Return the group of a query: all queries with the same call, if it has arguments."""
-    same = query.casefold() if arguments_json == "{}" else arguments_json
+    same = query.casefold() if arguments_json in ("{}", "") else arguments_json
     return text_fingerprint("imported", tool, same)
 
 

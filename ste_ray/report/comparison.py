@@ -9,6 +9,7 @@ from ste_ray.core import layout
 from ste_ray.core.differences import flattened
 from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.evaluation import Difference, EvaluationSummary
+from ste_ray.core.scoring.restraint import Restraint, summarise_restraint
 from ste_ray.core.scoring.summary import METRICS, Figures, compare_settings, figures_of
 from ste_ray.core.stages import STAGES
 from ste_ray.core.texts.cutting import cut_text
@@ -39,7 +40,7 @@ class ChangedPrediction(View):
     """A query that came out otherwise in the second run."""
 
     change: Literal["lost", "gained", "other"]
-    tool: str
+    tool: str  # empty: no call is right
     query: str
     gold_arguments: str
     first_outcome: str
@@ -76,6 +77,8 @@ class ComparisonView(View):
     tools: tuple[ToolChange, ...]
     changed: tuple[ChangedPrediction, ...]
     config: tuple[ConfigDifference, ...]
+    first_restraint: Restraint | None = None  # None: no common query needs no call
+    second_restraint: Restraint | None = None
 
 
 def compare_runs(
@@ -124,10 +127,13 @@ def compare_runs(
                 comparison=compare_settings(before, after, metric, seed=seed),
             )
             for metric in METRICS
+            if any(score.needs_call for score in before)
         ),
         tools=tuple(_tools(before, after))[:MAX_TOOLS],
         changed=_changed(runs, before, after),
         config=tuple(_config_differences(first, second)),
+        first_restraint=summarise_restraint(before),
+        second_restraint=summarise_restraint(after),
     )
 
 
@@ -152,6 +158,8 @@ def _tools(before: Sequence[Score], after: Sequence[Score]) -> Iterator[ToolChan
     """Yield a row a tool, those that lost most first."""
     rows: dict[str, list[int]] = {}
     for one, other in zip(before, after, strict=True):
+        if not one.needs_call:
+            continue
         row = rows.setdefault(one.tool, [0, 0, 0, 0, 0])
         good, still_good = one.outcome == "correct", other.outcome == "correct"
         for place, counts in enumerate(

@@ -21,6 +21,7 @@ class HeatRow(View):
     cells: tuple[Proportion | None, ...]
     general: float | None  # loss on general examples
     general_rows: int
+    needless: Proportion | None = None  # calls where none is right
 
 
 class HeatMap(View):
@@ -29,6 +30,11 @@ class HeatMap(View):
     variant: str
     metric: Metric
     rows: tuple[HeatRow, ...]
+
+    @property
+    def tests_restraint(self) -> bool:
+        """Whether requests that need no call were asked."""
+        return any(row.needless is not None for row in self.rows)
 
 
 class VariantRow(View):
@@ -112,6 +118,7 @@ def _heat_map(summary: ContinualSummary, variant: VariantSummary, metric: Metric
                 cells=tuple(by_batch.get(batch) for batch in batches),
                 general=None if result.general is None else result.general.loss,
                 general_rows=0 if result.general is None else result.general.rows,
+                needless=None if result.restraint is None else result.restraint.needless_calls,
             )
         )
     return HeatMap(variant=VARIANT_LABELS[variant.variant], metric=metric, rows=tuple(rows))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.evaluation import EvaluationSummary
+from ste_ray.core.scoring.restraint import NeedlesslyCalled, Restraint
 from ste_ray.core.scoring.summary import Figures, Summary
 from ste_ray.core.texts.cutting import cut_text
 from ste_ray.report.predictions import PredictionView, describe_failure, sample_predictions
@@ -39,6 +40,15 @@ class Confusion(View):
     omitted: int = 0  # tools left out because the table would be too large
 
 
+class RestraintRow(View):
+    """What a setting does with requests that need no call."""
+
+    setting: str
+    figures: Restraint
+    called: tuple[NeedlesslyCalled, ...]  # most often first
+    omitted: int = 0  # further tools that were called
+
+
 class EvaluationView(View):
     """Scores of all settings on the test split."""
 
@@ -47,6 +57,7 @@ class EvaluationView(View):
     tools_omitted: int
     confusions: tuple[Confusion, ...]
     examples: tuple[PredictionView, ...]
+    restraint: tuple[RestraintRow, ...] = ()  # empty: no request needs no call
 
 
 def view_evaluation(
@@ -64,7 +75,20 @@ def view_evaluation(
         tools_omitted=max(0, len(tools) - MAX_TOOLS),
         confusions=tuple(_confusion(one) for one in parsed.settings),
         examples=sample_predictions(settings, scores, predictions),
+        restraint=tuple(_restraint(parsed)),
     )
+
+
+def _restraint(summary: EvaluationSummary) -> Iterator[RestraintRow]:
+    for one in summary.settings:
+        if one.restraint is not None:
+            called = one.restraint.called
+            yield RestraintRow(
+                setting=one.setting,
+                figures=one.restraint,
+                called=called[:MAX_PAIRS],
+                omitted=max(0, len(called) - MAX_PAIRS),
+            )
 
 
 def _tools(summary: EvaluationSummary, scores: Sequence[Score]) -> list[ToolScore]:

@@ -35,7 +35,7 @@ from ste_ray.report.numbers import (
     share_interval,
     unseen_text,
 )
-from ste_ray.report.predictions import OUTCOME_LABELS
+from ste_ray.report.predictions import NO_TOOL_LABEL, OUTCOME_LABELS
 from ste_ray.report.training import TrainingView
 
 
@@ -91,6 +91,9 @@ def _environment() -> Environment:
         metric_label=metric_label,
         unseen_text=unseen_text,
         outcome_label=lambda name: OUTCOME_LABELS.get(name, name),
+        # A needless call is drawn as what it is like: the call of a tool that is not right.
+        outcome_style=lambda name: "wrong_tool" if name == "needless_call" else name,
+        tool_label=lambda name: name or NO_TOOL_LABEL,
         thousands=lambda number: f"{number:,}",
         url_query=_url_query,
     )

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ste_ray.core.scoring.evaluation import Difference
+from ste_ray.core.scoring.restraint import Restraint
 from ste_ray.core.scoring.statistics import Proportion
 from ste_ray.core.scoring.summary import METRICS, Figures
 from ste_ray.report.assemble import ReportData
 from ste_ray.report.comparison import ComparisonView
 from ste_ray.report.continual import VARIANT_LABELS
+from ste_ray.report.evaluation import RestraintRow
 from ste_ray.report.numbers import (
     NOTHING,
     difference_interval,
@@ -24,7 +26,7 @@ from ste_ray.report.numbers import (
     share_interval,
     unseen_text,
 )
-from ste_ray.report.predictions import OUTCOME_LABELS
+from ste_ray.report.predictions import NO_TOOL_LABEL, OUTCOME_LABELS
 
 _MAX_TOOLS = 20
 _MAX_CHANGED = 10
@@ -50,6 +52,9 @@ def comparison_markdown(view: ComparisonView) -> str:
         _figures_table([("first", view.first_figures), ("second", view.second_figures)]),
         _differences_table(view.differences),
     ]
+    if view.first_restraint and view.second_restraint:
+        both = [("first", view.first_restraint), ("second", view.second_restraint)]
+        parts += ["## Requests that need no call", _restraint_table(both)]
     rows = [
         [escaped(one.tool), str(one.first), str(one.second), str(one.gained), str(one.lost),
          str(one.n)]
@@ -59,7 +64,8 @@ def comparison_markdown(view: ComparisonView) -> str:
         header = ["tool", "correct, first", "correct, second", "gained", "lost", "n"]
         parts += ["## Tools that changed", table(header, rows[:_MAX_TOOLS])]
     changed = [
-        [escaped(one.tool), escaped(_short(one.query)), _outcome(one.first_outcome),
+        [escaped(one.tool) or NO_TOOL_LABEL, escaped(_short(one.query)),
+         _outcome(one.first_outcome),
          _outcome(one.second_outcome)]
         for one in view.changed
     ]  # fmt: skip
@@ -109,6 +115,31 @@ def _results(data: ReportData) -> Iterator[str]:
         yield _figures_table([(one.setting, one.unseen) for one in summary.settings if one.unseen])
     if summary.differences:
         yield _differences_table(summary.differences)
+    yield from _restraint(data.evaluation.restraint)
+
+
+def _restraint(rows: Sequence[RestraintRow]) -> Iterator[str]:
+    """Yield what is said of requests that need no call; nothing without any."""
+    if not rows:
+        return
+    yield "## Requests that need no call"
+    yield _restraint_table([(one.setting, one.figures) for one in rows])
+    yield (
+        "Shares of these requests, 95% intervals (Wilson). A call is needless whatever its tool;"
+        " restrained are answers without the attempt of one."
+    )
+    called = [
+        f"{escaped(one.setting)}: "
+        + ", ".join(
+            f"{escaped(tool.tool)} {tool.count}{'' if tool.known else ' (unknown)'}"
+            for tool in one.called
+        )
+        + (f", and {one.omitted} more" if one.omitted else "")
+        for one in rows
+        if one.called
+    ]
+    if called:
+        yield "Tools that were called needlessly, most often first. " + "; ".join(called)
 
 
 def _tools(data: ReportData) -> Iterator[str]:
@@ -133,10 +164,12 @@ def _rounds(data: ReportData) -> Iterator[str]:
             f"{metric_label(one.metric).lower()}, {one.variant}",
             *(f"batch {number}" for number in range(len(data.continual.batches))),
             "all so far",
+            *(["needless calls"] if one.tests_restraint else []),
         ]
         rows = [
             [f"after round {row.number}",
-             *(f"{percent(cell.share)} (n = {cell.n})" if cell else "" for cell in row.cells)]
+             *(f"{percent(cell.share)} (n = {cell.n})" if cell else "" for cell in row.cells),
+             *([_share(row.needless) if row.needless else NOTHING] if one.tests_restraint else [])]
             for row in one.rows
         ]  # fmt: skip
         yield table(header, rows)
@@ -165,6 +198,16 @@ def _figures_table(rows: Sequence[tuple[str, Figures]]) -> str:
         [escaped(name), *(_share(getattr(one, metric)) for metric in METRICS), f"{one.n:,}"]
         for name, one in rows
     ]
+    return table(header, body)
+
+
+def _restraint_table(rows: Sequence[tuple[str, Restraint]]) -> str:
+    header = ["setting", "needless calls", "restrained", "malformed", "errors", "n"]
+    body = [
+        [escaped(name), _share(one.needless_calls), _share(one.restrained), str(one.malformed),
+         str(one.errors), str(one.n)]
+        for name, one in rows
+    ]  # fmt: skip
     return table(header, body)
 
 

@@ -21,9 +21,15 @@ OUTCOME_LABELS = {
     "malformed": "malformed call",
     "no_call": "no call",
     "error": "inference error",
+    "needless_call": "needless call",
 }
+NO_TOOL_LABEL = "no tool"  # in the place of the right tool, where no call is right
 # What an outcome adds to the reader's understanding: failures near to success come first.
-_READING_ORDER = (*(outcome for outcome in OUTCOMES if outcome != "correct"), "correct")
+_READING_ORDER = (
+    "needless_call",
+    *(outcome for outcome in OUTCOMES if outcome != "correct"),
+    "correct",
+)
 
 
 class PredictionView(View):
@@ -31,7 +37,7 @@ class PredictionView(View):
 
     setting: str
     outcome: str
-    tool: str
+    tool: str  # empty: no call is right
     query: str
     gold_arguments: str
     predicted_tool: str
@@ -56,7 +62,7 @@ def describe_failure(score: Score) -> str:
             if names
         ]
         return "; ".join(parts) or "wrong arguments"
-    if score.outcome in ("wrong_tool", "unknown_tool"):
+    if score.outcome in ("wrong_tool", "unknown_tool", "needless_call"):
         kind = OUTCOME_LABELS[score.outcome]
         return f"{kind}: {score.predicted_tool}" if score.predicted_tool else kind
     return "" if score.outcome == "correct" else OUTCOME_LABELS[score.outcome]

@@ -28,6 +28,7 @@ def before_after_table(data: ReportData) -> str:
 
 def summary_table(summary: EvaluationSummary) -> str:
     """Return one row a setting with its shares and intervals, and the paired difference."""
+    tested = any(one.restraint for one in summary.settings)
     header = ["setting", *(metric_label(name).lower() for name in METRICS), "with arguments", "n"]
     rows = [
         [
@@ -46,11 +47,19 @@ def summary_table(summary: EvaluationSummary) -> str:
             for one in compared
         ]
         rows.append(["last - first", *cells, "", str(summary.headline[0].comparison.n)])
+    if tested:
+        header.append("needless calls")
+        found = [one.restraint for one in summary.settings]
+        needless = [_share(one.needless_calls) if one else NOTHING for one in found]
+        for row, cell in zip(rows, [*needless, ""], strict=False):  # the last row compares
+            row.append(cell)
     confidence = summary.settings[0].confidence
     note = (
         f"shares of all queries in %, {confidence:.0%} intervals clustered by tool; "
         "'with arguments': correct among calls that have arguments"
     )
+    if tested:
+        note += f"\n{_restraint_note(summary)}"
     unseen = unseen_table(summary)
     return "\n\n".join([f"{aligned(header, rows)}\n{note}", *([unseen] if unseen else [])])
 
@@ -69,6 +78,21 @@ def unseen_table(summary: EvaluationSummary) -> str:
         if one.unseen is not None
     ]
     return f"{aligned(header, rows)}\n{unseen_text(summary.novelty)}"
+
+
+def _restraint_note(summary: EvaluationSummary) -> str:
+    """Return what stands below a table with needless calls."""
+    found = [one.restraint for one in summary.settings if one.restraint]
+    note = (
+        f"'needless calls': of {found[0].n} further requests that need none, Wilson's intervals; "
+        "n and all other shares are of the requests that need one"
+    )
+    attempts = ", ".join(
+        f"{one.setting} {one.restraint.malformed}"
+        for one in summary.settings
+        if one.restraint and one.restraint.malformed
+    )
+    return f"{note}; attempts that cannot be read: {attempts}" if attempts else note
 
 
 def stage_times_table(stages: Sequence[tuple[str, float, int, bool]]) -> str:

@@ -57,7 +57,12 @@ def import_tests(
     """
     started = time.time()
     specs = dict(tools) or _described(tests, describe)
-    unknown = sorted({example.tool for example in tests.examples} - specs.keys())
+    if not specs:
+        raise StageInputError(
+            "no row of the test set names a tool, and without tools restraint cannot be tested; "
+            "give those that the model shall leave alone by --tools"
+        )
+    unknown = sorted(tests.tools - specs.keys())
     if unknown:
         raise StageInputError(
             f"the right tool {unknown[0]!r} of a test query is not known"
@@ -97,6 +102,8 @@ def import_tests(
             "dialogs": len(tests.dialogs),
             "demonstrations": len(examples) - len(tests.examples),
         }
+        if restraint := sum(not example.needs_call for example in tests.examples):
+            counts["no_call_tests"] = restraint
         inputs = {"explore": manifest_fingerprint(explored)}
         begin_stage(store, "prepare", fields, fingerprint(fields), inputs)
         return declare_stage(
@@ -106,7 +113,7 @@ def import_tests(
 
 def _described(tests: TestSet, describe: Describe) -> dict[str, ToolSpec]:
     """Return the tools that the rows name, in order of their names."""
-    names = sorted({example.tool for example in tests.examples} | tests.candidates)
+    names = sorted(tests.tools | tests.candidates)
     specs = {}
     for name in names:
         try:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from ste_ray.core import layout
 from ste_ray.core.records import Episode, Judgment, LedgerEntry, Prediction, Score
 from ste_ray.report.assemble import ReportData
-from ste_ray.report.predictions import view_prediction
+from ste_ray.report.predictions import NO_TOOL_LABEL, view_prediction
 from ste_ray.report.trials import RESULTS, result_of, view_trial
 from ste_ray.report.viewer import Found
 from ste_ray.stages.report.writing import load_report_data
@@ -57,7 +57,8 @@ class StoredWholeRun:
         table = self._predictions
         tools = set(table["tool"].to_pylist()) | {one.tool for one in self._trials}
         settings = dict.fromkeys(table["setting"].to_pylist())
-        return {"tool": sorted(tools), "setting": list(settings)}
+        names = [*sorted(tools - {""}), *([NO_TOOL_LABEL] if "" in tools else [])]
+        return {"tool": names, "setting": list(settings)}
 
     def find_predictions(
         self, *, setting: str, outcome: str, tool: str, text: str, start: int, limit: int
@@ -66,7 +67,9 @@ class StoredWholeRun:
         table = self._predictions
         for name, value in (("setting", setting), ("outcome", outcome), ("tool", tool)):
             if value:
-                table = table.filter(pc.equal(table[name], value))
+                # An empty filter lets all through, so that no tool goes by a name of its own.
+                wanted = "" if name == "tool" and value == NO_TOOL_LABEL else value
+                table = table.filter(pc.equal(table[name], wanted))
         for word in text.lower().split():
             table = table.filter(pc.match_substring(table["searched"], word))
         page = table.slice(start, limit)
