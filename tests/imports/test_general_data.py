@@ -117,6 +117,15 @@ def test_a_missing_file_is_named(path):
             use(GeneralData(path))
 
 
+def test_a_shipped_file_goes_by_its_name_and_a_wrong_one_is_told_them(tmp_path):
+    written(tmp_path / "requests.jsonl", [GOOD])
+    (tmp_path / "other.yaml").write_text("")
+    data = GeneralData("requests", shipped=tmp_path)
+    assert [response for _, response in data] == ["Hello"]
+    with pytest.raises(ConfigError, match=r"'request' .*the name of a shipped one \(requests\)"):
+        list(GeneralData("request", shipped=tmp_path))
+
+
 def test_the_fingerprint_follows_the_content(tmp_path):
     one, two = written(tmp_path / "1.json", [GOOD]), written(tmp_path / "2.json", [GOOD])
     prints = [GeneralData(str(path)).fingerprint for path in (one, two)]

@@ -5,10 +5,14 @@ import json
 import pytest
 
 from ste_ray.cli.main import main
+from ste_ray.core import layout
+from ste_ray.core.records import Example
 from ste_ray.errors import StageInputError
 from ste_ray.imports.predictions import read_predictions
 from ste_ray.imports.rows import read_rows
 from ste_ray.imports.test_sets import read_test_set
+from ste_ray.store.artifacts import open_store
+from ste_ray.store.tables import read_records
 
 ROW = {"query": "q", "action": "add_date", "action_input": '{"days": 1}'}
 OWN = {"query": "q", "tool": "add_date", "arguments": {"days": 1}}
@@ -61,6 +65,80 @@ def test_queries_of_the_same_call_are_one_group_unless_it_has_no_arguments(tmp_p
     groups = [one.group_id for one in read_test_set(written(tmp_path, rows)).examples]
     assert groups[0] == groups[1]
     assert len(set(groups)) == 3
+
+
+NONE = {"query": "Who wrote Hamlet?"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"tool": ""},
+        {"action": None},
+        {},
+        {"tool": "", "arguments": {}},
+        {"action_input": "{}", "action": ""},
+    ],
+)
+def test_a_row_without_a_tool_is_a_test_that_needs_no_call(tmp_path, said):
+    rows = [OWN, {**NONE, **said, "final_answer": "Shakespeare."}]
+    found = read_test_set(written(tmp_path, rows))
+    test = found.examples[1]
+    assert (test.tool, test.arguments_json, test.accepted_json) == ("", "", "")
+    assert (test.needs_call, test.final_answer, test.split) == (False, "Shakespeare.", "test")
+    assert found.tools == {"add_date"}
+    predicted = [{**row, "model_output": "Final Answer: x"} for row in rows]
+    (_, prediction) = read_predictions(written(tmp_path, predicted))
+    assert (prediction.tool, prediction.arguments_json, prediction.needs_call) == ("", "", False)
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ([OWN, {**NONE, "arguments": {}}], "row 2: it has no 'action' or 'tool', but 'arguments'"),
+        ([{**OWN, "tool": ""}], "row 1: it has no 'action' or 'tool', but 'arguments'"),
+        ([{**OWN, "tool": None}], "name the right tool, or leave both out where no call is right"),
+        ([{**NONE, "tool": "", "accepted": {"a": [1]}}], "but 'accepted'"),
+        ([NONE, NONE], 'nor has any other row; where no call is right, write "tool": ""'),
+    ],
+)
+def test_a_tool_that_is_forgotten_is_no_such_test(tmp_path, rows, complaint):
+    told = [{**row, "model_output": "x"} for row in rows]
+    for read, found in ((read_test_set, rows), (read_predictions, told)):
+        with pytest.raises(StageInputError) as raised:
+            read(written(tmp_path, found))
+        assert complaint in str(raised.value)
+
+
+def test_needless_calls_of_a_file_are_told_beside_its_figures(tmp_path, capsys):
+    call = 'Action: add_date\nAction Input: {"days": 1}'
+    rows = [{**OWN, "model_output": call}]
+    rows += [{**NONE, "tool": "", "model_output": text} for text in (call, "Final Answer: x", "y")]
+    path = written(tmp_path, rows)
+    assert main(["evaluate", "--predictions", path, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["settings"]
+    assert (found["overall"]["n"], found["overall"]["correct"]["share"]) == (1, 1.0)
+    assert (found["restraint"]["n"], found["restraint"]["needless_calls"]["count"]) == (3, 1)
+    assert found["restraint"]["called"] == [{"tool": "add_date", "known": True, "count": 1}]
+    assert main(["evaluate", "--predictions", path]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].endswith("needless calls")
+    assert table[2].endswith("33.3 (6.1–79.2)")
+
+
+def test_a_test_set_with_such_rows_makes_a_run(tmp_path, capsys):
+    rows = [OWN, {**NONE, "tool": "", "dialog_history": [{"role": "user", "content": "asked"}]}]
+    run = str(tmp_path / "run")
+    command = ["import", "tests", written(tmp_path, rows), "--run", run, "--tools", "builtin"]
+    assert main([*command, "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)["counts"]
+    assert (counts["tests"], counts["no_call_tests"], counts["dialogs"]) == (2, 1, 1)
+    stored = read_records(open_store(run), layout.EXAMPLES, Example)
+    assert [one.tool for one in stored] == ["add_date", ""]
+    alone = ["import", "tests", written(tmp_path, [{**NONE, "tool": ""}]), "--run", f"{run}2"]
+    assert main(alone) == 2
+    assert "give those that the model shall leave alone by --tools" in capsys.readouterr().err
+    assert main([*alone, "--tools", "builtin"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ def configured(tmp_path: Path) -> Config:
             "max_paraphrases": 2,
             "test_fraction": 0.3,
             "tool_responses": False,
+            "no_call": {"general": 3, "test": 4},
             "mix": {
                 "rounds": ROUNDS,
                 "replay_fraction": 0.5,
@@ -124,10 +125,12 @@ def test_rounds_are_trained_tested_and_compared(tmp_path: Path) -> None:
         for one in variant.rounds:
             assert one.general is not None
             assert one.general.rows == 8
+            assert one.restraint is not None
+            assert one.restraint.n == 4
     losses = {one.rounds[-1].general.loss for one in summary.variants if one.rounds[-1].general}
     assert len(losses) == 3
     tested = read_records(store.below(layout.JOINT_ROUND), layout.PREDICTIONS, Prediction)
-    assert {one.tool for one in tested} <= first | second
+    assert {one.tool for one in tested} <= first | second | {""}
     page = store.read_bytes("report.html").decode()
     assert "Rounds of tools" in page
     assert "65.0%" in page  # of the published study

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,11 @@ from inferring import SETTINGS, WORDS, Run, copied, examples, predictions, prepa
 
 from ste_ray.config import Config
 from ste_ray.core import layout
+from ste_ray.core.preparing.formatting import general_no_call_test
 from ste_ray.core.records import Example, Prediction, Retrieved
+from ste_ray.core.scoring.evaluation import EvaluationSummary
 from ste_ray.errors import ConfigError, StageInputError
+from ste_ray.stages.evaluate import stage as evaluate
 from ste_ray.stages.infer import stage as infer
 from ste_ray.stages.infer.models import model_folder
 from ste_ray.stages.retrieve import stage as retrieve
@@ -63,6 +67,46 @@ def test_retrieve_and_infer(run: Run) -> None:
     for item in found:
         wanted = sorted(WORDS) if item.setting == "tuned/toolken" else shown[item.example_id]
         assert item.candidates == tuple(wanted)
+
+
+def test_requests_that_need_no_call_are_tempted_answered_and_scored(run: Run) -> None:
+    tests = [general_no_call_test(f"What is the moon like, {n}?", "Grey.") for n in range(5)]
+    write_records(run.store, layout.NO_CALL_TESTS, tests, Example)
+    # The retriever finds every right tool; what none of them needs does not count.
+    assert retrieve.run(run.context)["tool_recall"] == 1.0
+    retrieved = {
+        one.example_id: one for one in read_records(run.store, layout.RETRIEVED, Retrieved)
+    }
+    for test in tests:
+        assert {tool.key for tool in retrieved[test.example_id].tools} <= WORDS.keys()
+        assert len(retrieved[test.example_id].tools) == 2
+    settings = (*SETTINGS, "base/plain")
+    context = run.configured(infer={"settings": settings})
+    assert infer.run(context)["queries"] == 42
+    own = [one for one in predictions(run.store) if not one.needs_call]
+    assert Counter(one.setting for one in own) == dict.fromkeys(settings, 5)
+    assert {(one.arguments_json, one.error) for one in own} == {("", "")}
+    assert all(one.candidates for one in own)
+    assert context.notes == []
+    counts = evaluate.run(context)
+    for setting in settings:
+        figures = counts["settings"][setting]
+        assert (figures["n"], figures["no_call_tests"]) == (37, 5)
+    summary = EvaluationSummary.model_validate(run.store.read_json(layout.EVALUATION_SUMMARY))
+    assert all(one.restraint and one.restraint.n == 5 for one in summary.settings)
+
+
+def test_what_may_write_nothing_but_calls_is_no_test_of_restraint(run: Run) -> None:
+    test = general_no_call_test("What is the moon like?", "Grey.")
+    write_records(
+        run.store, "prepare/examples/part-00000.parquet", [*examples("train", 3), test], Example
+    )
+    context = run.configured(infer={"settings": ("tuned/toolken",), "constrained": True})
+    infer.run(context)
+    assert any(
+        "1 test requests need no call, but infer.constrained" in one for one in context.notes
+    )
+    assert evaluate.run(context)["settings"]["tuned/toolken"]["n"] == 0
 
 
 def test_a_stage_that_was_cut_off_goes_on(run: Run) -> None:

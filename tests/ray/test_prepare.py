@@ -101,13 +101,19 @@ def test_a_stage_with_rounds_general_data_and_restraint(
         *NO_MODELS,
         f"prepare.mix.general_data={general_file(tmp_path, 30)}",
         "prepare.mix.general_examples=12",
-        "prepare.no_call={general: 3, held_out_tools: [sub]}",
+        "prepare.no_call={general: 3, test: 4, held_out_tools: [sub]}",
         "prepare.mix.rounds=[[mul, add], [div]]",
         "prepare.mix.replay_fraction=0.2",
     ]
     manifest = prepare(store, *options)
-    examples = read_records(store, layout.EXAMPLES, Example)
+    stored = read_records(store, layout.EXAMPLES, Example)
+    examples = [one for one in stored if one.needs_call]
+    tests = [one for one in stored if not one.needs_call]
     rows = read_records(store, layout.ROWS, TrainRow)
+    assert [one.split for one in tests] == ["test"] * 4
+    assert manifest.counts["no_call_tests"] == 4
+    trained_on = {message.content for row in rows for message in row.dialog_history}
+    assert not trained_on & {one.query for one in tests}
     ledger = read_records(store, layout.LEDGER, LedgerEntry)
     assert len(ledger) == 120
     assert {one.trial_id for one in ledger} == {f"{t}-{n}" for t in TOOLS for n in range(30)}
@@ -247,6 +253,7 @@ def test_finished_partitions_are_not_prepared_again(
         (["prepare.no_call.held_out_tools=[pow]"], ConfigError, "held_out_tools names the tool"),
         (["prepare.mix.tools=false"], ConfigError, "mix.tools=False needs general data"),
         (["prepare.no_call.general=3"], ConfigError, "no_call.general=3 needs general data"),
+        (["prepare.no_call.test=3"], ConfigError, "no_call.test=3 needs general data"),
         (["prepare.mix.general_data=/nowhere"], ConfigError, "cannot read general data"),
     ],
 )

@@ -109,6 +109,17 @@ def test_an_oracle_always_has_the_right_tool_at_a_place_that_tells_nothing():
     assert 5 < sum(places) < 35
 
 
+def test_a_query_that_needs_no_call_is_shown_the_nearest_tools_even_by_an_oracle():
+    query = example(9, "what is the moon made of", "g9", tool="")
+    for candidates in ("retrieved", "oracle"):
+        (found,) = made(2, 1, candidates=candidates).retrieve([query])
+        keys = {tool.key for tool in found.tools}
+        assert len(keys) == 2
+        assert "moon_phase" in keys
+        assert keys < {tool.name for tool in TOOLS}
+        assert found.demonstrations[0].key == "e2"
+
+
 def test_no_more_than_so_many_demonstrations_of_a_tool():
     (found,) = made(1, 4, max_per_tool=1).retrieve([example(9, "airports LHR and JFK", "g9")])
     assert len(found.demonstrations) == 1  # all of them are of one tool
