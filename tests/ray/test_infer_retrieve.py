@@ -101,7 +101,9 @@ def test_what_may_write_nothing_but_calls_is_no_test_of_restraint(run: Run) -> N
     write_records(
         run.store, "prepare/examples/part-00000.parquet", [*examples("train", 3), test], Example
     )
-    context = run.configured(infer={"settings": ("tuned/toolken",), "constrained": True})
+    context = run.configured(
+        infer={"settings": ("tuned/toolken",), "constrained": True, "max_new_tokens": 40}
+    )
     infer.run(context)
     assert any(
         "1 test requests need no call, but infer.constrained" in one for one in context.notes
