@@ -34,7 +34,7 @@ class GeneralData:
     A row that cannot be used is left out and counted in ``skipped``, by reason.
 
     Args:
-        name: of a shipped file, such as ``general_requests``, or the path of a local one.
+        name: of a shipped file, or the path of a local one.
         shipped: the folder of the shipped ones; None: there are none.
     """
 
