@@ -19,7 +19,7 @@ PINNED = {
     },
     "demo.yaml": {
         "explore": "7d10046c0539f9e6",
-        "prepare": "cac330c58cf2c6fc",
+        "prepare": "2c8788771156bacc",
         "retrieve": "6050ca052bc202de",
         "train": "fb5d1d182e8bba27",
         "infer": "b2962c1cd78d1832",
