@@ -136,3 +136,19 @@ def test_a_dialog_is_asked_as_it_is():
     found, asked = run("endpoint/dialog", [CALL], query=query)
     assert asked[0].messages == dialog
     assert found.candidates == ("t5",)
+
+
+@pytest.mark.parametrize("setting", ["endpoint/plain", "endpoint/retrieved", "endpoint/icl"])
+def test_a_request_that_needs_no_call_is_asked_like_any_other(setting):
+    test = example("n", "Who wrote Hamlet?").model_copy(
+        update={"tool": "", "arguments_json": "", "accepted_json": ""}
+    )
+    query = QUERY.model_copy(update={"example": test})
+    found, asked = run(setting, ["Final Answer: Shakespeare."], execute={"t1"}, query=query)
+    assert (found.tool, found.arguments_json, found.observation) == ("", "", "")
+    assert "t1" in asked[0].messages[0].content  # a tool to be tempted by
+    assert asked[0].messages[-1].content == "Who wrote Hamlet?"
+    # Whoever calls needlessly really calls.
+    answers = [CALL, ToolResult(status="ok", text="2"), "Final Answer: It is 2."]
+    found, asked = run(setting, answers, execute={"t1"}, query=query)
+    assert (found.needs_call, found.observation, found.final_answer) == (False, "2", "It is 2.")
