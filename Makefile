@@ -69,8 +69,8 @@ bench-prepare: venv  ## rate, speed and memory of preparing (PARTS="rates scale"
 bench-train: venv  ## speed and memory of training (PARTS="speed ranks scale gpu")
 	$(BIN)/python tests/bench/train.py $(PARTS)
 
-bench-infer: venv  ## decoding, scoring, retrieval, the report (PARTS="decoding scoring retrieval report")
-	$(BIN)/python tests/bench/infer.py $(PARTS)
+bench-infer: venv  ## decoding, scoring, retrieval, the report (PARTS="decoding scoring retrieval report", MODEL=folder)
+	MODEL="$(MODEL)" $(BIN)/python tests/bench/infer.py $(PARTS)
 
 build: venv  ## the wheel and the source distribution
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

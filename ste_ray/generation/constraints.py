@@ -203,6 +203,11 @@ class GrammarMask:
                 allowed[row] = self._grammars[row].closing.among(allowed[row])
         return scores.masked_fill(~allowed.to(scores.device), -torch.inf)
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget all rows but these, which become the first ones."""
+        self._matchers = [self._matchers[row] for row in rows]
+        self._grammars = [self._grammars[row] for row in rows]
+
 
 class ClosingTokens:
     """Which tokens lead to the end of a call soonest; worked out once for a model."""

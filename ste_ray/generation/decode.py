@@ -1,4 +1,6 @@
-"""Decoding in left-padded batches of prompts of similar length, with a KV cache.
+"""Decoding in left-padded batches of prompts of similar length.
+
+What prompts share is computed once (``prefill``); the tokens come step by step (``steps``).
 
 An answer ends at an end-of-sequence token, at a stop text (``stopping``), or after a number of
 tokens.
@@ -11,19 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import (
-    GenerationConfig,
-    LogitsProcessorList,
-    StoppingCriteriaList,
-)
 
 from ste_ray.core.replies.reasoning import estimated_tokens, separate
 from ste_ray.core.replies.stop_texts import OBSERVATION_STOP, cut_at_stop
 from ste_ray.errors import DecodingError
 from ste_ray.generation.constraints import CallGrammar, GrammarMask
 from ste_ray.generation.model import LocalModel
+from ste_ray.generation.prefill import Prefixes
 from ste_ray.generation.sampling import GumbelSampling
-from ste_ray.generation.stopping import OnTokens, StepCounter, StopOnText, decode_marked
+from ste_ray.generation.steps import RowProcessor, decode_rows
+from ste_ray.generation.stopping import OnTokens, StopOnText, decode_marked
 from ste_ray.process.memory import is_lack_of_memory
 
 _log = logging.getLogger(__name__)
@@ -87,6 +86,7 @@ def generate(
     seeds: Sequence[str] | None = None,
     grammars: Sequence[CallGrammar] | None = None,
     on_tokens: OnTokens | None = None,
+    prefixes: Prefixes | None = None,
 ) -> list[Completion]:
     """Return the completion of each prompt (token ids), in the order of the prompts.
 
@@ -100,6 +100,8 @@ def generate(
         seeds: identity of each prompt for sampling; by default its place.
         grammars: what each completion must be; None: anything.
         on_tokens: is told after every step how many tokens it gave.
+        prefixes: computes the prompts, and keeps what they share for the next call; None: it is
+            forgotten.
 
     Raises:
         DecodingError: the device or the model fails for another reason than lack of memory.
@@ -112,9 +114,13 @@ def generate(
         )
         for place, prompt in enumerate(prompts)
     ]
+    prefixes = prefixes or Prefixes(model)
+    prefixes.expect(prompts)
     completions: dict[int, Completion] = {}
-    for batch in plan_batches([len(prompt) for prompt in prompts], decoding):
-        done = _generate_or_halve(model, [rows[index] for index in batch], decoding, on_tokens)
+    for planned in plan_batches([len(prompt) for prompt in prompts], decoding):
+        batch = prefixes.by_rest(planned, prompts)
+        work = _Work(model, decoding, prefixes, on_tokens)
+        done = _generate_or_halve(work, [rows[index] for index in batch])
         completions.update(zip(batch, done, strict=True))
     return [completions[index] for index in range(len(rows))]
 
@@ -137,11 +143,19 @@ def plan_batches(lengths: Sequence[int], decoding: Decoding) -> list[list[int]]:
     return batches
 
 
-def _generate_or_halve(
-    model: LocalModel, rows: Sequence[_Row], decoding: Decoding, on_tokens: OnTokens | None
-) -> list[Completion]:
+@dataclass(frozen=True)
+class _Work:
+    """What all batches have in common."""
+
+    model: LocalModel
+    decoding: Decoding
+    prefixes: Prefixes
+    on_tokens: OnTokens | None
+
+
+def _generate_or_halve(work: _Work, rows: Sequence[_Row]) -> list[Completion]:
     try:
-        return _generate_batch(model, rows, decoding, on_tokens)
+        return _generate_batch(work, rows)
     except (RuntimeError, MemoryError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         if not is_lack_of_memory(error):
@@ -151,51 +165,39 @@ def _generate_or_halve(
                 " what was answered before is kept"
             ) from error
     # Outside the handler, so that the tensors of the failed attempt are free by now.
-    if model.device.type == "cuda":
+    work.prefixes.clear()
+    if work.model.device.type == "cuda":
         torch.cuda.empty_cache()
     if len(rows) == 1:
         return [Completion("", 0, error=f"generation failed: {reason}")]
     _log.warning("a batch of %d prompts failed and is halved: %s", len(rows), reason)
     middle = len(rows) // 2
     return [
-        *_generate_or_halve(model, rows[:middle], decoding, on_tokens),
-        *_generate_or_halve(model, rows[middle:], decoding, on_tokens),
+        *_generate_or_halve(work, rows[:middle]),
+        *_generate_or_halve(work, rows[middle:]),
     ]
 
 
-def _generate_batch(
-    model: LocalModel, rows: Sequence[_Row], decoding: Decoding, on_tokens: OnTokens | None
-) -> list[Completion]:
-    width = max(len(row.prompt) for row in rows)
-    input_ids = torch.full((len(rows), width), model.pad_token_id, dtype=torch.long)
-    attention_mask = torch.zeros_like(input_ids)
-    for place, row in enumerate(rows):
-        # Padding stands on the left, so that all answers begin in the same column.
-        start = width - len(row.prompt)
-        input_ids[place, start:] = torch.as_tensor(row.prompt)
-        attention_mask[place, start:] = 1
-    stop = StopOnText(model.tokenizer, width, decoding.stop_texts, opened=decoding.opened)
-    criteria = StoppingCriteriaList([stop])
-    if on_tokens is not None:
-        criteria.append(StepCounter(model.eos_token_ids, stop, on_tokens))
-    with torch.inference_mode():
-        output = model.model.generate(
-            input_ids=input_ids.to(model.device),
-            attention_mask=attention_mask.to(model.device),
-            generation_config=_greedy(model, decoding),
-            logits_processor=_processors(model, rows, width, decoding),
-            stopping_criteria=criteria,
-        )
-    return [
-        _completion(row[: stop.lengths.get(index)], model, decoding)
-        for index, row in enumerate(output[:, width:].tolist())
-    ]
+def _generate_batch(work: _Work, rows: Sequence[_Row]) -> list[Completion]:
+    model, decoding = work.model, work.decoding
+    prompts = [row.prompt for row in rows]
+    width = max(map(len, prompts))
+    answers = decode_rows(
+        model,
+        prompts,
+        decoding.max_new_tokens,
+        StopOnText(model.tokenizer, width, decoding.stop_texts, opened=decoding.opened),
+        _processors(model, rows, width, decoding),
+        work.prefixes,
+        work.on_tokens,
+    )
+    return [_completion(answer, model, decoding) for answer in answers]
 
 
 def _processors(
     model: LocalModel, rows: Sequence[_Row], width: int, decoding: Decoding
-) -> LogitsProcessorList:
-    processors = LogitsProcessorList()
+) -> list[RowProcessor]:
+    processors: list[RowProcessor] = []
     grammars = [row.grammar for row in rows if row.grammar is not None]
     if grammars:
         assert len(grammars) == len(rows)
@@ -205,17 +207,6 @@ def _processors(
             GumbelSampling(decoding.temperature, decoding.top_p, [row.seed for row in rows])
         )
     return processors
-
-
-def _greedy(model: LocalModel, decoding: Decoding) -> GenerationConfig:
-    return GenerationConfig(
-        do_sample=False,
-        num_beams=1,
-        max_new_tokens=decoding.max_new_tokens,
-        eos_token_id=list(model.eos_token_ids) or None,
-        pad_token_id=model.pad_token_id,
-        use_cache=True,
-    )
 
 
 def _completion(token_ids: Sequence[int], model: LocalModel, decoding: Decoding) -> Completion:

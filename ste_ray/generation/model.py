@@ -21,6 +21,7 @@ from ste_ray.chat_tokens.rendering import INST_TEMPLATE
 from ste_ray.core.template_options import with_options
 from ste_ray.core.toolkens import TOOLKENS_FILE
 from ste_ray.errors import ConfigError, DecodingError, StageInputError
+from ste_ray.generation.key_values import KeyValueLayout, key_value_layout
 from ste_ray.process.memory import is_lack_of_memory
 
 
@@ -38,6 +39,7 @@ class LocalModel:
         num_logits: tokens that the model gives a score.
         answers_at_once: whether it was trained here, to answer without reasoning, whatever its
             prompts end in.
+        layout: of its keys and values; None: it is decoded without parts of prompts being shared.
     """
 
     model: Any
@@ -48,6 +50,7 @@ class LocalModel:
     max_positions: int | None
     num_logits: int
     answers_at_once: bool = False
+    layout: KeyValueLayout | None = None
 
 
 _UNLOADABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
@@ -113,8 +116,9 @@ def load_model(folder: Path, loading: Loading | None = None) -> LocalModel:
     model.generation_config = GenerationConfig()
     if loading.spread:
         device = model.device
+    model = (model if loading.spread or loading.int8 else model.to(device)).eval()
     return LocalModel(
-        model=(model if loading.spread or loading.int8 else model.to(device)).eval(),
+        model=model,
         tokenizer=tokenizer,
         device=device,
         pad_token_id=pad_token_id,
@@ -122,6 +126,7 @@ def load_model(folder: Path, loading: Loading | None = None) -> LocalModel:
         max_positions=position_limit(model.config.get_text_config().to_dict()),
         num_logits=int(model.get_output_embeddings().weight.shape[0]),
         answers_at_once=(folder / TOOLKENS_FILE).exists(),
+        layout=key_value_layout(model),
     )
 
 

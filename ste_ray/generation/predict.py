@@ -20,6 +20,7 @@ from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.generation.constraints import CallGrammar, Constraints
 from ste_ray.generation.decode import Completion, Decoding, generate, plan_batches
 from ste_ray.generation.model import LocalModel
+from ste_ray.generation.prefill import Prefixes
 from ste_ray.generation.prompting import Prompt, encode_dialog, fitted_prompt
 from ste_ray.generation.stopping import OnTokens
 
@@ -44,7 +45,7 @@ class Predictor:
         material: what prompts are made of.
         decoding: how answers are decoded.
         constrained: whether answers can be nothing but calls that fit the tools' schemas.
-        on_tokens: is told after every step how many tokens it gave.
+        on_tokens: is told after every step how many tokens it gave; none after passes over prompts.
 
     Raises:
         ConfigError: the model has too few positions for answers of the length asked for.
@@ -75,6 +76,7 @@ class Predictor:
                 f"the model of setting {setting.name!r} has no toolken of any tool; train it with"
                 " the train stage, or use another setting"
             )
+        self._prefixes = Prefixes(model, on_pass=lambda: on_tokens(0) if on_tokens else None)
         self._constraints = Constraints(model, decoding.max_new_tokens) if constrained else None
 
     def prompts(self, queries: Sequence[Query]) -> list[Prompt | str]:
@@ -84,9 +86,10 @@ class Predictor:
     def batches(self, prompts: Sequence[Prompt | str]) -> list[list[int]]:
         """Return the places of prompts in the batches in which ``answer`` decodes them.
 
-        What has no prompt comes first.
+        What has no prompt comes first. What prompts share is computed once for all batches.
         """
         good = [place for place, prompt in enumerate(prompts) if isinstance(prompt, Prompt)]
+        self._prefixes.expect([p.token_ids for p in prompts if isinstance(p, Prompt)])
         bad = [place for place, prompt in enumerate(prompts) if isinstance(prompt, str)]
         lengths = [self.num_tokens(prompts[place]) for place in good]
         planned = [[good[at] for at in batch] for batch in plan_batches(lengths, self._decoding)]
@@ -114,6 +117,7 @@ class Predictor:
                 seeds=seeds,
                 grammars=self._grammars(good),
                 on_tokens=self._on_tokens,
+                prefixes=self._prefixes,
             )
         )
         return [
@@ -148,7 +152,12 @@ class Predictor:
         decoding = replace(self._decoding_of(prompts, constrained=False), stop_texts=())
         seeds = [f"{predictions[place].example_id} answer" for place in places]
         completions = generate(
-            self._model, prompts, decoding, seeds=seeds, on_tokens=self._on_tokens
+            self._model,
+            prompts,
+            decoding,
+            seeds=seeds,
+            on_tokens=self._on_tokens,
+            prefixes=self._prefixes,
         )
         for place, completion in zip(places, completions, strict=True):
             before = predictions[place]

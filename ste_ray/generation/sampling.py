@@ -41,6 +41,10 @@ class GumbelSampling:
         tiny = torch.finfo(noise.dtype).tiny
         return logits - torch.log(-torch.log(noise.clamp_min(tiny)))
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget all rows but these, which become the first ones."""
+        self._generators = [self._generators[row] for row in rows]
+
 
 def _nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
     ordered, places = logits.sort(dim=-1, descending=True)

@@ -95,6 +95,11 @@ class StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not
         finished[list(self.lengths)] = True
         return finished
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget all rows but these, which become the first ones."""
+        self.lengths = {at: self.lengths[row] for at, row in enumerate(rows) if row in self.lengths}
+        self._open = {at for at, row in enumerate(rows) if row in self._open}
+
     def _stops(self, row: int, answer: Sequence[int]) -> bool:
         tail = _decode(self._tokenizer, answer[-self._tail :])
         if row not in self._open and not any(stop.strip() in tail for stop in self._stop_texts):
@@ -110,19 +115,40 @@ class StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not
         return True
 
 
-class StepCounter(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
-    """Tells after every step how many tokens it gave; it ends nothing. Stands behind ``stop``."""
+class Tally(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
+    """Knows which rows have ended; stands behind ``stop`` and ends no row itself.
 
-    def __init__(self, eos_token_ids: Sequence[int], stop: StopOnText, on_tokens: OnTokens) -> None:
+    Args:
+        eos_token_ids: every token that ends an answer.
+        stop: ends rows at their text.
+        on_tokens: is told after every step how many tokens it gave.
+        pauses: end decoding for all rows once half of them have ended.
+    """
+
+    def __init__(
+        self,
+        eos_token_ids: Sequence[int],
+        stop: StopOnText,
+        on_tokens: OnTokens | None = None,
+        pauses: bool = False,
+    ) -> None:
         self._eos_token_ids = frozenset(eos_token_ids)
         self._stop = stop
         self._on_tokens = on_tokens
-        self._ended: set[int] = set()
+        self._pauses = pauses
+        self.ended: set[int] = set()
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        """Return that no row is finished, as booleans of shape [rows]."""
+        """Return whether decoding pauses, for every row, as booleans of shape [rows]."""
         newest = input_ids[:, -1].tolist()
-        self._on_tokens(len(newest) - len(self._ended))
-        self._ended |= {row for row, token in enumerate(newest) if token in self._eos_token_ids}
-        self._ended |= self._stop.lengths.keys()
-        return torch.zeros(len(newest), dtype=torch.bool, device=input_ids.device)
+        if self._on_tokens is not None:
+            self._on_tokens(len(newest) - len(self.ended))
+        self.ended |= {row for row, token in enumerate(newest) if token in self._eos_token_ids}
+        self.ended |= self._stop.lengths.keys()
+        pause = self._pauses and 2 * len(self.ended) >= len(newest)
+        return torch.full((len(newest),), pause, device=input_ids.device)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget all rows but these, which become the first ones and have not ended."""
+        assert self.ended.isdisjoint(rows)
+        self.ended = set()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import time
 from pathlib import Path
 
+import infer_prompts
 import torch
 from tables import Row
 
@@ -39,8 +41,11 @@ def measure(folder: Path) -> list[Row]:
     torch.set_num_threads(1)
     shipped = resource_folder("tool_metadata")
     specs = dict(read_tool_files(("builtin",), (), shipped=shipped).specs)
+    prompts = infer_prompts.measure(folder / "prompts", specs)
+    if os.environ.get("MODEL"):
+        return prompts
     queries = _queries(sorted(specs))
-    model = _model(folder, specs, queries)
+    model = _model(folder / "taught", specs, queries)
     material = PromptMaterial(specs, {}, load_prompts())
     one_by_one, alone = _timed(model, material, queries, 1)
     rows = [Row("one by one", f"{_QUERIES / one_by_one:.1f} queries/s")]
@@ -73,7 +78,7 @@ def measure(folder: Path) -> list[Row]:
                 bound == _QUERIES,
             )
         )
-    return rows
+    return rows + prompts
 
 
 def _timed(

@@ -182,6 +182,11 @@ class ShortOfMemory:
     def __init__(self, model: Any) -> None:
         self._model = model
 
+    def __call__(self, input_ids: torch.Tensor, **options: Any) -> Any:
+        if len(input_ids) > 2:
+            raise torch.OutOfMemoryError(f"no room for\n{tuple(input_ids.shape)}")
+        return self._model(input_ids=input_ids, **options)
+
     def generate(self, input_ids: torch.Tensor, **options: Any) -> torch.Tensor:
         if len(input_ids) > 2 or input_ids.shape[1] > 80:
             raise torch.OutOfMemoryError(f"no room for\n{tuple(input_ids.shape)}")
@@ -211,11 +216,17 @@ class Failing:
         self._model, self._error, self._room = model, error, room
         self.num_calls = 0
 
-    def generate(self, input_ids: torch.Tensor, **options: Any) -> torch.Tensor:
+    def __call__(self, **options: Any) -> Any:
+        return self._called(self._model, **options)
+
+    def generate(self, **options: Any) -> torch.Tensor:
+        return self._called(self._model.generate, **options)
+
+    def _called(self, call: Any, input_ids: torch.Tensor, **options: Any) -> Any:
         self.num_calls += 1
         if len(input_ids) > self._room:
             raise self._error
-        return self._model.generate(input_ids=input_ids, **options)
+        return call(input_ids=input_ids, **options)
 
 
 def cpu_allocators_own_error() -> Exception:

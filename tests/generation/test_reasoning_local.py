@@ -52,7 +52,7 @@ def saying(
 ) -> LocalModel:
     tokenizer = tokenizer or model.tokenizer
     ids = [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
-    return dataclasses.replace(model, model=Says(ids), tokenizer=tokenizer, **changes)
+    return dataclasses.replace(model, model=Says(ids), tokenizer=tokenizer, layout=None, **changes)
 
 
 def complete(model: LocalModel, **decoding: Any) -> Completion:
