@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ste_ray import __version__
+from ste_ray.cli.ask import add_ask_command
 from ste_ray.cli.config import add_config_commands
 from ste_ray.cli.exports import add_export_commands
 from ste_ray.cli.imports import add_import_commands
@@ -48,8 +49,8 @@ def _run(arguments: list[str]) -> int:
         options = parse_arguments(arguments)
         if not hasattr(options, "stages"):  # others start Ray first
             stopping.working()
-        options.function(options)
-        return 0
+        code: int | None = options.function(options)
+        return code or 0
     except SteRayError as error:
         return _fail(error, as_json)
     except SystemExit as error:
@@ -103,6 +104,7 @@ def argument_parser() -> argparse.ArgumentParser:
     add_tools_commands(commands)
     add_export_commands(commands)
     add_import_commands(commands)
+    add_ask_command(commands)
     add_report_commands(commands)
     add_store_commands(commands)
     add_config_commands(commands)

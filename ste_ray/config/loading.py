@@ -6,7 +6,7 @@ What is wrong is told in one line that names the place, the value and what is al
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -21,21 +21,38 @@ from ste_ray.yaml_loader import DuplicateKeyError, load_yaml
 _MAX_HINTS = 3  # a name that stands in more sections tells nothing
 
 
-def load_config(file: str | None = None, overrides: Sequence[str] = ()) -> Config:
+def load_config(
+    file: str | None = None,
+    overrides: Sequence[str] = (),
+    below: Mapping[str, Any] | None = None,
+) -> Config:
     """Read a YAML file and apply ``section.key=value`` overrides (values are YAML).
+
+    Args:
+        file: the YAML file; None: there is none.
+        overrides: over what the file says.
+        below: values by section, which hold where neither says otherwise, in place of the defaults.
 
     Raises:
         ConfigError: the file is missing or no YAML, a key is unknown, or a value is refused.
     """
-    values: dict[str, Any] = {}
-    if file is not None:
-        values = _read_yaml(Path(file))
+    values: dict[str, Any] = _over(below or {}, {} if file is None else _read_yaml(Path(file)))
     for override in overrides:
         _apply_override(values, override)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError(_explain(error, file)) from None
+
+
+def _over(below: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` with what is only in ``below``, section by section."""
+    merged = {**below, **values}
+    for name, under in below.items():
+        value = values.get(name, {})
+        if isinstance(under, Mapping) and isinstance(value, Mapping):
+            merged[name] = _over(under, value)
+    return merged
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

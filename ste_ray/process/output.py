@@ -10,15 +10,24 @@ put into a text: no secret of this process leaves it this way.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from ste_ray.core.texts.masking import Masker
 from ste_ray.process.environment import environment_masker
 
+Colour = Literal["cyan", "yellow", "green", "red"]
+_COLOURS: dict[Colour, str] = {
+    "cyan": "\033[36m",
+    "yellow": "\033[33m",
+    "green": "\033[32m",
+    "red": "\033[31m",
+}
+_RESET = "\033[0m"
 # Control characters but tab and line feed, DEL and C1; what turns the direction of writing; other
 # line breaks; what is invisible, but for the joiners that scripts and emoji need; half characters.
 _UNSAFE = re.compile(
@@ -54,13 +63,26 @@ def write_text(text: str) -> None:
     sys.stdout.write(printable(text))
 
 
-def print_json(value: Any) -> None:
+def coloured(text: str, colour: Colour) -> str:
+    """Return ``text`` as a terminal may show it, in a colour if standard output is one.
+
+    ``FORCE_COLOR`` and ``NO_COLOR`` in the environment count.
+    """
+    plain = not sys.stdout.isatty() and os.environ.get("FORCE_COLOR") is None
+    if plain or os.environ.get("NO_COLOR"):
+        return printable(text)
+    return f"{_COLOURS[colour]}{printable(text)}{_RESET}"
+
+
+def print_json(value: Any, *, one_line: bool = False) -> None:
     """Print a result for a machine; characters that are escaped are the same to it."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    indent = None if one_line else 2
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
     masker = environment_masker()
     if masker.mask(text) != text:
         # Value by value: the whole has a form to keep.
-        text = json.dumps(masked_value(json.loads(text), masker), indent=2, ensure_ascii=False)
+        masked = masked_value(json.loads(text), masker)
+        text = json.dumps(masked, indent=indent, ensure_ascii=False)
     sys.stdout.write(_UNSAFE.sub(_escaped_in_json, text) + "\n")
 
 

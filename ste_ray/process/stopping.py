@@ -13,8 +13,9 @@ import signal
 import sys
 from collections.abc import Coroutine
 from threading import Event
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
+Result = TypeVar("Result")
 EXIT_CODE = 75
 MESSAGE = "stopped by SIGTERM; run the same command again to go on"
 _told = Event()
@@ -68,7 +69,7 @@ def working() -> None:
         signal.signal(signal.SIGTERM, end_in_order)
 
 
-async def until_told(serving: Coroutine[Any, Any, None]) -> None:
+async def until_told(serving: Coroutine[Any, Any, Result]) -> Result:
     """Await ``serving``, and cancel it on SIGTERM: a loop under load can lose exceptions.
 
     Raises:
@@ -86,7 +87,7 @@ async def until_told(serving: Coroutine[Any, Any, None]) -> None:
 
     loop.add_signal_handler(signal.SIGTERM, stop)
     try:
-        await task
+        return await task
     except asyncio.CancelledError:
         if not told:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from ste_ray.core.effects import AskModel, CallTool, Flow, ModelReply, Sampling, ToolResult
 from ste_ray.core.inferring.settings import (
@@ -20,6 +21,14 @@ from ste_ray.core.replies.stop_texts import OBSERVATION_STOP, cut_at_stop
 from ste_ray.core.toolkens import escape_toolkens, unescape_toolkens
 
 
+@dataclass(frozen=True)
+class AskedQuery:
+    """A query with the messages that an endpoint was shown, and what it replied."""
+
+    prediction: Prediction
+    messages: tuple[Message, ...]
+
+
 def answer_flow(
     query: Query,
     setting: Setting,
@@ -35,6 +44,20 @@ def answer_flow(
         material: what it is made of.
         sampling: of all replies; that with the call ends before an observation.
         execute: tools whose calls are executed; None: none is.
+    """
+    asked = yield from ask_flow(query, setting, material, sampling)
+    call = None if execute is None else call_to_execute(asked.prediction, execute)
+    if call is None:
+        return asked.prediction
+    result = yield call
+    assert isinstance(result, ToolResult)
+    return (yield from conclude_flow(asked, result, sampling))
+
+
+def ask_flow(
+    query: Query, setting: Setting, material: PromptMaterial, sampling: Sampling
+) -> Flow[AskedQuery]:
+    """Ask an endpoint for the call that answers a query; see ``answer_flow``.
 
     Where the model says that the prompt is too long, candidates are left out from the end of their
     list, then demonstrations, and counted. A reply that does not come is an error of the row.
@@ -51,10 +74,27 @@ def answer_flow(
         if reply.finish_reason != "context_overflow" or not more:
             break
         left_out += max(1, more // 4)
-    prediction = _prediction(query, setting, contents, shown, reply, sampling)
-    if execute is None or prediction.error:
-        return prediction
-    return (yield from _execute(prediction, messages, sampling, execute))
+    return AskedQuery(_prediction(query, setting, contents, shown, reply, sampling), messages)
+
+
+def conclude_flow(asked: AskedQuery, result: ToolResult, sampling: Sampling) -> Flow[Prediction]:
+    """Let the endpoint answer after what its call returned."""
+    prediction = asked.prediction
+    dialog = observed_dialog(asked.messages, prediction.output_text, result.text)
+    reply = yield AskModel(role="assistant", messages=dialog, sampling=sampling)
+    assert isinstance(reply, ModelReply)
+    return prediction.model_copy(
+        update={
+            "observation": result.text,
+            "observation_status": result.status,
+            "final_answer": final_answer_of(reply.text),
+            "final_error": _problem_of(reply, sampling),
+            "final_reasoning": reply.reasoning,
+            "prompt_tokens": prediction.prompt_tokens + reply.prompt_tokens,
+            "completion_tokens": prediction.completion_tokens + reply.completion_tokens,
+            "reasoning_tokens": prediction.reasoning_tokens + reply.reasoning_tokens,
+        }
+    )
 
 
 def dialog_of(
@@ -94,34 +134,6 @@ def final_answer_of(text: str) -> str:
     """
     found = parse_action(text, (), suggest=False)
     return unescape_toolkens(found.text if isinstance(found, FinalAnswer) else text.strip())
-
-
-def _execute(
-    prediction: Prediction,
-    messages: Sequence[Message],
-    sampling: Sampling,
-    execute: Collection[str],
-) -> Flow[Prediction]:
-    call = call_to_execute(prediction, execute)
-    if call is None:
-        return prediction
-    result = yield call
-    assert isinstance(result, ToolResult)
-    dialog = observed_dialog(messages, prediction.output_text, result.text)
-    reply = yield AskModel(role="assistant", messages=dialog, sampling=sampling)
-    assert isinstance(reply, ModelReply)
-    return prediction.model_copy(
-        update={
-            "observation": result.text,
-            "observation_status": result.status,
-            "final_answer": final_answer_of(reply.text),
-            "final_error": _problem_of(reply, sampling),
-            "final_reasoning": reply.reasoning,
-            "prompt_tokens": prediction.prompt_tokens + reply.prompt_tokens,
-            "completion_tokens": prediction.completion_tokens + reply.completion_tokens,
-            "reasoning_tokens": prediction.reasoning_tokens + reply.reasoning_tokens,
-        }
-    )
 
 
 def _prediction(

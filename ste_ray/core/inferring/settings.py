@@ -56,12 +56,15 @@ class Setting:
         return self.prompt in ("retrieved", "icl")
 
 
-def parse_settings(names: Sequence[str], models: Collection[str] = ()) -> list[Setting]:
+def parse_settings(
+    names: Sequence[str], models: Collection[str] = (), where: str = "infer.settings"
+) -> list[Setting]:
     """Return the settings called ``names``.
 
     Args:
         names: of the settings.
         models: names of models besides ``base``, ``tuned`` and ``endpoint``.
+        where: they are given, for errors.
 
     Raises:
         ConfigError: there is no setting, one is unknown, or one is given twice.
@@ -78,15 +81,15 @@ def parse_settings(names: Sequence[str], models: Collection[str] = ()) -> list[S
                 f"{', '.join((*RUN_MODELS, ENDPOINT))}"
             )
     if not names:
-        raise ConfigError(f"infer.settings is empty; give at least one {allowed}")
+        raise ConfigError(f"{where} is empty; give at least one {allowed}")
     settings = []
     for name in names:
         model, _, prompt = name.partition("/")
         impossible = prompt == "toolken" and model in _WITHOUT_TOOLKENS
         if model not in known or prompt not in PROMPT_KINDS or impossible:
-            raise ConfigError(f"unknown setting {name!r} in infer.settings; allowed: {allowed}")
+            raise ConfigError(f"unknown setting {name!r} in {where}; allowed: {allowed}")
         if names.count(name) > 1:
-            raise ConfigError(f"setting {name!r} is given twice in infer.settings; give it once")
+            raise ConfigError(f"setting {name!r} is given twice in {where}; give it once")
         settings.append(Setting(model, prompt))
     return settings
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Mapping
 
-from ste_ray.process.output import printable
+from ste_ray.process.output import Colour, coloured
 from ste_ray.runtime.events import Shown
 
-_COLOURS = {"user": "\033[36m", "explorer": "\033[33m", "tool": "\033[32m", "error": "\033[31m"}
-_RESET = "\033[0m"
+_COLOURS: dict[str, Colour] = {
+    "user": "cyan",
+    "explorer": "yellow",
+    "tool": "green",
+    "error": "red",
+}
 
 
 def print_conversations(events: Iterable[Shown], left_out: int = 0) -> None:
@@ -34,10 +37,8 @@ def _print(name: str, fields: Mapping[str, object]) -> None:
         _write("explorer", str(fields["scope"]), str(fields["role"]), str(fields["text"]))
 
 
-def _write(colour: str, scope: str, who: str, text: str) -> None:
-    plain = not sys.stdout.isatty() and os.environ.get("FORCE_COLOR") is None
-    start, end = ("", "") if plain or os.environ.get("NO_COLOR") else (_COLOURS[colour], _RESET)
-    sys.stdout.write(f"{start}[{scope[:8]}] {printable(who)}:{end}\n")
+def _write(who: str, scope: str, label: str, text: str) -> None:
+    sys.stdout.write(coloured(f"[{scope[:8]}] {label}:", _COLOURS[who]) + "\n")
     if text:
-        sys.stdout.write(f"{start}{printable(text.strip())}{end}\n\n")
+        sys.stdout.write(coloured(text.strip(), _COLOURS[who]) + "\n\n")
     sys.stdout.flush()

@@ -9,26 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from transformers.utils import logging as transformers_logging
 
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.inferring.answering import call_to_execute
 from ste_ray.core.inferring.settings import Query, Setting
 from ste_ray.core.records import Prediction
-from ste_ray.generation.config import InferConfig
-from ste_ray.generation.decode import Decoding
-from ste_ray.generation.model import Loading, LocalModel, load_model
+from ste_ray.generation.model import LocalModel
 from ste_ray.generation.predict import AnsweredQuery, Predictor
 from ste_ray.generation.prompting import Prompt
 from ste_ray.ports import ToolExecutor
-from ste_ray.stages.infer.models import model_folder
+from ste_ray.stages.infer.models import configured_decoding, load_named_model
 from ste_ray.stages.infer.pieces import Pieces
 from ste_ray.stages.infer.watching import Watch
 from ste_ray.stages.infer.workers import Worker, WorkerPlan
 from ste_ray.stages.shared.model_session import bounded
-
-# A batch of long prompts takes a CPU minutes; what is finished shall be kept now and then.
-_BATCH_TOKENS_ON_CPU = 16_384
 
 
 class LocalWorker(Worker):
@@ -101,21 +95,12 @@ class LocalWorker(Worker):
     def _predictor_of(self, setting: Setting) -> Predictor:
         if self._predictor is None or self._predictor[0] != setting.name:
             config = self._plan.config
-            section = config.infer
-            model = self._load(setting.model)
             made = Predictor(
-                model,
+                self._load(setting.model),
                 setting,
                 self._material,
-                Decoding(
-                    section.max_new_tokens,
-                    section.batch_size,
-                    _batch_tokens(section),
-                    temperature=section.temperature,
-                    top_p=section.top_p,
-                    seed=config.seed,
-                ),
-                section.constrained,
+                configured_decoding(config),
+                config.infer.constrained,
                 self._on_tokens,
             )
             self._predictor = setting.name, made
@@ -125,23 +110,7 @@ class LocalWorker(Worker):
         # Not in the constructor: Ray hands on only the text of an error that is raised there.
         if self._model is None or self._model_name != name:
             self._model = self._predictor = None  # frees the memory of the other model first
-            section = self._plan.config.infer
-            transformers_logging.disable_progress_bar()
-            torch.set_num_threads(section.threads_per_worker)
-            loading = Loading(
-                use_gpu=section.use_gpu,
-                spread=section.use_gpu and section.gpus_per_worker > 1,
-                int8=section.quantization == "int8",
-                trust_remote_code=self._plan.config.trust_remote_code,
-                template_options=section.template_options,
-            )
-            with model_folder(self._plan.store, name, self._plan.config) as folder:
-                self._model = load_model(folder, loading)
+            torch.set_num_threads(self._plan.config.infer.threads_per_worker)
+            self._model = load_named_model(self._plan.store, name, self._plan.config)
             self._model_name = name
         return self._model
-
-
-def _batch_tokens(section: InferConfig) -> int | None:
-    if section.batch_tokens is None and not section.use_gpu:
-        return _BATCH_TOKENS_ON_CPU
-    return section.batch_tokens

@@ -1,4 +1,4 @@
-"""Where inference finds its models, and how they get to a worker."""
+"""Where inference finds its models, how they get to a worker, and how they are decoded there."""
 
 from __future__ import annotations
 
@@ -7,13 +7,59 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.fs as pafs
+from transformers.utils import logging as transformers_logging
 
 from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.errors import ConfigError
+from ste_ray.generation.config import InferConfig
+from ste_ray.generation.decode import Decoding
+from ste_ray.generation.model import Loading, LocalModel, load_model
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.training.base import base_folder
+
+# A batch of long prompts takes a CPU minutes; what is finished shall be kept now and then.
+_BATCH_TOKENS_ON_CPU = 16_384
+
+
+def load_named_model(store: RunStore, name: str, config: Config) -> LocalModel:
+    """Load the model called ``name`` in a setting, as it is configured.
+
+    Raises:
+        ConfigError: there is none, or it cannot be fetched.
+        StageInputError: it cannot be loaded.
+    """
+    section = config.infer
+    transformers_logging.disable_progress_bar()
+    loading = Loading(
+        use_gpu=section.use_gpu,
+        spread=section.use_gpu and section.gpus_per_worker > 1,
+        int8=section.quantization == "int8",
+        trust_remote_code=config.trust_remote_code,
+        template_options=section.template_options,
+    )
+    with model_folder(store, name, config) as folder:
+        return load_model(folder, loading)
+
+
+def configured_decoding(config: Config) -> Decoding:
+    """Return how answers are decoded."""
+    section = config.infer
+    return Decoding(
+        section.max_new_tokens,
+        section.batch_size,
+        _batch_tokens(section),
+        temperature=section.temperature,
+        top_p=section.top_p,
+        seed=config.seed,
+    )
+
+
+def _batch_tokens(section: InferConfig) -> int | None:
+    if section.batch_tokens is None and not section.use_gpu:
+        return _BATCH_TOKENS_ON_CPU
+    return section.batch_tokens
 
 
 @contextmanager

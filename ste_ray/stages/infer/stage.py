@@ -37,9 +37,8 @@ from ste_ray.stages.infer.slots import shared_slots
 from ste_ray.stages.infer.workers import EndpointWorker, WorkerPlan
 from ste_ray.stages.shared.model_session import open_models
 from ste_ray.stages.shared.reasoning import journal_reasoning
-from ste_ray.stages.shared.tools import permissions
+from ste_ray.stages.shared.tools import permissions, why_not_executed
 from ste_ray.tools.config import ToolsConfig
-from ste_ray.tools.spec.safety import is_free
 
 _COUNTED = (
     "queries",
@@ -174,13 +173,7 @@ def _executable(context: StageContext) -> tuple[ToolsConfig, frozenset[str] | No
         return config.tools, None
     # Workers know the configuration only, not the files.
     allow, hosts = permissions(config.tools)
-    allowed = {
-        name
-        for name, spec in context.specs.items()
-        if spec.executor.can_be_called
-        and spec.kind != "simulated"
-        and (is_free(spec) or name in allow)
-    }
+    allowed = {name for name, spec in context.specs.items() if not why_not_executed(spec, allow)}
     if not allowed:
         raise ConfigError(
             "infer.execute=true, but no tool of this run may be called; allow tools with effects"

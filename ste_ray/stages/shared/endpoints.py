@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import ray
@@ -24,38 +24,63 @@ from ste_ray.store.manifest import read_manifest
 
 @contextmanager
 def open_endpoints(context: StageContext, stage: str, roles: Sequence[Role]) -> Iterator[Endpoints]:
-    """Yield the endpoints of ``roles``, checked.
-
-    With ``llm.local_model`` that model is served for the stage; roles without any endpoint are
-    played by the scripted teacher.
+    """Yield the endpoints of ``roles``, checked, and note in the run which models answer.
 
     Raises:
         EndpointError: an endpoint cannot be reached or refuses the key.
     """
-    config = context.config.llm
-    with ExitStack() as stack:
-        use_proxy, teacher_url = True, ""
-        if config.local_model:
-            url = stack.enter_context(
-                running_local_model(config.local_model, ray.util.get_node_ip_address())
-            )
-            context.progress(f"{stage}: serving {config.local_model!r} at {url}")
-            served = {"base_url": url, "model": config.local_model}
-            config, use_proxy = config.model_copy(update=served), False
-        elif roles_without_address(config, roles, os.environ):
-            teacher_url = stack.enter_context(_teacher(context, stage))
-        endpoints = check_endpoints(
-            config,
-            roles,
-            os.environ,
-            teacher_url,
-            use_proxy,
-            warn=lambda text: context.progress(f"{stage}: {text}"),
-        )
+    host = ray.util.get_node_ip_address()
+    with served_endpoints(context.config, stage, roles, host, context.progress) as endpoints:
         if endpoints.scripted:
             context.notes.append(SCRIPT_NOTE)
         _keep_models(context.store, stage, {role: endpoints.models[role] for role in roles})
         yield endpoints
+
+
+@contextmanager
+def served_endpoints(
+    config: Config, stage: str, roles: Sequence[Role], host: str, say: Callable[[str], None]
+) -> Iterator[Endpoints]:
+    """Yield the endpoints of ``roles``, checked.
+
+    With ``llm.local_model`` that model is served meanwhile; roles without any endpoint are played
+    by the scripted teacher.
+
+    Args:
+        config: the whole configuration.
+        stage: who asks them, for the lines that are said.
+        roles: those that are asked.
+        host: an address of this machine, for what is served here.
+        say: tells the person who waits.
+
+    Raises:
+        EndpointError: an endpoint cannot be reached or refuses the key.
+    """
+    section = config.llm
+    with ExitStack() as stack:
+        use_proxy, teacher_url = True, ""
+        if section.local_model:
+            url = stack.enter_context(running_local_model(section.local_model, host))
+            say(f"{stage}: serving {section.local_model!r} at {url}")
+            served = {"base_url": url, "model": section.local_model}
+            section, use_proxy = section.model_copy(update=served), False
+        elif roles_without_address(section, roles, os.environ):
+            settings = TeacherSettings(
+                seed=config.seed, latency_seconds=section.teacher_latency_seconds
+            )
+            teacher_url = stack.enter_context(running_teacher(settings, host=host))
+            say(
+                f"{stage}: no endpoint is configured (STE_LLM_BASE_URL or OPENAI_API_KEY): "
+                "the scripted teacher, a script and not a language model, answers"
+            )
+        yield check_endpoints(
+            section,
+            roles,
+            os.environ,
+            teacher_url,
+            use_proxy,
+            warn=lambda text: say(f"{stage}: {text}"),
+        )
 
 
 def check_before_ray(config: Config, store: RunStore, stages: Sequence[str]) -> None:
@@ -73,19 +98,6 @@ def check_before_ray(config: Config, store: RunStore, stages: Sequence[str]) -> 
         roles = config.stage_roles(stage, simulates=False)
         if roles and read_manifest(store, stage) is None:
             roles_without_address(config.llm, roles, os.environ)
-
-
-@contextmanager
-def _teacher(context: StageContext, stage: str) -> Iterator[str]:
-    settings = TeacherSettings(
-        seed=context.config.seed, latency_seconds=context.config.llm.teacher_latency_seconds
-    )
-    with running_teacher(settings, host=ray.util.get_node_ip_address()) as url:
-        context.progress(
-            f"{stage}: no endpoint is configured (STE_LLM_BASE_URL or OPENAI_API_KEY): "
-            "the scripted teacher, a script and not a language model, answers"
-        )
-        yield url
 
 
 def _keep_models(store: RunStore, stage: str, models: dict[Role, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ste_ray.core.tool_specs import ToolSpec
@@ -14,7 +15,7 @@ from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.run.simulation import simulated_specs
 from ste_ray.tools.run.toolbox import Toolbox, refuse_uncallable
 from ste_ray.tools.spec.files import read_tool_files
-from ste_ray.tools.spec.safety import allowed_specs, divided_specs
+from ste_ray.tools.spec.safety import allowed_specs, divided_specs, is_free
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,25 @@ def permissions(config: ToolsConfig) -> tuple[frozenset[str], tuple[str, ...]]:
     files = read_tool_files(config.files, (), shipped=resource_folder("tool_metadata"))
     hosts = tuple(dict.fromkeys((*config.allow_hosts, *files.allow_hosts)))
     return files.allow.union(config.allow), hosts
+
+
+def why_not_executed(spec: ToolSpec, allow: Collection[str]) -> str:
+    """Return why a call that a model makes of a tool is not executed; empty: it may be.
+
+    Args:
+        spec: the tool.
+        allow: names of tools that may be called although they may change something.
+    """
+    if spec.kind == "simulated":
+        return "a model plays it, in explorations alone"
+    if not spec.executor.can_be_called:
+        return f"executor.kind={spec.kind!r} cannot be called"
+    if not (is_free(spec) or spec.name in allow):
+        return (
+            f"it may change something (effect {spec.effect!r}), which nobody has allowed; set"
+            f" tools.allow=[{spec.name}], or name it under allow: in its file"
+        )
+    return ""
 
 
 def open_tools(

@@ -1,0 +1,90 @@
+"""What a run says of itself to whoever asks it: its settings, and what its model was trained on."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from ste_ray.core import layout
+from ste_ray.core.inferring.settings import Setting
+from ste_ray.core.records import TrainRow
+from ste_ray.core.section import Section
+from ste_ray.core.toolkens import TOOLKENS_FILE
+from ste_ray.errors import StageInputError
+from ste_ray.generation.config import InferConfig
+from ste_ray.retrieval.config import RetrieveConfig
+from ste_ray.store.artifacts import RunStore
+from ste_ray.store.manifest import read_manifest
+from ste_ray.store.tables import iter_records, parquet_files
+
+# Which settings were answered, whether calls were executed, and what bound answers to calls, was
+# for the test alone.
+_OF_THE_TEST = ("settings", "execute", "constrained")
+# What decides what tools answer. Permissions hold for the stage alone that they were given to.
+_OF_TOOLS = ("today", "toolbench_form")
+
+
+def recorded_values(store: RunStore) -> dict[str, Any]:
+    """Return configuration values by section, as the stages of the run had them.
+
+    Those that decide what a model is shown and how it is decoded: of ``retrieve``, ``infer``, the
+    seed, and what decides what tools answer. What gives a permission is not among them.
+    """
+    values: dict[str, Any] = {}
+    if (manifest := read_manifest(store, "retrieve")) is not None:
+        values["retrieve"] = _known(manifest.config.get("retrieve"), RetrieveConfig)
+    if (manifest := read_manifest(store, "infer")) is not None:
+        found = _known(manifest.config.get("infer"), InferConfig)
+        values["infer"] = {key: found[key] for key in found if key not in _OF_THE_TEST}
+    if (manifest := read_manifest(store, "explore")) is not None:
+        tools = manifest.config.get("tools") or {}
+        values["tools"] = {key: tools[key] for key in _OF_TOOLS if key in tools}
+        if "seed" in manifest.config:
+            values["seed"] = manifest.config["seed"]
+    return values
+
+
+def default_setting(store: RunStore) -> tuple[str, str]:
+    """Return the setting in which the run's trained model is asked, and why that one.
+
+    Raises:
+        StageInputError: the run has no trained model.
+    """
+    if not store.exists(f"{layout.TUNED_MODEL}/config.json"):
+        raise StageInputError(
+            f"there is no trained model in {store.address(layout.TUNED_MODEL)!r}; run 'ste-ray"
+            f" train --run {shlex.quote(store.uri)}' first, or name who is asked by --setting,"
+            " such as endpoint/retrieved"
+        )
+    try:
+        listed = store.read_json(f"{layout.TUNED_MODEL}/{TOOLKENS_FILE}")
+    except FileNotFoundError:
+        listed = {}
+    if isinstance(listed, dict) and listed.get("tools"):
+        return "tuned/toolken", "the run's trained model, which has toolkens"
+    return "tuned/retrieved", "the run's trained model, which has no toolkens"
+
+
+def words_answers(store: RunStore, setting: Setting) -> bool:
+    """Whether the model of a setting puts what a tool answered into words.
+
+    The run's trained model does if it was trained on final answers; of others it is expected.
+    """
+    if setting.model != "tuned":
+        return True
+    manifest = read_manifest(store, "prepare")
+    prepared = manifest.config.get("prepare") if manifest is not None else None
+    if isinstance(prepared, dict) and isinstance(prepared.get("tool_responses"), bool):
+        return bool(prepared["tool_responses"])
+    # A round of continual learning is a run whose rows were taken from another.
+    return any(
+        row.kind == "final_answer"
+        for path in parquet_files(store, layout.ROWS)
+        for row in iter_records(store, path, TrainRow)
+    )
+
+
+def _known(fields: Any, section: type[Section]) -> dict[str, Any]:
+    """Return the fields that the section has still; those that are settled it has no more."""
+    given = fields if isinstance(fields, dict) else {}
+    return {name: given[name] for name in section.model_fields if name in given}
