@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ste_ray.core.texts.cutting import ellipsed
 from ste_ray.errors import ConfigError, SteRayError
 from ste_ray.process.output import Colour, coloured, print_json, printable, say
 from ste_ray.process.stopping import until_told
@@ -208,6 +207,8 @@ def _decode_anything() -> None:
 
 def _print(answer: Answer) -> None:
     """Print for a person what became of a call, or why there is none, and the answer."""
+    from ste_ray.core.texts.cutting import ellipsed
+
     found = answer.prediction
     if answer.answer_from == "model" and found.observation_status != "none":
         _show_observation(answer, ellipsed(found.observation, _SHOWN_CHARS))

@@ -106,6 +106,14 @@ def test_pipeline_runs_and_a_second_time_has_nothing_to_do(tmp_path: Path, confi
     again = run("pipeline", "--run", place, "--config", config, "--json")
     assert json.loads(again.stdout) == first
     assert again.stderr.count("already complete") == 6
+    constrained = ["infer.constrained=true", "infer.max_new_tokens=96", "--json"]
+    asked = json.loads(
+        run("ask", "Write 12 as a Roman numeral", "--run", place, *constrained).stdout
+    )
+    assert asked["setting"] == "tuned/toolken"
+    assert asked["status"] in ("answered", "tool_failed")  # which depends on what is learnt so soon
+    assert asked["call"]["tool"] in TOOLS
+    assert listing(open_store(place).list("")) == COMPLETE_RUN
     other = subprocess.run(
         command("explore", "--run", place, "--config", config, "explore.max_turns=2"),
         capture_output=True,

@@ -21,6 +21,7 @@ import pytest
 
 from ste_ray.cli.main import argument_parser
 from ste_ray.config import load_config
+from ste_ray.core import layout
 from ste_ray.core.stages import STAGES
 from ste_ray.process.stopping import EXIT_CODE, MESSAGE
 from ste_ray.stages.inputs import inputs_of
@@ -39,6 +40,7 @@ WAITS_FOR_OTHERS = (
     "tools import openapi",
     "tools import python",
     "store check",
+    "ask",
 )
 # What reads and writes files of a run and asks nobody; each takes as long as its files are large.
 SHORT = (
@@ -292,7 +294,7 @@ def test_the_import_of_a_module_is_stopped(tmp_path):
         stop(process)
 
 
-@pytest.mark.parametrize("command", ["tools import openapi", "store check"])
+@pytest.mark.parametrize("command", ["tools import openapi", "store check", "ask"])
 def test_a_silent_address_is_waited_for_no_longer(command, tmp_path):
     with silent_address() as (address, listener):
         if command == "store check":
@@ -306,6 +308,10 @@ def test_a_silent_address_is_waited_for_no_longer(command, tmp_path):
                     "AWS_REGION": "us-east-1",
                 },
             )
+        elif command == "ask":
+            open_store(str(tmp_path / "run")).write_json(layout.TOOLS, TOOL["tools"])
+            arguments, env = ["ask", "what is it?", "--run", "run"], {}
+            arguments += ["--setting", "endpoint/plain", f"llm.base_url={address}/v1"]
         else:
             arguments, env = ["tools", "import", "openapi", f"{address}/a.json"], {}
             arguments += ["--out", "found.yaml", "--allow-host", "127.0.0.1"]
