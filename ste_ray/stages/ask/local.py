@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from ste_ray.config import Config
@@ -75,7 +75,8 @@ class LocalAssistant:
         def generate() -> Any:
             with self._one_at_a_time:  # one that was ended may still be at its last token
                 self._ended = ended
-                return function(*arguments)
+                with suppress(_EndedError):
+                    return function(*arguments)
 
         try:
             return await self._watch.run(generate)
