@@ -76,4 +76,4 @@ build: venv  ## the wheel and the source distribution
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:  ## remove what the commands above made, but no runs
-	rm -rf .venv .third-party dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .third-party .models dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -16,6 +16,7 @@ from typing import NoReturn
 from ste_ray import __version__
 from ste_ray.cli.ask import add_ask_command
 from ste_ray.cli.config import add_config_commands
+from ste_ray.cli.demo import add_demo_command
 from ste_ray.cli.exports import add_export_commands
 from ste_ray.cli.imports import add_import_commands
 from ste_ray.cli.report import add_report_commands
@@ -100,6 +101,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ste-ray {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_stage_commands(commands)
+    add_demo_command(commands)
     add_teacher_command(commands)
     add_tools_commands(commands)
     add_export_commands(commands)

@@ -1,4 +1,4 @@
-"""``ste-ray STAGE`` and what runs several of them: ``pipeline`` and ``demo``."""
+"""``ste-ray STAGE``, and ``pipeline``, which runs all of them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import argparse
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ste_ray.core import layout
@@ -31,26 +29,24 @@ _STAGE_HELP = {
 
 
 def add_stage_commands(commands: argparse._SubParsersAction[Any]) -> None:
-    """Add a command for each stage, ``pipeline`` and ``demo``."""
+    """Add a command for each stage, and ``pipeline``."""
     for stage in (*STAGES, "continual"):
         command = commands.add_parser(stage, help=_STAGE_HELP[stage])
-        _add_run_options(command, run_required=stage != "evaluate")
+        add_run_options(command, run_required=stage != "evaluate")
         command.set_defaults(function=_run_stages, stages=(stage,), show=False)
         if stage == "explore":
             _add_explore_options(command)
         if stage == "evaluate":
             _add_study_options(command)
     pipeline = commands.add_parser("pipeline", help="all stages in order; goes on where it stopped")
-    _add_run_options(pipeline, run_required=True)
+    add_run_options(pipeline, run_required=True)
     pipeline.set_defaults(function=_run_stages, stages=STAGES, show=False)
-    demo = commands.add_parser("demo", help="the whole pipeline as jobs on a local Ray head")
-    _add_run_options(demo, run_required=False, joins_cluster=False)
-    demo.set_defaults(function=_run_demo)
 
 
-def _add_run_options(
+def add_run_options(
     command: argparse.ArgumentParser, run_required: bool, joins_cluster: bool = True
 ) -> None:
+    """Add the options of all commands that run stages: where, with which configuration."""
     command.add_argument(
         "--run", required=run_required, metavar="URI", help="a folder or s3://bucket/prefix"
     )
@@ -154,10 +150,10 @@ def _explore(options: argparse.Namespace) -> None:
     require_equal(figures)
 
 
-def _config(options: argparse.Namespace, file: str | None = None) -> Config:
+def _config(options: argparse.Namespace) -> Config:
     from ste_ray.config import load_config
 
-    return load_config(file or options.config, options.overrides)
+    return load_config(options.config, options.overrides)
 
 
 def _context(options: argparse.Namespace) -> Any:
@@ -227,35 +223,6 @@ def _check_before_ray(stages: Sequence[str], context: Any) -> None:
     if "explore" in stages:
         _ = context.configured_tools  # handed over to the stage
     check_stages(stages, context)
-
-
-def _run_demo(options: argparse.Namespace) -> None:
-    from ste_ray.report.terminal import before_after_table, stage_times_table
-    from ste_ray.resources import resource_folder
-    from ste_ray.stages.demo import run_demo
-    from ste_ray.stages.report.writing import load_report_data
-    from ste_ray.stages.shared.endpoints import check_before_ray
-    from ste_ray.store.artifacts import open_store
-
-    run = options.run or "runs/demo"
-    if "://" not in run:
-        run = str(Path(run).resolve())
-    file = str(Path(options.config or resource_folder("jobs") / "demo.yaml").resolve())
-    config = _config(options, file)
-    store = open_store(run)
-    check_before_ray(config, store, STAGES)
-    times = run_demo(store, ["--config", file, *options.overrides], say)
-    if options.json:
-        stages = [asdict(one) for one in times]
-        print_json(
-            {"run": run, "stages": stages, "summary": store.read_json(layout.EVALUATION_SUMMARY)}
-        )
-        return
-    rows = [(one.stage, one.seconds, one.peak_bytes, one.skipped) for one in times]
-    table, times_table = before_after_table(load_report_data(store)), stage_times_table(rows)
-    # A stage is complete also where its report could not be written, and has said so.
-    place = store.address(layout.REPORT) if store.exists(layout.REPORT) else "not written"
-    write_text(f"\n{table}\n\n{times_table}\n\nreport: {place}\n")
 
 
 def _stage_text(stage: str, counts: Mapping[str, Any], store: Any) -> str:

@@ -5,6 +5,7 @@ No other module spells such a path. In capitals stands what varies: ``NNNNN`` is
 
     lock.json                               who owns the run
     report.html                             the report: written last, from all of the following
+    demo.json                               of the demo: ``DemoModel``, the base model it took
     STAGE/started.json                      what the stage was asked to do; written first
     STAGE/models.json                       which model answers for each role it asks
     STAGE/failure.json                      why it failed for good, if it did
@@ -66,6 +67,7 @@ from __future__ import annotations
 
 LOCK = "lock.json"
 REPORT = "report.html"
+DEMO_MODEL = "demo.json"
 
 TOOLS = "explore/tools.json"
 IMPORTED_ROUNDS = "explore/rounds.json"

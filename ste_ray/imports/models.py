@@ -12,7 +12,7 @@ import io
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,34 +84,46 @@ def import_model(
         ConfigError: ``out`` cannot be written, or the library that reads the file is missing.
     """
     with new_folder(out) as folder:
-        file = read_gguf(find_gguf(source))
-        size = _megabytes(file.path.stat().st_size)
-        progress(f"import: reading {file.path.name} ({size}, {file.architecture})")
-        with ScratchFolder(prefix="ste-gguf-") as scratch, _quiet_transformers():
-            # Apart from its neighbours, which transformers would take for the model's own files.
-            (Path(scratch) / _LINK).symlink_to(file.path.resolve())
-            config = _config(file, scratch)
-            tokenizer, notes = imported_tokenizer(file, scratch, _LINK, config)
-            progress(f"import: unpacking the weights to {dtype}")
-            model = _plain_model(file, scratch, getattr(torch, dtype), tokenizer)
-            progress("import: writing the folder")
-            model.save_pretrained(folder)
-            save_tokenizer(tokenizer, folder)
-        for weights in folder.glob("*.safetensors"):  # written for their owner alone
-            shutil.copymode(folder / "config.json", weights)
-        return ImportedModel(
-            source=str(file.path),
-            folder=out,
-            name=file.name,
-            architecture=type(model).__name__,
-            parameters=model.num_parameters(),
-            vocabulary=len(tokenizer),
-            positions=getattr(model.config, "max_position_embeddings", None),
-            dtype=dtype,
-            stored_types=file.types_text,
-            num_bytes=sum(one.stat().st_size for one in folder.iterdir()),
-            notes=(*notes, *_rope_note(file)),
-        )
+        return replace(write_model(source, folder, dtype, progress), folder=out)
+
+
+def write_model(
+    source: str, folder: Path, dtype: str, progress: Callable[[str], None]
+) -> ImportedModel:
+    """Write the model of a GGUF file into a folder that is there and empty; see ``import_model``.
+
+    Raises:
+        StageInputError: the file cannot be used.
+        ConfigError: the library that reads it is missing.
+    """
+    file = read_gguf(find_gguf(source))
+    size = _megabytes(file.path.stat().st_size)
+    progress(f"import: reading {file.path.name} ({size}, {file.architecture})")
+    with ScratchFolder(prefix="ste-gguf-") as scratch, _quiet_transformers():
+        # Apart from its neighbours, which transformers would take for the model's own files.
+        (Path(scratch) / _LINK).symlink_to(file.path.resolve())
+        config = _config(file, scratch)
+        tokenizer, notes = imported_tokenizer(file, scratch, _LINK, config)
+        progress(f"import: unpacking the weights to {dtype}")
+        model = _plain_model(file, scratch, getattr(torch, dtype), tokenizer)
+        progress("import: writing the folder")
+        model.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
+    for weights in folder.glob("*.safetensors"):  # written for their owner alone
+        shutil.copymode(folder / "config.json", weights)
+    return ImportedModel(
+        source=str(file.path),
+        folder=str(folder),
+        name=file.name,
+        architecture=type(model).__name__,
+        parameters=model.num_parameters(),
+        vocabulary=len(tokenizer),
+        positions=getattr(model.config, "max_position_embeddings", None),
+        dtype=dtype,
+        stored_types=file.types_text,
+        num_bytes=sum(one.stat().st_size for one in folder.iterdir()),
+        notes=(*notes, *_rope_note(file)),
+    )
 
 
 def _config(file: GgufFile, folder: str) -> Any:

@@ -64,7 +64,12 @@ def assemble_report(reader: RunReader, now: float) -> ReportData:
         run=reader.uri,
         created_at=utc_time(now),
         version=__version__,
-        notices=view_notices(manifests, _reported_models(episodes, judgments), ledger),
+        notices=view_notices(
+            manifests,
+            _reported_models(episodes, judgments),
+            ledger,
+            reader.json(layout.DEMO_MODEL),
+        ),
         stages=tuple(
             view_stage(stage, manifests.get(stage))
             for stage in _STAGES

@@ -11,6 +11,7 @@ from ste_ray.core.asked_models import SCRIPT_NOTE
 from ste_ray.core.effects import Role
 from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.core.texts.cutting import cut_text
+from ste_ray.core.texts.local_paths import public_name
 from ste_ray.report.ledger import LedgerView
 from ste_ray.report.view import View
 
@@ -84,6 +85,7 @@ def view_notices(
     manifests: Mapping[str, Mapping[str, Any]],
     models: Mapping[str, Collection[str]],
     ledger: LedgerView | None,
+    demo_model: Mapping[str, Any] | None = None,
 ) -> tuple[Notice, ...]:
     """Return what the figures do not say of themselves, cautions first.
 
@@ -91,6 +93,7 @@ def view_notices(
         manifests: of the stages that ran, by name.
         models: role -> every name of a model that its endpoint reported.
         ledger: for tools with too few examples.
+        demo_model: of a demo, which base model it took and why.
     """
     notes = {
         stage: [str(note) for note in manifest.get("notes") or ()]
@@ -98,10 +101,13 @@ def view_notices(
     }
     scripts = _scripts(manifests.values(), models)
     notices = [_scripted_notice(scripts)] if scripts else []
-    if _from_scratch(manifests.get("train")):
-        notices.append(_from_scratch_notice())
+    base = _base_model(manifests.get("train"))
+    if base == "":
+        notices.append(_from_scratch_notice((demo_model or {}).get("reason", "")))
     if ledger is not None and ledger.few_examples:
         notices.append(_few_examples_notice(ledger.few_examples))
+    if base:
+        notices.append(_base_notice((demo_model or {}).get("name") or public_name(base)))
     return (*notices, *_stage_notes(notes, skip=SCRIPT_NOTE))
 
 
@@ -141,16 +147,27 @@ def _scripted_notice(roles: Sequence[str]) -> Notice:
     )
 
 
-def _from_scratch_notice() -> Notice:
+def _from_scratch_notice(reason: str) -> Notice:
+    why = f"The reason: {reason}. " if reason else ""
     return Notice(
         kind="caution",
         title="A tiny model, trained from scratch",
         text=(
-            "No pretrained model was fine-tuned: a small Llama was built from its configuration "
-            "and knows nothing but this run's examples. Such a model learns soon which tool to "
-            "call and late to copy argument values from the query, so tool match runs far ahead "
-            "of correct. Before training it is random; shares near zero are what that looks like."
+            "No pretrained model was fine-tuned: the base model is a small Llama with random "
+            f"weights, which knows nothing but this run's examples. {why}Such a model learns soon "
+            "which tool to call and late to copy argument values from the query, so tool match "
+            "runs far ahead of correct. Before training it is random; shares near zero are what "
+            "that looks like."
         ),
+    )
+
+
+def _base_notice(name: str) -> Notice:
+    return Notice(
+        kind="note",
+        title=f"Base model: {name}",
+        text="Settings that begin with 'base' are this model before training, those that begin "
+        "with 'tuned' the same after it.",
     )
 
 
@@ -164,12 +181,12 @@ def _few_examples_notice(num_tools: int) -> Notice:
     )
 
 
-def _from_scratch(manifest: Mapping[str, Any] | None) -> bool:
-    """Whether the training configuration names no base model."""
+def _base_model(manifest: Mapping[str, Any] | None) -> str | None:
+    """Return the base model of the training; empty: a built one; None: that is not known."""
     section: Any = (manifest or {}).get("config", {})
     section = section.get("train", section) if isinstance(section, Mapping) else {}
     model = section.get("model") if isinstance(section, Mapping) else None
-    return isinstance(model, Mapping) and not model.get("base")
+    return str(model.get("base") or "") if isinstance(model, Mapping) else None
 
 
 def _stage_notes(notes: Mapping[str, Sequence[str]], skip: str) -> Iterable[Notice]:

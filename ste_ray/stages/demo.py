@@ -1,4 +1,4 @@
-"""The demo: all stages as submitted Ray jobs on a head of its own, then the before/after table."""
+"""The demo: its base model, and all stages as submitted Ray jobs on a head of its own."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from threading import Event, Thread
 from typing import Any
 
 import psutil
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from ste_ray.core import layout
 from ste_ray.core.stages import STAGES
 from ste_ray.errors import SteRayError, TemporaryError, UserError
 from ste_ray.resources import resource_folder
@@ -34,6 +35,37 @@ class StageTime:
     seconds: float
     peak_bytes: int
     skipped: bool
+
+
+@dataclass(frozen=True)
+class DemoModel:
+    """The base model of a demo.
+
+    Attributes:
+        base: as ``train.model.base`` names it; empty: a small one with random weights.
+        name: what it is, for people; empty like ``base``.
+        reason: why it is a small one.
+    """
+
+    base: str
+    name: str
+    reason: str
+
+    def text(self) -> str:
+        """Say what it is, and why."""
+        return self.name or f"a small Llama with random weights, since {self.reason}"
+
+
+def kept_model(store: RunStore) -> DemoModel | None:
+    """Return the base model that the demo in this run was begun with; None: none was."""
+    if not store.exists(layout.DEMO_MODEL):
+        return None
+    return DemoModel(**store.read_json(layout.DEMO_MODEL))
+
+
+def keep_model(store: RunStore, model: DemoModel) -> None:
+    """Note the base model of a run, for the report and for whoever goes on with it."""
+    store.write_json(layout.DEMO_MODEL, asdict(model))
 
 
 def run_demo(

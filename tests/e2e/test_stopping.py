@@ -172,7 +172,7 @@ def test_each_stage_is_stopped_while_ray_starts(command, tmp_path):
 
 
 def test_the_demo_is_stopped(tmp_path):
-    with started(["demo", "--run", str(tmp_path / "run")], tmp_path) as process:
+    with started(["demo", "--from-scratch", "--run", str(tmp_path / "run")], tmp_path) as process:
         wait_for(lambda: has_child(process, "gcs_server"), process)
         stop(process)
 

@@ -22,6 +22,6 @@ def test_the_demo_names_the_report_only_if_it_is_there(
     report = tmp_path / layout.REPORT
     if written:
         report.write_text("a page")
-    assert main(["demo", "--run", str(tmp_path)]) == 0
+    assert main(["demo", "--from-scratch", "--run", str(tmp_path)]) == 0
     said = f"report: {report}" if written else "report: not written"
     assert capsys.readouterr().out.rstrip().endswith(said)
