@@ -66,7 +66,7 @@ def key_value_layout(model: Any) -> KeyValueLayout | None:
     Args:
         model: a causal language model of transformers, on its device.
     """
-    if model.is_remote_code():
+    if model.is_custom_code():
         return None
     config = model.config.get_text_config(decoder=True)
     takes = inspect.signature(model.forward).parameters
@@ -77,9 +77,12 @@ def key_value_layout(model: Any) -> KeyValueLayout | None:
     cache = DynamicCache(config=config)
     if any(type(one) not in (DynamicLayer, DynamicSlidingWindowLayer) for one in cache.layers):
         return None
-    with torch.inference_mode():
-        token = torch.zeros(1, 1, dtype=torch.long, device=model.device)
-        model(input_ids=token, past_key_values=cache, use_cache=True)
+    token = torch.zeros(1, 1, dtype=torch.long, device=model.device)
+    try:
+        with torch.inference_mode():
+            model(input_ids=token, past_key_values=cache, use_cache=True)
+    except RuntimeError:
+        return None  # what fails here fails again when it decodes, and is told there
     found = [(layer.keys, layer.values) for layer in cache.layers]
     if not all(keys is not None and keys.shape[2] == 1 for keys, _ in found):
         return None
