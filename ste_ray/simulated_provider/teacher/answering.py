@@ -14,6 +14,7 @@ from typing import Any
 from ste_ray.simulated_provider.teacher.concluding import failure_answer, success_answer
 from ste_ray.simulated_provider.teacher.conversation import Conversation, Round
 from ste_ray.simulated_provider.teacher.error_reading import is_error
+from ste_ray.simulated_provider.teacher.facts import Asked
 from ste_ray.simulated_provider.teacher.lessons import (
     Lessons,
     as_type,
@@ -38,7 +39,8 @@ def answer(conversation: Conversation, rng: random.Random) -> str:
     current, tool = conversation.rounds[-1], conversation.tools[-1]
     last = current.calls[-1].observation if current.calls else None
     if last is not None and not is_error(last) and not _missed(tool, current, last):
-        return final_answer("I now know the answer", success_answer(last, rng))
+        asked = what_was_asked(tool, current.request, current.calls[-1].arguments)
+        return final_answer("I now know the answer", success_answer(last, asked, rng))
     arguments = None
     if current.num_observations < current.max_turns:
         arguments = next_arguments(tool, current, learn(conversation, tool), rng)
@@ -52,6 +54,11 @@ def answer(conversation: Conversation, rng: random.Random) -> str:
 def final_answer(thought: str, text: str) -> str:
     """Return a reply that ends a round."""
     return f"Thought: {thought}\nFinal Answer: {text}"
+
+
+def what_was_asked(tool: Tool, request: str, arguments: dict[str, Any]) -> Asked:
+    """Return what the result of a call answers."""
+    return Asked(request, arguments, frozenset(item.name for item in tool.parameters))
 
 
 def _missed(tool: Tool, current: Round, observation: str) -> bool:

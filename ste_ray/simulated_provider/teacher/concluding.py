@@ -2,71 +2,155 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from typing import Any
 
 from ste_ray.simulated_provider.teacher.conversation import Conversation
 from ste_ray.simulated_provider.teacher.error_reading import is_error
+from ste_ray.simulated_provider.teacher.facts import (
+    Asked,
+    Fact,
+    number_text,
+    read_facts,
+    scalars,
+    spoken,
+)
 from ste_ray.simulated_provider.teacher.loading import data, pattern
+from ste_ray.simulated_provider.teacher.words import capitalise
 
-_MAX_FACTS, _MAX_ITEMS, _MAX_LABEL_WORDS = 6, 8, 4
+_MAX_ITEMS, _MAX_ITEM_FIELDS, _MAX_ITEM_CHARS = 6, 3, 80
 _MAX_CHARS, _MAX_ERROR_CHARS = 200, 120
+_SENTENCE_WORDS = 4  # a text of so many words that ends with a full stop says it all
 
 
-def success_answer(observation: str, rng: random.Random) -> str:
-    """Return one sentence that quotes the values of an observation."""
-    try:
-        facts = _facts(json.loads(observation))
-    except ValueError:
-        facts = _facts(observation)
-    label = facts[0][0] if len(facts) == 1 else ""
-    if len(facts) == 1 and not label:
-        return _say("plain", facts[0][1], "", rng)
-    if label and len(label.split()) <= _MAX_LABEL_WORDS:
-        return _say("labelled", facts[0][1], label, rng)
-    listed = ", ".join(f"{label} {text}".strip() for label, text in facts[:_MAX_FACTS])
-    return _say("many", listed, "", rng)
+def success_answer(observation: str, asked: Asked, rng: random.Random) -> str:
+    """Return one sentence that says what an observation adds to what was asked.
+
+    Args:
+        observation: what the tool returned.
+        asked: the request, and the call with what its tool takes.
+        rng: decides the wording.
+    """
+    facts = read_facts(observation, asked)
+    only = facts[0]
+    if len(facts) > 1 or only.label:
+        return _say("clauses", _listed([_clause(fact) for fact in facts]), rng)
+    if isinstance(only.value, list):
+        return _say("plain", _items(only.value) or "none", rng)
+    text = _text(only.value)
+    if text.endswith(".") and len(text.split()) >= _SENTENCE_WORDS:
+        return text
+    return _say("plain", text, rng)
 
 
-def _say(kind: str, value: str, label: str, rng: random.Random) -> str:
-    template: str = rng.choice(data("replies")["answers"][kind])
-    return template.replace("{l}", label).replace("{v}", value)
+def _say(kind: str, text: str, rng: random.Random) -> str:
+    template: str = rng.choice(data("answers")[kind])
+    before, mark, after = template.partition("{C}")
+    if mark:
+        text = capitalise(text)
+    else:
+        before, _, after = re.split(r"(\{[cv]\})", template)
+    said = f"{before}{text}{after}"
+    return said[:-1] if said.endswith("..") else said
 
 
-def _facts(value: Any, label: str = "") -> list[tuple[str, str]]:
-    """Return label and text of each value in a JSON value, outermost first."""
-    if isinstance(value, dict):
-        named = [(f"{label} {_spoken(str(key))}".strip(), item) for key, item in value.items()]
-        return [fact for name, item in named for fact in _facts(item, name)]
-    if not isinstance(value, list):
-        return [(label, _text(value))]
-    if any(isinstance(item, dict | list) for item in value):
-        return [fact for item in value[:_MAX_ITEMS] for fact in _facts(item, label)]
-    return [(label, ", ".join(map(_text, value[:_MAX_ITEMS])) or "none")]
+def _clause(fact: Fact) -> str:
+    """Return what a fact says, to stand within a sentence."""
+    label, value = fact.label, fact.value
+    if isinstance(value, bool):
+        return _verdict(label, value)
+    if isinstance(value, list):
+        if not (items := _items(value)):
+            return f"there are no {label}"
+        label = label if len(value) > 1 else _singular(label)
+        return f"{_name(label)} {'are' if len(value) > 1 else 'is'} {items}"
+    if pattern("answers", "forms").search(label):
+        label = f"{label} form"
+    return f"{_name(label)} {'are' if _is_plural(label) else 'is'} {_text(value)}"
 
 
-def _spoken(key: str) -> str:
-    return re.sub(r"[_-]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", key)).lower()
+def _verdict(label: str, value: bool) -> str:
+    if pattern("answers", "said of it").search(label):
+        return f"it is {label}" if value else f"it is not {label}"
+    if match := pattern("answers", "verbs").search(label):
+        verb, rest = match["verb"], match["rest"]
+        if verb == "has":
+            return f"it has {rest}" if value else f"it has no {rest}"
+        return f"it {verb} {rest}" if value else f"it {verb} not {rest}"
+    return f"the answer for {label} is {_text(value)}"
 
 
-def _text(value: Any) -> str:
+def _name(label: str) -> str:
+    """Return a label with its article; names and dates that a tool uses as keys have none."""
+    return f"the {label}" if re.match(r"[a-z]|[A-Z]{2,} ?[a-z]|[A-Z]{2,}$", label) else label
+
+
+def _is_plural(label: str) -> bool:
+    head = label.partition(" of ")[0]
+    return head.endswith("s") and pattern("answers", "singular").search(head) is None
+
+
+def _singular(label: str) -> str:
+    if not _is_plural(label):
+        return label
+    head, of, rest = label.partition(" of ")
+    one = re.sub(r"(?<=ch|sh|ss)es$|(?<=[xz])es$|s$", "", re.sub("ies$", "ys", head))
+    return f"{one}{of}{rest}"
+
+
+def _items(values: list[Any]) -> str:
+    """Return what a list holds; of a long one the beginning, and how many more there are."""
+    texts = [text for text in map(_item, values) if text]
+    if len(texts) <= _MAX_ITEMS:
+        return _listed(texts)
+    shown = texts[: _MAX_ITEMS - 1]
+    return _listed([*shown, f"{len(texts) - len(shown)} more"])
+
+
+def _item(value: Any) -> str:
+    if isinstance(value, list):
+        plain = [_text(item) for item in value if not isinstance(item, dict | list)]
+        return f"({', '.join(plain[:_MAX_ITEM_FIELDS])})" if plain else ""
+    if not isinstance(value, dict):
+        return _text(value, _MAX_ITEM_CHARS)
+    texts = [
+        (spoken(key) if item else f"not {spoken(key)}")
+        if isinstance(item, bool)
+        else _text(item, _MAX_ITEM_CHARS)
+        for key, item in scalars(value)[:_MAX_ITEM_FIELDS]
+    ]
+    if len(texts) <= 1:
+        return "".join(texts)
+    return f"{texts[0]} ({', '.join(texts[1:])})"
+
+
+def _listed(texts: list[str]) -> str:
+    if len(texts) <= 1:
+        return "".join(texts)
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def _text(value: Any, max_chars: int = _MAX_CHARS) -> str:
     if value is None or isinstance(value, bool):
         return {True: "yes", False: "no", None: "unknown"}[value]
-    text = str(value).strip().rstrip(".")
-    return text if len(text) <= _MAX_CHARS else text[:_MAX_CHARS].rpartition(" ")[0]
+    if isinstance(value, int | float):
+        return number_text(value)
+    text = " ".join(str(value).split())
+    if len(text) <= max_chars:
+        return text
+    return text[:max_chars].rpartition(" ")[0] or text[:max_chars]
 
 
 def failure_answer(observation: str, rng: random.Random) -> str:
     """Return an honest sentence about a request that could not be answered."""
     error = " ".join(observation.split())[:_MAX_ERROR_CHARS] or "nothing"
-    return _say("failure", error.replace('"', "'"), "", rng)
+    return _say("failure", error.replace('"', "'"), rng)
 
 
 def is_failure_answer(text: str) -> bool:
     """Whether a final answer says that there is no answer."""
-    return not text.strip() or pattern("replies", "failure marks").search(text) is not None
+    return not text.strip() or pattern("answers", "failure marks").search(text) is not None
 
 
 def reflect(conversation: Conversation) -> str:

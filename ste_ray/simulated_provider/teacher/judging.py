@@ -27,6 +27,9 @@ _COMPARED = re.compile(
 # What a reply may not make up: numbers, codes, names of paths.
 _TOKEN = re.compile(r"[A-Za-z]*\d[\w.:/-]*\w|\d|\b[A-Z]{2,}[\w/]*\b|\b[A-Z]\w+/\w+")
 _LONG = 6  # from this length on, a token is looked for in running text too
+_MORE = re.compile(r"\band (\d{1,9}) more\b")  # of a list that is not told in full
+_PART_OF_NAME = re.compile(r"[^\W_]+")
+_CAPITAL_WITHIN = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _MARKS = re.compile(r"[\W_]+")
 
 
@@ -63,12 +66,27 @@ def _unfaithful(reply: str, observation: str, request: str) -> str:
     sources = f"{observation} {request}".casefold()
     known = {_MARKS.sub("", token.casefold()) for token in _TOKEN.findall(sources)}
     known.update(re.findall(r"\w+", sources))
+    known.update(_PART_OF_NAME.findall(_CAPITAL_WITHIN.sub(" ", observation).casefold()))
     squeezed = _MARKS.sub("", sources)
-    for token in _TOKEN.findall(reply):
+    counted = _longest_list(json_at(observation))
+    told = _MORE.sub(lambda match: "" if int(match[1]) < counted else match[0], reply)
+    for token in _TOKEN.findall(told):
         plain = _MARKS.sub("", token.casefold())
         if plain not in known and (len(plain) < _LONG or plain not in squeezed):
             return f"{token} does not stand in what the tool returned"
     return ""
+
+
+def _longest_list(value: Any) -> int:
+    """Return how many values the longest list in a JSON value holds."""
+    longest, left = 0, [value]
+    while left:  # no recursion: it may be nested as deep as JSON can be read
+        one = left.pop()
+        if isinstance(one, list):
+            longest = max(longest, len(one))
+        if isinstance(one, dict | list):
+            left.extend(one.values() if isinstance(one, dict) else one)
+    return longest
 
 
 def _inappropriate(tools: tuple[Tool, ...], text: str, request: str, observation: str) -> str:
