@@ -77,5 +77,9 @@ class ExportSource:
 
     @property
     def tool_responses(self) -> bool:
-        """Whether final answers are trained on."""
+        """Whether final answers are trained on, if only those of a share of the examples.
+
+        Exports in which a conversation is one row hold the answers of all then: there they cost no
+        second copy of the dialog.
+        """
         return bool(self.manifest["config"]["prepare"]["tool_responses"])

@@ -76,3 +76,10 @@ def test_renamed_keys_count_as_they_did():
     changed = ["trust_remote_code=true", "prepare.drop=[simulated, invalid_arguments]"]
     expected = {**PINNED[""], **RENAMED, "continual": "441d1c2a90dc283f"}
     assert prints(overrides=changed) == expected
+
+
+def test_the_share_of_final_answers_counts_where_there_is_one():
+    assert prints(overrides=["prepare.response_fraction=1"]) == PINNED[""]
+    assert prints(overrides=["prepare.response_fraction=0.5"])["prepare"] != PINNED[""]["prepare"]
+    none, share = "prepare.tool_responses=false", "prepare.response_fraction=0.5"
+    assert prints(overrides=[none, share]) == prints(overrides=[none])

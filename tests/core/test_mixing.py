@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ste_ray.core.preparing.mixing import draw, draw_number, replay_quotas, round_of
+from ste_ray.core.preparing.mixing import draw, draw_number, in_share, replay_quotas, round_of
 
 COUNTS = st.dictionaries(st.text(min_size=1, max_size=4), st.integers(0, 500), max_size=8)
 FRACTIONS = st.floats(0, 1)
@@ -63,3 +63,21 @@ def test_draws_are_even_and_differ_by_label_and_seed():
 
 def test_each_tool_arrives_in_one_round():
     assert round_of([["a", "b"], ["c"]]) == {"a": 0, "b": 0, "c": 1}
+
+
+def test_a_share_holds_about_its_part_of_any_kind_and_smaller_shares():
+    def drawn(fraction, seed=1):
+        return {key for key in keys if in_share(key, fraction, seed, "answers")}
+
+    keys = [f"{kind}{number}" for kind in "ab" for number in range(2000)]
+    quarter, half = drawn(0.25), drawn(0.5)
+    assert quarter < half < drawn(1.0) == set(keys)
+    for kind in "ab":
+        assert 450 < sum(key.startswith(kind) for key in quarter) < 550
+    assert drawn(0.25, seed=2) != quarter
+
+
+def test_the_whole_share_takes_even_the_highest_number(monkeypatch):
+    monkeypatch.setattr("ste_ray.core.preparing.mixing.draw_number", lambda *_: 2**64 - 1)
+    assert in_share("a", 1.0, 0, "answers")
+    assert not in_share("a", 0.999, 0, "answers")

@@ -204,6 +204,14 @@ def test_a_call_ends_the_dialog_where_answers_are_not_trained(tmp_path):
     assert {len(row["messages"]) for row in calls} == {2}
 
 
+def test_whole_conversations_hold_all_answers_where_a_share_is_trained(tmp_path):
+    store, _, _ = make_run(tmp_path / "run", 10, "prepare.response_fraction=0.2")
+    export("trl", store, tmp_path / "out")
+    calls = [row for row in lines(tmp_path / "out", "train") if "tool_calls" in str(row)]
+    assert calls
+    assert {len(row["messages"]) for row in calls} == {4}
+
+
 def test_a_split_without_rows_has_no_file(tmp_path, offline):
     from datasets import load_dataset
 

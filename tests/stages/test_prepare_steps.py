@@ -82,7 +82,7 @@ def prepared(tmp_path, given, models, *overrides, specs=None):
     specs = specs or {name: SPEC.model_copy(update={"name": name}) for name in ("add", "sub")}
     context = PrepareContext(config, specs, PROMPTS, models)
     store = open_store(str(tmp_path / "run"))
-    (tmp_path / "work").mkdir()
+    (tmp_path / "work").mkdir(parents=True)
     with (
         Spool(tmp_path / "work/spool.arrow") as spool,
         Outputs(tmp_path / "work/outputs", "part-00000") as outputs,
@@ -164,6 +164,29 @@ def test_without_tool_responses_only_calls_are_trained(tmp_path):
     off = "prepare.tool_responses=false"
     found, _ = prepared(tmp_path, tables(asked(1), asked(2), asked(3)), Models(), off)
     assert {row.kind for row in found["rows"]} == {"tool_call"}
+
+
+def _answered(rows):
+    return {row.example_id for row in rows if row.kind == "final_answer"}
+
+
+def test_of_a_share_of_the_examples_final_answers_are_trained(tmp_path):
+    given = [asked(n, tool) for tool in ("add", "sub") for n in range(120)]
+    options = ["prepare.response_fraction=0.25", "prepare.validation_fraction=0.4"]
+    found, _ = prepared(tmp_path / "1", tables(*given), Models(), *options)
+    rows = found["rows"]
+    calls = [row for row in rows if row.kind == "tool_call"]
+    answered = _answered(rows)
+    assert answered < {row.example_id for row in calls}
+    for split in ("train", "validation"):
+        for tool in ("add", "sub"):
+            of_both = {row.example_id for row in calls if (row.split, row.tool) == (split, tool)}
+            assert 0.08 < len(answered & of_both) / len(of_both) < 0.45
+    # Data that are added move nothing: what is drawn of the half is drawn of the whole.
+    half, _ = prepared(tmp_path / "2", tables(*given[:120]), Models(), *options)
+    assert _answered(half["rows"]) == {
+        row.example_id for row in rows if row.example_id in answered and row.tool == "add"
+    }
 
 
 def test_no_group_crosses_splits_and_paraphrases_stay_with_their_query(tmp_path):

@@ -96,13 +96,26 @@ class PrepareConfig(Section):
     tool_responses: bool = key(
         True, "Train on the final answer after an observation too; false: on calls alone."
     )
+    response_fraction: float = key(
+        1.0,
+        "Share of the examples whose final answer is trained too, drawn by the seed, where "
+        "prepare.tool_responses is true.",
+        gt=0,
+        le=1,
+    )
     no_call: NoCallConfig = NoCallConfig()
     mix: MixConfig = MixConfig()
     num_workers: int = operational(2, "Worker processes.", ge=1)
 
     def result_fields(self) -> dict[str, Any]:
-        """See ``Section``; what is dropped counts under the keys that it once had."""
+        """See ``Section``; what is dropped counts under the keys that it once had.
+
+        Where all final answers are trained, or none, their share does not count: the rows are
+        those of runs from before there was the key.
+        """
         fields = super().result_fields()
+        if self.response_fraction == 1 or not self.tool_responses:
+            del fields["response_fraction"]
         dropped = fields.pop("drop")
         for name, one in (
             ("simulated_observations", "simulated"),

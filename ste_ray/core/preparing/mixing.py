@@ -1,6 +1,6 @@
-"""What each round of continual learning replays of the rounds before it.
+"""What is drawn: the examples that a round replays, and those whose final answer is trained.
 
-Samples are drawn by hash, not by a random generator: who is drawn depends on the seed, the round
+Samples are drawn by hash, not by a random generator: who is drawn depends on the seed, the draw
 and the example alone, so that rows may be looked at in any order and on any machine.
 """
 
@@ -44,6 +44,21 @@ def draw_number(key: str, seed: int, label: str) -> int:
     """Return a number of 64 bits that ``key`` has in the draw ``label``."""
     digest = hashlib.sha256(f"{seed}:{label}:{key}".encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big")
+
+
+def in_share(key: str, fraction: float, seed: int, label: str) -> bool:
+    """Whether ``key`` is in the share that the draw ``label`` takes.
+
+    Each key is drawn for itself: others that come or go change nothing, a larger share holds the
+    smaller one, and any kind of keys has about its share.
+
+    Args:
+        key: what is drawn.
+        fraction: the share, 0 to 1; 1 takes all.
+        seed: of the draw.
+        label: of the draw.
+    """
+    return draw_number(key, seed, label) < fraction * 2**64
 
 
 def round_of(rounds: Sequence[Sequence[str]]) -> dict[str, int]:

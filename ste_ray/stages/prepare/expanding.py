@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Literal
 
 from ste_ray.core.preparing.formatting import absent_tool_row, training_rows
+from ste_ray.core.preparing.mixing import in_share
 from ste_ray.core.preparing.paraphrasing import Paraphrase, num_paraphrases, paraphrase_flow
 from ste_ray.core.preparing.selecting import normalise
 from ste_ray.core.records import Example, text_fingerprint
@@ -119,6 +120,12 @@ class _Formatter:
         self._outputs.keep(draft, "split", number)
         self._outputs.add_example(example)
         if example.split != "test" and self._section.mix.tools:
-            prompts, responses = self._context.prompts, self._section.tool_responses
-            for row in training_rows(example, prompts, responses):
+            responses = self._trains_response(example)
+            for row in training_rows(example, self._context.prompts, responses):
                 self._outputs.add_row(row)
+
+    def _trains_response(self, example: Example) -> bool:
+        section, seed = self._section, self._context.config.seed
+        return section.tool_responses and in_share(
+            example.example_id, section.response_fraction, seed, "final answers"
+        )
