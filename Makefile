@@ -66,7 +66,7 @@ bench-tools: venv third-party  ## calls a second through each executor, beside t
 bench-prepare: venv  ## rate, speed and memory of preparing (PARTS="rates scale")
 	$(BIN)/python tests/bench/prepare.py $(PARTS)
 
-bench-train: venv  ## speed and memory of training (PARTS="speed ranks scale gpu")
+bench-train: venv  ## speed and memory of training (PARTS="speed shared ranks scale gpu")
 	$(BIN)/python tests/bench/train.py $(PARTS)
 
 bench-infer: venv  ## decoding, scoring, retrieval, the report (PARTS="decoding scoring retrieval report", MODEL=folder)

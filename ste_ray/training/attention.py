@@ -1,12 +1,15 @@
-"""Attention for packed rows: each row in a pack attends to itself alone.
+"""Attention for packed rows: each row attends to itself, and to the beginning that all rows share.
 
 ``transformers`` calls the function by the name it is registered under and hands on what the model
-was called with: ``cu_seq_lens_q``, where each row starts. On a GPU in 16 bits it is one call of
-torch's variable-length attention; elsewhere each row is attended apart, which is the same.
+was called with: ``cu_seq_lens_q``, where each row starts. What stands before the first start is the
+shared beginning, computed once: the tokens of a row come after it, and see it. On a GPU in 16 bits
+it is one call of torch's variable-length attention, which knows no shared beginning; elsewhere rows
+of similar length are attended together, which is the same.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,6 +21,8 @@ from ste_ray.errors import ConfigError
 PACKED_ATTENTION = "ste_ray_packed"
 _KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 _REMEDY = "set train.batching=grouped"
+# Rows down to this share of the longest are padded to it: calls of their own would cost more.
+_SIMILAR = 0.75
 
 
 def can_pack(model: PreTrainedModel) -> bool:
@@ -30,6 +35,21 @@ def can_pack(model: PreTrainedModel) -> bool:
         or (layers and not set(layers) <= _KNOWN_LAYERS)
         or getattr(config, "attn_logit_softcapping", None)
     )
+
+
+def can_share(model: torch.nn.Module, config: Any) -> bool:
+    """Whether a beginning that is computed once gives what it gives in each row.
+
+    Args:
+        model: with its adapters.
+        config: of the plain model.
+    """
+    # Dropout draws anew for each row.
+    settings = config.get_text_config().to_dict()
+    return not any(
+        isinstance(value, float) and value > 0 and ("dropout" in name or "pdrop" in name)
+        for name, value in settings.items()
+    ) and not any(isinstance(one, torch.nn.Dropout) and one.p > 0 for one in model.modules())
 
 
 def use_packed_attention(model: PreTrainedModel) -> None:
@@ -72,8 +92,9 @@ def packed_attention(
         dropout: of the attention weights.
         scaling: of the scores; by default 1 / sqrt(head size).
         sliding_window: how many positions a token sees, itself included; None for all before it.
-        cu_seq_lens_q: (rows + 1,), where each row starts; the last one is the end.
-        max_length_q: the longest row.
+        cu_seq_lens_q: (rows + 1,), where each row starts; the last one is the end. On the CPU the
+            first one may be above 0: how many tokens all rows share.
+        max_length_q: the longest row, the shared tokens included.
         **kwargs: what else the model hands on.
 
     Raises:
@@ -89,19 +110,20 @@ def packed_attention(
     if _can_call_kernel(query, value, dropout):
         output = _by_kernel(query, key, value, scaling, sliding_window, cu_seq_lens_q, max_length_q)
         return output, None
-    ends = cu_seq_lens_q[1:].tolist()
-    starts = [0, *ends[:-1]]
-    outputs = [
-        _one_row(
-            query[:, :, start:end],
-            key[:, :, start:end],
-            value[:, :, start:end],
-            dropout,
-            scaling,
-            sliding_window,
-        )
-        for start, end in zip(starts, ends, strict=True)
-    ]
+    starts = cu_seq_lens_q.tolist()
+    shared = starts[0]
+    outputs = []
+    if shared:
+        begin, keys, values = (each[:, :, :shared] for each in (query, key, value))
+        outputs.append(_attend(begin, keys, values, dropout, scaling, sliding_window))
+    for rows in _of_similar_length(starts):
+        index, is_row = _places(rows, query.device)
+        ours = _gather(query, index)
+        keys = _after_shared(key, shared, _gather(key, index))
+        values = _after_shared(value, shared, _gather(value, index))
+        attended = _attend(ours, keys, values, dropout, scaling, sliding_window)
+        # (rows, heads, longest, size) -> (1, heads, tokens, size)
+        outputs.append(attended.transpose(1, 2)[is_row].transpose(0, 1)[None])
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 
@@ -146,7 +168,43 @@ def _by_kernel(
     return output[None]
 
 
-def _one_row(
+def _of_similar_length(starts: list[int]) -> list[list[tuple[int, int]]]:
+    """Return where rows start and end: neighbours together as long as they need little padding."""
+    groups: list[list[tuple[int, int]]] = []
+    longest = 0
+    for start, end in pairwise(starts):
+        if groups and _SIMILAR * longest <= end - start <= longest:
+            groups[-1].append((start, end))
+        else:
+            groups.append([(start, end)])
+            longest = end - start
+    return groups
+
+
+def _places(rows: list[tuple[int, int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the places of rows' tokens, (rows, longest), and which of them are the row's.
+
+    What follows a short row is no padding but the next one: no token of the row sees it.
+    """
+    bounds = torch.tensor(rows, device=device)
+    begins, ends = bounds[:, :1], bounds[:, 1:]
+    places = begins + torch.arange(int((ends - begins).max()), device=device)
+    return places.clamp(max=rows[-1][1] - 1), places < ends
+
+
+def _gather(states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Return (rows, heads, longest, size) of (1, heads, length, size)."""
+    found = states[0].index_select(1, index.flatten())
+    return found.view(len(found), *index.shape, -1).transpose(0, 1)
+
+
+def _after_shared(states: torch.Tensor, shared: int, rows: torch.Tensor) -> torch.Tensor:
+    if not shared:
+        return rows
+    return torch.cat([states[:, :, :shared].expand(len(rows), -1, -1, -1), rows], dim=2)
+
+
+def _attend(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -154,11 +212,13 @@ def _one_row(
     scaling: float | None,
     sliding_window: int | None,
 ) -> torch.Tensor:
-    length = query.shape[2]
+    """Attend causally; the queries are those of the last keys."""
+    length, seen = query.shape[2], key.shape[2]
     mask = None
-    if sliding_window is not None and length > sliding_window:
-        ones = torch.ones(length, length, dtype=torch.bool, device=query.device)
-        mask = ones.tril().triu(1 - sliding_window)
+    if seen > length or (sliding_window is not None and seen > sliding_window):
+        mask = torch.ones(length, seen, dtype=torch.bool, device=query.device).tril(seen - length)
+        if sliding_window is not None:
+            mask = mask.triu(seen - length + 1 - sliding_window)
     return scaled_dot_product_attention(
         query,
         key,

@@ -84,8 +84,9 @@ class TrainConfig(Section):
     )
     batching: Literal["auto", "grouped", "packed"] = operational(
         "auto",
-        "packed: rows one after another in a row; grouped: rows of similar length; auto: packed "
-        "on a GPU, grouped on a CPU.",
+        "packed: rows one after another in a row, on a CPU behind the beginning that they share, "
+        "which is computed once; grouped: rows of similar length; auto: packed, but grouped where "
+        "the model cannot be packed, or on a CPU with dropout or compiled layers.",
     )
     batch_tokens: int = operational(
         4096, "Tokens of one forward pass of a worker, padding included.", ge=64
@@ -98,6 +99,12 @@ class TrainConfig(Section):
         300.0, "Seconds between checkpoints; 0: one after every step.", ge=0
     )
     num_workers: int = operational(2, "Worker processes, each with one GPU if GPUs are used.", ge=1)
+    threads_per_worker: int = operational(
+        1,
+        "CPUs of a worker, and its threads where no GPU is used; on a cluster with fewer CPUs, "
+        "workers share them.",
+        ge=1,
+    )
     min_workers: int = operational(
         0, "Go on with as few when nodes are lost; 0: only with num_workers.", ge=0
     )

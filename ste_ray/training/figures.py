@@ -31,8 +31,10 @@ _TOLD_EVERY = 10  # steps
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What one optimiser step did, over all ranks; tokens are counted once each.
+    """What one optimiser step did, over all ranks.
 
+    ``useful_tokens`` are the rows' own, in full; ``tokens_per_second`` counts what goes through the
+    model: with padding, and a beginning that packed rows share once a pack, so that it may be less.
     ``mfu`` is the share of the GPUs' peak arithmetic that the model's own FLOPs make up: 6 for each
     weight and token (4 where most weights are frozen), plus attention; recomputation is not
     counted.
@@ -48,7 +50,7 @@ class StepRecord:
     padded_share: float  # share of padding in what went through the model
     seconds: float
     useful_tokens_per_second: float
-    tokens_per_second: float  # padding included
+    tokens_per_second: float  # that were computed, padding included
     memory_bytes: int  # peak of the GPU, or resident on the CPU, of rank 0
     workers: int
     mfu: float | None = None  # on GPUs whose peak is known
@@ -120,7 +122,7 @@ class FlopCounter:
 
     def step(self, batch: StepBatch) -> float:
         """Return the FLOPs of a whole step, on all ranks together."""
-        weights = self._body * batch.useful_tokens + self._head * batch.label_tokens
+        weights = self._body * batch.computed_tokens + self._head * batch.label_tokens
         return float(self._per_weight * weights + self._per_attended * batch.attended)
 
 

@@ -182,7 +182,7 @@ class Trainer:
             grad_norm=grad_norm,
             label_tokens=batch.label_tokens,
             useful_tokens=batch.useful_tokens,
-            padded_share=1.0 - batch.useful_tokens / batch.total_tokens,
+            padded_share=1.0 - batch.computed_tokens / batch.total_tokens,
             seconds=seconds,
             useful_tokens_per_second=batch.useful_tokens / seconds,
             tokens_per_second=batch.total_tokens / seconds,

@@ -9,17 +9,18 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 # What a forward and backward pass costs by itself, in tokens: little on the CPU.
-_PASS_TOKENS = 64
+PASS_TOKENS = 64
 
+_Batch = TypeVar("_Batch")
 Permutation = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
@@ -94,27 +95,42 @@ def _row_order(num_rows: int, seed: int, epoch: int, shard: int) -> Permutation:
     return np.random.default_rng([seed, epoch, shard]).permutation(num_rows)
 
 
-def split_step(
-    lengths: Sequence[int], batch_tokens: int, num_ranks: int, packed: bool = False
-) -> list[list[list[int]]]:
+class RowGroup(NamedTuple):
+    """Numbers of rows that begin with the same ``shared`` tokens: of a group, or of one pack."""
+
+    rows: tuple[int, ...]
+    shared: int
+
+
+def split_step(lengths: Sequence[int], batch_tokens: int, num_ranks: int) -> list[list[list[int]]]:
     """Divide a step's rows among ranks, as micro-batches; return their numbers, for each rank.
 
-    A micro-batch holds rows of similar length, or if ``packed`` any that stand one after another in
-    a single row: at most ``batch_tokens`` tokens, padding included, or one single row. All ranks
-    get the same number of micro-batches and about as many tokens, because FSDP's collectives run in
-    every forward and backward pass; where there are too few rows for that, some are empty.
+    A micro-batch holds rows of similar length: at most ``batch_tokens`` tokens, padding included,
+    or one single row. All ranks get the same number of micro-batches and about as many tokens,
+    because FSDP's collectives run in every forward and backward pass; where there are too few rows
+    for that, some are empty.
     """
-    if packed:
-        batches = _pack(lengths, batch_tokens, num_ranks)
-    else:
-        batches = _evened(_group(lengths, batch_tokens), num_ranks)
-    sizes = [_size(batch, lengths, packed) for batch in batches]
-    return _deal(batches, sizes, num_ranks)
+    batches = _evened(_group(lengths, batch_tokens), num_ranks)
+    sizes = [len(batch) * max(lengths[row] for row in batch) for batch in batches]
+    return _deal(batches, sizes, num_ranks, [])
 
 
-def _size(batch: Sequence[int], lengths: Sequence[int], packed: bool) -> int:
-    taken = [lengths[row] for row in batch]
-    return sum(taken) if packed else len(taken) * max(taken)
+def split_groups(
+    groups: Sequence[RowGroup], lengths: Sequence[int], batch_tokens: int, num_ranks: int
+) -> list[list[RowGroup]]:
+    """Divide a step's rows among ranks as packs, in each of them rows of one group alone.
+
+    A pack holds rows one after another behind what they share: at most ``batch_tokens`` tokens, or
+    one single row, which shares nothing. As in ``split_step``, ranks get as many packs each: every
+    group is divided among all of them.
+    """
+    packs, sizes = [], []
+    for group in groups:
+        left = {row: lengths[row] - group.shared for row in group.rows}
+        for rows in _pack(left, max(1, batch_tokens - group.shared), num_ranks):
+            packs.append(RowGroup(tuple(rows), group.shared if len(rows) > 1 else 0))
+            sizes.append(group.shared + sum(left[row] for row in rows))
+    return _deal(packs, sizes, num_ranks, RowGroup((), 0))
 
 
 def _group(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
@@ -132,7 +148,7 @@ def _group(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
                 break
             if costs[start] + tokens <= best:
                 best, begin = costs[start] + tokens, start
-        costs.append(best + _PASS_TOKENS)
+        costs.append(best + PASS_TOKENS)
         begins.append(begin)
     batches, end = [], len(ordered)
     while end > 0:
@@ -153,10 +169,10 @@ def _evened(batches: list[list[int]], num_ranks: int) -> list[list[int]]:
     return batches
 
 
-def _pack(lengths: Sequence[int], batch_tokens: int, num_ranks: int) -> list[list[int]]:
+def _pack(lengths: Mapping[int, int], batch_tokens: int, num_ranks: int) -> list[list[int]]:
     """Put each row, the longest first, into the emptiest of as few packs as are needed."""
-    ordered = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
-    count = max(1, -(-sum(lengths) // batch_tokens))
+    ordered = sorted(lengths, key=lambda row: (-lengths[row], row))
+    count = max(1, -(-sum(lengths.values()) // batch_tokens))
     while True:
         count = -(-count // num_ranks) * num_ranks
         packs = _packs(ordered, lengths, batch_tokens, min(count, len(lengths)))
@@ -166,7 +182,7 @@ def _pack(lengths: Sequence[int], batch_tokens: int, num_ranks: int) -> list[lis
 
 
 def _packs(
-    ordered: Sequence[int], lengths: Sequence[int], batch_tokens: int, count: int
+    ordered: Sequence[int], lengths: Mapping[int, int], batch_tokens: int, count: int
 ) -> list[list[int]] | None:
     """Return so many packs, or None where a row fits into none of them."""
     emptiest = [(0, number) for number in range(count)]  # a heap
@@ -181,11 +197,11 @@ def _packs(
 
 
 def _deal(
-    batches: Sequence[list[int]], sizes: Sequence[int], num_ranks: int
-) -> list[list[list[int]]]:
+    batches: Sequence[_Batch], sizes: Sequence[int], num_ranks: int, empty: _Batch
+) -> list[list[_Batch]]:
     """Give each batch, the largest first, to the rank with the fewest tokens that has room."""
     room = -(-len(batches) // num_ranks)
-    shares: list[list[list[int]]] = [[] for _ in range(num_ranks)]
+    shares: list[list[_Batch]] = [[] for _ in range(num_ranks)]
     loads = [0] * num_ranks
     for number in sorted(range(len(batches)), key=lambda number: -sizes[number]):
         rank = min(
@@ -195,5 +211,5 @@ def _deal(
         shares[rank].append(batches[number])
         loads[rank] += sizes[number]
     for share in shares:
-        share.extend([[]] * (room - len(share)))
+        share.extend([empty] * (room - len(share)))
     return shares

@@ -23,7 +23,7 @@ from ste_ray.ports import RunFiles
 from ste_ray.process.memory import is_lack_of_memory
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.training.base import copy_base
-from ste_ray.training.batches import StepLoader, divide_rows
+from ste_ray.training.batches import Batching, StepLoader, divide_rows
 from ste_ray.training.checkpoints import Checkpoint, Checkpoints, choose_checkpoint
 from ste_ray.training.distributed import num_ranks, rank, training_device
 from ste_ray.training.examples import TokenisedRow
@@ -92,13 +92,13 @@ class _Rank:
         whole = models.whole()
         parameters, trained = num_parameters(whole), num_trainable(whole)
         flops = FlopCounter(whole)
-        packed = models.ready_to_pack(whole)
+        batching = models.batching(whole)
         model = models.sharded(whole)
-        loader = self._loader(tokenizer.pad_token_id, packed)
+        loader = self._loader(tokenizer.pad_token_id, batching)
         trainer = Trainer(
             model,
             loader,
-            self._validation(tokenizer.pad_token_id, packed),
+            self._validation(tokenizer.pad_token_id, batching),
             config,
             job.seed,
             self._device,
@@ -121,14 +121,14 @@ class _Rank:
             **facts,
             "vocabulary": vocabulary.num_tokens,
             "workers": num_ranks(),
-            "packed": packed,
+            "batching": batching,
         }
         if wrote:
             card = self._card(vocabulary, parameters, trained)
             self._write(model_card(card, config, summary), vocabulary, records, figures)
         return figures
 
-    def _loader(self, pad_id: int, packed: bool) -> StepLoader:
+    def _loader(self, pad_id: int, batching: Batching) -> StepLoader:
         shards = self._job.split("train")
         # A step may begin in one shard and end in another.
         num_kept = 2 + self._job.config.examples_per_step // min(shard.rows for shard in shards)
@@ -139,17 +139,17 @@ class _Rank:
             rank(),
             num_ranks(),
             pad_id,
-            packed,
+            batching,
         )
 
-    def _validation(self, pad_id: int, packed: bool) -> Any:
+    def _validation(self, pad_id: int, batching: Batching) -> Any:
         rows: list[TokenisedRow] = []
         for shard in self._job.split("validation"):
             if len(rows) < MAX_VALIDATION_ROWS:
                 rows += _read_shard(self._job.files, shard)
         if not rows:
             return None
-        division = (self._job.config.batch_tokens, rank(), num_ranks(), pad_id, packed)
+        division = (self._job.config.batch_tokens, rank(), num_ranks(), pad_id, batching)
         return divide_rows(rows[:MAX_VALIDATION_ROWS], *division)
 
     def _train(self, trainer: Trainer, model: Any) -> tuple[Any, list[StepRecord]]:

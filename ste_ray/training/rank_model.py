@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from ste_ray.training.adapters import adapt
-from ste_ray.training.attention import can_pack, use_packed_attention
+from ste_ray.training.attention import can_pack, can_share, use_packed_attention
+from ste_ray.training.batches import Batching
 from ste_ray.training.distributed import (
     load_weights,
     num_ranks,
@@ -54,16 +55,20 @@ class RankModels:
         trusted = self._job.trust_remote_code
         return self._adapted(empty_model(self._base, rows, self._dtype, trusted))
 
-    def ready_to_pack(self, whole: Any) -> bool:
-        """Return whether rows are packed, and make a model that is not sharded yet ready for it."""
+    def batching(self, whole: Any) -> Batching:
+        """Return how rows are batched, and make a model that is not sharded yet ready for it."""
         config = self._job.config
         plain = getattr(whole, "get_base_model", lambda: whole)()  # of an adapted one
+        share = not config.use_gpu and can_share(whole, plain.config)
         packed = config.batching == "packed"
         if config.batching == "auto":
-            packed = config.use_gpu and can_pack(plain)
-        if packed:
-            use_packed_attention(plain)
-        return packed
+            # Without a beginning to share, packing spares a CPU little. Compiled layers are for
+            # tensors of few shapes, and packs have many.
+            packed = can_pack(plain) and (config.use_gpu or (share and not config.compile))
+        if not packed:
+            return "grouped"
+        use_packed_attention(plain)
+        return "shared" if share else "packed"
 
     def sharded(self, whole: Any) -> Any:
         """Return the model on this rank's device, in parts if there are several ranks."""

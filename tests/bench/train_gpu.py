@@ -145,7 +145,7 @@ def _train(
             rank(),
             num_ranks(),
             pad_id=0,
-            packed=True,
+            batching="packed",
         )
     config = TrainConfig(examples_per_step=examples, max_steps=_STEPS, use_gpu=True)
     trainer = Trainer(sharded, loader, None, config, 0, device, flops)

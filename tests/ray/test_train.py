@@ -18,8 +18,11 @@ from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError, TrainingError
+from ste_ray.stages.train import progress
 from ste_ray.stages.train import stage as train
+from ste_ray.stages.train.worker import packed_job, train_worker
 from ste_ray.store.artifacts import open_store
+from ste_ray.training import rank
 from ste_ray.training.export import save_model
 from ste_ray.training.model import build_model
 from tests.training.conftest import MODEL_CONFIG, TOOLS, make_row, row_texts, small_tokenizer
@@ -93,6 +96,38 @@ def test_workers_share_cpus_only_where_no_more_can_come(monkeypatch, cpus, each)
     monkeypatch.setattr(train, "_cpus", lambda: cpus)
     scaling = train._scaling(Config.model_validate({"train": {"num_workers": 2}}).train)
     assert scaling.resources_per_worker == {"CPU": each}
+
+
+@pytest.mark.parametrize(
+    ("section", "cpus", "asked"),
+    [
+        ({"num_workers": 1, "threads_per_worker": 2}, 8.0, 2.0),
+        ({"num_workers": 2, "threads_per_worker": 4}, 6.0, 3.0),
+        ({"num_workers": 2, "threads_per_worker": 4, "min_workers": 1}, 2.0, 4.0),
+    ],
+)
+def test_a_worker_with_threads_takes_their_cpus_on_one_node(monkeypatch, section, cpus, asked):
+    monkeypatch.setattr(train, "_cpus", lambda: cpus)
+    config = Config.model_validate({"train": section}).train
+    assert train._scaling(config).resources_per_worker == {"CPU": asked}
+    need = train._need(config)
+    assert need.cpus == asked
+    assert f"train.threads_per_worker={section['threads_per_worker']}" in need.setting
+    assert need.remedy.startswith("lower train.threads_per_worker")
+
+
+def test_a_worker_computes_with_its_threads(monkeypatch):
+    used = []
+    monkeypatch.setattr(rank, "train_rank", lambda *_: used.append(torch.get_num_threads()))
+    monkeypatch.setattr(progress, "ray_hooks", lambda *_: None)
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 1):
+            config = Config.model_validate({"train": {"threads_per_worker": threads}}).train
+            train_worker(packed_job(SimpleNamespace(config=config), None))
+    finally:
+        torch.set_num_threads(before)
+    assert used == [2, 1]
 
 
 def test_a_node_that_is_taken_away_ends_the_fit_so_that_it_is_noted_and_counted(

@@ -65,7 +65,7 @@ def test_the_figures_of_a_step_count_all_ranks():
         (3, 22, 10 + 10 + 4, 55 + 36 + 10)
     }
     assert sum(batch.num_tokens for share in shares for batch in share.micro_batches) == 24
-    packed = divide_rows(rows, 14, 0, 1, pad_id=0, packed=True)
+    packed = divide_rows(rows, 14, 0, 1, pad_id=0, batching="packed")
     assert (packed.useful_tokens, packed.total_tokens) == (22, 22)
 
 

@@ -47,6 +47,8 @@ def test_flops_are_counted_by_weights_labels_and_positions_seen():
     assert counter.step(step(0, 1, 0)) == 6 * 100 * 16
     # Scores and weighted sum: 2 FLOPs each for 16 channels of 3 layers, and twice that backward.
     assert counter.step(step(0, 0, 1)) == 12 * 3 * 16
+    shared = StepBatch((), 1, 5, 3, 1, (), shared_tokens=2)
+    assert counter.step(shared) == counter.step(step(3, 1, 1))
 
 
 def test_frozen_weights_and_idle_experts_cost_less():

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ste_ray.training.plan import BatchPlan, split_step
+from ste_ray.training.plan import BatchPlan, RowGroup, split_groups, split_step
+
+
+def split(lengths, batch_tokens, num_ranks, packed):
+    """The rows of each micro-batch of each rank."""
+    if not packed:
+        return split_step(lengths, batch_tokens, num_ranks)
+    groups = [RowGroup(tuple(range(len(lengths))), 0)]
+    shares = split_groups(groups, lengths, batch_tokens, num_ranks)
+    return [[list(pack.rows) for pack in share] for share in shares]
 
 
 def test_every_epoch_takes_each_row_once_in_another_order():
@@ -50,7 +59,7 @@ def test_an_epoch_reads_one_shard_after_another():
     packed=st.booleans(),
 )
 def test_a_step_is_divided_evenly_and_completely(lengths, batch_tokens, num_ranks, packed):
-    shares = split_step(lengths, batch_tokens, num_ranks, packed)
+    shares = split(lengths, batch_tokens, num_ranks, packed)
     assert len(shares) == num_ranks
     assert len({len(share) for share in shares}) == 1
     taken = Counter(row for share in shares for batch in share for row in batch)
@@ -83,7 +92,7 @@ def test_batches_cost_no_more_than_filling_one_after_another(lengths):
     packed=st.booleans(),
 )
 def test_ranks_get_about_as_much_to_do(lengths, num_ranks, packed):
-    shares = split_step(lengths, 600, num_ranks, packed)
+    shares = split(lengths, 600, num_ranks, packed)
     sizes = [
         [
             sum(rows) if packed else len(rows) * max(rows)
@@ -103,8 +112,17 @@ def test_rows_of_similar_length_share_a_batch():
 
 
 def test_packs_are_as_few_as_fit_and_equally_full():
-    (packs,) = split_step([70, 30, 50, 50, 100], batch_tokens=100, num_ranks=1, packed=True)
+    (packs,) = split([70, 30, 50, 50, 100], batch_tokens=100, num_ranks=1, packed=True)
     assert sorted(sorted(pack) for pack in packs) == [[0, 1], [2, 3], [4]]
-    shares = split_step([40, 40, 40, 40], batch_tokens=100, num_ranks=2, packed=True)
+    shares = split([40, 40, 40, 40], batch_tokens=100, num_ranks=2, packed=True)
     assert [[len(pack) for pack in share] for share in shares] == [[2], [2]]
-    assert split_step([500], batch_tokens=100, num_ranks=2, packed=True) == [[[0]], [[]]]
+    assert split([500], batch_tokens=100, num_ranks=2, packed=True) == [[[0]], [[]]]
+
+
+def test_a_pack_holds_what_its_rows_share_once():
+    groups = [RowGroup((0, 1, 2), 30), RowGroup((3,), 20)]
+    lengths = [50, 50, 50, 40]
+    (packs,) = split_groups(groups, lengths, batch_tokens=80, num_ranks=1)
+    assert packs == [RowGroup((0, 2), 30), RowGroup((1,), 0), RowGroup((3,), 0)]
+    shares = split_groups(groups, lengths, batch_tokens=80, num_ranks=2)
+    assert shares == [[packs[0], RowGroup((), 0)], packs[1:]]

@@ -8,7 +8,9 @@ import sys
 import pytest
 import torch
 
+from ste_ray.config import Config
 from ste_ray.core import layout
+from ste_ray.stages.train.torchrun import _start as start
 from ste_ray.store.manifest import StageManifest, read_manifest, write_manifest
 from ste_ray.training.figures import StepRecord
 from tests.training.training_runs import SECTION, job_of, losses, prepared, train
@@ -65,3 +67,14 @@ def test_a_mistake_is_one_line_and_nobody_waits_for_ever(run):
     assert done.returncode != 0
     assert "train.model.base='./none' is no folder" in done.stderr
     assert "exitcode  : 2" in done.stderr
+
+
+@pytest.mark.parametrize(("omp", "asked", "threads"), [("1", 3, 3), (None, 1, 1), ("2", 1, 2)])
+def test_threads_are_those_asked_for_or_else_the_environments(monkeypatch, omp, asked, threads):
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if omp:
+        monkeypatch.setenv("OMP_NUM_THREADS", omp)
+    torch.set_num_threads(2)  # as torch begins with OMP_NUM_THREADS=2
+    start(Config.model_validate({"train": {"threads_per_worker": asked}}))
+    assert torch.get_num_threads() == threads

@@ -31,8 +31,11 @@ _GAUGES = {
     "validation_loss": ("ste_train_validation_loss", "Loss of a label token, validation rows."),
     "learning_rate": ("ste_train_learning_rate", "Learning rate of the last step."),
     "grad_norm": ("ste_train_grad_norm", "Norm of the last gradient, before clipping."),
-    "useful_tokens_per_second": ("ste_train_useful_tokens_per_second", "Without padding."),
-    "tokens_per_second": ("ste_train_tokens_per_second", "With padding."),
+    "useful_tokens_per_second": ("ste_train_useful_tokens_per_second", "The rows' own tokens."),
+    "tokens_per_second": (
+        "ste_train_tokens_per_second",
+        "Computed: with padding, a shared beginning once.",
+    ),
     "memory_bytes": ("ste_train_memory_bytes", "Memory of worker 0."),
     "mfu": ("ste_train_mfu", "Share of the GPUs' peak arithmetic that the model's FLOPs make up."),
 }

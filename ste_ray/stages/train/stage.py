@@ -133,10 +133,7 @@ def _trainer(job: TrainJob, driver: DriverChannel) -> TorchTrainer:
 
 def _scaling(config: TrainConfig) -> ScalingConfig:
     elastic = 0 < config.min_workers < config.num_workers
-    resources = {"CPU": 1.0}
-    if not elastic:
-        # On a cluster with fewer CPUs than workers they share them, rather than wait for ever.
-        resources = {"CPU": min(1.0, _cpus() / config.num_workers)}
+    resources = {"CPU": _cpus_of_worker(config, elastic)}
     if config.use_gpu:
         resources["GPU"] = 1.0
     return ScalingConfig(
@@ -146,6 +143,12 @@ def _scaling(config: TrainConfig) -> ScalingConfig:
     )
 
 
+def _cpus_of_worker(config: TrainConfig, elastic: bool) -> float:
+    wanted = float(config.threads_per_worker)
+    # On a cluster with too few CPUs workers share them, rather than wait for ever.
+    return wanted if elastic else min(wanted, _cpus() / config.num_workers)
+
+
 def _need(config: TrainConfig) -> Need:
     elastic = 0 < config.min_workers < config.num_workers
     workers = config.min_workers if elastic else config.num_workers
@@ -153,11 +156,16 @@ def _need(config: TrainConfig) -> Need:
     if elastic:
         settings = f"train.min_workers={workers}"
     remedy = f"lower {settings.partition('=')[0]}, or give the cluster larger nodes"
+    cpus = 1.0 if elastic else 0.0  # what is not elastic shares the CPUs that are there
+    if config.threads_per_worker > 1:
+        # The CPUs of one worker must be those of one node.
+        cpus = _cpus_of_worker(config, elastic)
+        settings += f" and train.threads_per_worker={config.threads_per_worker}"
+        remedy = f"lower train.threads_per_worker, {remedy}"
     if config.use_gpu:
         settings = f"train.use_gpu=true with {settings}"
         remedy = f"set train.use_gpu=false, {remedy}"
-    # What is not elastic shares the CPUs that are there; see ``_scaling``.
-    return Need(settings, workers, 1.0 if elastic else 0.0, float(config.use_gpu), remedy)
+    return Need(settings, workers, cpus, float(config.use_gpu), remedy)
 
 
 def _cpus() -> float:

@@ -59,8 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _start(config: Config) -> None:
     if config.train.use_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    elif "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
+    elif config.train.threads_per_worker > 1 or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(config.train.threads_per_worker)
     if "RANK" in os.environ:
         backend = "cpu:gloo,cuda:nccl" if config.train.use_gpu else "gloo"
         dist.init_process_group(backend, timeout=_WAIT)

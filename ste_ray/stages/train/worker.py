@@ -28,5 +28,6 @@ def train_worker(loop_config: dict[str, Any]) -> None:
 
     job, driver = pickle.loads(loop_config["job"])
     if not job.config.use_gpu:
-        torch.set_num_threads(1)  # one worker a core; more threads would fight for them
+        # More threads than CPUs asked for would fight for them.
+        torch.set_num_threads(job.config.threads_per_worker)
     train_rank(job, ray_hooks(job, driver))
