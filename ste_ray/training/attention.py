@@ -20,6 +20,7 @@ from ste_ray.errors import ConfigError
 
 PACKED_ATTENTION = "ste_ray_packed"
 _KNOWN_LAYERS = {"full_attention", "sliding_attention"}
+_DRAWN = ("drop", "jitter", "noise")  # in the names of settings
 _REMEDY = "set train.batching=grouped"
 # Rows down to this share of the longest are padded to it: calls of their own would cost more.
 _SIMILAR = 0.75
@@ -30,7 +31,7 @@ def can_pack(model: PreTrainedModel) -> bool:
     config: Any = model.config.get_text_config()
     # Of what a recurrent model is, transformers says nothing more public than ``_is_stateful``.
     layers = getattr(config, "layer_types", None)
-    return not (
+    return model.is_backend_compatible() and not (  # or it would not call the function below
         getattr(model, "_is_stateful", False)  # recurrent: what came before leaks into a row
         or (layers and not set(layers) <= _KNOWN_LAYERS)
         or getattr(config, "attn_logit_softcapping", None)
@@ -44,10 +45,10 @@ def can_share(model: torch.nn.Module, config: Any) -> bool:
         model: with its adapters.
         config: of the plain model.
     """
-    # Dropout draws anew for each row.
+    # Dropout and noise are drawn anew for each row.
     settings = config.get_text_config().to_dict()
     return not any(
-        isinstance(value, float) and value > 0 and ("dropout" in name or "pdrop" in name)
+        isinstance(value, float) and value > 0 and any(part in name for part in _DRAWN)
         for name, value in settings.items()
     ) and not any(isinstance(one, torch.nn.Dropout) and one.p > 0 for one in model.modules())
 

@@ -86,7 +86,8 @@ class TrainConfig(Section):
         "auto",
         "packed: rows one after another in a row, on a CPU behind the beginning that they share, "
         "which is computed once; grouped: rows of similar length; auto: packed, but grouped where "
-        "the model cannot be packed, or on a CPU with dropout or compiled layers.",
+        "the model cannot be packed, and on a CPU without rotary positions, with dropout or with "
+        "compiled layers.",
     )
     batch_tokens: int = operational(
         4096, "Tokens of one forward pass of a worker, padding included.", ge=64

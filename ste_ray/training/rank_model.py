@@ -62,13 +62,18 @@ class RankModels:
         share = not config.use_gpu and can_share(whole, plain.config)
         packed = config.batching == "packed"
         if config.batching == "auto":
-            # Without a beginning to share, packing spares a CPU little. Compiled layers are for
-            # tensors of few shapes, and packs have many.
-            packed = can_pack(plain) and (config.use_gpu or (share and not config.compile))
+            packed = can_pack(plain) and (config.use_gpu or (share and self._is_sure(plain)))
         if not packed:
             return "grouped"
         use_packed_attention(plain)
         return "shared" if share else "packed"
+
+    def _is_sure(self, plain: Any) -> bool:
+        """Whether packing on a CPU is chosen unasked."""
+        # Rotary positions are those the model is told; elsewhere some are counted anew. Compiled
+        # layers are for tensors of few shapes, and packs have many.
+        rotary = getattr(plain.config.get_text_config(), "rope_parameters", None)
+        return bool(rotary) and not self._job.config.compile
 
     def sharded(self, whole: Any) -> Any:
         """Return the model on this rank's device, in parts if there are several ranks."""

@@ -1,15 +1,20 @@
 """Packed rows behind a beginning that they share: the same losses and gradients as apart."""
 
 import itertools
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, GPT2Config
+from transformers import AutoModelForCausalLM, BloomConfig, GPT2Config
 
+from ste_ray.errors import ConfigError
 from ste_ray.training.attention import can_share, use_packed_attention
 from ste_ray.training.batches import divide_rows
+from ste_ray.training.config import TrainConfig
 from ste_ray.training.examples import TokenisedRow
+from ste_ray.training.rank_model import RankModels
 from tests.training.training_runs import ARCHITECTURES, SMALL
 
 SYSTEM, OTHER = list(range(3, 33)), list(range(40, 70))
@@ -89,3 +94,23 @@ def test_dropout_shares_nothing():
     assert not can_share(adapted, plain.config)
     config = GPT2Config(n_layer=1, n_head=2, n_embd=8)  # drops by default
     assert not can_share(AutoModelForCausalLM.from_config(config), config)
+
+
+def chosen(model, **section):
+    """How rows are batched for a model under the section ``train``."""
+    job = SimpleNamespace(config=TrainConfig.model_validate(section), precision="fp32")
+    return RankModels(job, Path(), None, torch.device("cpu")).batching(model)
+
+
+def test_auto_shares_on_a_cpu_where_that_is_surely_right():
+    assert chosen(build("llama")) == "shared"
+    assert chosen(build("llama"), compile=True) == "grouped"
+    assert chosen(build("llama"), compile=True, batching="packed") == "shared"
+    assert chosen(build("llama"), use_gpu=True) == "packed"
+    assert chosen(build("llama", attention_dropout=0.1)) == "grouped"
+    assert chosen(build("llama", attention_dropout=0.1), batching="packed") == "packed"
+    plain = {"vocab_size": 128, "hidden_size": 16, "n_layer": 1, "n_head": 2}
+    bloom = AutoModelForCausalLM.from_config(BloomConfig(**plain))  # attends in its own way
+    assert chosen(bloom) == "grouped"
+    with pytest.raises(ConfigError, match="cannot be packed"):
+        chosen(bloom, batching="packed")
