@@ -140,6 +140,14 @@ def test_models_that_keep_or_place_tokens_otherwise_share_nothing(
     assert prefixes.computed_tokens == 0
 
 
+def test_models_with_code_of_their_own_share_nothing(random_model: LocalModel) -> None:
+    class Odd(transformers.LlamaForCausalLM):
+        pass
+
+    assert random_model.layout is not None
+    assert key_value_layout(Odd(random_model.model.config)) is None
+
+
 @pytest.mark.parametrize("top_p", [1.0, 0.7])
 def test_sampled_answers_are_the_same(random_model: LocalModel, top_p: float) -> None:
     ends = tuple(range(3, 30))  # so many that rows end at different times
