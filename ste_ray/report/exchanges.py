@@ -44,7 +44,7 @@ class Exchanges:
         setting: who was asked, and how.
         shown: the exchanges.
         wanted: how many there should be.
-        num_correct: correct calls, of ``num_requests``; of ``num_tools`` tools they were executed.
+        num_correct: correct calls, of ``num_requests``.
         answers_trained: whether the model was trained to give final answers.
     """
 
@@ -53,18 +53,23 @@ class Exchanges:
     wanted: int
     num_correct: int
     num_requests: int
-    num_tools: int
     answers_trained: bool
 
     def note(self) -> str:
         """Say how they were chosen, and what is lacking."""
+        if not self.shown:
+            return (
+                f"no exchange of {self.setting} is shown, since no tool has answered a correct call"
+                f" of its ({self.num_correct} correct calls, {self.num_requests} requests)"
+            )
+        number = "1 exchange" if len(self.shown) == 1 else f"{len(self.shown)} exchanges"
         text = (
-            f"{len(self.shown)} exchanges of {self.setting}, drawn by the seed from its"
-            f" {self.num_correct} correct calls ({self.num_requests} requests), one a tool"
+            f"{number} of {self.setting}, drawn by the seed from its {self.num_correct} correct"
+            f" calls ({self.num_requests} requests), one a tool"
         )
         if len(self.shown) < self.wanted:
-            text += f"; only {self.num_tools} tools were called correctly and answered"
-        if self.shown and not self.answers_trained:
+            text += "; no more tools have answered a correct call"
+        if not self.answers_trained:
             text += (
                 "; the model was not trained to give final answers (prepare.tool_responses is"
                 " off), so the reply is what the tool answered"
@@ -106,7 +111,6 @@ def draw_exchanges(
         wanted=wanted,
         num_correct=len(correct),
         num_requests=len(scores),
-        num_tools=len(by_tool),
         answers_trained=answers_trained,
     )
 

@@ -190,8 +190,9 @@ def test_fewer_exchanges_are_told(calls, capsys, monkeypatch):
     monkeypatch.setattr(demo, "run_demo", lambda store, *_: [leave_answers(store, right=2)][:0])
     found, _ = told(capsys, *OWN)
     assert len(found["exchanges"]["shown"]) == 2
-    assert "only 2 tools were called correctly" in found["exchanges"]["note"]
+    assert "no more tools have answered a correct call" in found["exchanges"]["note"]
     monkeypatch.setattr(demo, "run_demo", lambda store, *_: [leave_answers(store, right=0)][:0])
     found, _ = told(capsys, *OWN)
     assert found["exchanges"]["shown"] == []
+    assert "(0 correct calls, 8 requests)" in found["exchanges"]["note"]
     assert found["ask"] == "ste-ray ask '…' --run run"
