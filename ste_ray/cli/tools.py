@@ -126,12 +126,16 @@ def _config(options: argparse.Namespace) -> Config:
 
 
 def _read(options: argparse.Namespace) -> tuple[Config, Any]:
+    from ste_ray.core.schemas.own_keywords import keyword_notes
     from ste_ray.resources import resource_folder
     from ste_ray.tools.spec.files import read_tool_files
 
     config = _config(options)
     shipped = resource_folder("tool_metadata")
     files = read_tool_files(config.tools.files, config.tools.include, shipped=shipped)
+    for spec in files.specs.values():
+        for note in keyword_notes(spec.parameters):
+            say(f"{spec.name}: {note}")
     hosts = (*config.tools.allow_hosts, *files.allow_hosts)
     section = config.tools.model_copy(update={"allow_hosts": hosts})
     return config.model_copy(update={"tools": section}), files

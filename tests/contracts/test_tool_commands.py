@@ -73,6 +73,16 @@ def test_list_knows_which_tools_a_model_would_play(capsys):
     assert "2 tools, 2 of them would be explored" in out
 
 
+def test_a_keyword_that_looks_misspelt_is_told_and_the_tool_kept(capsys):
+    schema = {"type": "object", "properties": {"a": {"type": "string", "x-separator": "-"}}}
+    file = write("t.yaml", tool("card", parameters=schema))
+    for command in (["list", file], ["check", file], ["show", "card", "--file", file]):
+        out, err = run(capsys, *command)
+        assert "card" in out
+        assert "card: parameters.properties.a.x-separator is no keyword" in err
+        assert "did you mean 'x-separators'?" in err
+
+
 def test_show_finds_a_tool_by_its_safe_name_too(capsys):
     file = write("t.yaml", tool("odd name%%ü", examples=[{"arguments": {"a": 1}}]))
     out, _ = run(capsys, "show", "odd name%%ü", "--file", file, "--json")

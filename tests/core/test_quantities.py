@@ -1,11 +1,11 @@
-"""Quantities: the case of a symbol counts, that of a word does not."""
+"""Quantities and names of units: the case of a symbol counts, that of a word does not."""
 
 from __future__ import annotations
 
 import pytest
 
 from ste_ray.core.scoring.comparing import compare_arguments
-from ste_ray.core.scoring.quantities import same_quantity
+from ste_ray.core.scoring.quantities import same_quantity, same_unit
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,53 @@ def test_a_number_that_no_float_holds_is_compared_by_value() -> None:
 def test_commas_that_do_not_group_in_threes_are_not_read(text: str) -> None:
     for other in (1.5, 15, 1, "15 km", "1 km", "1.5 km"):
         assert same_quantity(text, other, "km") is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("metres", "m", True),
+        ("meters", "Metre", True),
+        ("inch", "in", True),
+        ("inches", "in", True),
+        ("kelvins", "K", True),
+        ("degF", "fahrenheit", True),
+        ("degC", "°C", True),
+        ("newtons", "N", True),
+        ("nautical_mile", "nmi", True),
+        ("kilometers/hour", "km/h", True),
+        ("mile / hour", "mph", True),
+        ("B", "bytes", True),
+        ("kilobytes", "kB", True),
+        ("m", "km", False),
+        ("mW", "MW", False),
+        ("mm", "Mm", False),
+        ("kB", "kb", False),
+        ("C", "celsius", False),  # the coulomb
+        ("F", "degF", False),  # the farad
+        ("Mb", "Mbit", False),  # the megabarn
+        ("oz", "fl oz", False),
+        ("ounce", "fluid_ounce", False),
+        ("K", "degC", False),
+        ("m/s", "m", False),
+        ("m/s", "m/h", False),
+        ("degC/s", "K/s", False),
+        ("furlongs", "furlongs", True),
+        ("furlongs", "furlong", False),
+        ("Furlong", "furlong", False),
+        ("square  feet", " square feet", True),
+    ],
+)
+def test_names_of_one_unit_are_the_same(one: str, other: str, same: bool) -> None:
+    assert same_unit(one, other) is same
+    assert same_unit(other, one) is same
+
+
+def test_names_that_a_unit_has_alone_are_not_read_in_quantities() -> None:
+    """So that what was scored before is scored alike."""
+    for text in ("5 degC", "5 kelvins", "5 N"):
+        symbol = text.removeprefix("5 ")
+        assert same_quantity(text, 5, symbol) is True
+        assert (
+            same_quantity(text, 5, {"degC": "°C", "kelvins": "K", "N": "newton"}[symbol]) is False
+        )

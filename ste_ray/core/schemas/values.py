@@ -23,7 +23,10 @@ _ALTERNATIVES = ("anyOf", "oneOf")
 _CONDITIONAL = frozenset({*_ALTERNATIVES, "if", "dependentSchemas"})
 _COMPOSING = frozenset({*_CONDITIONAL, "$ref", "allOf"})
 _OPENING = ("additionalProperties", "patternProperties", "unevaluatedProperties")
-_RULES = ("enum", "const", "pattern", "format", "x-exact", "x-unit")
+_RULES = (
+    *("enum", "const", "pattern", "format"),
+    *("x-exact", "x-separators", "x-unit", "x-unit-name"),
+)
 _MAX_PARTS = 500  # schemas that hold for one value at once
 _KEPT = 4_096  # schemas whose reading is kept
 

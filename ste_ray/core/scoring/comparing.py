@@ -2,8 +2,7 @@
 
 What a schema says of a value decides how it is compared: ``enum``, ``const`` and ``pattern`` of
 texts of which every character counts, ``format`` of dates and times, ``uniqueItems`` of lists
-without an order, and three keywords of this project's own: ``x-unit`` (the unit of a quantity),
-``x-unordered`` (a list whose order does not matter) and ``x-exact`` (as with ``enum``). It is found
+without an order, and keywords of this project's own (``schemas.own_keywords``). It is found
 wherever the schema says it: behind references, in parts of ``allOf``, and in the alternatives that
 the right value fits (``schemas``).
 """
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ste_ray.core.schemas.values import Part, Place, described
-from ste_ray.core.scoring.quantities import same_quantity
+from ste_ray.core.scoring.quantities import same_quantity, same_unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +61,9 @@ def compare_arguments(
     Strings are equal after Unicode NFC, case folding, and with white space collapsed; enumerated,
     constant and patterned ones only as they are written. Lists are equal in order, objects as here.
     Dates and times with a ``format`` are equal as points in time, values with an ``x-unit`` as
-    quantities. An optional argument that equals its schema's ``default`` counts as absent, on both
-    sides; any other argument beyond the right ones is extra.
+    quantities, names of units with ``x-unit-name`` as units, texts with ``x-separators`` without
+    these characters. An optional argument that equals its schema's ``default`` counts as absent, on
+    both sides; any other argument beyond the right ones is extra.
 
     Args:
         gold: the right arguments.
@@ -134,9 +134,7 @@ def _equal(gold: Any, predicted: Any, place: Place) -> bool:
     if by_rule is not None:
         return by_rule
     if isinstance(gold, str):
-        return isinstance(predicted, str) and (
-            gold == predicted or _normalized(gold) == _normalized(predicted)
-        )
+        return isinstance(predicted, str) and _same_text(gold, predicted)
     if isinstance(gold, bool) or isinstance(predicted, bool):
         return gold is predicted
     if isinstance(gold, dict):
@@ -157,6 +155,17 @@ def _by_rule(gold: Any, predicted: Any, said: Part) -> bool | None:
         return same_quantity(gold, predicted, str(rules["x-unit"]))
     if not (isinstance(gold, str) and isinstance(predicted, str)):
         return None
+    if rules.get("x-unit-name") is True:
+        return same_unit(gold, predicted)
+    separators = rules.get("x-separators")
+    if not isinstance(separators, str):
+        return _by_text_rule(gold, predicted, rules)
+    gold, predicted = (_without(separators, text) for text in (gold, predicted))
+    same = _by_text_rule(gold, predicted, rules)
+    return _same_text(gold, predicted) if same is None else same
+
+
+def _by_text_rule(gold: str, predicted: str, rules: Mapping[str, Any]) -> bool | None:
     if rules.get("x-exact") is True or "enum" in rules or "const" in rules:
         return gold == predicted
     if rules.get("format") in _TIMES:
@@ -164,6 +173,14 @@ def _by_rule(gold: Any, predicted: Any, said: Part) -> bool | None:
         return gold == predicted if same is None and "pattern" in rules else same
     exact = "pattern" in rules or rules.get("format") in _EXACT_FORMATS
     return gold == predicted if exact else None
+
+
+def _without(separators: str, text: str) -> str:
+    return "".join(char for char in text if char not in separators)
+
+
+def _same_text(gold: str, predicted: str) -> bool:
+    return gold == predicted or _normalized(gold) == _normalized(predicted)
 
 
 def _equal_numbers(gold: Any, predicted: Any) -> bool:

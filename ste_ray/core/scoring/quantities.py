@@ -1,4 +1,4 @@
-"""Quantities written as a number and a unit, for arguments whose schema names a unit.
+"""Quantities written as a number and a unit, and names of units.
 
 The case of a symbol carries meaning (mW and MW, kb and kB, t and T), so symbols count as they are
 written; only words, and the few symbols that can be taken for nothing else, are read whatever their
@@ -117,6 +117,38 @@ for _symbol, _names, _factor, _zero in (
     _SYMBOLS |= {name: ("temperature", _factor, _zero) for name in _symbol.split()}
     _WORDS |= {name: ("temperature", _factor, _zero) for name in _names.split()}
 
+# Where a name alone is compared, these name units too; of some no more is known than that.
+_SYMBOLS_ALONE: dict[str, _Unit] = {
+    "degC": _WORDS["celsius"],
+    "degF": _WORDS["fahrenheit"],
+    "N": ("force", 1.0, 0.0),
+}
+_WORDS_ALONE: dict[str, _Unit] = {
+    name: (names.split()[0], 1.0, 0.0)
+    for names in (
+        "acre acres",
+        "hectare hectares ha",
+        "month months",
+        "year years yr",
+        "pint pints",
+        "cup cups",
+        "fluid_ounce fluid_ounces floz",
+        "stone stones",
+        "atmosphere atmospheres atm",
+    )
+    for name in names.split()
+}
+_WORDS_ALONE |= dict.fromkeys(("newton", "newtons"), _SYMBOLS_ALONE["N"])
+_WORDS_ALONE |= dict.fromkeys(("nautical_mile", "nautical_miles"), _SYMBOLS["nmi"])
+_WORDS_ALONE["kelvins"] = _WORDS["kelvin"]
+_WORDS_ALONE["metric_ton"] = _WORDS_ALONE["metric_tons"] = _WORDS["tonne"]
+# Without a number beside them these are symbols of other units as well (coulomb, farad, barn), or
+# spellings that readers of units know in part only or take otherwise: they count as written.
+_SYMBOLS_AS_WRITTEN = frozenset({"C", "F", "b", "kb", "Mb", "Gb", "Tb", "Pb", "m3"})
+_WORDS_AS_WRITTEN = frozenset(
+    {"%", "kmh", "amps", *(name for name in _WORDS if name.endswith(("gramme", "grammes")))}
+)
+
 _QUANTITY = re.compile(
     r"\s*([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([^\d\s,.].*?)?\s*\Z"
 )
@@ -149,3 +181,43 @@ def _read(value: Any, unit: str) -> tuple[str, float] | None:
         return dimension, number * factor + zero
     except OverflowError:  # a whole number that no float can hold
         return None
+
+
+def same_unit(one: str, other: str) -> bool:
+    """Whether two texts name the same unit: "metres", "meter" and "m"; "km/h" and "kph".
+
+    What is not known, or may be another unit's symbol (C is the coulomb, too), equals only itself,
+    letter by letter.
+    """
+    first, second = (" ".join(text.split()) for text in (one, other))
+    if first == second:
+        return True
+    unit, other_unit = _named(first), _named(second)
+    if unit is None or other_unit is None:
+        return False
+    (dimension, factor, zero), (other_dimension, other_factor, other_zero) = unit, other_unit
+    same_size = math.isclose(factor, other_factor, rel_tol=1e-9)
+    return dimension == other_dimension and zero == other_zero and same_size
+
+
+def _named(name: str) -> _Unit | None:
+    word = name.lower()
+    if name in _SYMBOLS_AS_WRITTEN or word in _WORDS_AS_WRITTEN:
+        return None
+    for known, key in (
+        (_SYMBOLS, name),
+        (_SYMBOLS_ALONE, name),
+        (_WORDS, word),
+        (_WORDS_ALONE, word),
+    ):
+        if key in known:
+            return known[key]
+    over, slash, under = (part.strip() for part in name.partition("/"))
+    if not slash or "/" in under:
+        return None
+    above, below = _named(over), _named(under)
+    if above is None or below is None or above[2] or below[2]:
+        return None
+    dimensions = (above[0], below[0])
+    dimension = "speed" if dimensions == ("length", "time") else "/".join(dimensions)
+    return dimension, above[1] / below[1], 0.0

@@ -235,4 +235,6 @@ _KEYWORDS: Mapping[str, Callable[[Any], bool]] = {
     "pattern": _is_pattern,
     "nullable": _anything,  # OpenAPI's, without a meaning in JSON Schema, like the next
     "example": _anything,
+    "x-separators": _is_text,
+    "x-unit-name": _is_flag,
 }
