@@ -58,7 +58,8 @@ def evidence(
         ("day", "Look at May 8, 2065.", "08/05/2065", "05/08/2065"),
         ("country", "Where in Norway is that?", "NO", "SE"),
         ("language", "Say it in Norwegian.", "no", "not supported"),
-        ("language", "Say it in Norwegian.", "en", "da"),
+        ("language", "Say it in Norwegian.", "nor", "en"),  # its default
+        ("language", "Say it.", "en", "da"),
         ("count", "Work with the number 1,250.", 1250, 125),
         ("start", "How far is it from Zagreb?", "ZAG", "LON"),
         ("start", "How far is it from Vienna?", "VIE", "CDG"),

@@ -64,7 +64,7 @@ def _renamed(spec: ToolSpec, rng: random.Random) -> tuple[ToolSpec, dict[str, st
 def test_most_trials_are_solved_some_only_after_an_error(episodes: list[Episode]) -> None:
     figures = measure(episodes)
     assert 0.75 <= figures.solved <= 0.97
-    assert 0.14 <= figures.with_error <= 0.5
+    assert 0.1 <= figures.with_error <= 0.5
     assert figures.distinct_queries >= 0.95
     assert figures.distinct_arguments >= 0.95
 

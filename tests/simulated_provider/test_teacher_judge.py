@@ -123,3 +123,18 @@ def test_asked_again_the_teacher_paraphrases_in_other_words() -> None:
     second = reply(later, 1)
     assert "14 March 2031" in second
     assert second not in (first, QUERY)
+
+
+def test_a_default_is_appropriate_only_where_nothing_else_is_asked_for() -> None:
+    prompt = (
+        "Tool: words\nDescription: Writes a number out in words.\n"
+        'Parameters: {"type": "object", "properties": {"lang": {"type": "string", "default": "en", '
+        '"description": "language of the words; English if left out"}}}\n\n'
+        "The request:\nWrite 7 in words%s.\n\nThe call:\nAction: words\n"
+        'Action Input: {"lang": "%s"}\n\nWhat the tool returned:\n{"words": "%s"}\n\n'
+        "The reply to the person:\nIt is %s.\n\nAnswer three questions"
+    )
+    assert "Appropriate: Yes" in judge(prompt % ("", "en", "seven", "seven"))
+    assert "Appropriate: Yes" in judge(prompt % (" in English", "en", "seven", "seven"))
+    assert "Appropriate: Yes" in judge(prompt % (" in French", "fr", "sept", "sept"))
+    assert "Appropriate: No" in judge(prompt % (" in French", "en", "seven", "seven"))

@@ -29,7 +29,8 @@ class Evidence:
 def follows(value: Any, evidence: Evidence) -> bool:
     """Whether an argument's value can be read out of the request."""
     parameter = evidence.parameter
-    if "default" in parameter.schema and value == parameter.schema["default"]:
+    is_default = "default" in parameter.schema and value == parameter.schema["default"]
+    if is_default and parameter.name not in evidence.named:  # unless something else is asked for
         return True
     if isinstance(value, bool):
         return bool(stems(parameter.flag_phrase) & stems(evidence.request)) == value
