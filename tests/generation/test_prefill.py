@@ -178,7 +178,7 @@ def test_keys_and_values_equal_those_of_a_whole_pass(random_model: LocalModel) -
 
 
 class CountingCalls:
-    """A model that notes the rows of each step and the bytes of the keys and values in it."""
+    """A model that notes how many rows each step of decoding has."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
