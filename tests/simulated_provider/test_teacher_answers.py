@@ -92,6 +92,8 @@ def test_what_the_request_says_is_not_told_again() -> None:
         ({"formatted": "1,000", "speed": 3}, "The formatted form is 1,000 and the speed is 3."),
         ({"days of rest": ["Sunday"]}, "The day of rest is Sunday."),
         ({"countries": ["Chad"], "boxes": [1]}, "The country is Chad and the box is 1."),
+        ({"rows": [[[1]], {"of": []}]}, "The rows are a list and an object."),
+        ({"2026-01-01": "New Year"}, "2026-01-01 is New Year."),
         ({"words": "diez pesos M.N."}, "The words are diez pesos M.N."),
         ({"status": "none"}, "The status is none."),
         ({"zones": []}, "There are no zones."),
@@ -101,6 +103,8 @@ def test_what_the_request_says_is_not_told_again() -> None:
             {"airports": [{"iata": "MDW", "at": {"city": "Chicago"}, "open": False}, "?"]},
             "The airports are MDW (Chicago, not open) and ?.",
         ),
+        ([{"city": "Oslo", "open": True}], "The answer is Oslo (open)."),
+        (["a", ""], "The answer is a and empty."),
         ("It rains in Oslo until noon.", "It rains in Oslo until noon."),
     ],
 )

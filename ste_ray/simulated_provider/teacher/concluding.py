@@ -101,7 +101,7 @@ def _singular(label: str) -> str:
 
 def _items(values: list[Any]) -> str:
     """Return what a list holds; of a long one the beginning, and how many more there are."""
-    texts = [text for text in map(_item, values) if text]
+    texts = [_item(value) for value in values]
     if len(texts) <= _MAX_ITEMS:
         return _listed(texts)
     shown = texts[: _MAX_ITEMS - 1]
@@ -111,7 +111,7 @@ def _items(values: list[Any]) -> str:
 def _item(value: Any) -> str:
     if isinstance(value, list):
         plain = [_text(item) for item in value if not isinstance(item, dict | list)]
-        return f"({', '.join(plain[:_MAX_ITEM_FIELDS])})" if plain else ""
+        return f"({', '.join(plain[:_MAX_ITEM_FIELDS])})" if plain else "a list"
     if not isinstance(value, dict):
         return _text(value, _MAX_ITEM_CHARS)
     texts = [
@@ -121,7 +121,7 @@ def _item(value: Any) -> str:
         for key, item in scalars(value)[:_MAX_ITEM_FIELDS]
     ]
     if len(texts) <= 1:
-        return "".join(texts)
+        return "".join(texts) or "an object"
     return f"{texts[0]} ({', '.join(texts[1:])})"
 
 
@@ -138,7 +138,7 @@ def _text(value: Any, max_chars: int = _MAX_CHARS) -> str:
         return number_text(value)
     text = " ".join(str(value).split())
     if len(text) <= max_chars:
-        return text
+        return text or "empty"
     return text[:max_chars].rpartition(" ")[0] or text[:max_chars]
 
 

@@ -65,7 +65,7 @@ def read_facts(observation: str, asked: Asked) -> list[Fact]:
     leaves = _without_given(leaves, asked) or leaves
     leaves = [leaf for leaf in leaves if leaf.value not in _NOTHING] or leaves
     lists = {leaf.key for leaf in leaves if isinstance(leaf.value, list)}
-    leaves = [leaf for leaf in leaves if counted_things(leaf.key) not in lists]
+    leaves = [leaf for leaf in leaves if (counted_things(leaf.key) or None) not in lists]
     last = Counter(leaf.key for leaf in leaves)
     facts = [
         Fact(" ".join(map(spoken, leaf.path if last[leaf.key] > 1 else leaf.path[-1:])), leaf.value)
@@ -75,9 +75,9 @@ def read_facts(observation: str, asked: Asked) -> list[Fact]:
 
 
 def spoken(key: str) -> str:
-    """Return the name of a field in words: ``utcOffset`` is the UTC offset."""
-    if key.isupper() or " " in key:
-        return key  # a name that the tool gives, no word of a programmer
+    """Return the name of a field in words, as "UTC offset" for one in camel case."""
+    if key.isupper() or " " in key or not re.search("[A-Za-z]", key):
+        return key  # a name or a date that the tool gives, no word of a programmer
     words = re.sub(r"[_-]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", key)).lower().split()
     counted = counted_things(key)
     if counted:
@@ -86,7 +86,7 @@ def spoken(key: str) -> str:
 
 
 def counted_things(key: str) -> str:
-    """Return what the field ``num_banks`` counts: banks. Empty: it is no such field."""
+    """Return what a field counts: banks, if it is their number. Empty: it is no such field."""
     match = pattern("answers", "counts").search(" ".join(re.split(r"[_\s-]+", key)))
     return (match["of"] or match["things"]) if match else ""
 
