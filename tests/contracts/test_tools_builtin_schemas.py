@@ -18,6 +18,21 @@ pytest.importorskip("pint", reason="the extra 'tools' is not installed")
 GENERAL = load_tool_specs(["general"], shipped=Path(__file__).parents[2] / "tool_metadata")
 ALL = SPECS | GENERAL
 RANDOM = "password_base"
+# Names of one unit each.
+UNITS = """
+m meter meters metre metres; km kilometer kilometers kilometre kilometres; in inch inches;
+ft foot feet; yd yard yards; mi mile miles; nmi nautical_mile; cm centimeters centimetre;
+g gram grams; kg kilogram kilograms; oz ounce ounces; lb lbs pound pounds;
+t tonne tonnes metric_ton; stone stones; s sec second seconds; min minute minutes;
+h hr hour hours; d day days; week weeks; month months; yr year years;
+l L liter liters litre litres; ml mL milliliter millilitres; gal gallon gallons;
+pint pints; cup cups; fluid_ounce floz; acre acres; ha hectare hectares; K kelvin kelvins;
+degC °C celsius; degF °F fahrenheit; m/s meter/second mps; km/h kilometers/hour kph;
+mph mile/hour miles/h; knot knots kn; J joule joules; kJ kilojoules; cal calorie calories;
+W watt watts; mW milliwatts; MW megawatts; N newton newtons; Pa pascal pascals;
+kPa kilopascals; atm atmosphere atmospheres; Hz hertz; B byte bytes; bit bits;
+GB gigabytes; A amp ampere
+"""
 
 
 @pytest.fixture(scope="module")
@@ -178,62 +193,7 @@ def test_each_tool_with_separators_stands_above():
     }
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        "m meter meters metre metres",
-        "km kilometer kilometers kilometre kilometres",
-        "in inch inches",
-        "ft foot feet",
-        "yd yard yards",
-        "mi mile miles",
-        "nmi nautical_mile",
-        "cm centimeters centimetre",
-        "g gram grams",
-        "kg kilogram kilograms",
-        "oz ounce ounces",
-        "lb lbs pound pounds",
-        "t tonne tonnes metric_ton",
-        "stone stones",
-        "s sec second seconds",
-        "min minute minutes",
-        "h hr hour hours",
-        "d day days",
-        "week weeks",
-        "month months",
-        "yr year years",
-        "l L liter liters litre litres",
-        "ml mL milliliter millilitres",
-        "gal gallon gallons",
-        "pint pints",
-        "cup cups",
-        "fluid_ounce floz",
-        "acre acres",
-        "ha hectare hectares",
-        "K kelvin kelvins",
-        "degC °C celsius",
-        "degF °F fahrenheit",
-        "m/s meter/second mps",
-        "km/h kilometers/hour kph",
-        "mph mile/hour miles/h",
-        "knot knots kn",
-        "J joule joules",
-        "kJ kilojoules",
-        "cal calorie calories",
-        "W watt watts",
-        "mW milliwatts",
-        "MW megawatts",
-        "N newton newtons",
-        "Pa pascal pascals",
-        "kPa kilopascals",
-        "atm atmosphere atmospheres",
-        "Hz hertz",
-        "B byte bytes",
-        "bit bits",
-        "GB gigabytes",
-        "A amp ampere",
-    ],
-)
+@pytest.mark.parametrize("names", UNITS.split(";"))
 def test_units_of_several_names_are_one(tools, names):
     first, *others = names.split()
     schema = SPECS["unit_convert"].parameters
@@ -242,6 +202,23 @@ def test_units_of_several_names_are_one(tools, names):
         assert answer(tools, "unit_convert", call | {"target": other})["result"] == 3
         assert not compare_arguments(call, call | {"target": other}, schema)
         assert not compare_arguments(call, call | {"source": other}, schema)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("km/h", "kilometres per hour"),
+        ("mph", "miles per hour"),
+        ("m/s", "meters per second"),
+        ("Wh", "watt hours"),
+        ("kWh", "kilowatt hours"),
+        ("kWh", "kilowatt_hour"),
+    ],
+)
+def test_so_are_units_of_several_words(tools, one, other):
+    call = {"value": 3, "source": one, "target": one}
+    assert answer(tools, "unit_convert", call | {"target": other})["result"] == 3
+    assert not compare_arguments(call, call | {"target": other}, SPECS["unit_convert"].parameters)
 
 
 @pytest.mark.parametrize(("one", "other"), [("C", "celsius"), ("mW", "MW"), ("Mb", "Mbit")])

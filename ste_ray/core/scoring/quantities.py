@@ -140,6 +140,12 @@ _WORDS_ALONE: dict[str, _Unit] = {
 }
 _WORDS_ALONE |= dict.fromkeys(("newton", "newtons"), _SYMBOLS_ALONE["N"])
 _WORDS_ALONE |= dict.fromkeys(("nautical_mile", "nautical_miles"), _SYMBOLS["nmi"])
+_WORDS_ALONE |= {
+    f"{prefix}watt{mark}hour{ending}": _SYMBOLS[symbol]
+    for prefix, symbol in (("", "Wh"), ("kilo", "kWh"), ("mega", "MWh"))
+    for mark in " _"
+    for ending in ("", "s")
+}
 _WORDS_ALONE["kelvins"] = _WORDS["kelvin"]
 _WORDS_ALONE["metric_ton"] = _WORDS_ALONE["metric_tons"] = _WORDS["tonne"]
 # Without a number beside them these are symbols of other units as well (coulomb, farad, barn), or
@@ -212,7 +218,8 @@ def _named(name: str) -> _Unit | None:
     ):
         if key in known:
             return known[key]
-    over, slash, under = (part.strip() for part in name.partition("/"))
+    quotient = name.replace(" per ", "/")
+    over, slash, under = (part.strip() for part in quotient.partition("/"))
     if not slash or "/" in under:
         return None
     above, below = _named(over), _named(under)
