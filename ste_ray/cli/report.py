@@ -77,7 +77,9 @@ def _report(options: argparse.Namespace) -> None:
         require_run(store)
         data = load_report_data(store)
         text = render_html(data) if form == "html" else report_markdown(data)
-        default, figures = "", {"run": store.uri}
+        general = data.training and data.training.general
+        told = {"general_ability": general.model_dump()} if general else {}
+        default, figures = "", {"run": store.uri, **told}
     # Models emit halves of characters, which have no UTF-8 form.
     content = text.encode("utf-8", errors="replace")
     target = options.out or (default if form == "html" else "-")

@@ -45,6 +45,7 @@ No other module spells such a path. In capitals stands what varies: ``NNNNN`` is
     train/tensorboard/                      curves
     train/model/                            the model after training, as Hugging Face saves it
     train/metrics.json                      one record a step
+    train/general_before.json               the base model's loss on general rows that are held out
     train/summary.json                      ``TrainSummary``; written after all of the training
     infer/predictions/SETTING/part-NNNNN.parquet   ``Prediction``
     infer/predictions/SETTING/_complete     counts of the setting; written after it
@@ -59,8 +60,6 @@ No other module spells such a path. In capitals stands what varies: ``NNNNN`` is
     continual/VARIANT/round-NN/             a later round, likewise
     continual/joint/                        all tools at once, likewise
     continual/summary.json                  ``ContinualSummary``
-
-A round's own folder also holds ``continual_general.json``, the ``GeneralLoss`` of its model.
 """
 
 from __future__ import annotations
@@ -106,6 +105,7 @@ RAY_TRAIN = "train/ray"
 TENSORBOARD = "train/tensorboard"
 TUNED_MODEL = "train/model"
 TRAIN_METRICS = "train/metrics.json"
+GENERAL_BEFORE = "train/general_before.json"
 TRAIN_SUMMARY = "train/summary.json"
 RUN_MODELS = {"base": BASE_MODEL, "tuned": TUNED_MODEL}  # by their names in settings
 
@@ -122,7 +122,6 @@ EVALUATION_SUMMARY = "evaluate/summary.json"
 CONTINUAL = "continual"
 JOINT_ROUND = "continual/joint"
 CONTINUAL_SUMMARY = "continual/summary.json"
-GENERAL_LOSS = "continual_general.json"  # in the run of a round
 
 
 def started(stage: str) -> str:

@@ -82,7 +82,9 @@ def assemble_report(reader: RunReader, now: float) -> ReportData:
         ),
         exploration=view_exploration(episodes),
         ledger=ledger,
-        training=view_training(reader.json(layout.TRAIN_METRICS)),
+        training=view_training(
+            reader.json(layout.TRAIN_METRICS), reader.json(layout.TRAIN_SUMMARY)
+        ),
         continual=view_continual(reader.json(layout.CONTINUAL_SUMMARY)),
         judge=None if judge is None else JudgeReport.model_validate(judge),
         trials=sample_trials(episodes, judgments, entries),

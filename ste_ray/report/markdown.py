@@ -37,7 +37,8 @@ def report_markdown(data: ReportData) -> str:
     """Return the main tables of a report."""
     parts = [f"# {escaped(data.run_name)}", f"{escaped(data.run)}, written {data.created_at}"]
     parts += [f"> **{escaped(one.title)}.** {escaped(one.text)}" for one in data.notices]
-    parts += [*_results(data), *_tools(data), *_rounds(data), *_stages(data)]
+    parts += [*_results(data), *_tools(data), *_training(data), *_rounds(data)]
+    parts += _stages(data)
     return "\n\n".join(parts) + "\n"
 
 
@@ -153,6 +154,13 @@ def _tools(data: ReportData) -> Iterator[str]:
     ]  # fmt: skip
     yield f"## Tools with most trouble in {escaped(data.evaluation.summary.settings[-1].setting)}"
     yield table(["tool", "correct", "tool match", "n", "most frequent trouble"], rows)
+
+
+def _training(data: ReportData) -> Iterator[str]:
+    """Yield what training did to general ability, where that was measured."""
+    if data.training is not None and data.training.general is not None:
+        yield "## Training"
+        yield f"General ability: {data.training.general.sentence}."
 
 
 def _rounds(data: ReportData) -> Iterator[str]:

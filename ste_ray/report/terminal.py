@@ -20,10 +20,15 @@ from ste_ray.report.numbers import (
 
 
 def before_after_table(data: ReportData) -> str:
-    """Return one row a setting with its shares and intervals, and the paired difference."""
+    """Return one row a setting with its shares and intervals, and the paired difference.
+
+    Below it stands what training did to general ability, where that was measured.
+    """
     if data.evaluation is None:
         return "no test results: the evaluate stage has not run"
-    return summary_table(data.evaluation.summary)
+    table = summary_table(data.evaluation.summary)
+    general = data.training and data.training.general
+    return f"{table}\n\ngeneral ability: {general.sentence}" if general else table
 
 
 def summary_table(summary: EvaluationSummary) -> str:

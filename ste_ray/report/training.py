@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from ste_ray.core.scoring.general_ability import GeneralAbility
 from ste_ray.report.plots import short_number
 from ste_ray.report.view import View
 
@@ -36,12 +37,14 @@ class TrainingView(View):
     steps: int
     panels: tuple[tuple[str, tuple[Series, ...]], ...]  # title, curves that share an axis
     figures: tuple[tuple[str, str], ...]
+    general: GeneralAbility | None = None
 
 
-def view_training(metrics: Any) -> TrainingView | None:
+def view_training(metrics: Any, summary: Any = None) -> TrainingView | None:
     """Return the curves of ``metrics``: a list of step records, or an object with ``steps``.
 
-    Values that are missing, no numbers or not finite are left out of their curve.
+    ``summary``, of the whole training, tells of general ability where that was measured. Values
+    that are missing, no numbers or not finite are left out of their curve.
     """
     if isinstance(metrics, Mapping):
         metrics = metrics.get("steps")
@@ -50,6 +53,7 @@ def view_training(metrics: Any) -> TrainingView | None:
     records = [record for record in metrics if isinstance(record, Mapping) and "step" in record]
     if not records:
         return None
+    general = summary.get("general_ability") if isinstance(summary, Mapping) else None
     panels = [
         (title, tuple(Series(name=name, points=_points(records, key)) for key, name in curves))
         for title, curves in PANELS
@@ -62,6 +66,7 @@ def view_training(metrics: Any) -> TrainingView | None:
             if any(one.points for one in series)
         ),
         figures=tuple(_figures(records)),
+        general=GeneralAbility.model_validate(general) if general else None,
     )
 
 

@@ -193,16 +193,23 @@ class Trainer:
 
     def validation_loss(self) -> float | None:
         """Return the mean loss of a label token over the validation rows; None without rows."""
-        if self._validation is None:
-            return None
+        return None if self._validation is None else self.mean_loss(self._validation)
+
+    def mean_loss(self, rows: StepBatch, absent: Sequence[int] = ()) -> float:
+        """Return the mean loss of a label token over rows that are not trained; all ranks call it.
+
+        Args:
+            rows: this rank's share.
+            absent: tokens that count as if the vocabulary had none of them.
+        """
         self._model.eval()
         with torch.no_grad():
             total = sum(
-                float(self._loss_sum(batch.to(self._device)))
-                for batch in self._validation.micro_batches
+                float(self._loss_sum(batch.to(self._device), absent))
+                for batch in rows.micro_batches
             )
         self._model.train()
-        return sum_over_ranks([total], self._device)[0] / self._validation.label_tokens
+        return sum_over_ranks([total], self._device)[0] / rows.label_tokens
 
     def _accumulate_gradients(self, batch: StepBatch) -> list[float]:
         """Return the sum of losses of each of this rank's micro-batches."""
@@ -216,9 +223,12 @@ class Trainer:
             sums.append(loss_sum.detach())
         return [float(one) for one in sums]  # at the end: each waits for the device
 
-    def _loss_sum(self, batch: MicroBatch) -> torch.Tensor:
-        output = self._model(**batch.model_inputs())
-        return cross_entropy(output.logits.float(), batch.targets, reduction="sum")
+    def _loss_sum(self, batch: MicroBatch, absent: Sequence[int] = ()) -> torch.Tensor:
+        logits = self._model(**batch.model_inputs()).logits.float()
+        if absent:
+            gone = torch.tensor(absent, device=logits.device)
+            logits = logits.index_fill(-1, gone, -math.inf)
+        return cross_entropy(logits, batch.targets, reduction="sum")
 
     def _clip_gradients(self) -> float:
         norm = torch.nn.utils.clip_grad_norm_(

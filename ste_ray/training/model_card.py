@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ste_ray.core.asked_models import AskedModel
+from ste_ray.core.scoring.general_ability import GeneralAbility
 from ste_ray.core.texts.local_paths import public_name
 from ste_ray.core.toolkens import toolken
 from ste_ray.training.config import TrainConfig
@@ -29,6 +30,7 @@ class CardFacts:
         precision: of arithmetic and weights.
         version: of this program.
         explorer: who explored the data; None: nobody did here.
+        general: general ability before and after; None: no general examples were held out.
     """
 
     base: str
@@ -41,6 +43,7 @@ class CardFacts:
     precision: str
     version: str
     explorer: AskedModel | None = None
+    general: GeneralAbility | None = None
 
 
 def model_card(facts: CardFacts, config: TrainConfig, summary: TrainSummary) -> str:
@@ -96,6 +99,7 @@ def model_card(facts: CardFacts, config: TrainConfig, summary: TrainSummary) -> 
         f"| precision | {facts.precision} |",
         f"| loss of a label token at the end | {summary.train_loss:.4f} training,"
         f" {validation} validation |",
+        *([f"| general ability | {facts.general.sentence} |"] if facts.general else []),
         f"| seed | {facts.seed} |",
         "| needs | `transformers>=5.20`, as which it was written |",
         "",

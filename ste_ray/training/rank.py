@@ -18,6 +18,7 @@ import torch
 
 from ste_ray import __version__
 from ste_ray.core import layout
+from ste_ray.core.scoring.general_ability import GeneralAbility
 from ste_ray.errors import StageInputError, TrainingError
 from ste_ray.ports import RunFiles
 from ste_ray.process.memory import is_lack_of_memory
@@ -29,6 +30,7 @@ from ste_ray.training.distributed import num_ranks, rank, training_device
 from ste_ray.training.examples import TokenisedRow
 from ste_ray.training.export import export_model
 from ste_ray.training.figures import FlopCounter, StepRecord, num_trainable
+from ste_ray.training.general_check import GeneralCheck
 from ste_ray.training.job import (
     Hooks,
     TrainJob,
@@ -95,17 +97,24 @@ class _Rank:
         batching = models.batching(whole)
         model = models.sharded(whole)
         loader = self._loader(tokenizer.pad_token_id, batching)
+        division = (config.batch_tokens, rank(), num_ranks(), tokenizer.pad_token_id, batching)
+        validation = self._validation()
         trainer = Trainer(
             model,
             loader,
-            self._validation(tokenizer.pad_token_id, batching),
+            divide_rows(validation, *division) if validation else None,
             config,
             job.seed,
             self._device,
             flops,
         )
+        check = self._general_check(vocabulary, division)
+        absent = vocabulary.added_rows(job.base_rows)
+        if check is not None:  # before a checkpoint is loaded
+            check.measure_before(lambda rows: trainer.mean_loss(rows, absent))
         try:
             summary, records = self._train(trainer, model)
+            general = check.measure_after(trainer.mean_loss) if check is not None else None
         finally:
             loader.close()
         wrote = export_model(
@@ -122,9 +131,10 @@ class _Rank:
             "vocabulary": vocabulary.num_tokens,
             "workers": num_ranks(),
             "batching": batching,
+            **({"general_ability": general.model_dump()} if general else {}),
         }
         if wrote:
-            card = self._card(vocabulary, parameters, trained)
+            card = self._card(vocabulary, parameters, trained, general)
             self._write(model_card(card, config, summary), vocabulary, records, figures)
         return figures
 
@@ -142,15 +152,24 @@ class _Rank:
             batching,
         )
 
-    def _validation(self, pad_id: int, batching: Batching) -> Any:
+    def _validation(self, kind: str = "") -> list[TokenisedRow]:
+        """Return a sample of the validation rows, or of those of a kind."""
         rows: list[TokenisedRow] = []
         for shard in self._job.split("validation"):
-            if len(rows) < MAX_VALIDATION_ROWS:
-                rows += _read_shard(self._job.files, shard)
+            if len(rows) < MAX_VALIDATION_ROWS and (not kind or kind in shard.kinds):
+                rows += _read_shard(self._job.files, shard, kind)
+        return rows[:MAX_VALIDATION_ROWS]
+
+    def _general_check(
+        self, vocabulary: Vocabulary, division: tuple[int, int, int, int, Batching]
+    ) -> GeneralCheck | None:
+        new = {vocabulary.ids[name] for name in vocabulary.new}
+        # What the base model has no token for cannot be asked of it.
+        rows = [row for row in self._validation("general") if new.isdisjoint(row.input_ids)]
         if not rows:
             return None
-        division = (self._job.config.batch_tokens, rank(), num_ranks(), pad_id, batching)
-        return divide_rows(rows[:MAX_VALIDATION_ROWS], *division)
+        job = self._job
+        return GeneralCheck(job.files, job.fingerprint, divide_rows(rows, *division))
 
     def _train(self, trainer: Trainer, model: Any) -> tuple[Any, list[StepRecord]]:
         job, hooks = self._job, self._hooks
@@ -191,7 +210,13 @@ class _Rank:
         hooks.on_report(records[-1])
         return summary, records
 
-    def _card(self, vocabulary: Vocabulary, parameters: int, trained: int) -> CardFacts:
+    def _card(
+        self,
+        vocabulary: Vocabulary,
+        parameters: int,
+        trained: int,
+        general: GeneralAbility | None,
+    ) -> CardFacts:
         job = self._job
         return CardFacts(
             base=job.config.model.base,
@@ -204,6 +229,7 @@ class _Rank:
             precision=job.precision,
             version=__version__,
             explorer=job.explorer,
+            general=general,
         )
 
     def _write(
@@ -224,10 +250,10 @@ class _Rank:
         files.write_json(layout.TRAIN_SUMMARY, figures)  # last: the model is whole
 
 
-def _read_shard(files: RunFiles, shard: Shard) -> list[TokenisedRow]:
+def _read_shard(files: RunFiles, shard: Shard, kind: str = "") -> list[TokenisedRow]:
     # Other failures of the storage are named by the store itself.
     try:
-        rows = parse_shard(files.read_bytes(shard.path))
+        rows = parse_shard(files.read_bytes(shard.path), kind)
     except (OSError, ValueError) as error:
         raise StageInputError(
             f"the training data in {files.address(shard.path)!r} are missing or damaged"

@@ -151,14 +151,15 @@ def rows_of(table: pa.Table) -> list[TokenisedRow]:
     return rows
 
 
-def parse_shard(data: bytes) -> list[TokenisedRow]:
-    """Return the rows of a shard's file, in its order.
+def parse_shard(data: bytes, kind: str = "") -> list[TokenisedRow]:
+    """Return the rows of a shard's file, in its order; with a ``kind``, those of it alone.
 
     Raises:
         pyarrow.ArrowException, OSError: it is damaged.
     """
     file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-    return rows_of(file.read(columns=TOKENISED.names))
+    table = file.read(columns=TOKENISED.names)
+    return rows_of(table.filter(pc.equal(table["kind"], kind)) if kind else table)
 
 
 class CachedShards:

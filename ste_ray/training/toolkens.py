@@ -51,6 +51,11 @@ class Vocabulary:
     num_before: int
     num_tokens: int
 
+    def added_rows(self, model_rows: int) -> list[int]:
+        """Return the rows that a base model of ``model_rows`` knows nothing of."""
+        new = {self.ids[name] for name in self.new}
+        return sorted(new.union(range(model_rows, num_rows(model_rows, self.num_tokens))))
+
 
 def read_toolkens(folder: Path) -> tuple[dict[str, int], list[int]]:
     """Return the toolkens of a model folder by tool, and the ids of retired ones.

@@ -35,6 +35,15 @@ PINNED = {
         "evaluate": "6e94ad41c1446134",
         "continual": "836edaa10ae8341b",
     },
+    "smollm2.yaml": {
+        "explore": "044dd45c65698ddf",
+        "prepare": "a3affed0c91323cc",
+        "retrieve": "6050ca052bc202de",
+        "train": "e486b9018271defa",
+        "infer": "b2962c1cd78d1832",
+        "evaluate": "6e94ad41c1446134",
+        "continual": "4ea24947b4ef9759",
+    },
     "study.yaml": {
         "explore": "caa3c0b7bad7b3c1",
         "prepare": "9aac3b1c5713c8aa",

@@ -14,11 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import ray
-
 from ste_ray.config import Config
 from ste_ray.core import layout
-from ste_ray.core.records import Score, TrainRow
+from ste_ray.core.records import Score
 from ste_ray.core.scoring.continual import (
     ContinualSummary,
     GeneralLoss,
@@ -27,6 +25,7 @@ from ste_ray.core.scoring.continual import (
     round_result,
     summarise_variant,
 )
+from ste_ray.core.scoring.general_ability import GeneralAbility
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.continual.rounds import (
     Round,
@@ -37,14 +36,12 @@ from ste_ray.stages.continual.rounds import (
 )
 from ste_ray.stages.evaluate import stage as evaluate
 from ste_ray.stages.infer import stage as infer
-from ste_ray.stages.infer.models import model_folder
 from ste_ray.stages.retrieve import stage as retrieve
 from ste_ray.stages.running import run_stage
 from ste_ray.stages.train import stage as train
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import read_manifest
-from ste_ray.store.tables import iter_records, parquet_parts, read_records
-from ste_ray.training.held_out import held_out_loss
+from ste_ray.store.tables import read_records
 
 _WORKING_FOLDERS = (layout.BASE_MODEL, layout.SHARDS, layout.CHECKPOINTS)
 _BODIES = {
@@ -64,23 +61,22 @@ def run(context: StageContext) -> dict[str, Any]:
     store, config = context.store, context.config
     batches = read_batches(store)
     options = {"seed": config.seed}
-    held_out = _held_out_rows(store)
-    if not held_out:
-        context.notes.append(
-            "no general examples were held out, so general ability was not checked"
-            " (prepare.mix.general_data and general_held_out)"
-        )
     variants: list[VariantSummary] = []
     for variant in config.continual.variants:
         rounds: list[tuple[RoundResult, list[Score]]] = []
         for one in plan_rounds(variant, len(batches.tools)):
             child = _run_round(context, one, batches)
             scores = read_records(child, layout.SCORES, Score)
-            general = _general_loss(context, child, held_out)
+            general = _general_loss(child)
             result = round_result(variant, one.number, scores, batches.batch_of, general, options)
             rounds.append((result, scores))
             context.progress(f"continual: {_told(result)}")
         variants.append(summarise_variant(variant, rounds, batches.batch_of, options))
+    if not any(one.general for variant in variants for one in variant.rounds):
+        context.notes.append(
+            "no general examples were held out, so general ability was not checked"
+            " (prepare.mix.general_data and general_held_out)"
+        )
     summary = ContinualSummary(
         setting=config.continual.setting,
         batches=batches.tools,
@@ -133,36 +129,13 @@ def _round_config(config: Config, store: RunStore, one: Round) -> Config:
     return config.model_copy(update={"infer": infers, "train": trains})
 
 
-def _held_out_rows(store: RunStore) -> list[TrainRow]:
-    return [
-        row
-        for part in parquet_parts(store, layout.ROWS)
-        for row in iter_records(store, part, TrainRow)
-        if row.kind == "general" and row.split == "validation"
-    ]
-
-
-def _general_loss(
-    context: StageContext, child: RunStore, rows: Sequence[TrainRow]
-) -> GeneralLoss | None:
-    """Return the loss of a round's model on general examples; measured once."""
-    if not rows:
+def _general_loss(child: RunStore) -> GeneralLoss | None:
+    """Return the loss of a round's model on general examples, as its training measured it."""
+    found = child.read_json(layout.TRAIN_SUMMARY).get("general_ability")
+    if found is None:
         return None
-    if not child.exists(layout.GENERAL_LOSS):
-        task = ray.remote(_measure).options(
-            num_cpus=1, num_gpus=1 if context.config.train.use_gpu else 0
-        )
-        measured: GeneralLoss = ray.get(task.remote(child, ray.put(list(rows)), context.config))
-        child.write_json(layout.GENERAL_LOSS, measured.model_dump(mode="json"))
-    return GeneralLoss.model_validate(child.read_json(layout.GENERAL_LOSS))
-
-
-def _measure(child: RunStore, rows: Sequence[TrainRow], config: Config) -> GeneralLoss:
-    with model_folder(child, "tuned", config) as folder:
-        counted, tokens, loss = held_out_loss(
-            folder, rows, config.train.max_tokens, config.trust_remote_code
-        )
-    return GeneralLoss(rows=counted, tokens=tokens, loss=loss)
+    after = GeneralAbility.model_validate(found)
+    return GeneralLoss(rows=after.rows, tokens=after.label_tokens, loss=after.loss_after)
 
 
 def _replay_fraction(store: RunStore) -> float:
