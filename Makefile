@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-all third-party lock docs bench-explore bench-tools bench-prepare bench-train bench-infer build clean
+.PHONY: help venv demo check test test-all third-party lock docs bench-demo bench-explore bench-tools bench-prepare bench-train bench-infer build clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -56,6 +56,9 @@ lock: venv  ## the image's packages with their hashes, from constraints.txt
 
 docs: venv  ## docs/configuration.md, from the sections of the configuration
 	$(BIN)/python -m ste_ray.config.docs docs/configuration.md
+
+bench-demo: venv  ## the demo with several seeds (SEEDS="7 8 9"): shares, needless calls, time
+	$(BIN)/python tests/bench/demo.py $(SEEDS)
 
 bench-explore: venv  ## speed, rate limits, CPU and memory of exploration (PARTS="wall rates cost scale")
 	$(BIN)/python tests/bench/explore.py $(PARTS)
