@@ -19,12 +19,12 @@ PINNED = {
     },
     "demo.yaml": {
         "explore": "7d10046c0539f9e6",
-        "prepare": "2c8788771156bacc",
-        "retrieve": "6050ca052bc202de",
-        "train": "7e012d02aa70dba7",
+        "prepare": "186b5e84a05da262",
+        "retrieve": "10a6de52aac01900",
+        "train": "79794fc95687a449",
         "infer": "875e2c7aee57de06",
         "evaluate": "6e94ad41c1446134",
-        "continual": "fd0ebe9f03d3ed28",
+        "continual": "68fd8ec593acf0db",
     },
     "demo_from_scratch.yaml": {
         "explore": "7d10046c0539f9e6",
