@@ -25,8 +25,8 @@ def unseen_text(novelty: TestNovelty) -> str:
     """Return how many test queries are unlike any training example, and in what."""
     return (
         f"{novelty.both:,} of {novelty.n:,} test queries, of {novelty.tools:,} tools, have a"
-        f" phrasing and values that none of {novelty.training_examples:,} training examples has"
-        f" ({novelty.phrasing:,} an unseen phrasing, {novelty.values:,} unseen values)"
+        f" phrasing and at least one value that none of {novelty.training_examples:,} training"
+        f" examples has ({novelty.phrasing:,} an unseen phrasing, {novelty.values:,} unseen values)"
     )
 
 

@@ -130,6 +130,18 @@ def test_a_model_of_random_weights_writes_nothing_but_calls(
     assert wellformed(bound) == 24
 
 
+@pytest.mark.parametrize("temperature", [0.0, 2.0])
+def test_calls_are_the_same_where_rows_that_have_ended_leave_their_batch(
+    random_model: LocalModel, temperature: float
+) -> None:
+    asked = [*queries(5, "add"), *queries(5, "nested one", "free"), *queries(6, "say")]
+    assert random_model.layout is not None
+    together = dataclasses.replace(random_model, layout=None)  # all rows stay to the last step
+    expected = answer(together, "base/retrieved", asked, temperature=temperature)
+    assert len({one.completion_tokens for one in expected}) > 3
+    assert answer(random_model, "base/retrieved", asked, temperature=temperature) == expected
+
+
 def test_each_query_is_bound_to_its_own_candidates(random_model: LocalModel) -> None:
     asked = [*queries(4, "add"), *queries(4, "nested one", "free")]
     predictions = answer(random_model, "base/retrieved", asked, temperature=1.0)

@@ -17,7 +17,9 @@ from ste_ray.stages.evaluate.stage import summarise_settings
 from . import synthetic
 
 NUMBERS = {"n": 300, "phrasing": 280, "values": 123, "both": 100, "tools": 7}
-WORDS = "100 of 300 test queries, of 7 tools, have a phrasing and values that none of 1,234"
+WORDS = (
+    "100 of 300 test queries, of 7 tools, have a phrasing and at least one value that none of 1,234"
+)
 
 
 @pytest.fixture(scope="module")

@@ -98,6 +98,7 @@ def test_what_the_request_says_is_not_told_again() -> None:
         ({"status": "none"}, "The status is none."),
         ({"zones": []}, "There are no zones."),
         ({"cities": ["Oslo"]}, "The city is Oslo."),
+        ({"series": [4]}, "The series is 4."),
         ({"codes": ["A", "B", "C"]}, "The codes are A, B and C."),
         (
             {"airports": [{"iata": "MDW", "at": {"city": "Chicago"}, "open": False}, "?"]},

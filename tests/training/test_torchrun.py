@@ -75,6 +75,10 @@ def test_threads_are_those_asked_for_or_else_the_environments(monkeypatch, omp, 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if omp:
         monkeypatch.setenv("OMP_NUM_THREADS", omp)
-    torch.set_num_threads(2)  # as torch begins with OMP_NUM_THREADS=2
-    start(Config.model_validate({"train": {"threads_per_worker": asked}}))
-    assert torch.get_num_threads() == threads
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)  # as torch begins with OMP_NUM_THREADS=2
+        start(Config.model_validate({"train": {"threads_per_worker": asked}}))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
