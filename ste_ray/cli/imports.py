@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,7 @@ def _import_model(options: argparse.Namespace) -> None:
         f"  positions: {positions}\n"
         f"  weights: {found.dtype}, stored as {found.stored_types}\n"
         f"  size: {found.num_bytes / 1e6:,.1f} MB\n"
-        f"train it with train.model.base={found.folder}\n"
+        f"train it with {shlex.quote(f'train.model.base={found.folder}')}\n"
     )
     print_result(asdict(found), text, options.json)
 

@@ -64,16 +64,21 @@ def find_gguf(source: str) -> Path:
         found = sorted(one for one in path.iterdir() if one.suffix.lower() == ".gguf")
         if not found:
             raise StageInputError(f"the folder {source!r} holds no .gguf file; name one that does")
-        if len(found) > 1 and not all(_PART.search(one.name) for one in found):
+        if len(found) > 1 and not all(_num_parts(one) > 1 for one in found):
             names = ", ".join(repr(one.name) for one in found)
             raise StageInputError(f"the folder {source!r} holds {names}; name one of these files")
         path = found[0]
     if not path.is_file():
         raise StageInputError(f"there is no file {source!r}; give a .gguf file or its folder")
-    part = _PART.search(path.name)
-    if part and int(part[2]) > 1:
-        raise _in_parts(str(path), int(part[2]))
+    if (parts := _num_parts(path)) > 1:
+        raise _in_parts(str(path), parts)
     return path
+
+
+def _num_parts(path: Path) -> int:
+    """Return how many files the model of a file is in, by its name."""
+    part = _PART.search(path.name)
+    return int(part[2]) if part else 1
 
 
 def read_gguf(path: Path) -> GgufFile:
@@ -84,7 +89,18 @@ def read_gguf(path: Path) -> GgufFile:
         ConfigError: the library that reads it is not installed.
     """
     _check_magic(path)
-    reader = _opened(path)
+    library = _library(path)
+    try:
+        return _header(path, library.GGUFReader(path))
+    except _DAMAGED as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StageInputError(
+            f"{str(path)!r} is damaged or cut off ({reason}); get the file again"
+        ) from None
+
+
+def _header(path: Path, reader: GGUFReader) -> GgufFile:
+    """Return what the header says; texts in it are decoded only here."""
     architecture = _text(reader, "general.architecture")
     if not architecture:
         raise StageInputError(
@@ -116,21 +132,15 @@ def _check_magic(path: Path) -> None:
         )
 
 
-def _opened(path: Path) -> GGUFReader:
+def _library(path: Path) -> Any:
     try:
-        from gguf import GGUFReader
+        import gguf
     except ImportError:
         raise ConfigError(
             f"to read {str(path)!r} the package gguf is needed; install it with"
             " \"pip install 'ste-ray[gguf]'\""
         ) from None
-    try:
-        return GGUFReader(path)
-    except _DAMAGED as error:
-        reason = " ".join(str(error).split())[:200]
-        raise StageInputError(
-            f"{str(path)!r} is damaged or cut off ({reason}); get the file again"
-        ) from None
+    return gguf
 
 
 def _value(reader: GGUFReader, key: str) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,10 +25,9 @@ from transformers.utils import logging as transformers_logging
 from ste_ray.errors import StageInputError
 from ste_ray.imports.gguf_files import GgufFile, find_gguf, read_gguf
 from ste_ray.imports.model_tokenizers import imported_tokenizer, save_tokenizer
+from ste_ray.process.model_folder import share_weights
 from ste_ray.process.new_folder import new_folder
 from ste_ray.process.scratch import ScratchFolder
-
-DTYPES = ("float32", "bfloat16", "float16")
 
 # What transformers raises for a file that its reader could read, but it cannot use.
 _UNUSABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError)
@@ -76,7 +74,7 @@ def import_model(
     Args:
         source: the file, or a folder that holds it.
         out: the folder to make.
-        dtype: of the weights; one of ``DTYPES``.
+        dtype: of the weights: ``float32``, ``bfloat16`` or ``float16``.
         progress: is given lines that tell what is done.
 
     Raises:
@@ -109,8 +107,7 @@ def write_model(
         progress("import: writing the folder")
         model.save_pretrained(folder)
         save_tokenizer(tokenizer, folder)
-    for weights in folder.glob("*.safetensors"):  # written for their owner alone
-        shutil.copymode(folder / "config.json", weights)
+    share_weights(folder)
     return ImportedModel(
         source=str(file.path),
         folder=str(folder),
@@ -131,6 +128,11 @@ def _config(file: GgufFile, folder: str) -> Any:
         return AutoConfig.from_pretrained(folder, gguf_file=_LINK, local_files_only=True)
     except _UNUSABLE as error:
         known = sorted({*GGUF_SUPPORTED_ARCHITECTURES} - _NO_ARCHITECTURES)
+        if file.architecture in known:
+            raise StageInputError(
+                f"the header of {str(file.path)!r} does not describe a model of its architecture"
+                f" {file.architecture!r} ({_reason(error)}); get the file again"
+            ) from None
         raise StageInputError(
             f"{str(file.path)!r} holds a model of the architecture {file.architecture!r}, which"
             f" transformers {transformers.__version__} does not read from GGUF"

