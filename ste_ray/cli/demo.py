@@ -131,6 +131,11 @@ def _chosen(
             " leave out --from-scratch"
         )
     keep_model(store, model)
+    if kept is not None and not kept.base and not options.from_scratch:
+        say(
+            "demo: this run was begun without a pretrained model and goes on so; give --run another"
+            " folder to begin with one"
+        )
     if not model.base:
         return _arguments(_FROM_SCRATCH, options.overrides), model
     base = f"train.model.base={json.dumps(model.base)}"

@@ -59,8 +59,8 @@ class Exchanges:
         """Say how they were chosen, and what is lacking."""
         if not self.shown:
             return (
-                f"no exchange of {self.setting} is shown, since no tool has answered a correct call"
-                f" of its ({self.num_correct} correct calls, {self.num_requests} requests)"
+                f"no exchange of {self.setting} is shown, since no tool has answered one of its"
+                f" {self.num_correct} correct calls ({self.num_requests} requests)"
             )
         number = "1 exchange" if len(self.shown) == 1 else f"{len(self.shown)} exchanges"
         text = (

@@ -89,7 +89,9 @@ def test_without_an_index_the_demo_says_why_and_trains_from_scratch(calls, capsy
     assert open_store("run").read_json(layout.DEMO_MODEL) == found["base_model"]
     # It goes on so, although the model could be had now.
     monkeypatch.setattr(packed_base, "fetch_base", None)
-    assert told(capsys)[0]["base_model"] == found["base_model"]
+    again, errors = told(capsys)
+    assert again["base_model"] == found["base_model"]
+    assert "begun without a pretrained model and goes on so" in errors
     assert Path(calls[1][1]).name == "demo_from_scratch.yaml"
 
 
@@ -194,5 +196,5 @@ def test_fewer_exchanges_are_told(calls, capsys, monkeypatch):
     monkeypatch.setattr(demo, "run_demo", lambda store, *_: [leave_answers(store, right=0)][:0])
     found, _ = told(capsys, *OWN)
     assert found["exchanges"]["shown"] == []
-    assert "(0 correct calls, 8 requests)" in found["exchanges"]["note"]
+    assert "one of its 0 correct calls (8 requests)" in found["exchanges"]["note"]
     assert found["ask"] == "ste-ray ask '…' --run run"
