@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import re
 import sys
+import termios
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,7 +85,10 @@ def _divided(options: argparse.Namespace) -> tuple[str | None, list[str]]:
     given = [*([] if options.request is None else [options.request]), *options.overrides]
     requests = [one for one in given if not _OVERRIDE.match(one)]
     if len(requests) > 1:
-        raise ConfigError(f"{requests[1]!r} is one request too many; put a request into quotes")
+        raise ConfigError(
+            f"{requests[0]!r} and {requests[1]!r} are two requests; put a request into quotes, and"
+            " write overrides as section.key=value"
+        )
     if requests and not requests[0].strip():
         raise ConfigError(
             f"the request is {requests[0]!r}; say what you want to know, or leave it out to be"
@@ -151,10 +155,19 @@ class _Person:
         """Return whether a call may be made that may change something; None: nobody can say."""
         if self.yes:
             return True
-        if self.as_json or not sys.stdin.isatty() or not proposal.changes or proposal.status:
+        if self.as_json or not proposal.changes or proposal.status or proposal.call is None:
             return None
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return None
+        if not sys.stdout.isatty():  # a file has the call; who decides has not seen it
+            from ste_ray.stages.ask.exchange import call_shown
+
+            say(f"call: {call_shown(proposal.call)}")
+        # What was typed or pasted before the question is no answer to it.
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
         sys.stderr.write("make this call? [y/N] ")
         sys.stderr.flush()
+        _decode_anything()
         try:
             return sys.stdin.readline().strip().lower() in ("y", "yes")
         except KeyboardInterrupt:

@@ -252,14 +252,14 @@ def asked_of(teacher):
 class Terminal:
     """The command at a terminal of its own."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, stdout=None):
         self._end, end = pty.openpty()
         names = ("FORCE_COLOR", "NO_COLOR", "OPENAI_API_KEY", "STE_LLM_MODEL", "STE_LLM_BASE_URL")
         clean = {name: value for name, value in os.environ.items() if name not in names}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "ste_ray", "ask", *arguments],
             stdin=end,
-            stdout=end,
+            stdout=end if stdout is None else stdout,
             stderr=end,
             start_new_session=True,
             preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # becomes its own
@@ -295,7 +295,7 @@ def test_a_person_is_asked_before_something_is_changed(run):
     terminal = Terminal("--run", run.uri, ALLOWED)
     try:
         terminal.until("> ")
-        terminal.type(f"{NOTE}\n")
+        terminal.type(f"{NOTE}\ny\n")  # pasted: nobody has seen the call yet
         shown = terminal.until("make this call? [y/N] ")
         assert "\x1b[33mcall:\x1b[0m note(obj=" in shown
         terminal.type("\n")
@@ -312,6 +312,27 @@ def test_a_person_is_asked_before_something_is_changed(run):
         assert terminal.end() == 0
     finally:
         terminal.process.kill()
+
+
+def test_a_person_who_decides_sees_the_call_wherever_answers_go(run, tmp_path):
+    with (tmp_path / "answers").open("w+") as answers:
+        terminal = Terminal("--run", run.uri, ALLOWED, NOTE, stdout=answers)
+        try:
+            assert 'call: note(obj="the cat")' in terminal.until("make this call? [y/N] ")
+            terminal.type("y\n")
+            assert terminal.end() == 0
+        finally:
+            terminal.process.kill()
+        answers.seek(0)
+        assert "answer: Noted." in answers.read()
+
+
+def test_a_question_that_nobody_sees_is_not_asked(ask, monkeypatch):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    code, out, err = ask(NOTE, ALLOWED)  # standard error is no terminal
+    assert code == 2
+    assert "--yes" in out
+    assert "make this call?" not in err
 
 
 def test_ctrl_c_ends_an_answer_and_ctrl_d_the_conversation(run):
