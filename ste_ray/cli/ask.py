@@ -63,6 +63,7 @@ def _ask(options: argparse.Namespace) -> int:
     from ste_ray.stages.ask.recorded import recorded_values
     from ste_ray.store.artifacts import open_store
 
+    _decode_anything()
     store = open_store(options.run)
     config = load_config(options.config, overrides, recorded_values(store))
     from ste_ray.stages.ask.opening import open_asker
@@ -165,10 +166,9 @@ class _Person:
             say(f"call: {call_shown(proposal.call)}")
         # What was typed or pasted before the question is no answer to it.
         termios.tcflush(sys.stdin, termios.TCIFLUSH)
-        sys.stderr.write("make this call? [y/N] ")
-        sys.stderr.flush()
-        _decode_anything()
         try:
+            sys.stderr.write("make this call? [y/N] ")
+            sys.stderr.flush()
             return sys.stdin.readline().strip().lower() in ("y", "yes")
         except KeyboardInterrupt:
             say("")
@@ -184,7 +184,6 @@ def _typed(on_output: bool) -> Iterator[str]:
     with suppress(ImportError):
         import readline  # noqa: F401  # lines can be edited, and those before brought back
     read: Callable[[], str] = (lambda: input(_PROMPT)) if on_output else _prompted
-    _decode_anything()
     while True:
         try:
             line = read()
@@ -207,13 +206,13 @@ def _prompted() -> str:
 
 def _piped() -> Iterator[str]:
     """Yield the lines of standard input as they come, but for empty ones."""
-    _decode_anything()
     for line in sys.stdin:
         if line.strip():
             yield line.strip()
 
 
 def _decode_anything() -> None:
+    """Let standard input hold bytes that are no text; possible only before the first is read."""
     if (reconfigure := getattr(sys.stdin, "reconfigure", None)) is not None:
         reconfigure(errors="replace")
 
