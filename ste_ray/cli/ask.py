@@ -84,6 +84,8 @@ def _divided(options: argparse.Namespace) -> tuple[str | None, list[str]]:
         ConfigError: the request is empty, or there are several.
     """
     given = [*([] if options.request is None else [options.request]), *options.overrides]
+    # Bytes of an argument that are no text, as in lines of standard input.
+    given = [one.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for one in given]
     requests = [one for one in given if not _OVERRIDE.match(one)]
     if len(requests) > 1:
         raise ConfigError(

@@ -82,6 +82,13 @@ def test_a_request_that_needs_no_tool_gets_the_model_s_own_answer(ask):
     assert ask(HELLO)[:2] == (0, "answer: Hello to you.\n")
 
 
+def test_bytes_that_are_no_text_are_replaced(ask):
+    code, out, err = ask("\udcff\udcfe odd", "--json", "infer.max_new_tokens=2")
+    assert json.loads(out)["request"] == "\ufffd\ufffd odd"
+    assert code in (0, 2)
+    assert "Traceback" not in err
+
+
 def test_machines_get_all_of_it(ask):
     code, out, _ = ask(ROMAN, "--json")
     found = json.loads(out)
