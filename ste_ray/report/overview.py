@@ -141,7 +141,8 @@ def _scripted_notice(roles: Sequence[str]) -> Notice:
             "Queries, calls, reflections, judgments and paraphrases come from the scripted teacher "
             "that ships with ste-ray: a seeded program that sees what a language model would see. "
             "Tools were really called and the model was really trained, so the pipeline's figures "
-            "are real; they say nothing about how well a language model explores. "
+            "are real; they say nothing about how well a language model explores. The held-out "
+            "queries are in the script's wording too: in other words a model may do worse. "
             "Set STE_LLM_BASE_URL or OPENAI_API_KEY to explore with one."
         ),
     )
