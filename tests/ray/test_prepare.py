@@ -439,10 +439,10 @@ def test_an_exhausted_budget_stops_the_stage_and_a_higher_one_goes_on(tmp_path: 
     store = open_store(str(place))
     with teacher() as server:
         url = f"llm.base_url={server.url}"
-        spent_before = 36 * 10  # exploring counts too
-        with pytest.raises(BudgetExhaustedError):
-            prepare(store, *ASKING, url, "budget.max_calls=150")
+        explored = store.read_json("explore/manifest.json")["counts"]["spent"]["calls"]
+        with pytest.raises(BudgetExhaustedError):  # what was spent on exploring counts too
+            prepare(store, *ASKING, url, f"budget.max_calls={explored + 40}")
         first = answered_by(server)
-        manifest = prepare(store, *ASKING, url, f"budget.max_calls={spent_before + 1000}")
+        manifest = prepare(store, *ASKING, url, f"budget.max_calls={explored + 1000}")
         assert first > 0
         assert answered_by(server) == manifest.counts["spent"]["calls"]
