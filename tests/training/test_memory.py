@@ -20,7 +20,8 @@ from tests.training.training_runs import job_of, some_rows, train
 
 rows = [row.model_copy(update={"row_id": f"{copy} {row.row_id}"})
         for copy in range(120) for row in some_rows()]
-job = job_of(sys.argv[1], rows, examples_per_step=4000, batch_tokens=10**6)
+job = job_of(sys.argv[1], rows, examples_per_step=4000, batch_tokens=10**6,
+             batching="grouped")  # where beginnings are shared, less is needed
 whole = Trainer.run
 def run(self, *arguments):
     used = psutil.Process().memory_info().vms

@@ -20,7 +20,7 @@ def model_folder(tmp_path_factory):
     run = tmp_path_factory.mktemp("run")
     rows = [row for row in some_rows() if row.split == "train"][:12]
     rows += [CALL] if CALL.row_id not in {row.row_id for row in rows} else []
-    settings = {"max_steps": 250, "examples_per_step": 13, "learning_rate": 0.02}
+    settings = {"max_steps": 400, "examples_per_step": 13, "learning_rate": 0.02}
     records, _ = train(job_of(run, rows, **settings))
     assert records[-1].loss < 0.01
     return run / layout.TUNED_MODEL
