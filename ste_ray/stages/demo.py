@@ -24,6 +24,7 @@ from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import read_manifest
 
 _POLL_SECONDS = 0.5
+_SAMPLE_SECONDS = 5.0  # a look at the pages of a whole model takes a tenth of a second and more
 _ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
 
 
@@ -150,7 +151,7 @@ def _peak_memory(cluster: LocalCluster) -> Iterator[list[int]]:
     def sample() -> None:
         while True:
             peak[0] = max(peak[0], sum(map(_proportional_bytes, cluster.processes())))
-            if stop.wait(2.0):
+            if stop.wait(_SAMPLE_SECONDS):
                 return
 
     thread = Thread(target=sample, daemon=True)
