@@ -60,6 +60,13 @@ class TrainConfig(Section):
     too_long: Literal["skip", "truncate"] = key(
         "skip", "Longer rows are left out and counted, or lose the beginning of their dialog."
     )
+    no_call_tokens: int = key(
+        0,
+        "Tokens trained of the answer to a general request that needs no call: its beginning says "
+        "that no tool is called, while all of it would outweigh the calls of a step; 0: all.",
+        ge=0,
+        unless_empty=True,
+    )
     learning_rate: float = key(2e-5, "Learning rate at the end of the warm-up.", gt=0)
     warmup_fraction: float = key(0.03, "Share of the steps in which it rises.", ge=0, lt=1)
     weight_decay: float = key(0.0, "Weight decay of AdamW.", ge=0)

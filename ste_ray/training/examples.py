@@ -55,6 +55,8 @@ class RowTokenizer:
         max_tokens: the longest row.
         too_long: what becomes of longer ones: they are skipped, or their dialog is truncated from
             the left. A response is never cut: a row whose response alone is too long is skipped.
+        no_call_tokens: how much of the answer to a general request a no-call row keeps: its first
+            tokens, without an end; 0: all of it and its end.
     """
 
     def __init__(
@@ -62,17 +64,21 @@ class RowTokenizer:
         tokenizer: PreTrainedTokenizerFast,
         max_tokens: int,
         too_long: Literal["skip", "truncate"] = "skip",
+        *,
+        no_call_tokens: int = 0,
     ) -> None:
         self._tokenizer = tokenizer
         self._format = ChatFormat(tokenizer)
         self._encoder = ChatEncoder(tokenizer, self._format.prompt)
         self._max_tokens = max_tokens
         self._too_long = too_long
+        self._no_call_tokens = no_call_tokens
 
     def tokenise(self, row: TrainRow) -> TokenisedRow:
         """Return one row, whatever its length."""
         prompts, responses = self._encode([row.dialog_history], [row.response])
-        return TokenisedRow(row.row_id, [*prompts[0], *responses[0]], len(prompts[0]))
+        (response,) = self._trained(responses, [row.kind], [row.tool])
+        return TokenisedRow(row.row_id, [*prompts[0], *response], len(prompts[0]))
 
     def tokenise_table(self, table: pa.Table) -> pa.Table:
         """Return a table of ``TrainRow`` columns as one of ``TOKENISED``, row by row."""
@@ -81,6 +87,8 @@ class RowTokenizer:
             for dialog in table["dialog_history"].to_pylist()
         ]
         prompts, responses = self._encode(dialogs, table["response"].to_pylist())
+        kinds, tools = table["kind"].to_pylist(), table["tool"].to_pylist()
+        responses = self._trained(responses, kinds, tools)
         rows = [self._fit(*parts) for parts in zip(prompts, responses, strict=True)]
         return pa.table(
             {
@@ -104,6 +112,19 @@ class RowTokenizer:
         prompts = self._encoder.dialogs(dialogs)
         answers = self._encoder.answers(responses)
         return prompts, [[*answer, self._format.end_id] for answer in answers]
+
+    def _trained(
+        self, responses: Sequence[list[int]], kinds: Sequence[str], tools: Sequence[str]
+    ) -> list[list[int]]:
+        """Return the responses, cut where only their beginning is trained.
+
+        The row of a tool that is not there keeps all of its answer, which is the project's own.
+        """
+        most = self._no_call_tokens
+        return [
+            ids[:most] if most and kind == "no_call" and not tool else ids
+            for ids, kind, tool in zip(responses, kinds, tools, strict=True)
+        ]
 
     def _fit(self, prompt: list[int], response: list[int]) -> tuple[list[int], int, bool]:
         """Return ids, prompt tokens and whether the dialog was truncated; no ids: does not fit."""

@@ -114,3 +114,21 @@ def test_a_template_that_refuses_everything_is_one_clear_error(tokenizer):
     rows = RowTokenizer(tokenizer, 256)
     with pytest.raises(ConfigError, match=r"refuses a dialog of the roles system, user \(never\)"):
         rows.tokenise(one_row("Hi", "yes"))
+
+
+@pytest.mark.parametrize(("kind", "tool"), [("no_call", ""), ("no_call", "t"), ("general", "")])
+def test_the_beginning_of_a_general_answer_alone_says_that_no_tool_is_called(tokenizer, kind, tool):
+    row = one_row("Hi", "Final Answer: hello to you").model_copy(
+        update={"kind": kind, "tool": tool}
+    )
+    whole = RowTokenizer(tokenizer, 256).tokenise(row)
+    rows = RowTokenizer(tokenizer, 256, no_call_tokens=3)
+    tokenised = rows.tokenise(row)
+    (found,) = rows.tokenise_table(to_table([row], TrainRow)).to_pylist()
+
+    begun = kind == "no_call" and not tool
+    assert whole.label_tokens > 3
+    assert tokenised.label_tokens == (3 if begun else whole.label_tokens)
+    assert tokenised.input_ids == whole.input_ids[: len(tokenised.input_ids)]
+    assert found["input_ids"] == tokenised.input_ids
+    assert found["num_tokens"] == len(tokenised.input_ids)

@@ -80,9 +80,13 @@ def lay_out(context: StageContext, write_shards: WriteShards) -> TrainJob:
         )
     _write_toolkens(context, vocabulary)
     if not store.exists(layout.SHARD_PLAN):
-        _write_plan(
-            context, RowTokenizer(tokenizer, config.max_tokens, config.too_long), write_shards
+        rows = RowTokenizer(
+            tokenizer,
+            config.max_tokens,
+            config.too_long,
+            no_call_tokens=config.no_call_tokens,
         )
+        _write_plan(context, rows, write_shards)
     plan = store.read_json(layout.SHARD_PLAN)
     shards = tuple(Shard(**shard) for shard in plan["shards"])
     _report(context, shards)
