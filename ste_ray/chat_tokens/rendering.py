@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from ste_ray.core.records import Message
+from ste_ray.core.replies.chat_form import chat_messages
 
 # The form of Llama 2, for models that come without a chat template: the system message stands in
 # the first request.
@@ -36,7 +37,7 @@ def render(
         TemplateError: the template refuses the dialog.
     """
     text = tokenizer.apply_chat_template(
-        [message.model_dump() for message in dialog],
+        chat_messages(dialog, arguments="object"),
         chat_template=template,
         tokenize=False,
         add_generation_prompt=add_generation_prompt,

@@ -7,6 +7,7 @@ A flow is a generator: it yields ``AskModel`` or ``CallTool`` and is sent ``Mode
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Generator
 from functools import cached_property
 from typing import Any, Literal, TypeVar
@@ -14,12 +15,16 @@ from typing import Any, Literal, TypeVar
 from ste_ray.core.records import (
     Fault,
     Message,
+    MessageCall,
     ObservationSource,
     ObservationStatus,
+    Oddity,
     Record,
+    canonical_json,
     fingerprint,
 )
 
+ToolChoice = Literal["auto", "required", "none"]
 Role = Literal["explorer", "judge", "paraphraser", "assistant", "scorer", "tool_simulator"]
 
 
@@ -31,22 +36,45 @@ class Sampling(Record):
     stop: tuple[str, ...] = ()
 
 
+class OfferedTool(Record):
+    """A tool that a request offers for native calls, by its true name.
+
+    ``parameters_json`` is the JSON Schema of its arguments, its keys in their own order.
+    """
+
+    name: str
+    description: str
+    parameters_json: str
+
+    @cached_property
+    def parameters(self) -> dict[str, Any]:
+        """The schema, read."""
+        schema: dict[str, Any] = json.loads(self.parameters_json)
+        return schema
+
+
 class AskModel(Record):
     """Ask the model that plays ``role`` to continue ``messages``.
 
     ``account`` is the tool that it is charged to, for budgets per tool; empty: to the run alone.
+    With ``tools`` the model may answer with native calls, as far as ``tool_choice`` allows.
     """
 
     role: Role
     messages: tuple[Message, ...]
     sampling: Sampling
     account: str = ""
+    tools: tuple[OfferedTool, ...] = ()
+    tool_choice: ToolChoice = "auto"  # says nothing without tools
 
     @property
     def request_hash(self) -> str:
         """Identity of the request; a recorded answer is only reused for an equal one."""
         parts = ["model", self.role, repr(self.sampling)]
         parts += [message.digest for message in self.messages]
+        if self.tools:
+            offered = [[one.name, one.description, one.parameters_json] for one in self.tools]
+            parts.append(canonical_json([self.tool_choice, offered]))
         return hashlib.sha256("\n".join(parts).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
@@ -59,6 +87,10 @@ class ModelReply(Record):
     without a text. ``context_overflow``, ``refused`` (for what the request holds, by an endpoint
     that does not say what it minds) and ``failed`` (given up, while the endpoint answers other
     requests) come with empty text, ``content_filter`` may.
+
+    ``calls`` are native ones, by true names as far as the request offers such tools, with the ids
+    that the endpoint gave, which may be empty or repeated (``core.replies.native`` mends them).
+    ``finish_reason`` is "stop" for a reply that ends in calls. ``oddities`` tell what was unusual.
     """
 
     text: str
@@ -72,6 +104,8 @@ class ModelReply(Record):
     reasoning: str = ""
     reasoning_tokens: int = 0
     faults: tuple[Fault, ...] = ()
+    calls: tuple[MessageCall, ...] = ()
+    oddities: tuple[Oddity, ...] = ()
 
     @property
     def reasoned(self) -> bool:

@@ -29,6 +29,7 @@ ObservationStatus = Literal[
     "interrupted",  # the call was begun in an earlier run and may have taken effect
     "withheld",  # ablation: the tool was not called and the result not shown
     "unparsed",  # the reply held no call; the observation says what was wrong
+    "not_executed",  # the call came when the trial's turns were used up, and was told so
     "none",  # the reply ended the trial, there is no observation
 ]
 # Of these the tool was really called, or what stands in for it; "interrupted" is not known.
@@ -73,16 +74,45 @@ class Record(BaseModel):
     old_names: ClassVar[Mapping[str, str]] = {}
 
 
-class Message(Record):
-    """One message of a conversation."""
+class MessageCall(Record):
+    """A call of a tool in an assistant's message, as native tool calling has it.
 
-    role: Literal["system", "user", "assistant"]
+    ``name`` is the tool's true name where there is such a tool, else as the model wrote it.
+    ``arguments_text`` is what was written, whether it is JSON or not. Each ``id`` is there, and
+    once in a conversation.
+    """
+
+    id: str
+    name: str
+    arguments_text: str
+
+
+class Message(Record):
+    """One message of a conversation.
+
+    A message of the role ``tool`` is the result of the call ``tool_call_id``. ``reasoning`` is
+    there only where the model is to get its reasoning back.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    tool_calls: tuple[MessageCall, ...] = ()
+    tool_call_id: str = ""
+    reasoning: str = ""
+
+    @classmethod
+    def of_row(cls, fields: Mapping[str, Any]) -> Message:
+        """Return the message of a table's row, whose fields are not checked again."""
+        calls = tuple(MessageCall.model_construct(**one) for one in fields.get("tool_calls") or ())
+        return cls.model_construct(**{**fields, "tool_calls": calls})
 
     @cached_property
     def digest(self) -> str:
-        """Identity of role and content; kept, since a conversation is hashed at each request."""
+        """Identity of a message; kept, since a conversation is hashed at each request."""
         text = f"{self.role}\n{self.content}"
+        if self.tool_calls or self.tool_call_id or self.reasoning:
+            calls = [[one.id, one.name, one.arguments_text] for one in self.tool_calls]
+            text += "\0" + canonical_json([calls, self.tool_call_id, self.reasoning])
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
@@ -105,8 +135,37 @@ class Fault(Record):
     reply_index: int = -1  # the reply it concerns, in the episode's messages; -1: not placed yet
 
 
+OddityKind = Literal[
+    "arguments_object",  # an object in the place of a JSON text
+    "arguments_empty",  # no arguments at all, read as {}
+    "id_missing",  # a call without an id, or with one that is no text: it got one of ours
+    "id_repeated",  # the id of an earlier call of the conversation: it got one of ours
+    "name_missing",
+    "unreadable_call",  # an entry of tool_calls that is no call of a function
+    "function_call",  # the field of before there was tool_calls
+    "finish_without_calls",  # finish_reason says there are calls, and there are none
+    "calls_without_finish",  # there are calls, and finish_reason says the reply just ended
+    "cut_call",  # the reply was cut, so that its last call may not be whole
+    "uncalled_for",  # calls although tool_choice asked for none
+    "not_called",  # no call although tool_choice required one
+    "call_in_text",  # what seems to be a call, written into the text
+]
+
+
+class Oddity(Record):
+    """Something unusual about the calls of a reply, and about how the endpoint told them."""
+
+    kind: OddityKind
+    detail: str = ""
+    reply_index: int = -1  # the reply it concerns, in the episode's messages; -1: not placed yet
+
+
 class Turn(Record):
-    """One reply of the explorer within a trial, what was parsed from it, and what came back."""
+    """What a reply of the explorer held within a trial, how it was read, and what came back.
+
+    In the text protocol a reply is a turn. In the native one each call of a reply is: all of them
+    have its ``reply_index``, and the first alone has its text and reasoning.
+    """
 
     reply_index: int  # index of the reply in the episode's messages
     reply_text: str  # without what the model reasoned before it
@@ -123,7 +182,8 @@ class Turn(Record):
     observation_source: ObservationSource = "called"
     observation_chars: int = 0  # length before the cut
     seconds: float = 0.0  # time of the tool call
-    reasoning: str = ""  # what the model wrote before its reply; no conversation gets it back
+    reasoning: str = ""  # what the model wrote before its reply
+    call_id: str = ""  # of a native call
 
 
 class Trial(Record):
@@ -153,6 +213,7 @@ class Trial(Record):
     replies: int = 0
     replies_reasoned: int = 0  # before them the model reasoned, in sight or not
     reasoning_tokens: int = 0  # of the completion tokens; see ``ModelReply``
+    oddities: tuple[Oddity, ...] = ()
 
 
 class Episode(Record):
@@ -300,6 +361,9 @@ class Prediction(Record):
     reasoning: str = ""  # what the model wrote before the output
     final_reasoning: str = ""  # and before the final answer
     reasoning_tokens: int = 0  # of the completion tokens; see ``ModelReply``
+    native: bool = False  # whether the call is looked for in ``calls``, not in the text
+    calls: tuple[MessageCall, ...] = ()
+    oddities: tuple[Oddity, ...] = ()
 
     @property
     def needs_call(self) -> bool:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from ste_ray.core.records import Episode, Trial, Turn
+from ste_ray.core.replies.chat_form import chat_messages
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StageInputError
 
@@ -73,8 +74,7 @@ def _session(episode: Episode, spec: ToolSpec, counts: DataDictCounts) -> dict[s
     counts.sessions += 1
     counts.items += len(items)
     counts.trials_without_steps += len(episode.trials) - len(items)
-    messages = [{"role": one.role, "content": one.content} for one in episode.messages]
-    return {"item_list": items, "messages": messages}
+    return {"item_list": items, "messages": chat_messages(episode.messages)}
 
 
 def _item(trial: Trial, spec: ToolSpec) -> dict[str, Any]:

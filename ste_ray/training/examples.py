@@ -83,7 +83,7 @@ class RowTokenizer:
     def tokenise_table(self, table: pa.Table) -> pa.Table:
         """Return a table of ``TrainRow`` columns as one of ``TOKENISED``, row by row."""
         dialogs = [
-            [Message.model_construct(**message) for message in dialog]
+            [Message.of_row(message) for message in dialog]
             for dialog in table["dialog_history"].to_pylist()
         ]
         prompts, responses = self._encode(dialogs, table["response"].to_pylist())
