@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ste_ray.core.effects import Flow
+from ste_ray.core.exploring.context import TrialSettings
 from ste_ray.core.exploring.episode import episode_flow
-from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Episode, Message, Trial, Turn
 from ste_ray.core.tool_specs import ToolSpec

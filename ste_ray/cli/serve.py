@@ -42,6 +42,18 @@ def add_teacher_command(commands: argparse._SubParsersAction[Any]) -> None:
         metavar="KIND,…",
         help="some of 429, 500, 503, reset, hang, cut, empty, length, content_filter; default: all",
     )
+    faults.add_argument(
+        "--odd-call-rate",
+        type=float,
+        default=0.0,
+        help="share of replies with tools that are told oddly",
+    )
+    faults.add_argument(
+        "--odd-calls",
+        metavar="KIND,…",
+        help="some of several, bad_json, no_ids, call_in_text, … (a wrong one lists all); "
+        "default: all",
+    )
     faults.add_argument("--hang-seconds", type=float, default=30.0, help="how long a hang lasts")
     bench = command.add_argument_group("benchmarks of clients")
     bench.add_argument("--fixed-reply", metavar="TEXT", help="the reply to every request")
@@ -55,9 +67,10 @@ def _serve_teacher(options: argparse.Namespace) -> None:
     from ste_ray.simulated_provider.server import TeacherSettings, serve
 
     given = {field.name: getattr(options, field.name) for field in fields(TeacherSettings)}
-    kinds = given.pop("faults")
-    if kinds is not None:
-        given["faults"] = tuple(kind.strip() for kind in kinds.split(","))
+    for name in ("faults", "odd_calls"):
+        kinds = given.pop(name)
+        if kinds is not None:
+            given[name] = tuple(kind.strip() for kind in kinds.split(","))
     settings = TeacherSettings(**given)
 
     def ready(url: str) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from string import Template
 
+from ste_ray.core.effects import OfferedTool
 from ste_ray.core.records import Message, fingerprint
 from ste_ray.core.tool_specs import ToolSpec
 
@@ -32,10 +33,26 @@ REQUIRED_PROMPTS = frozenset(
         "score_again",
     }
 )
+# What only the native protocol says. They have a fingerprint of their own, so that runs in the text
+# protocol stay what they were.
+NATIVE_PROMPTS = frozenset(
+    {
+        "explore_answer_native",
+        "observation_parse_failure_native",
+        "observation_call_failure_native",
+        "observation_not_executed_native",
+        "act_system_native",
+    }
+)
+_MAX_DESCRIPTION_CHARS = 1024  # what OpenAI's API takes
 
 
 class PromptSet:
-    """All prompts of a run.
+    """All prompts of a run; those of the native protocol may be left out.
+
+    Attributes:
+        fingerprint: of all others.
+        native_fingerprint: of those of the native protocol.
 
     Raises:
         KeyError: a required prompt is absent, or a template is rendered without a value it needs.
@@ -47,7 +64,13 @@ class PromptSet:
             raise KeyError(f"missing prompts: {', '.join(sorted(missing))}")
         self._templates = {name: Template(text.strip()) for name, text in templates.items()}
         self._system_messages: dict[str, Message] = {}
-        self.fingerprint = fingerprint({name: text for name, text in sorted(templates.items())})
+        ordered = sorted(templates.items())
+        self.fingerprint = fingerprint(
+            {name: text for name, text in ordered if name not in NATIVE_PROMPTS}
+        )
+        self.native_fingerprint = fingerprint(
+            {name: text for name, text in ordered if name in NATIVE_PROMPTS}
+        )
 
     def render(self, name: str, **values: str) -> str:
         """Fill the template ``name``; values are inserted as they are, never expanded again."""
@@ -64,6 +87,17 @@ def describe_tool(spec: ToolSpec) -> str:
     """What the model is told about a tool: name, description and JSON Schema of the arguments."""
     schema = json.dumps(spec.parameters, ensure_ascii=False)
     return f"Tool: {spec.name}\nDescription: {spec.description}\nParameters: {schema}"
+
+
+def offered_tool(spec: ToolSpec) -> OfferedTool:
+    """Return a tool as requests offer it for native calls."""
+    parameters = {**spec.parameters, "type": "object"}
+    parameters.setdefault("properties", {})
+    text = spec.description
+    if len(text) > _MAX_DESCRIPTION_CHARS:
+        text = f"{text[: _MAX_DESCRIPTION_CHARS - 1]}…"
+    schema = json.dumps(parameters, ensure_ascii=False)
+    return OfferedTool(name=spec.name, description=text, parameters_json=schema)
 
 
 def describe_tools(specs: Iterable[ToolSpec]) -> str:

@@ -141,7 +141,7 @@ OddityKind = Literal[
     "id_missing",  # a call without an id, or with one that is no text: it got one of ours
     "id_repeated",  # the id of an earlier call of the conversation: it got one of ours
     "name_missing",
-    "unreadable_call",  # an entry of tool_calls that is no call of a function
+    "call_shape",  # calls in another shape than OpenAI's; what is no call at all has no name
     "function_call",  # the field of before there was tool_calls
     "finish_without_calls",  # finish_reason says there are calls, and there are none
     "calls_without_finish",  # there are calls, and finish_reason says the reply just ended

@@ -13,7 +13,14 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 
-def key(default: Any, description: str, *, unless_empty: bool = False, **bounds: Any) -> Any:
+def key(
+    default: Any,
+    description: str,
+    *,
+    unless_empty: bool = False,
+    unless_default: bool = False,
+    **bounds: Any,
+) -> Any:
     """Declare a key that decides what a stage produces.
 
     Args:
@@ -22,10 +29,13 @@ def key(default: Any, description: str, *, unless_empty: bool = False, **bounds:
             means where it does not say so itself.
         unless_empty: whether 0 or an empty value produces what was produced before there was the
             key, so that it does not count in fingerprints.
+        unless_default: whether the default does likewise.
         bounds: ``ge``, ``gt``, ``le``, ``lt``.
     """
     if unless_empty:
         bounds["json_schema_extra"] = {"unless_empty": True}
+    if unless_default:
+        bounds["json_schema_extra"] = {"unless": default}
     return Field(default=default, description=description, **bounds)
 
 
@@ -60,7 +70,13 @@ class Section(BaseModel):
             extra = info.json_schema_extra
             marks = extra if isinstance(extra, Mapping) else {}
             value = getattr(self, name)
-            if marks.get("operational") or (marks.get("unless_empty") and not value):
+            if marks.get("operational") or _is_settled(marks, value):
                 continue
             fields[name] = value.result_fields() if isinstance(value, Section) else value
         return fields
+
+
+def _is_settled(marks: Mapping[str, Any], value: Any) -> bool:
+    """Whether a key's value produces what was produced before there was the key."""
+    empty = marks.get("unless_empty") and not value
+    return bool(empty or ("unless" in marks and value == marks["unless"]))

@@ -11,14 +11,15 @@ import random
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from ste_ray.core.prompts import offered_tool
 from ste_ray.core.records import Example, TrainRow
+from ste_ray.core.replies.chat_form import chat_tool
 from ste_ray.core.texts.safe_names import SafeNames
 from ste_ray.core.toolkens import unescape_toolkens
 from ste_ray.exports.source import ExportSource
 
 _FINAL_ANSWER = "Final Answer: "
 _OWN_PROMPTS = ("act_system", "general_system")
-_MAX_DESCRIPTION_CHARS = 1024  # what OpenAI's API takes
 
 
 class Offers:
@@ -59,18 +60,7 @@ class Offers:
 
     def _function(self, source: ExportSource, tool: str) -> dict[str, Any]:
         spec = source.spec(tool)
-        parameters = {**spec.parameters, "type": "object"}
-        parameters.setdefault("properties", {})
-        function = {
-            "name": self.names.safe(tool),
-            "description": _cut(spec.description),
-            "parameters": parameters,
-        }
-        return {"type": "function", "function": function}
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MAX_DESCRIPTION_CHARS else f"{text[: _MAX_DESCRIPTION_CHARS - 1]}…"
+        return chat_tool(offered_tool(spec), self.names.safe(tool))
 
 
 def example_messages(

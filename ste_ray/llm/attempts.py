@@ -16,7 +16,8 @@ from typing import Any, Literal, Self
 from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.limits.breaker import Breaker
 from ste_ray.core.limits.grants import Claim
-from ste_ray.core.records import Fault
+from ste_ray.core.records import Fault, MessageCall
+from ste_ray.core.replies.native import settled
 from ste_ray.core.texts.masking import Masker, is_placeholder
 from ste_ray.errors import EndpointError
 from ste_ray.llm.claims import NOT_SENT, Claims, Cost, num_characters
@@ -164,7 +165,8 @@ class EndpointChat:
         self._evidences.of(call.request).served()
         self._reasons = self._reasons or answer.reply.reasoned
         self._claims.learn(call.num_characters, answer.reply)
-        return _with_faults(self._masked(self._claims.with_usage(call.claim, answer)), call)
+        reply = settled(self._claims.with_usage(call.claim, answer), call.request)
+        return _with_faults(self._masked(reply), call)
 
     async def _stand_in(self, call: _Call) -> Failure | None:
         """Probe with a minimal request in the place of one that may be what the server fails at.
@@ -252,13 +254,28 @@ class EndpointChat:
     def _masked(self, reply: ModelReply) -> ModelReply:
         """Return a reply without the key, should the endpoint have shown it to its model."""
         cut = reply.finish_reason == "length"
-        changed = {}
+        changed: dict[str, Any] = {}
         for name, value in reply.__dict__.items():
             if isinstance(value, str) and name != "finish_reason":
                 masked = self._reply_masker.mask(value, cut)
                 if masked is not value:
                     changed[name] = masked
+        if reply.calls or reply.oddities:
+            changed |= self._masked_calls(reply, cut)
         return reply.model_copy(update=changed) if changed else reply
+
+    def _masked_calls(self, reply: ModelReply, cut: bool) -> dict[str, Any]:
+        mask = self._reply_masker.mask
+        calls = [
+            MessageCall(
+                id=mask(call.id),
+                name=mask(call.name),
+                arguments_text=mask(call.arguments_text, cut),
+            )
+            for call in reply.calls
+        ]
+        odd = [one.model_copy(update={"detail": mask(one.detail, True)}) for one in reply.oddities]
+        return {"calls": tuple(calls), "oddities": tuple(odd)}
 
     def _stop(self, call: _Call, refused: Refused) -> EndpointError:
         message = self._masker.mask(refused.message)[:_MAX_STOP_CHARS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -77,7 +78,7 @@ class Claims:
         tokens = {
             "prompt_tokens": claim.prompt_tokens,
             "completion_tokens": completion,
-            "reasoning_tokens": estimated_tokens(completion, reply.reasoning, reply.text),
+            "reasoning_tokens": estimated_tokens(completion, reply.reasoning, _said(reply)),
         }
         return reply.model_copy(update=tokens)
 
@@ -143,9 +144,28 @@ def _is_low(remaining: float | None, limit: float | None) -> bool:
 
 
 def _num_written(reply: ModelReply) -> int:
-    return len(reply.text) + len(reply.reasoning)
+    return len(_said(reply)) + len(reply.reasoning)
+
+
+def _said(reply: ModelReply) -> str:
+    """What a reply holds besides reasoning."""
+    if not reply.calls:
+        return reply.text
+    return reply.text + "".join([call.name + call.arguments_text for call in reply.calls])
 
 
 def num_characters(body: Mapping[str, Any]) -> int:
-    """Return the length of the prompt."""
-    return sum([len(message["content"]) for message in body["messages"]])
+    """Return the length of the prompt: what messages say and call, and the tools that are offered.
+
+    Of calls and tools the JSON counts, which is about what a chat template makes of them.
+    """
+    return sum([_num_characters(message) for message in body["messages"]]) + (
+        len(json.dumps(body["tools"], ensure_ascii=False)) if "tools" in body else 0
+    )
+
+
+def _num_characters(message: Mapping[str, Any]) -> int:
+    if len(message) == 2:  # role and content
+        return len(message["content"])
+    others = {name: one for name, one in message.items() if name not in ("role", "content")}
+    return len(message["content"] or "") + len(json.dumps(others, ensure_ascii=False))

@@ -82,11 +82,11 @@ class TokenUse:
     reasoning: int
 
 
-def read_usage(usage: Mapping[str, Any], message: Separated) -> TokenUse:
+def read_usage(usage: Mapping[str, Any], message: Separated, called: str = "") -> TokenUse:
     """Return the tokens of a completion.
 
     Some providers leave the reasoning out of ``completion_tokens`` and have it in the total alone;
-    it is paid for, so it is counted.
+    it is paid for, so it is counted. ``called`` is what was written for calls.
     """
     prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     cached = _count(usage.get("prompt_tokens_details") or {}, "cached_tokens")
@@ -96,7 +96,7 @@ def read_usage(usage: Mapping[str, Any], message: Separated) -> TokenUse:
         return TokenUse(prompt, cached, completion + hidden, hidden)
     if told > 0:
         return TokenUse(prompt, cached, max(completion, told), told)
-    estimated = estimated_tokens(completion, message.reasoning, message.content)
+    estimated = estimated_tokens(completion, message.reasoning, message.content + called)
     return TokenUse(prompt, cached, completion, estimated)
 
 

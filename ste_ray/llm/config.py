@@ -71,6 +71,12 @@ class LLMConfig(Section):
         None, "Limit of tokens a minute, of all processes; null: found out while running.", gt=0
     )
     sampling: dict[str, Any] = key({}, "Further fields of every request's body, such as top_p.")
+    keep_reasoning: Literal["", "reasoning_content", "reasoning"] = key(
+        "",
+        "The field of messages in which a model gets the reasoning of its earlier replies back; "
+        "empty: it does not get it.",
+        unless_empty=True,
+    )
     explorer: RoleConfig = key(RoleConfig(), "Imagines requests and answers them with tools.")
     judge: RoleConfig = key(
         RoleConfig(), "Decides which trials become training data (prepare.judge)."

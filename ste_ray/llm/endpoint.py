@@ -40,6 +40,7 @@ class RoleEndpoint(BaseModel):
         provider: who talks to it: our own client (``compatible``) or the openai SDK.
         use_proxy: whether a proxy set in the environment is used.
         sampling: further fields of the request's body; a value of None takes a field out.
+        reasoning_field: where a message brings reasoning back; empty: no request has any.
         requests_per_minute: of ``key``, for the whole cluster; None: not known.
         tokens_per_minute: likewise.
     """
@@ -52,6 +53,7 @@ class RoleEndpoint(BaseModel):
     provider: Provider = "compatible"
     use_proxy: bool = True
     sampling: dict[str, Any] = {}
+    reasoning_field: str = ""
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
 
@@ -256,6 +258,7 @@ def role_endpoint(config: LLMConfig, role: Role, env: Mapping[str, str]) -> Role
         model=own.model or config.model or env.get("STE_LLM_MODEL", ""),
         provider=provider,
         sampling=_sampling(config, role),
+        reasoning_field=config.keep_reasoning,
         requests_per_minute=own.requests_per_minute or config.requests_per_minute,
         tokens_per_minute=own.tokens_per_minute or config.tokens_per_minute,
     )

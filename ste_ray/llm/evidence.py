@@ -61,16 +61,17 @@ class Evidence:
 
 
 class Evidences:
-    """The evidence of one endpoint, model and key, by sampling."""
+    """The evidence of one endpoint, model and key, by sampling and by whether tools are offered."""
 
     def __init__(self) -> None:
-        self._by_sampling: dict[Sampling, Evidence] = {}
+        self._by_kind: dict[tuple[Sampling, bool], Evidence] = {}
 
     def of(self, request: AskModel) -> Evidence:
-        """Return the evidence of requests with the same sampling as ``request``."""
-        found = self._by_sampling.get(request.sampling)
+        """Return the evidence of requests with the sampling of ``request``, and tools or none."""
+        kind = request.sampling, bool(request.tools)
+        found = self._by_kind.get(kind)
         if found is None:
-            found = self._by_sampling[request.sampling] = Evidence()
+            found = self._by_kind[kind] = Evidence()
         return found
 
 

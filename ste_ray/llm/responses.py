@@ -18,6 +18,7 @@ from ste_ray.llm.completions import read_message, read_usage
 from ste_ray.llm.error_bodies import read_error
 from ste_ray.llm.rate_headers import limited_resource, retry_after
 from ste_ray.llm.refusals import Refused, is_transient, read_quota, read_refused
+from ste_ray.llm.tool_calls import read_calls
 
 FailureKind = Literal["rate_limited", "server_error", "timeout", "connection", "bad_reply"]
 # Every family of servers has names of its own for what ends a reply: ``length``, ``max_tokens``,
@@ -94,14 +95,17 @@ def _read_completion(text: str, mask: Callable[[str], str]) -> Served | Failure:
     try:
         answer = json.loads(text)
         choice = answer["choices"][0]
-        message = read_message(_message_of(choice))
-        end = _end_of(choice)
+        told = _message_of(choice)
+        message = read_message(told)
+        words = _end_words(choice)
+        end = _end_of(choice, words)
         if end == "broken":
             detail = f"a reply that was broken off: {mask(text)[:120]!r}"
             return Failure("bad_reply", detail, "bad_reply", used=True)
+        found = read_calls(told, end, words)
         usage = answer.get("usage") or {}
         try:
-            tokens = read_usage(usage, message)
+            tokens = read_usage(usage, message, found.text)
         except (ValueError, TypeError, AttributeError, OverflowError):
             # NaN or a text where a number belongs: nothing was counted, but the reply is there.
             usage, tokens = {}, read_usage({}, message)
@@ -114,6 +118,8 @@ def _read_completion(text: str, mask: Callable[[str], str]) -> Served | Failure:
             cached_tokens=tokens.cached,
             completion_tokens=tokens.completion,
             reasoning_tokens=tokens.reasoning,
+            calls=found.calls,
+            oddities=found.oddities,
         )
         return Served(reply, bool(usage))
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
@@ -132,10 +138,16 @@ def _message_of(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _end_of(choice: Mapping[str, Any]) -> Literal["stop", "length", "content_filter", "broken"]:
-    """Return how a reply came to its end; ``broken``: the server failed while it was written."""
+def _end_words(choice: Mapping[str, Any]) -> str:
+    """Return what a choice says of its end, in lower case."""
     told = next((one for key in _END_FIELDS if (one := choice.get(key))), "")
-    words = str(told.get("type") if isinstance(told, Mapping) else told)[:100].lower()
+    return str(told.get("type") if isinstance(told, Mapping) else told)[:100].lower()
+
+
+def _end_of(
+    choice: Mapping[str, Any], words: str
+) -> Literal["stop", "length", "content_filter", "broken"]:
+    """Return how a reply came to its end; ``broken``: the server failed while it was written."""
     if _FILTER_ENDS.search(words):
         return "content_filter"
     if _LENGTH_ENDS.search(words):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,8 @@ from ste_ray.llm.endpoint import RoleEndpoint, refused_key
 from ste_ray.llm.refusals import Refused, named_field
 
 # What a request's body holds besides its sampling.
-_NOT_SAMPLING = ("messages", "model")
+_NOT_SAMPLING = ("messages", "model", "tools")
+_OF_TOOLS = re.compile(r"\b(tools?|tool_\w+|functions?)\b")
 
 
 def stop_error(
@@ -41,6 +43,13 @@ def stop_error(
         return EndpointError(
             f"the endpoint {where} refuses the request ({status}): {message!r}; check llm.model "
             f"(it was asked for {endpoint.model!r}) and the endpoint"
+        )
+    if "tools" in body and not named and _OF_TOOLS.search(message.lower()):
+        return EndpointRefusalError(
+            f"the endpoint {where} refuses the request ({status}): {message!r}; it refuses a "
+            f"minimal request with tools too, so it seems that {endpoint.model!r} cannot call "
+            "tools there: use another model, start the server with its parser of tool calls, or "
+            "have calls written as text (explore.protocol=text)"
         )
     if named:
         return EndpointRefusalError(

@@ -7,10 +7,14 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import urljoin, urlsplit
 
 from ste_ray.core.effects import AskModel
+from ste_ray.core.replies.chat_form import REASONING_FIELD, chat_messages, chat_tool
+from ste_ray.core.texts.safe_names import safe_name
 from ste_ray.errors import EndpointError
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.responses import Failure
 
+_NAMELESS = "unnamed"
+_OF_TOOLS = ("tool_choice", "parallel_tool_calls")
 MASK = "***"  # stands where a key was
 _REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -70,13 +74,36 @@ def build_body(request: AskModel, endpoint: RoleEndpoint) -> dict[str, Any]:
     sampling = request.sampling
     body: dict[str, Any] = {
         "model": endpoint.model,
-        "messages": [{"role": one.role, "content": one.content} for one in request.messages],
+        "messages": _messages(request, endpoint),
         "temperature": sampling.temperature,
         "max_tokens": sampling.max_tokens,
     }
     if sampling.stop:
         body["stop"] = list(sampling.stop)
+    if request.tools:
+        body["tools"] = [chat_tool(tool, safe_name(tool.name)) for tool in request.tools]
+        if request.tool_choice != "auto":  # the default, which some servers do not know by its name
+            body["tool_choice"] = request.tool_choice
     if endpoint.sampling:
         body.update(endpoint.sampling)
-        return {name: value for name, value in body.items() if value is not None}
+        without = () if request.tools else _OF_TOOLS  # refused where there are none
+        return {name: one for name, one in body.items() if one is not None and name not in without}
     return body
+
+
+def _messages(request: AskModel, endpoint: RoleEndpoint) -> list[dict[str, Any]]:
+    messages = chat_messages(
+        request.messages,
+        name_of=_wire_name,
+        reasoning_field=endpoint.reasoning_field or REASONING_FIELD,
+    )
+    for message in messages:
+        # As endpoints themselves write it: some refuse an empty text.
+        if "tool_calls" in message and not message["content"]:
+            message["content"] = None
+    return messages
+
+
+def _wire_name(name: str) -> str:
+    """Return the name of a tool, or what a model took for one, in the letters of function names."""
+    return safe_name(name or _NAMELESS)

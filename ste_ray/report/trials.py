@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from ste_ray.core.records import Episode, Judgment, LedgerEntry, Trial, Turn
@@ -109,6 +110,9 @@ def view_trial(
     outcome = trial.outcome.replace("_", " ")
     if trial.outcome_detail:
         outcome += f": {trial.outcome_detail}"
+    if trial.oddities:
+        odd = Counter(oddity.kind.replace("_", " ") for oddity in trial.oddities)
+        outcome += f" (odd: {', '.join(f'{kind} ×{count}' for kind, count in odd.items())})"
     return TrialView(
         trial_id=trial.trial_id,
         tool=trial.tool,

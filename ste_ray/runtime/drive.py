@@ -10,6 +10,7 @@ from ste_ray.core.effects import Answer, AskModel, CallTool, Flow, Request, Tool
 from ste_ray.errors import ReplayMismatchError
 from ste_ray.ports import ChatModel, EventSink, Journal, ToolExecutor
 from ste_ray.runtime.journal import Recorded, answer_of
+from ste_ray.runtime.shown import said, told_last
 
 Result = TypeVar("Result")
 RunFlow = Callable[[Flow[Any], str], Awaitable[Any]]  # drives a flow under its scope
@@ -109,8 +110,8 @@ def tell(events: EventSink, request: Request, answer: Answer, scope: str, replay
         {
             **fields,
             "role": request.role,
-            "prompt": request.messages[-1].content,
-            "text": answer.text,
+            "prompt": told_last(request.messages),
+            "text": said(answer),
             "reasoning": answer.reasoning,
             "reasoned": answer.reasoned,
             "reasoning_tokens": answer.reasoning_tokens,

@@ -11,8 +11,10 @@ from typing import Any
 
 from aiohttp import web
 
+from ste_ray.simulated_provider.bad_requests import BadRequestError
 from ste_ray.simulated_provider.completions import (
     MODEL,
+    Completion,
     FixedBody,
     complete,
     error_response,
@@ -22,10 +24,12 @@ from ste_ray.simulated_provider.completions import (
 from ste_ray.simulated_provider.faults import Fault, Faults
 from ste_ray.simulated_provider.limits import Charge, RateLimits, Refused, Resource
 from ste_ray.simulated_provider.misbehaving import misbehave
-from ste_ray.simulated_provider.requests import BadRequestError, ChatRequest, read_request
+from ste_ray.simulated_provider.odd_calls import OddCalls, spoil
+from ste_ray.simulated_provider.requests import ChatRequest, read_request
 from ste_ray.simulated_provider.settings import TeacherSettings
 from ste_ray.simulated_provider.statistics import Statistics
 from ste_ray.simulated_provider.teacher.conversation import task_of
+from ste_ray.simulated_provider.teacher.native import Said, is_native, reply_natively
 from ste_ray.simulated_provider.teacher.script import ROLES, reply
 
 _LIMITS: dict[str, Resource] = {"rpm": "requests", "tpm": "tokens"}
@@ -46,6 +50,7 @@ class Teacher:
         self._statistics = Statistics(clock)
         self._limits = RateLimits(settings.rpm, settings.tpm, settings.burst_seconds, clock)
         self._faults = Faults(settings.seed, settings.fault_rate, settings.faults)
+        self._odd_calls = OddCalls(settings.seed, settings.odd_call_rate, settings.odd_calls)
         fixed = settings.fixed_reply
         self._fixed = None if fixed is None else FixedBody(fixed)
 
@@ -86,12 +91,12 @@ class Teacher:
                 self._limits.cancel(charge)
                 charge = Charge(0, {})
                 due = 0.0
-            text = self._text(asked)
+            said = self._said(asked)
             await self._wait(due)
             if fault is not None:
-                response, used_tokens = await self._faulty(fault, request, asked, text)
+                response, used_tokens = await self._faulty(fault, request, asked, said)
                 return response
-            body, used_tokens = self._good(request, asked, text)
+            body, used_tokens = self._good(request, asked, said)
             return json_response(body, headers)
         finally:
             self._statistics.leave()
@@ -108,12 +113,12 @@ class Teacher:
             self._statistics.abandon()
             raise
 
-    def _good(self, request: web.Request, asked: ChatRequest, text: str) -> tuple[bytes, int]:
+    def _good(self, request: web.Request, asked: ChatRequest, said: Said) -> tuple[bytes, int]:
         """Return the body of a good reply and the tokens that were used for it."""
         fixed = self._settings.fixed_reply
         if self._fixed is None or fixed is None:
-            completion = complete(text, asked, self._settings.usage_tokens)
-            body, usage = completion.encode(), completion.usage
+            completion = complete(said, asked, self._settings.usage_tokens)
+            body, usage = self._encoded(completion, asked), completion.usage
         else:
             usage = usage_of(asked.prompt_tokens, fixed, self._settings.usage_tokens)
             body = self._fixed.encode(usage)
@@ -125,10 +130,10 @@ class Teacher:
         return body, usage["total_tokens"]
 
     async def _faulty(
-        self, fault: Fault, request: web.Request, asked: ChatRequest, text: str
+        self, fault: Fault, request: web.Request, asked: ChatRequest, said: Said
     ) -> tuple[web.StreamResponse, int]:
         """Return the faulty response and the tokens that were used for it."""
-        completion = complete(text, asked, self._settings.usage_tokens)
+        completion = complete(said, asked, self._settings.usage_tokens)
         self._statistics.fault(fault.kind)  # before a hang, in which the client may go
         response, usage = await misbehave(fault, request, completion, self._settings.hang_seconds)
         if usage is None:
@@ -136,11 +141,21 @@ class Teacher:
         self._statistics.report(usage)
         return response, usage["total_tokens"]
 
-    def _text(self, asked: ChatRequest) -> str:
+    def _encoded(self, completion: Completion, asked: ChatRequest) -> bytes:
+        """Return the body of a good reply, whose calls may be told oddly."""
+        kind = self._odd_calls.draw(asked.key) if asked.tools else None
+        if kind is None:
+            return completion.encode()
+        choice = spoil(kind, completion.choice, asked.tools[0]["name"], asked.may_call)
+        return completion.encode(choice=choice)
+
+    def _said(self, asked: ChatRequest) -> Said:
         if self._settings.fixed_reply is not None:
-            return self._settings.fixed_reply
+            return Said(self._settings.fixed_reply)
         seed = self._settings.seed if asked.seed is None else self._settings.seed ^ asked.seed
-        return reply(asked.messages, seed)
+        if asked.tools or is_native(asked.messages):
+            return reply_natively(asked.messages, asked.tools, asked.may_call, seed)
+        return Said(reply(asked.messages, seed))
 
     def _refusal(self, refused: Refused) -> web.Response:
         headers: dict[str, str] = {}

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.simulated_provider.requests import CHARS_PER_TOKEN, ChatRequest, num_tokens
+from ste_ray.simulated_provider.teacher.native import Said
 
 MODEL = TEACHER_MODEL
 _FIXED_HEAD = (
@@ -28,16 +29,24 @@ class Completion:
     text: str
     finish_reason: str
     usage: dict[str, int]
+    calls: tuple[dict[str, Any], ...] = ()
 
-    def encode(self, num_choices: int = 1) -> bytes:
-        """Return the body, with the reply in a choice or without any choice."""
-        message = {"role": "assistant", "content": self.text, "refusal": None}
-        choice = {
+    @property
+    def choice(self) -> dict[str, Any]:
+        """The reply as a choice of a body."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.text, "refusal": None}
+        if self.calls:
+            message |= {"content": self.text or None, "tool_calls": list(self.calls)}
+        return {
             "index": 0,
             "message": message,
             "finish_reason": self.finish_reason,
             "logprobs": None,
         }
+
+    def encode(self, num_choices: int = 1, choice: dict[str, Any] | None = None) -> bytes:
+        """Return the body, with the reply in a choice or without any; ``choice`` replaces it."""
+        choice = choice or self.choice
         body = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "object": "chat.completion",
@@ -65,16 +74,29 @@ class FixedBody:
         )
 
 
-def complete(text: str, asked: ChatRequest, usage_tokens: int | None) -> Completion:
-    """Return the completion that ``text`` makes, cut where the request says so.
+def complete(said: Said, asked: ChatRequest, usage_tokens: int | None) -> Completion:
+    """Return the completion of what is said, cut where the request says so.
 
     Args:
-        text: the whole reply.
+        said: the whole reply.
         asked: the request.
         usage_tokens: tokens to report in all; None reports those of prompt and text.
     """
-    text, finish_reason = _cut_at_length(_cut_at_stop(text, asked.stop), asked.max_tokens)
-    return Completion(text, finish_reason, usage_of(asked.prompt_tokens, text, usage_tokens))
+    text, finish_reason = _cut_at_length(_cut_at_stop(said.text, asked.stop), asked.max_tokens)
+    if not said.calls or finish_reason == "length":
+        return Completion(text, finish_reason, usage_of(asked.prompt_tokens, text, usage_tokens))
+    left = None if asked.max_tokens is None else max(0, asked.max_tokens - num_tokens(text))
+    calls, written, finish_reason = [], text, "tool_calls"
+    for number, call in enumerate(said.calls):
+        arguments, end = _cut_at_length(call.arguments, left)
+        finish_reason = "length" if end == "length" else finish_reason
+        function = {"name": call.name, "arguments": arguments}
+        calls.append(
+            {"id": f"call_{asked.key:016x}_{number}", "type": "function", "function": function}
+        )
+        written += json.dumps(function)
+    usage = usage_of(asked.prompt_tokens, written, usage_tokens)
+    return Completion(text, finish_reason, usage, tuple(calls))
 
 
 def usage_of(prompt_tokens: int, text: str, usage_tokens: int | None) -> dict[str, int]:

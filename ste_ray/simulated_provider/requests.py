@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from ste_ray.simulated_provider.bad_requests import BadRequestError
+from ste_ray.simulated_provider.native_requests import called_texts, check_calls, read_tools
 from ste_ray.simulated_provider.teacher.conversation import text_of
 
 CHARS_PER_TOKEN = 4
@@ -14,17 +16,16 @@ _ROLES = ("system", "developer", "user", "assistant", "tool")
 _DEFAULT_MAX_TOKENS = 1024  # charged to a token limit where the request names no bound
 
 
-class BadRequestError(Exception):
-    """The body of a request is wrong; the message says where."""
-
-
 @dataclass(frozen=True)
 class ChatRequest:
     """What a request asks for.
 
     Attributes:
-        key: hash of model, messages and ``max_tokens``: equal for a request that is asked again.
+        key: hash of model, messages, tools and ``max_tokens``: equal for a request that is asked
+            again.
         prompt_tokens: estimate, four characters a token.
+        tools: the functions that are offered.
+        may_call: whether the reply may call them.
     """
 
     messages: list[dict[str, Any]]
@@ -33,6 +34,8 @@ class ChatRequest:
     seed: int | None
     key: int
     prompt_tokens: int
+    tools: tuple[dict[str, Any], ...] = ()
+    may_call: bool = False
 
     @property
     def worst_case_tokens(self) -> int:
@@ -60,14 +63,19 @@ def read_request(raw: bytes) -> ChatRequest:
     if not isinstance(messages, list) or not messages:
         raise BadRequestError("'messages' must be a list of at least one message")
     texts = [_read_message(index, message) for index, message in enumerate(messages)]
+    check_calls(messages)
+    tools = read_tools(body.get("tools"))
+    offered = json.dumps(tools) if tools else ""
     max_tokens = _read_max_tokens(body)
     return ChatRequest(
         messages=messages,
         stop=_read_stop(body.get("stop")),
         max_tokens=max_tokens,
         seed=_read_seed(body.get("seed")),
-        key=_key(f"{body.get('model')}\0{max_tokens}", messages, texts),
-        prompt_tokens=sum(map(num_tokens, texts)),
+        key=_key(f"{body.get('model')}\0{max_tokens}{offered}", messages, texts),
+        prompt_tokens=sum(map(num_tokens, (*texts, *called_texts(messages), offered))),
+        tools=tools,
+        may_call=bool(tools) and body.get("tool_choice") != "none",
     )
 
 

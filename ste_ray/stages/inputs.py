@@ -30,6 +30,8 @@ def input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
     """Identify everything besides the configuration that decides what the stage makes."""
     store = context.store
     prints = {"prompts": context.prompts.fingerprint} if stage in USES_PROMPTS else {}
+    if stage == "explore" and context.config.explore.protocol == "native":
+        prints["native_prompts"] = context.prompts.native_fingerprint
     if stage == "explore":
         prints["tools"] = fingerprint(
             [

@@ -5,9 +5,9 @@ from flow_examples import FINAL, FIRST, PROMPTS, SPEC, call, episode, lines
 
 from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.executor_specs import PythonFunction
+from ste_ray.core.exploring.context import TrialSettings
 from ste_ray.core.exploring.episode import episode_flow, episode_id
 from ste_ray.core.exploring.memory import MemoryEntry
-from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.tool_specs import ToolExample, ToolSpec
 from ste_ray.runtime.fakes import play
 

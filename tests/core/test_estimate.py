@@ -7,11 +7,11 @@ from flow_examples import PROMPTS, SPEC
 
 from ste_ray.config import load_config
 from ste_ray.core.effects import AskModel, CallTool, ModelReply, ToolResult
+from ste_ray.core.exploring.context import TrialSettings
 from ste_ray.core.exploring.episode import episode_flow
 from ste_ray.core.exploring.estimate import Usage, affordable_tools, estimate, minimum_seconds
 from ste_ray.core.exploring.lengths import TEACHER_LENGTHS, Lengths, measure
 from ste_ray.core.exploring.memory import remember
-from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.limits.budget import Bounds
 from ste_ray.core.replies.stop_texts import THOUGHT_STOP
 from ste_ray.core.tool_specs import ToolSpec

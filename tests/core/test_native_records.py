@@ -1,5 +1,7 @@
 """Messages with native calls, and that all that is older keeps its identity and its form."""
 
+import json
+
 import pyarrow as pa
 
 from ste_ray.core.effects import AskModel, OfferedTool, Sampling
@@ -66,13 +68,16 @@ def test_templates_and_endpoints_get_no_empty_fields():
     assert "name" not in written[1]
 
 
-def test_arguments_that_are_no_object_stay_text():
-    for text in ("{", "[1]", "null", "7"):
+def test_arguments_that_are_no_object_are_told_within_one():
+    for text in ("{", "[1]", "null", "7", '{"n": NaN}', '{"n": 1} x'):
         calling = CALLING.model_copy(
             update={"tool_calls": (CALL.model_copy(update={"arguments_text": text}),)}
         )
         (message,) = chat_messages([calling], arguments="object")
-        assert message["tool_calls"][0]["function"]["arguments"] == text
+        assert message["tool_calls"][0]["function"]["arguments"] == {"INVALID_JSON": text}
+        (message,) = chat_messages([calling])
+        told = json.loads(message["tool_calls"][0]["function"]["arguments"])
+        assert told == {"INVALID_JSON": text}
 
 
 def test_episodes_that_were_stored_before_there_were_calls_are_read():

@@ -3,7 +3,13 @@ import json
 import pytest
 from flow_examples import PROMPTS, SPEC
 
-from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet, describe_tool, describe_tools
+from ste_ray.core.prompts import (
+    NATIVE_PROMPTS,
+    REQUIRED_PROMPTS,
+    PromptSet,
+    describe_tool,
+    describe_tools,
+)
 from ste_ray.resources import resource_folder
 
 TEXTS = {path.stem: path.read_text("utf-8") for path in resource_folder("prompts").glob("*.txt")}
@@ -14,6 +20,10 @@ VALUES = {
     "explore_query_next": ("long_term_memory",),
     "explore_long_term_memory": ("queries",),
     "explore_answer": ("tool_names", "max_turns"),
+    "explore_answer_native": ("max_turns",),
+    "observation_parse_failure_native": ("message",),
+    "observation_call_failure_native": ("message",),
+    "observation_not_executed_native": ("max_turns",),
     "observation_parse_failure": ("message",),
     "judge": ("tool", "query", "tool_name", "arguments", "observation", "final_answer"),
     "judge_again": ("problem",),
@@ -27,10 +37,10 @@ VALUES = {
 
 
 def test_exactly_the_required_prompts_ship():
-    assert set(TEXTS) == REQUIRED_PROMPTS
+    assert set(TEXTS) == REQUIRED_PROMPTS | NATIVE_PROMPTS
 
 
-@pytest.mark.parametrize("name", sorted(REQUIRED_PROMPTS))
+@pytest.mark.parametrize("name", sorted(TEXTS))
 def test_shipped_prompts_show_all_values_they_are_given(name):
     values = {key: f"<<{key}>>" for key in VALUES.get(name, ())}
     text = SHIPPED.render(name, **values)
@@ -56,8 +66,16 @@ def test_all_required_prompts_must_be_there():
 def test_the_fingerprint_changes_with_any_prompt_and_not_with_order():
     backwards = dict(sorted(TEXTS.items(), reverse=True))
     assert PromptSet(backwards).fingerprint == SHIPPED.fingerprint
-    prints = {PromptSet(TEXTS | {key: "new"}).fingerprint for key in TEXTS}
-    assert len(prints | {SHIPPED.fingerprint}) == len(TEXTS) + 1
+    prints = {PromptSet(TEXTS | {key: "new"}).fingerprint for key in REQUIRED_PROMPTS}
+    assert len(prints | {SHIPPED.fingerprint}) == len(REQUIRED_PROMPTS) + 1
+
+
+def test_prompts_of_the_native_protocol_change_a_fingerprint_of_their_own():
+    changed = [PromptSet(TEXTS | {key: "new"}) for key in NATIVE_PROMPTS]
+    without = PromptSet({key: TEXTS[key] for key in REQUIRED_PROMPTS})
+    assert {one.fingerprint for one in (*changed, without)} == {SHIPPED.fingerprint}
+    prints = {one.native_fingerprint for one in changed}
+    assert len(prints | {SHIPPED.native_fingerprint}) == len(NATIVE_PROMPTS) + 1
 
 
 def test_a_description_holds_name_text_and_schema():

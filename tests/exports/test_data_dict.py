@@ -11,8 +11,8 @@ from flow_examples import FINAL, PROMPTS, SPEC, call
 from ste_ray.cli.main import main
 from ste_ray.core import layout
 from ste_ray.core.effects import ModelReply
+from ste_ray.core.exploring.context import TrialSettings
 from ste_ray.core.exploring.episode import episode_flow
-from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.records import Episode
 from ste_ray.errors import StageInputError
 from ste_ray.exports.data_dict import write_data_dict

@@ -9,8 +9,8 @@ import pytest
 from flow_examples import FINAL, PROMPT_TEXTS, PROMPTS, SPEC, call, episode
 
 from ste_ray.core.effects import CallTool
+from ste_ray.core.exploring.context import TrialSettings
 from ste_ray.core.exploring.episode import episode_flow
-from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.prompts import PromptSet
 from ste_ray.errors import ReplayMismatchError, StoreError
 from ste_ray.runtime.drive import Ports, drive

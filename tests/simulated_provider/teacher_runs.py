@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 
 from ste_ray.core.effects import AskModel, CallTool, Flow, ModelReply, ToolResult
+from ste_ray.core.exploring.context import TrialSettings
 from ste_ray.core.exploring.episode import episode_flow
 from ste_ray.core.exploring.memory import remember
-from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Episode, canonical_json
 from ste_ray.core.tool_specs import ToolSpec

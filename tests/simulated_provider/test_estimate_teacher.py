@@ -6,11 +6,11 @@ import pytest
 from teacher_runs import PROMPTS, ask, builtin_specs, executor, function_of
 
 from ste_ray.core.effects import AskModel
+from ste_ray.core.exploring.context import TrialSettings
 from ste_ray.core.exploring.episode import episode_flow
 from ste_ray.core.exploring.estimate import estimate
 from ste_ray.core.exploring.lengths import measure
 from ste_ray.core.exploring.memory import remember
-from ste_ray.core.exploring.trial import TrialSettings
 
 EPISODES, TRIALS = 5, 4
 

@@ -13,8 +13,8 @@ import pytest
 from teacher_runs import PROMPTS, builtin_specs, play
 
 from ste_ray.core.effects import ToolResult
+from ste_ray.core.exploring.context import TrialSettings
 from ste_ray.core.exploring.episode import episode_flow
-from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.preparing.paraphrasing import paraphrase_flow
 from ste_ray.core.prompts import describe_tool
 from ste_ray.core.tool_specs import ToolSpec

@@ -13,7 +13,8 @@ from typing import Any
 from ste_ray.config import load_config
 from ste_ray.core import layout
 from ste_ray.core.effects import AskModel, ModelReply
-from ste_ray.core.exploring.trial import ANSWER_STOP, QUERY_STOP
+from ste_ray.core.exploring.text_turns import ANSWER_STOP
+from ste_ray.core.exploring.trial import QUERY_STOP
 from ste_ray.core.limits.budget import Bounds, Budget
 from ste_ray.core.limits.grants import Claim, Used
 from ste_ray.core.records import Episode

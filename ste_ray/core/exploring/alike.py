@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from ste_ray.core.exploring.trial import NO_ANSWER
+from ste_ray.core.exploring.context import NO_ANSWER
+from ste_ray.core.exploring.native_turns import CALL_IN_TEXT, LOST_CALL
 from ste_ray.core.records import Trial
 
 Cause = Literal[
@@ -22,6 +23,7 @@ Cause = Literal[
     "refused",
     "failed",
     "no_query",
+    "call_in_text",
     "format",
     "no_verdict",
 ]
@@ -34,6 +36,7 @@ _WHAT: dict[Cause, str] = {
     "refused": "the endpoint refused the request without saying what it minds",
     "failed": "the endpoint did not answer the request",
     "no_query": "the model imagined no request",
+    "call_in_text": "calls came as text, not through the endpoint's tool calling",
     "format": "no reply was in the format that is asked for",
     "no_verdict": "the reflection began with neither yes nor no",
 }
@@ -48,6 +51,8 @@ _REMEDY: dict[Cause, str] = {
     "refused": "look at the endpoint's own log, and check llm.model and llm.sampling",
     "failed": "look at the endpoint's own log",
     "no_query": "look at query_text in the records, or use another model",
+    "call_in_text": "start the server with its parser of this model's tool calls, use another "
+    "model, or have calls written as text (explore.protocol=text)",
     "format": "look at reply_text in the records, or use a model that follows instructions",
     "no_verdict": "look at reflection_text in the records, or use a model that follows "
     "instructions",
@@ -71,12 +76,22 @@ def cause_of(trial: Trial) -> Cause | None:
         if any(turn.kind != "parse_failure" for turn in trial.turns):
             return None
         unanswered = all(turn.failure_kind == NO_ANSWER for turn in trial.turns)
-        return (_unanswered(trial, kinds) if unanswered else None) or "format"
+        if unanswered and (cause := _unanswered(trial, kinds)):
+            return cause
+        return "call_in_text" if _lost_all_calls(trial) else "format"
+    if trial.outcome == "finished" and trial.solved != "yes" and _lost_all_calls(trial):
+        return "call_in_text"
     if trial.outcome == "finished" and trial.solved == "unparsable":
         cut_off = next((cause for cause in _CUT_OFF if cause in kinds), None)
         empty = not trial.reflection_text.strip()
         return cut_off or (_unanswered(trial, kinds) if empty else None) or "no_verdict"
     return None
+
+
+def _lost_all_calls(trial: Trial) -> bool:
+    """Whether there were calls, and none came as one."""
+    kinds = {turn.failure_kind for turn in trial.turns if turn.kind != "final_answer"}
+    return bool(kinds) and kinds <= {CALL_IN_TEXT, LOST_CALL}
 
 
 def _unanswered(trial: Trial, kinds: set[str]) -> Cause | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ste_ray.core.section import Section, key, operational
 
@@ -14,6 +14,12 @@ class ExploreConfig(Section):
         "flush_seconds": "is now 'flush_seconds', one for all stages",
     }
 
+    protocol: Literal["text", "native"] = key(
+        "text",
+        "How tools are called: as a text that names them (the study's), or by the endpoint's own "
+        "tool calling.",
+        unless_default=True,
+    )
     episodes_per_tool: int = key(15, "Episodes of each tool.", ge=1)
     trials_per_episode: int = key(4, "Trials of an episode, in one conversation.", ge=1)
     max_turns: int = key(4, "Observations that a trial may see.", ge=1)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ste_ray.core.effects import Flow
+from ste_ray.core.exploring.context import TrialContext, TrialSettings
 from ste_ray.core.exploring.conversation import Conversation
 from ste_ray.core.exploring.memory import MemoryEntry
-from ste_ray.core.exploring.trial import TrialContext, TrialSettings, trial_flow
+from ste_ray.core.exploring.trial import trial_flow
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Episode, Trial, fingerprint
 from ste_ray.core.tool_specs import ToolSpec
@@ -39,7 +40,7 @@ def episode_flow(
         config_fingerprint: identity of the configuration, part of all ids.
         memory_episodes: how many of the tool's first episodes ``memory`` is of, for the record.
     """
-    talk = Conversation(account=spec.name)
+    talk = Conversation(account=spec.name, keep_reasoning=settings.keep_reasoning)
     trials: list[Trial] = []
     own_id = episode_id(spec, config_fingerprint, number)
     for trial_number in range(num_trials):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import floor
 from statistics import fmean
 
+from ste_ray.core.exploring.context import TrialSettings
 from ste_ray.core.exploring.lengths import (
     CHARS_PER_TOKEN,
     TEACHER_LENGTHS,
@@ -22,7 +23,6 @@ from ste_ray.core.exploring.lengths import (
     capped,
 )
 from ste_ray.core.exploring.memory import MemoryEntry, render_memory
-from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.limits.budget import Bounds
 from ste_ray.core.prompts import PromptSet, describe_tool
 from ste_ray.core.texts.cutting import cut_text

@@ -6,71 +6,24 @@ A query is imagined, answered in turns of call and observation, and reflected on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from ste_ray.core.effects import CallTool, Flow, ModelReply, Sampling, ToolResult
+from ste_ray.core.effects import Flow, ModelReply
+from ste_ray.core.exploring import native_turns, text_turns
+from ste_ray.core.exploring.context import NO_ANSWER, TrialContext
 from ste_ray.core.exploring.conversation import Conversation
-from ste_ray.core.exploring.memory import MemoryEntry, render_memory
-from ste_ray.core.prompts import PromptSet, describe_tool
-from ste_ray.core.records import Record, Trial, Turn, fingerprint
-from ste_ray.core.replies.conversation import advice_on, explained, failure_of
-from ste_ray.core.replies.parsing import (
-    FinalAnswer,
-    ParseFailure,
-    parse_action,
-)
-from ste_ray.core.replies.parsing import ToolCall as ParsedCall
+from ste_ray.core.exploring.memory import render_memory
+from ste_ray.core.prompts import describe_tool
+from ste_ray.core.records import Trial, Turn
+from ste_ray.core.replies.conversation import advice_on, explained
 from ste_ray.core.replies.queries import clean_query
-from ste_ray.core.replies.stop_texts import OBSERVATION_STOP, THOUGHT_STOP, cut_at_stop
+from ste_ray.core.replies.stop_texts import THOUGHT_STOP, cut_at_stop
 from ste_ray.core.replies.verdicts import parse_yes_no
-from ste_ray.core.texts.cutting import cut_result
-from ste_ray.core.tool_specs import ToolSpec
 
 QUERY_STOP = THOUGHT_STOP
-ANSWER_STOP = OBSERVATION_STOP
-NO_ANSWER = "no_answer"  # kind of failure: the reply was cut, or ended, before any answer
-
-
-class TrialSettings(Record):
-    """How trials are run; the four switches are the study's ablations."""
-
-    max_turns: int = 4
-    temperature: float = 1.0
-    max_tokens: int = 360
-    observation_chars: int = 2048
-    execution_feedback: bool = True
-    short_term_memory: bool = True
-    long_term_memory: bool = True
-    reflection: bool = True
-
-
-@dataclass(frozen=True)
-class TrialContext:
-    """What a trial needs to know besides the conversation."""
-
-    spec: ToolSpec
-    prompts: PromptSet
-    settings: TrialSettings
-    episode_id: str
-    episode_number: int
-    trial_number: int
-    memory: tuple[MemoryEntry, ...]
-    memory_episodes: int = 0
-
-    @property
-    def trial_id(self) -> str:
-        """A hash of the episode and the number, never of model text."""
-        return fingerprint("trial", self.episode_id, self.trial_number)
-
-    def sampling(self, stop: tuple[str, ...]) -> Sampling:
-        """The explorer's sampling with the given stop sequences."""
-        settings = self.settings
-        return Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, stop=stop)
 
 
 def trial_flow(context: TrialContext, talk: Conversation) -> Flow[Trial]:
     """Run one trial in the conversation ``talk`` and return its record."""
-    before, num_faults = _counted(talk), len(talk.faults)
+    before, num_faults, num_oddities = _counted(talk), len(talk.faults), len(talk.oddities)
     query_reply = yield from _imagine_query(context, talk)
     query = clean_query(cut_at_stop(query_reply.text, QUERY_STOP))
     turns: list[Turn] = []
@@ -81,7 +34,7 @@ def trial_flow(context: TrialContext, talk: Conversation) -> Flow[Trial]:
     solved, reflection = "not_asked", ModelReply(text="")
     if context.settings.reflection and outcome in ("finished", "out_of_turns"):
         talk.say(context.prompts.render("explore_reflect"))
-        reflection = yield from talk.ask(context.sampling(()))
+        reflection = yield from _ask_for_text(context, talk, ())
         solved = parse_yes_no(reflection.text)
         if talk.cut_off:
             detail = f"the reflection was cut off: {talk.cut_off}"
@@ -108,6 +61,7 @@ def trial_flow(context: TrialContext, talk: Conversation) -> Flow[Trial]:
             "query_reasoning": query_reply.reasoning,
             "reflection_reasoning": reflection.reasoning,
             "faults": tuple(talk.faults[num_faults:]),
+            "oddities": tuple(talk.oddities[num_oddities:]),
             **{name: count - before[name] for name, count in _counted(talk).items()},
         }
     )
@@ -134,7 +88,18 @@ def _imagine_query(context: TrialContext, talk: Conversation) -> Flow[ModelReply
     memory = render_memory(entries, context.prompts)
     talk.say(context.prompts.render(name, long_term_memory="", **values))
     shown = context.prompts.render(name, long_term_memory=memory, **values)
-    return (yield from talk.ask(context.sampling(QUERY_STOP), shown=shown))
+    return (yield from _ask_for_text(context, talk, QUERY_STOP, shown))
+
+
+def _ask_for_text(
+    context: TrialContext, talk: Conversation, stop: tuple[str, ...], shown: str | None = None
+) -> Flow[ModelReply]:
+    """Ask for a reply that calls nothing; see ``Conversation.ask``.
+
+    Some endpoints refuse a conversation that holds calls where the tools are not told with it.
+    """
+    tools = context.offered if talk.shows_calls else ()
+    return (yield from talk.ask(context.sampling(stop), shown, tools, "none"))
 
 
 def _query_outcome(
@@ -149,10 +114,11 @@ def _query_outcome(
 
 
 def _answer_prompt(context: TrialContext) -> str:
+    max_turns = str(context.settings.max_turns)
+    if context.native:
+        return context.prompts.render("explore_answer_native", max_turns=max_turns)
     return context.prompts.render(
-        "explore_answer",
-        tool_names=context.spec.name,
-        max_turns=str(context.settings.max_turns),
+        "explore_answer", tool_names=context.spec.name, max_turns=max_turns
     )
 
 
@@ -161,54 +127,19 @@ def _answer_query(
 ) -> Flow[tuple[str, str]]:
     """Append turns until a final answer; return the outcome and its detail."""
     limit = context.settings.max_turns
+    take_reply = native_turns.take_reply if context.native else text_turns.take_reply
     while True:
-        reply = yield from talk.ask(context.sampling(ANSWER_STOP))
-        last = len(turns) == limit  # all observations are spent; only a final answer counts
-        turn = yield from _take_turn(context, talk, reply, last)
-        turns.append(turn)
+        left = max(0, limit - len(turns))  # with none, only a final answer counts
+        turns += yield from take_reply(context, talk, left)
+        turn = turns[-1]
         if turn.kind == "final_answer":
             return "finished", ""
         if turn.kind == "cut_off":
             return "cut_off", turn.failure_kind
         if turn.observation_status == "interrupted":
             return "interrupted", "a call with side effects was begun but its answer was lost"
-        if last:
+        if not left:
             return "out_of_turns", _out_of_turns(limit, turns)
-        talk.say(f"Observation: {turn.observation}")
-
-
-def _take_turn(
-    context: TrialContext, talk: Conversation, reply: ModelReply, last: bool
-) -> Flow[Turn]:
-    head: dict[str, object] = {
-        "reply_index": len(talk.messages) - 1,
-        "reply_text": reply.text,
-        "reasoning": reply.reasoning,
-    }
-    if talk.cut_off:
-        return Turn(kind="cut_off", failure_kind=talk.cut_off, **head)  # type: ignore[arg-type]
-    parsed = parse_action(cut_at_stop(reply.text, ANSWER_STOP), (context.spec.name,))
-    if isinstance(parsed, FinalAnswer):
-        fields = {"thought": parsed.thought, "final_answer": parsed.text}
-        return Turn(kind="final_answer", **head, **fields)  # type: ignore[arg-type]
-    if isinstance(parsed, ParseFailure):
-        return _failed_turn(context, reply, parsed, head, last)
-    result = ToolResult(status="none", text="")
-    if not last:
-        result = yield from _execute(context, parsed)
-    return Turn(
-        kind="tool_call",
-        thought=parsed.thought,
-        tool=parsed.tool,
-        arguments_text=parsed.arguments_text,
-        arguments_json=parsed.arguments_json,
-        observation=cut_result(result, context.settings.observation_chars).text,
-        observation_status=result.status,
-        observation_source=result.source,
-        observation_chars=result.num_chars,
-        seconds=result.seconds,
-        **head,  # type: ignore[arg-type]
-    )
 
 
 def _out_of_turns(limit: int, turns: list[Turn]) -> str:
@@ -216,39 +147,3 @@ def _out_of_turns(limit: int, turns: list[Turn]) -> str:
     if all(turn.failure_kind == NO_ANSWER for turn in turns):
         return f"{detail}; {turns[-1].failure_message}"
     return detail
-
-
-def _failed_turn(
-    context: TrialContext,
-    reply: ModelReply,
-    failure: ParseFailure,
-    head: dict[str, object],
-    last: bool,
-) -> Turn:
-    kind: str = failure.kind
-    message = told = failure.message
-    if advice_on(reply, "explorer"):
-        max_tokens = context.settings.max_tokens
-        kind, told = NO_ANSWER, failure_of(reply, max_tokens)  # the advice is not for the model
-        message = explained(reply, max_tokens, "explorer")
-    text = context.prompts.render("observation_parse_failure", message=told)
-    return Turn(
-        kind="parse_failure",
-        thought=failure.thought,
-        failure_kind=kind,
-        failure_message=message,
-        observation="" if last else text,
-        observation_status="none" if last else "unparsed",
-        observation_chars=0 if last else len(text),
-        **head,  # type: ignore[arg-type]
-    )
-
-
-def _execute(context: TrialContext, call: ParsedCall) -> Flow[ToolResult]:
-    if not context.settings.execution_feedback:
-        withheld = context.prompts.render("observation_withheld")
-        return ToolResult(status="withheld", text=withheld)
-    account = context.spec.name
-    result = yield CallTool.of(call.tool, call.arguments_json, call.arguments, account)
-    assert isinstance(result, ToolResult)
-    return result

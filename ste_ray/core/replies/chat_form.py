@@ -1,17 +1,21 @@
-"""Messages in the form that chat endpoints and chat templates take: plain dicts, calls among them.
+"""Messages and tools in the form that chat endpoints and chat templates take: plain dicts.
 
 Fields that say nothing are left out, so that a message without calls has role and content alone.
+Arguments that are no JSON object are told as one that holds what was written: servers and templates
+that read the arguments of earlier calls fail at anything else.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from ste_ray.core.records import Message, MessageCall
+from ste_ray.core.effects import OfferedTool
+from ste_ray.core.records import Message, MessageCall, canonical_json
+from ste_ray.core.replies.strict_json import JSONTextError, decode_value
 
 REASONING_FIELD = "reasoning_content"
+NO_OBJECT = "INVALID_JSON"  # the key that holds arguments which are no JSON object
 
 
 def chat_messages(
@@ -26,7 +30,7 @@ def chat_messages(
     Args:
         messages: a conversation, from its beginning.
         arguments: of calls, as the text that was written (endpoints), or as the object that it is
-            (templates). What is no JSON object stays text.
+            (templates).
         name_of: how a tool is called here; given its true name.
         reasoning_field: where reasoning goes that a message brings.
     """
@@ -50,11 +54,19 @@ def chat_messages(
 
 
 def _call(call: MessageCall, form: Literal["text", "object"], name: str) -> dict[str, Any]:
-    written: Any = call.arguments_text
-    if form == "object":
-        try:
-            value = json.loads(call.arguments_text or "{}")
-        except (ValueError, RecursionError):
-            value = None
-        written = value if isinstance(value, dict) else written
-    return {"id": call.id, "type": "function", "function": {"name": name, "arguments": written}}
+    written = call.arguments_text.strip() or "{}"
+    try:
+        value, _, end = decode_value(written)
+    except JSONTextError:
+        value, end = None, 0
+    if not isinstance(value, dict) or end != len(written):
+        value = {NO_OBJECT: call.arguments_text}
+        written = canonical_json(value)
+    arguments = value if form == "object" else written
+    return {"id": call.id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def chat_tool(tool: OfferedTool, name: str) -> dict[str, Any]:
+    """Return a tool as chat endpoints and chat templates take it, under ``name``."""
+    function = {"name": name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}

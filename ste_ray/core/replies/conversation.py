@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ste_ray.core.effects import ModelReply, Role
-from ste_ray.core.records import Message
+from ste_ray.core.records import Message, MessageCall
 
 EMPTY_REPLY = "(no reply)"
+EMPTY_RESULT = "(nothing)"
 # What bounds the tokens of a reply. Fields of ``sampling`` stand in for limits that flows have.
 LIMIT_SETTINGS: dict[Role, str] = {
     "explorer": "explore.max_tokens",
@@ -17,12 +18,27 @@ LIMIT_SETTINGS: dict[Role, str] = {
 }
 
 
-def assistant_message(text: str) -> Message:
-    """Return ``text`` as the assistant's message.
+def assistant_message(
+    text: str, calls: tuple[MessageCall, ...] = (), reasoning: str = ""
+) -> Message:
+    """Return what a model said as the assistant's message.
 
-    Strict endpoints refuse a conversation with an empty message, or one of white space only.
+    Strict endpoints refuse a conversation with an empty message, or one of white space only, unless
+    it has calls.
+
+    Args:
+        text: of the reply.
+        calls: native ones, with ids that differ.
+        reasoning: where the model is to get it back.
     """
-    return Message(role="assistant", content=text if text.strip() else EMPTY_REPLY)
+    said = text if text.strip() else "" if calls else EMPTY_REPLY
+    return Message(role="assistant", content=said, tool_calls=calls, reasoning=reasoning)
+
+
+def result_message(call_id: str, content: str) -> Message:
+    """Return what a native call brought, as the tool's message."""
+    shown = content if content.strip() else EMPTY_RESULT
+    return Message(role="tool", content=shown, tool_call_id=call_id)
 
 
 def failure_of(reply: ModelReply, max_tokens: int) -> str:
@@ -35,7 +51,7 @@ def failure_of(reply: ModelReply, max_tokens: int) -> str:
     if reply.finish_reason == "length":
         # The endpoint's own field of the body may have allowed another number.
         cut = f"the reply was cut at {max(max_tokens, reply.completion_tokens)} tokens"
-        if reply.text.strip():
+        if reply.text.strip() or reply.calls:
             return cut
         return f"{cut} {'within its reasoning, ' if reply.reasoned else ''}before any answer"
     if reply.finish_reason == "stop":
@@ -50,7 +66,7 @@ def failure_of(reply: ModelReply, max_tokens: int) -> str:
 
 def advice_on(reply: ModelReply, role: Role) -> str:
     """Return what to do about a reply that was cut, or ended, before any answer; empty: nothing."""
-    if reply.finish_reason == "length" and not reply.text.strip():
+    if reply.finish_reason == "length" and not reply.text.strip() and not reply.calls:
         more = " (models that reason need thousands)" if reply.reasoned else ""
         return f"raise {LIMIT_SETTINGS[role]}{more}"
     if no_answer(reply):
@@ -67,6 +83,6 @@ def explained(reply: ModelReply, max_tokens: int, role: Role) -> str:
 
 
 def no_answer(reply: ModelReply) -> bool:
-    """Whether a reply that was not cut from outside holds reasoning and no answer."""
+    """Whether a reply that was not cut from outside holds reasoning and no answer, nor a call."""
     ended = reply.finish_reason in ("stop", "length")
-    return ended and reply.reasoned and not reply.text.strip()
+    return ended and reply.reasoned and not (reply.text.strip() or reply.calls)

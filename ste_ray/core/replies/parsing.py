@@ -27,6 +27,7 @@ FailureKind = Literal[
     "trailing_text",  # something stands behind the object
     "several_calls",  # more than one call
     "unknown_tool",  # a complete call of a tool that does not exist
+    "cut_call",  # native: the reply was cut, and the call may be a part of one
 ]
 
 

@@ -141,6 +141,9 @@ def count_episodes(table: pa.Table, counts: Counter[str]) -> None:
     counts.update(f"outcome {value}" for value in trials.field("outcome").to_pylist())
     faults = _flattened(trials.field("faults"))
     counts.update(f"fault {value}" for value in faults.field("kind").to_pylist())
+    if trials.type.get_field_index("oddities") >= 0:
+        odd = _flattened(trials.field("oddities"))
+        counts.update(f"oddity {value}" for value in odd.field("kind").to_pylist())
     turns = trials.field("turns")
     statuses = pa.ListArray.from_arrays(
         turns.offsets, turns.values.field("observation_status")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from ste_ray.config import Config
 from ste_ray.core.effects import Flow
+from ste_ray.core.exploring.context import TrialSettings
 from ste_ray.core.exploring.episode import episode_flow, episode_id
 from ste_ray.core.exploring.memory import MemoryEntry
-from ste_ray.core.exploring.trial import TrialSettings
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Episode
 from ste_ray.core.tool_specs import ToolSpec
@@ -17,7 +17,8 @@ from ste_ray.core.tool_specs import ToolSpec
 def trial_settings(config: Config) -> TrialSettings:
     """The part of the explore section that the pure flows know."""
     section = config.explore.model_dump(include=set(TrialSettings.model_fields))
-    return TrialSettings.model_validate(section)
+    keeps = bool(config.llm.keep_reasoning)
+    return TrialSettings.model_validate({**section, "keep_reasoning": keeps})
 
 
 @dataclass(frozen=True)

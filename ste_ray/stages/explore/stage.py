@@ -157,6 +157,7 @@ def _counts(
         "outcomes": grouped("outcome"),
         "parse_failures": counts["turn parse_failure"],
         "faults": grouped("fault"),
+        "oddities": grouped("oddity"),
         "models": list(grouped("model")),
         "model_replies_asked": asked,
         "answers_replayed": int(events["replayed"]),

@@ -1,0 +1,153 @@
+"""Native calls in a reply, read: which tool, which arguments, and what cannot be executed.
+
+The arguments are one strict JSON object (see ``strict_json``); no arguments at all are ``{}``,
+because many servers send an empty text for a call without any. A call that is written into the text
+of a reply is never executed: a server whose parser missed it may have missed or changed a part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from itertools import count
+
+from ste_ray.core.effects import AskModel, ModelReply
+from ste_ray.core.records import MessageCall, Oddity
+from ste_ray.core.replies.parsing import ParseFailure, ToolCall, parse_action
+from ste_ray.core.replies.strict_json import JSONTextError, clip, decode_value
+from ste_ray.core.replies.tool_names import no_such_tool
+from ste_ray.core.texts.safe_names import safe_name
+
+# Tags of the forms in which open models write calls, whatever the family: a word for a tool or a
+# function within angle brackets, or the same in square ones.
+_CALL_TAG = re.compile(
+    r"<[|/]?[^<>\s]{0,24}(?:tool|function|invoke)[^<>\n]{0,80}>|<\|python_tag\|>"
+    r"|\[/?(?:available_)?tool[_ ]?calls?\]",
+    re.IGNORECASE,
+)
+_FENCED = re.compile(r"```[\w-]*\s*(?P<inside>.*?)\s*(?:```|\Z)", re.DOTALL)
+_NAME_KEYS = ("name", "tool", "tool_name", "function", "action")
+_ARGUMENT_KEYS = ("arguments", "parameters", "args", "input", "action_input", "tool_input")
+
+
+def settled(reply: ModelReply, request: AskModel) -> ModelReply:
+    """Return a reply with its calls under the tools' true names, and what is odd in its request.
+
+    Args:
+        reply: of an endpoint, where tools go by their safe names.
+        request: what it answers.
+    """
+    names = {safe_name(tool.name): tool.name for tool in request.tools}
+    calls = tuple(
+        call.model_copy(update={"name": names[call.name]}) if call.name in names else call
+        for call in reply.calls
+    )
+    found: list[Oddity] = []
+    wanted = bool(request.tools) and request.tool_choice != "none"
+    if calls and not wanted:
+        found.append(Oddity(kind="uncalled_for", detail=f"{len(calls)} calls"))
+    if wanted and not calls and reply.finish_reason in ("stop", "length"):
+        if request.tool_choice == "required":
+            found.append(Oddity(kind="not_called"))
+        if written := call_in_text(reply.text, (*names, *names.values())):
+            found.append(Oddity(kind="call_in_text", detail=clip(written)))
+    if not found and calls == reply.calls:
+        return reply
+    return reply.model_copy(update={"calls": calls, "oddities": (*reply.oddities, *found)})
+
+
+def with_own_ids(
+    calls: Iterable[MessageCall], taken: Collection[str]
+) -> tuple[tuple[MessageCall, ...], tuple[Oddity, ...]]:
+    """Return calls each with an id that no other has, and which had none of their own.
+
+    Ours are nine letters and digits, which every server and template takes.
+
+    Args:
+        calls: of one reply, as the endpoint sent them.
+        taken: the ids of earlier calls in the conversation.
+    """
+    used = set(taken)
+    numbers = count(len(used) + 1)
+    mended, oddities = [], []
+    for call in calls:
+        if not call.id or call.id in used:
+            # A missing one has been noted where the reply was read.
+            if call.id:
+                oddities.append(Oddity(kind="id_repeated", detail=clip(call.id)))
+            own = next(name for name in (f"call{n:05d}" for n in numbers) if name not in used)
+            call = call.model_copy(update={"id": own})
+        used.add(call.id)
+        mended.append(call)
+    return tuple(mended), tuple(oddities)
+
+
+def read_call(
+    call: MessageCall, allowed: Collection[str], thought: str = "", *, suggest: bool = True
+) -> ToolCall | ParseFailure:
+    """Read a native call as one that can be executed, or as a failure that says what was wrong.
+
+    As in ``parse_action`` a call must be complete for its name to be looked at.
+
+    Args:
+        call: by the tool's true name.
+        allowed: the names of the tools.
+        thought: what the reply says beside its calls.
+        suggest: whether the message on an unknown tool lists similar names.
+    """
+    written = call.arguments_text.strip() or "{}"
+
+    def failure(kind: str, message: str) -> ParseFailure:
+        return ParseFailure(kind, message, thought, call.name)  # type: ignore[arg-type]
+
+    try:
+        value, arguments_json, end = decode_value(written)
+    except JSONTextError as error:
+        return failure("bad_json", f"its arguments are no valid JSON: {error}")
+    if end != len(written):
+        return failure("trailing_text", f"{clip(written[end:])} stands behind its arguments")
+    if not isinstance(value, dict):
+        message = f"its arguments {clip(written)} are JSON but no object"
+        return failure("not_an_object", f'{message}; write {{"name": value}}')
+    if call.name not in allowed:
+        return failure("unknown_tool", no_such_tool(call.name, allowed, suggest))
+    return ToolCall(thought, call.name, call.arguments_text, arguments_json, value)
+
+
+def call_in_text(text: str, names: Collection[str]) -> str:
+    """Return the beginning of what seems to be a call within a text; empty: there is none.
+
+    Args:
+        text: of a reply without native calls.
+        names: of the tools, safe and true.
+    """
+    if tag := _CALL_TAG.search(text):
+        return text[tag.start() :]
+    if isinstance(parse_action(text, names, suggest=False, thoughts=False), ToolCall):
+        return text
+    if any(_is_call_syntax(text, name) for name in names):
+        return text.strip()
+    bare = text.strip()
+    candidates = [bare, *(match["inside"] for match in _FENCED.finditer(text))]
+    return next((one for one in candidates if _is_json_call(one, names)), "")
+
+
+def _is_call_syntax(text: str, name: str) -> bool:
+    start = text.strip().lstrip("[`").removeprefix("functions.").removeprefix("tools.")
+    return start.startswith(f"{name}(")
+
+
+def _is_json_call(text: str, names: Collection[str]) -> bool:
+    if text[:1] not in ("{", "["):
+        return False
+    try:
+        value = decode_value(text)[0]
+    except JSONTextError:
+        return False
+    first = value[0] if isinstance(value, list) and value else value
+    if not isinstance(first, dict):
+        return False
+    inner = first.get("function")
+    body = inner if isinstance(inner, dict) else first
+    named = any(isinstance(body.get(key), str) and body[key] in names for key in _NAME_KEYS)
+    return named and any(key in body for key in _ARGUMENT_KEYS)
