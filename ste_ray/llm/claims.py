@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from ste_ray.core.effects import ModelReply
 from ste_ray.core.limits.grants import Claim, Used
 from ste_ray.core.limits.signals import LimitHeaders, Refusal
+from ste_ray.core.replies import chat_form
 from ste_ray.core.replies.reasoning import estimated_tokens
 from ste_ray.llm.endpoint import RoleEndpoint
 from ste_ray.llm.rate_headers import read_limit_headers
@@ -155,17 +155,5 @@ def _said(reply: ModelReply) -> str:
 
 
 def num_characters(body: Mapping[str, Any]) -> int:
-    """Return the length of the prompt: what messages say and call, and the tools that are offered.
-
-    Of calls and tools the JSON counts, which is about what a chat template makes of them.
-    """
-    return sum([_num_characters(message) for message in body["messages"]]) + (
-        len(json.dumps(body["tools"], ensure_ascii=False)) if "tools" in body else 0
-    )
-
-
-def _num_characters(message: Mapping[str, Any]) -> int:
-    if len(message) == 2:  # role and content
-        return len(message["content"])
-    others = {name: one for name, one in message.items() if name not in ("role", "content")}
-    return len(message["content"] or "") + len(json.dumps(others, ensure_ascii=False))
+    """Return the length of the prompt, with the tools that are offered."""
+    return chat_form.num_characters(body["messages"], body.get("tools") or ())

@@ -13,11 +13,15 @@ from ste_ray.core.exploring.estimate import Usage, affordable_tools, estimate, m
 from ste_ray.core.exploring.lengths import TEACHER_LENGTHS, Lengths, measure
 from ste_ray.core.exploring.memory import remember
 from ste_ray.core.limits.budget import Bounds
+from ste_ray.core.records import MessageCall
+from ste_ray.core.replies.chat_form import chat_messages, chat_tool, num_characters
 from ste_ray.core.replies.stop_texts import THOUGHT_STOP
+from ste_ray.core.texts.safe_names import safe_name
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.stages.base import StageContext, load_prompts
 from ste_ray.stages.explore.estimate import as_lines, estimate_explore
 
+SHIPPED = load_prompts()
 QUERY = "What is one plus two?"
 ACTION = 'Thought: try\nAction: add\nAction Input: {"n": 1}'
 FINAL = "Thought: I now know the answer\nFinal Answer: It is 3."
@@ -242,3 +246,70 @@ def test_ten_thousand_tools_take_less_than_three_seconds():
     started = time.process_time()
     estimate(specs, load_prompts(), TrialSettings(), num_episodes=15, num_trials=4)
     assert time.process_time() - started < 3
+
+
+def native_reply(request, place):
+    """The native replies of lengths ``EXACT``: what ``answer`` says, with its calls as such."""
+    reply = answer(request, place) if not request.tools or request.tool_choice == "none" else None
+    if reply is None:
+        place[0] += 1
+        if place[0] > 2:
+            return ModelReply(text=FINAL)
+        name, arguments = "add", '{"n": 1}'
+        text = ACTION[: len(ACTION) - len(name) - len(arguments)]
+        call = MessageCall(id="call00001", name=name, arguments_text=arguments)
+        return ModelReply(text=text, calls=(call,))
+    return reply
+
+
+def explore_natively(settings):
+    """Really explore natively; return the requests, and their replies and results."""
+    requests, answers, done = [], [], []
+    for number in range(3):
+        flow = episode_flow(
+            SPEC,
+            SHIPPED,
+            settings,
+            number=number,
+            num_trials=4,
+            memory=remember(done),
+            config_fingerprint="config",
+        )
+        reply, place = None, [0]
+        while True:
+            try:
+                request = flow.send(reply)
+            except StopIteration as end:
+                done.append(end.value)
+                break
+            is_call = isinstance(request, CallTool)
+            reply = answer(request, place) if is_call else native_reply(request, place)
+            answers.append(reply)
+            if not is_call:
+                requests.append(request)
+    return requests, answers
+
+
+@pytest.mark.parametrize("changes", [{}, {"reflection": False}, {"short_term_memory": False}])
+def test_tools_and_calls_count_as_prompt_in_the_native_protocol(changes):
+    settings = TrialSettings.model_validate({"protocol": "native", **changes})
+    requests, answers = explore_natively(settings)
+    chars = sum(
+        num_characters(
+            chat_messages(one.messages),
+            [chat_tool(tool, safe_name(tool.name)) for tool in one.tools],
+        )
+        for one in requests
+    )
+    found = of_one(prompts=SHIPPED, settings=settings.model_dump()).expected
+    assert found.calls == len(requests)
+    # Quotes in arguments are escaped, which no length tells.
+    assert found.prompt_tokens == pytest.approx(chars / 4, rel=0.01)
+    plain = of_one(prompts=SHIPPED, settings=changes).expected
+    assert found.prompt_tokens > plain.prompt_tokens
+    if not changes:
+        recorded = measure(answers, settings.observation_chars, native=True).expected
+        assert recorded.actions_per_trial == 2
+        assert recorded.action == len(ACTION)
+        assert recorded.query == recorded.final == (len(QUERY) + len(FINAL)) / 2
+        assert recorded.reflection == len(REFLECTION)

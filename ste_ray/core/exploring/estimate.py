@@ -3,7 +3,7 @@
 The conversation and the long-term memory grow as they do in ``exploring.trial`` and
 ``exploring.episode``, from the real prompts and tool descriptions; only the lengths of replies and
 observations are guessed, from recorded answers or else from ``TEACHER_LENGTHS``. Four characters
-count as a token.
+count as a token; tools and native calls count by their JSON.
 Nothing is added for requests that are repeated, and nothing subtracted for a prompt's cached part.
 """
 
@@ -24,8 +24,11 @@ from ste_ray.core.exploring.lengths import (
 )
 from ste_ray.core.exploring.memory import MemoryEntry, render_memory
 from ste_ray.core.limits.budget import Bounds
-from ste_ray.core.prompts import PromptSet, describe_tool
+from ste_ray.core.prompts import PromptSet, describe_tool, offered_tool
+from ste_ray.core.records import Message, MessageCall
+from ste_ray.core.replies.chat_form import chat_messages, chat_tool, num_characters
 from ste_ray.core.texts.cutting import cut_text
+from ste_ray.core.texts.safe_names import safe_name
 from ste_ray.core.tool_specs import ToolSpec
 
 _OBSERVATION = "Observation: "
@@ -87,6 +90,7 @@ def estimate(
     # mean lengths stands for all.
     name = fmean(len(spec.name) for spec in specs)
     description = fmean(len(describe_tool(spec)) for spec in specs)
+    offer = fmean(_offer(spec, settings) for spec in specs)
     longest = _longest(settings)
     usages = []
     for lengths in (
@@ -94,7 +98,7 @@ def estimate(
         capped(expected, longest),
         longest,
     ):
-        texts = _texts(prompts, settings, name, description)
+        texts = _texts(prompts, settings, name, description, offer)
         walk = _Walk(texts, lengths, settings, parallel_episodes)
         usages.append(walk.tool(num_episodes, num_trials).times(len(specs)))
     return Estimate(*usages)
@@ -136,9 +140,27 @@ class _Texts:
     reflect: float
     memory: float  # around the entries of the long-term memory
     withheld: float
+    around: float  # a call and its observation
+    offer: float  # the tool, in requests that let it be called, or that show calls
 
 
-def _texts(prompts: PromptSet, settings: TrialSettings, name: float, description: float) -> _Texts:
+def _offer(spec: ToolSpec, settings: TrialSettings) -> int:
+    if settings.protocol == "text":
+        return 0
+    return num_characters((), [chat_tool(offered_tool(spec), safe_name(spec.name))])
+
+
+def _frame() -> int:
+    """Return the characters around a native call and its result."""
+    call = MessageCall(id="call00001", name="", arguments_text="{}")
+    calling = Message(role="assistant", content="", tool_calls=(call,))
+    result = Message(role="tool", content="", tool_call_id=call.id)
+    return num_characters(chat_messages([calling, result])) - len(call.arguments_text)
+
+
+def _texts(
+    prompts: PromptSet, settings: TrialSettings, name: float, description: float, offer: float
+) -> _Texts:
     def rendered(prompt: str, **values: str) -> int:
         return len(prompts.render(prompt, **values))
 
@@ -151,10 +173,14 @@ def _texts(prompts: PromptSet, settings: TrialSettings, name: float, description
     return _Texts(
         first=grown("explore_query_first", "tools", description, long_term_memory=""),
         following=rendered("explore_query_next", long_term_memory=""),
-        answer=grown("explore_answer", "tool_names", name, max_turns=turns),
+        answer=rendered("explore_answer_native", max_turns=turns)
+        if settings.protocol == "native"
+        else grown("explore_answer", "tool_names", name, max_turns=turns),
         reflect=rendered("explore_reflect"),
         memory=len(block) - len("- "),
         withheld=rendered("observation_withheld"),
+        around=_frame() if settings.protocol == "native" else len(_OBSERVATION),
+        offer=offer,
     )
 
 
@@ -169,7 +195,7 @@ class _Walk:
         self._settings = settings
         self._parallel = parallel_episodes
         observation = lengths.observation if settings.execution_feedback else texts.withheld
-        self._turn = lengths.action + len(_OBSERVATION) + observation
+        self._turn = lengths.action + texts.around + observation
         verdict = len(" (solved)") if settings.reflection else 0
         self._entry = len("- \n") + lengths.query + verdict
         self._prompt_chars = 0.0
@@ -191,10 +217,14 @@ class _Walk:
     def _trial(self, conversation: float, remembered: int) -> float:
         """Count the prompts of a trial; return the characters of the conversation behind it."""
         texts, lengths = self._texts, self._lengths
+        # A query prompt tells the tool where it shows the calls of earlier trials.
+        self._prompt_chars += texts.offer if conversation else 0
         conversation += texts.following if conversation else texts.first
         self._prompt_chars += conversation + self._memory(remembered)
         conversation += lengths.query + texts.answer
         self._prompt_chars += self._turns(conversation)
+        requests = lengths.actions_per_trial + 1 + self._settings.reflection
+        self._prompt_chars += requests * texts.offer
         conversation += lengths.actions_per_trial * self._turn
         self._prompt_chars += conversation
         conversation += lengths.final

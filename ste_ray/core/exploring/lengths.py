@@ -73,12 +73,16 @@ class Recorded:
     expected: Lengths
 
 
-def measure(answers: Iterable[Answer], observation_chars: int) -> Recorded:
+def measure(answers: Iterable[Answer], observation_chars: int, native: bool = False) -> Recorded:
     """Read the lengths of recorded answers; what none of them shows is taken from the teacher's.
+
+    Natively nothing tells a final answer from a request: they count as equally many, and as equally
+    long.
 
     Args:
         answers: of the exploration of some tools, in any order.
         observation_chars: where observations are cut.
+        native: whether they are of the native protocol.
     """
     chars: dict[str, list[int]] = {}
     visible = prompt = completion = replies = 0
@@ -90,14 +94,20 @@ def measure(answers: Iterable[Answer], observation_chars: int) -> Recorded:
         replies += 1
         prompt += answer.prompt_tokens
         completion += answer.completion_tokens
-        visible += len(answer.text)
-        if answer.text:
-            kept = cut_at_stop(answer.text, OBSERVATION_STOP)
-            chars.setdefault(_kind(kept), []).append(len(kept))
+        called = [call.name + call.arguments_text for call in answer.calls]
+        visible += len(answer.text) + len("".join(called))
+        for text in called if native else ():
+            chars.setdefault("action", []).append(len(answer.text) // len(called) + len(text))
+        if answer.text and not (native and called):
+            kept = answer.text if native else cut_at_stop(answer.text, OBSERVATION_STOP)
+            chars.setdefault(_kind(kept, native), []).append(len(kept))
+    if native and "query" in chars:
+        chars["final"] = chars["query"]
     expected = replace(TEACHER_LENGTHS, **{kind: fmean(some) for kind, some in chars.items()})
     short = {kind: min(_tenth_percentile(some), fmean(some)) for kind, some in chars.items()}
     if "query" in chars:
-        actions = len(chars.get("action", ())) / len(chars["query"])
+        queries = len(chars["query"]) / (2 if native else 1)
+        actions = len(chars.get("action", ())) / queries
         expected = replace(expected, actions_per_trial=actions)
     if visible and completion:
         expected = replace(expected, hidden=completion / (visible / CHARS_PER_TOKEN))
@@ -118,7 +128,9 @@ def capped(lengths: Lengths, at: Lengths) -> Lengths:
     )
 
 
-def _kind(text: str) -> str:
+def _kind(text: str, native: bool) -> str:
+    if native:
+        return "reflection" if _REFLECTION.match(text) else "query"
     if "Final Answer:" in text:
         return "final"
     if _ACTION.search(text):

@@ -7,7 +7,8 @@ that read the arguments of earlier calls fail at anything else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from ste_ray.core.effects import OfferedTool
@@ -70,3 +71,29 @@ def chat_tool(tool: OfferedTool, name: str) -> dict[str, Any]:
     """Return a tool as chat endpoints and chat templates take it, under ``name``."""
     function = {"name": name, "description": tool.description, "parameters": tool.parameters}
     return {"type": "function", "function": function}
+
+
+def num_characters(
+    messages: Iterable[Mapping[str, Any]], tools: Iterable[Mapping[str, Any]] = ()
+) -> int:
+    """Return the length of a prompt: what messages say and call, and the tools that are offered.
+
+    Of calls and tools the JSON counts, which is about what a chat template makes of them.
+
+    Args:
+        messages: as ``chat_messages`` returns them; a content may be None.
+        tools: as ``chat_tool`` returns them.
+    """
+    said = sum([_num_characters(message) for message in messages])
+    return said + sum([_num_of_json(tool) for tool in tools])
+
+
+def _num_characters(message: Mapping[str, Any]) -> int:
+    if len(message) == 2:  # role and content
+        return len(message["content"])
+    others = {name: one for name, one in message.items() if name not in ("role", "content")}
+    return len(message["content"] or "") + _num_of_json(others)
+
+
+def _num_of_json(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False))

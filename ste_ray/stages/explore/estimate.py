@@ -54,7 +54,7 @@ def estimate_explore(
     specs = list(context.configured_tools.specs.values())
     if not specs:
         raise StageInputError("there is no tool to explore; name tools in tools.files")
-    recorded = measure(answers, section.observation_chars)
+    recorded = measure(answers, section.observation_chars, section.protocol == "native")
     found = estimate(
         specs,
         context.prompts,
