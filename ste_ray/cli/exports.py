@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from ste_ray.core import layout
+from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.process.output import print_result, say
 
@@ -212,7 +213,8 @@ def _export_predictions(options: argparse.Namespace) -> None:
         found.setdefault(one.setting, []).append(one)
     if options.setting not in found:
         raise ConfigError(
-            f"--setting {options.setting!r} has no predictions; those that have: "
+            f"--setting {options.setting!r}{did_you_mean(options.setting, found)} has no"
+            f" predictions; those that have: "
             f"{', '.join(sorted(found))}"
         )
     items = saved_results(found[options.setting], read_specs(store))

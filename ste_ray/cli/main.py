@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ste_ray import __version__
 from ste_ray.cli.ask import add_ask_command
@@ -24,16 +25,42 @@ from ste_ray.cli.serve import add_teacher_command
 from ste_ray.cli.stages import add_stage_commands
 from ste_ray.cli.store import add_store_commands
 from ste_ray.cli.tools import add_tools_commands
+from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.errors import ConfigError, SteRayError, TemporaryError
 from ste_ray.process import stopping
 from ste_ray.process.output import masked_output, print_json, say
 
+_CHOICE = re.compile(r"argument (?P<what>\S+): invalid choice: '(?P<given>.*)' \(choose from .*\)")
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+_MAX_CHOICES = 6  # to be named in an error; all stand in the help
+
 
 class _Parser(argparse.ArgumentParser):
-    """Errors in one line that names the remedy, with exit code 2."""
+    """Errors in one line that names what may have been meant and the remedy, with exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; see '{self.prog} --help'")
+        raise ConfigError(f"{_with_hint(message)}; see '{self.prog} --help'")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as always, and refuse options that this command does not have."""
+        options, others = super().parse_known_args(args, namespace)
+        for other in others:
+            if other.startswith("--"):
+                known = sorted(set(_OPTION.findall(self.format_help())))
+                hint = did_you_mean(other.partition("=")[0], known)
+                self.error(f"unrecognized argument {other!r}{hint}")
+        return options, others
+
+
+def _with_hint(message: str) -> str:
+    """Return an error of argparse with the nearest of the choices in place of a long list."""
+    if (match := _CHOICE.fullmatch(message)) is None:
+        return message
+    *_, written = message.partition("(choose from ")
+    choices = [one.strip("' ") for one in written.removesuffix(")").split(",")]
+    hint = did_you_mean(match["given"], choices)
+    known = f"; choose from {', '.join(choices)}" if len(choices) <= _MAX_CHOICES else ""
+    return f"argument {match['what']}: unknown {match['given']!r}{hint}{known}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

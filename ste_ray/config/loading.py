@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from ste_ray.config.root import Config, config_keys
 from ste_ray.core.section import Section
+from ste_ray.core.texts.nearest import listed, nearest
 from ste_ray.errors import ConfigError
 from ste_ray.yaml_loader import DuplicateKeyError, load_yaml
 
@@ -119,11 +120,12 @@ def _explain_unknown_key(path: list[str], where: str) -> str:
     allowed = sorted(model.model_fields)
     close = (
         _elsewhere(path[-1], cutoff=1.0)
-        or difflib.get_close_matches(path[-1], allowed, n=1)
+        or nearest(path[-1], allowed)
         or _elsewhere(path[-1], cutoff=0.8)
     )
     hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-    return f"{where}: unknown key {key!r}; {hint}allowed here: {', '.join(allowed)}"
+    known = listed(allowed, "docs/configuration.md")
+    return f"{where}: unknown key {key!r}; {hint}allowed here: {known}"
 
 
 def _section_of(path: Sequence[str]) -> type[Section]:
@@ -144,5 +146,5 @@ def _elsewhere(name: str, cutoff: float) -> list[str]:
     close = difflib.get_close_matches(name, keys, n=1, cutoff=cutoff)
     found = keys[close[0]] if close else []
     depth = min((key.count(".") for key in found), default=0)
-    nearest = [key for key in found if key.count(".") == depth]
-    return nearest if len(nearest) <= _MAX_HINTS else []
+    highest = [key for key in found if key.count(".") == depth]
+    return highest if len(highest) <= _MAX_HINTS else []

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from ste_ray.core.records import Message
+from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.errors import ConfigError
 
 Dialog = tuple[Message, ...]
@@ -123,7 +124,8 @@ class GeneralData:
             names = ", ".join(self._shipped)
             shipped = f", the name of a shipped one ({names})" if names else ""
             raise ConfigError(
-                f"cannot read general data {self._path!r} ({error.strerror}); give "
+                f"cannot read general data {self._path!r}{did_you_mean(self._path, self._shipped)}"
+                f" ({error.strerror}); give "
                 f"prepare.mix.general_data an existing file{shipped}, or leave it empty"
             ) from None
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.config import ToolsConfig
@@ -13,7 +14,6 @@ from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.run.simulation import simulated_specs
 from ste_ray.tools.spec.files import ToolFiles
 from ste_ray.tools.spec.safety import is_free
-from ste_ray.tools.suggesting import did_you_mean
 
 _TEXT_CHARS = 72
 
@@ -76,8 +76,8 @@ def find(specs: Mapping[str, ToolSpec], name: str) -> ToolSpec:
         if spec.safe_name == name:
             return spec
     raise ToolSpecError(
-        f"there is no tool {name!r}{did_you_mean(name, specs)} among {len(specs)}; 'ste-ray tools "
-        "list' shows them, and --file names the file it is in"
+        f"there is no tool {name!r}{did_you_mean(name, specs, 3)} among {len(specs)};"
+        " 'ste-ray tools list' shows them, and --file names the file it is in"
     )
 
 

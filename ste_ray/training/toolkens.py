@@ -19,6 +19,7 @@ from tokenizers import AddedToken
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ste_ray.core.template_options import with_options
+from ste_ray.core.texts.nearest import did_you_mean, listed
 from ste_ray.core.toolkens import TOOLKENS_FILE, toolken
 from ste_ray.errors import ConfigError, TrainingError
 from ste_ray.training.config import TrainConfig
@@ -172,8 +173,8 @@ def _retire(
         )
     if name not in known:
         raise ConfigError(
-            f"train.retire_tools names {name!r}, but the base model has no toolken for it;"
-            f" it has {', '.join(sorted(known)) or 'none'}"
+            f"train.retire_tools names {name!r}{did_you_mean(name, known, 3)}, but the base model"
+            f" has no toolken for it; it has {listed(sorted(known), f'its {TOOLKENS_FILE}')}"
         )
     token_id = known.pop(name)
     # Ids cannot be given up without moving others, but the text can stop being a token.

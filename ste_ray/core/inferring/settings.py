@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Example, Message, Record
+from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError
 
@@ -87,7 +88,9 @@ def parse_settings(
         model, _, prompt = name.partition("/")
         impossible = prompt == "toolken" and model in _WITHOUT_TOOLKENS
         if model not in known or prompt not in PROMPT_KINDS or impossible:
-            raise ConfigError(f"unknown setting {name!r} in {where}; allowed: {allowed}")
+            possible = [f"{one}/{kind}" for one in known for kind in PROMPT_KINDS]
+            hint = did_you_mean(name, [one for one in possible if one != name])
+            raise ConfigError(f"unknown setting {name!r} in {where}{hint}; allowed: {allowed}")
         if names.count(name) > 1:
             raise ConfigError(f"setting {name!r} is given twice in {where}; give it once")
         settings.append(Setting(model, prompt))

@@ -24,6 +24,7 @@ from ste_ray.core.scoring.scores import score_prediction, undecided_pair, with_v
 from ste_ray.core.scoring.statistics import NUM_RESAMPLES, Proportion
 from ste_ray.core.scoring.summary import METRICS, Summary
 from ste_ray.core.scoring.unseen import Unseen
+from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext
@@ -140,7 +141,8 @@ def _by_setting(scores: Iterable[Score], settings: Sequence[str]) -> dict[str, l
     for setting in settings:
         if setting not in found:
             raise StageInputError(
-                f"setting {setting!r} has no predictions, only {', '.join(sorted(found))} have; "
+                f"setting {setting!r}{did_you_mean(setting, found)} has no predictions, only "
+                f"{', '.join(sorted(found))} have; "
                 "run 'ste-ray infer' with the same settings, or give infer.settings those it ran"
             )
     others = sorted(found.keys() - set(settings))

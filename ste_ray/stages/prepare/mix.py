@@ -19,6 +19,7 @@ from ste_ray.core.preparing.config import MixConfig
 from ste_ray.core.preparing.ledger import ToolTotals
 from ste_ray.core.preparing.mixing import draw, replay_quotas, round_of
 from ste_ray.core.records import TrainRow
+from ste_ray.core.texts.nearest import did_you_mean, listed
 from ste_ray.errors import ConfigError
 from ste_ray.stages.base import StageContext
 from ste_ray.store.artifacts import RunStore
@@ -45,8 +46,9 @@ def rounds_of_tools(context: StageContext) -> tuple[tuple[str, ...], ...]:
 def _require_tool(tool: str, key: str, context: StageContext) -> None:
     if tool not in context.specs:
         raise ConfigError(
-            f"{key} names the tool {tool!r}, which was not explored in {context.store.uri!r}; "
-            f"allowed: {', '.join(sorted(context.specs)[:8])}…"
+            f"{key} names the tool {tool!r}{did_you_mean(tool, context.specs, 3)}, which was not "
+            f"explored in {context.store.uri!r}; allowed: "
+            f"{listed(sorted(context.specs), context.store.address(layout.TOOLS))}"
         )
 
 

@@ -18,8 +18,8 @@ from ste_ray.core.schemas.dialects import for_arguments, standalone
 from ste_ray.core.schemas.references import MANY, NAMED, ONE, UnusableSchemaError
 from ste_ray.core.schemas.values import described
 from ste_ray.core.texts.cutting import ellipsed
+from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.tools.checks.pool import UncheckedError, shared_pool
-from ste_ray.tools.suggesting import did_you_mean
 
 _CHECK_SECONDS = 10.0
 _MESSAGE_CHARS = 300

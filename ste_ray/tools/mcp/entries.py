@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from ste_ray.core.executor_spec_parts import McpServer
+from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.core.texts.outline import in_outline
 from ste_ray.tools.http.headers import header_problem
 from ste_ray.tools.mcp.literals import variable_name
-from ste_ray.tools.suggesting import did_you_mean
 
 _FIELDS = (
     "command",

@@ -14,6 +14,7 @@ from ste_ray.core.effects import ToolResult
 from ste_ray.core.executor_specs import McpTool
 from ste_ray.core.records import canonical_json
 from ste_ray.core.texts.cutting import cut_result
+from ste_ray.core.texts.nearest import did_you_mean, listed
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.mcp.pool import SessionPool
@@ -26,7 +27,6 @@ from ste_ray.tools.mcp.session import (
 )
 from ste_ray.tools.run.executor import CheckedCall
 from ste_ray.tools.run.secrets import Secrets
-from ste_ray.tools.suggesting import did_you_mean
 
 _VERIFY_SECONDS = 10.0
 
@@ -119,7 +119,7 @@ class McpExecutor:
             if wanted not in names:
                 return (
                     f"tool {spec.name!r}: the MCP server {server.name!r} has no tool "
-                    f"{wanted!r}{did_you_mean(wanted, names)}; it has: {', '.join(names)}"
+                    f"{wanted!r}{did_you_mean(wanted, names, 3)}; it has: {listed(names)}"
                 )
         return ""
 

@@ -13,6 +13,7 @@ from typing import Any
 from openapi_pydantic.v3 import v3_1
 
 from ste_ray.core.executor_specs import OpenApiOperation
+from ste_ray.core.texts.nearest import did_you_mean, listed
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.checks.schemas import check_parameters
@@ -133,9 +134,11 @@ class _Import:
                 f"{source!r}: none of {num_found} operations can be used; {label}: {reason}"
             )
         if num_found:
-            known = ", ".join(map(repr, sorted(seen_tags))) or "none"
+            hints = "".join(did_you_mean(tag, seen_tags) for tag in sorted(self._tags))
+            known = listed([repr(tag) for tag in sorted(seen_tags)], "the document", most=20)
             raise ToolSpecError(
-                f"{source!r} has no operation with a tag of {sorted(self._tags)}; its tags: {known}"
+                f"{source!r} has no operation with a tag of {sorted(self._tags)}{hints}; its tags:"
+                f" {known}"
             )
         raise ToolSpecError(
             f"{source!r} describes no operations under paths; give another document"

@@ -22,6 +22,7 @@ import docstring_parser
 from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, create_model
 from pydantic.errors import PydanticSchemaGenerationError
 
+from ste_ray.core.texts.nearest import did_you_mean, listed
 from ste_ray.process.group import die_with, guard_group
 
 _PLAIN = (str, int, float, bool, type(None), Any)
@@ -80,8 +81,9 @@ def _functions(target: str) -> Iterator[tuple[str, str, Callable[..., Any]]]:
         function = getattr(module, function_name, None)
         if function is None:
             raise UndescribedError(
-                f"{module_name!r} has no function {function_name!r}; it has: "
-                f"{', '.join(_public(module)) or 'none'}"
+                f"{module_name!r} has no function {function_name!r}"
+                f"{did_you_mean(function_name, _public(module), 3)}; it has: "
+                f"{listed(_public(module), 'the module', most=20)}"
             )
         if not inspect.isroutine(function):
             kind = type(function).__name__

@@ -10,6 +10,7 @@ from typing import Any
 
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.executor_specs import CALLABLE_KINDS
+from ste_ray.core.texts.nearest import did_you_mean, listed
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.ports import ToolExecutor
@@ -18,9 +19,6 @@ from ste_ray.tools.checks.bounded import BoundedCheck
 from ste_ray.tools.checks.pool import shared_pool
 from ste_ray.tools.run.executor import CheckedCall, Executor
 from ste_ray.tools.run.gate import Slots
-from ste_ray.tools.suggesting import did_you_mean
-
-_NAMES_SHOWN = 20
 
 
 def refuse_uncallable(specs: Iterable[ToolSpec]) -> None:
@@ -166,8 +164,8 @@ class Toolbox:
 
     def _unknown_tool(self, name: str) -> str:
         known = sorted(self._specs)
-        names = ", ".join(known[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
-        return f"There is no tool {name!r}{did_you_mean(name, known)}; the tools are: {names}"
+        hint = did_you_mean(name, known, 3)
+        return f"There is no tool {name!r}{hint}; the tools are: {listed(known)}"
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ste_ray.core.executor_specs import EXECUTOR_SPECS
+from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.core.texts.outline import in_outline
 from ste_ray.core.tool_specs import ToolSpec
-from ste_ray.tools.suggesting import did_you_mean
 
 _HARMLESS = frozenset(
     {

@@ -17,13 +17,13 @@ from typing import Any
 
 import yaml
 
+from ste_ray.core.texts.nearest import did_you_mean, listed
 from ste_ray.core.texts.outline import in_outline
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
 from ste_ray.tools.python.completing import complete_entries
 from ste_ray.tools.spec.checks import build_spec
 from ste_ray.tools.spec.schema_texts import load_schemas
-from ste_ray.tools.suggesting import did_you_mean
 from ste_ray.yaml_loader import load_json
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -106,8 +106,9 @@ def _resolve_entry(entry: str, shipped: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise ToolSpecError(
-            f"no tool file {entry!r}; give an existing file ({', '.join(SUFFIXES)}), a folder of "
-            f"such files, or a shipped set: {', '.join(shipped_sets) or 'there are none'}"
+            f"no tool file {entry!r}{did_you_mean(entry, shipped_sets)}; give an existing file "
+            f"({', '.join(SUFFIXES)}), a folder of such files, or a shipped set: "
+            f"{', '.join(shipped_sets) or 'there are none'}"
         )
     found = sorted(child for child in path.iterdir() if child.suffix in SUFFIXES)
     if not found:
@@ -213,9 +214,9 @@ def _selected(include: Sequence[str], known: Iterable[str]) -> Iterable[str]:
     names = dict.fromkeys(known)
     for name in include:
         if name not in names:
+            among = listed(sorted(names), "'ste-ray tools list'")
             raise ToolSpecError(
                 f"tools.include names {name!r}, which no tool file defines"
-                f"{did_you_mean(name, list(names))}; remove it or choose among: "
-                f"{', '.join(sorted(names))}"
+                f"{did_you_mean(name, names, 3)}; remove it or choose among: {among}"
             )
     return include or names
