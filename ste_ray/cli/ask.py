@@ -13,20 +13,21 @@ import termios
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ste_ray.cli import answers
 from ste_ray.errors import ConfigError, SteRayError
-from ste_ray.process.output import Colour, coloured, print_json, printable, say
+from ste_ray.process.output import print_json, say
 from ste_ray.process.stopping import until_told
 
 if TYPE_CHECKING:
     from ste_ray.stages.ask.asking import Asker
-    from ste_ray.stages.ask.exchange import Answer, Proposal
+    from ste_ray.stages.ask.exchange import Proposal
 
 Result = TypeVar("Result")
 NO_ANSWER = 2
 _PROMPT = "> "
-_SHOWN_CHARS = 2000  # of what stands above an answer
 _OVERRIDE = re.compile(r"([a-z_]+(\.[a-z_0-9]+)+|seed|trust_remote_code|flush_seconds)=")
 
 
@@ -75,13 +76,14 @@ def _ask(options: argparse.Namespace) -> int:
     _decode_anything()
     store = open_store(options.run)
     config = load_config(options.config, overrides, recorded_values(store))
+    lines = _waiting_lines() if request is None else iter(())
     from ste_ray.stages.ask.opening import open_asker
 
     with open_asker(store, config, options.setting, say) as asker, asyncio.Runner() as runner:
         person = _Person(asker, runner, options.json, options.yes, one_line=request is None)
         runner.run(asker.open())
         try:
-            return person.converse() if request is None else person.ask(request)
+            return person.converse(lines) if request is None else person.ask(request)
         finally:
             runner.run(asker.aclose())
 
@@ -127,34 +129,48 @@ class _Person:
     yes: bool
     one_line: bool
 
-    def converse(self) -> int:
-        """Answer line by line until there are no more; return the exit code."""
+    def converse(self, piped: Iterator[str]) -> int:
+        """Answer line by line until there are no more; return the exit code.
+
+        Args:
+            piped: the lines, if they do not come from a terminal.
+        """
         if not sys.stdin.isatty():
-            for line in _piped():
-                self.ask(line)
+            for line in piped:
+                self._ask_echoed(line)
             return 0
         say("ask: one request a line; an empty line or Ctrl-D ends, Ctrl-C ends an answer")
-        for line in _typed(on_output=sys.stdout.isatty() and not self.as_json):
+        seen = sys.stdout.isatty()  # what is typed stands among the answers
+        for line in _typed(on_output=seen and not self.as_json):
             try:
-                self.ask(line)
+                self.ask(line) if seen else self._ask_echoed(line)
             except KeyboardInterrupt:
                 say("interrupted")
             except SteRayError as error:
                 say(f"error: {' '.join(str(error).split())}")
         return 0
 
+    def _ask_echoed(self, request: str) -> None:
+        """Answer a request under a line that says which it is."""
+        if not self.as_json:
+            answers.show_request(request)
+        self.ask(request)
+        if not self.as_json:
+            sys.stdout.write("\n")
+
     def ask(self, request: str) -> int:
         """Answer a request and print what comes of it; return the exit code."""
         proposal = self._run(self.asker.propose(request))
-        if proposal.call is not None and not self.as_json:
-            from ste_ray.stages.ask.exchange import call_shown
-
-            _show("call", "yellow", call_shown(proposal.call))
-        answer = self._run(self.asker.complete(proposal, self._consent(proposal)))
+        observed = None
+        if not self.as_json:
+            answers.show_proposal(proposal)
+            observed = answers.show_result
+        consent = self._consent(proposal)
+        answer = self._run(self.asker.complete(proposal, consent, observed))
         if self.as_json:
             print_json(answer.as_json(), one_line=self.one_line)
         else:
-            _print(answer)
+            answers.show_answer(answer)
         sys.stdout.flush()
         from ste_ray.stages.ask.exchange import SETTLED
 
@@ -215,46 +231,27 @@ def _prompted() -> str:
     return line
 
 
-def _piped() -> Iterator[str]:
-    """Yield the lines of standard input as they come, but for empty ones."""
-    for line in sys.stdin:
-        if line.strip():
-            yield line.strip()
+def _waiting_lines() -> Iterator[str]:
+    """Return the lines of a pipe as they come, but for empty ones, once the first is there.
+
+    Before that nothing needs to be loaded. What a person types is read later.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if sys.stdin is not None and sys.stdin.isatty():
+        return iter(())
+    lines = (line.strip() for line in sys.stdin or () if line.strip())
+    first = next(lines, None)
+    if first is None:
+        raise ConfigError(
+            "there is no request: none was given, and standard input holds no line; give one in"
+            " quotes, or one a line on standard input"
+        )
+    return chain([first], lines)
 
 
 def _decode_anything() -> None:
     """Let standard input hold bytes that are no text; possible only before the first is read."""
     if (reconfigure := getattr(sys.stdin, "reconfigure", None)) is not None:
         reconfigure(errors="replace")
-
-
-def _print(answer: Answer) -> None:
-    """Print for a person what became of a call, or why there is none, and the answer."""
-    from ste_ray.core.texts.cutting import ellipsed
-
-    found = answer.prediction
-    if answer.answer_from == "model" and found.observation_status != "none":
-        _show_observation(answer, ellipsed(found.observation, _SHOWN_CHARS))
-    if answer.answer_from == "tool" and answer.status == "tool_failed":
-        _show_observation(answer, answer.answer)
-    elif answer.answer_from:
-        whose = " (the tool's own)" if answer.answer_from == "tool" else ""
-        _show(f"answer{whose}", "cyan", answer.answer)
-    elif answer.status in ("malformed", "unknown_tool"):
-        _show("the model wrote", "yellow", ellipsed(found.output_text, _SHOWN_CHARS))
-        _show("no call", "red", answer.problem)
-    else:
-        _show("no reply" if answer.status == "no_reply" else "not made", "red", answer.problem)
-    if answer.answer_from and answer.problem:
-        _show("no words of the model", "red", answer.problem)
-
-
-def _show_observation(answer: Answer, text: str) -> None:
-    status = answer.prediction.observation_status
-    good = status == "ok"
-    _show("tool" if good else f"tool ({status})", "green" if good else "red", text)
-
-
-def _show(label: str, colour: Colour, text: str) -> None:
-    sys.stdout.write(f"{coloured(f'{label}:', colour)} {printable(text.strip())}\n")
-    sys.stdout.flush()

@@ -215,7 +215,7 @@ def _exchanges(store: RunStore, config: Config) -> Exchanges | None:
         read_records(store, folder, Prediction),
         read_records(store, layout.scores_of(folder), Score),
         config.seed,
-        config.prepare.tool_responses,
+        config.prepare.trains_answers,
     )
 
 

@@ -357,7 +357,9 @@ class Prediction(Record):
     observation: str = ""  # of the call, where it was executed
     observation_status: ObservationStatus = "none"
     final_answer: str = ""  # after the observation
-    final_error: str = ""  # why there is no final answer, where the endpoint gave none
+    final_error: str = ""  # why there is no final answer
+    output_cut: bool = False  # it has not come to its end within ``infer.max_new_tokens``
+    final_cut: bool = False  # nor has the final answer
     reasoning: str = ""  # what the model wrote before the output
     final_reasoning: str = ""  # and before the final answer
     reasoning_tokens: int = 0  # of the completion tokens; see ``ModelReply``

@@ -34,6 +34,7 @@ class Completion:
 
     ``num_tokens`` counts all that was generated, the end-of-sequence token included. ``reasoning``
     is what stood before the answer, ``reasoning_tokens`` its share of the tokens by characters.
+    ``cut``: it has not come to its end within the tokens that were allowed.
     """
 
     text: str
@@ -41,6 +42,7 @@ class Completion:
     error: str = ""
     reasoning: str = ""
     reasoning_tokens: int = 0
+    cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,7 @@ def _completion(token_ids: Sequence[int], model: LocalModel, decoding: Decoding)
         error,
         found.reasoning,
         estimated_tokens(len(own), found.reasoning, found.content),
+        cut=not ends and len(own) >= decoding.max_new_tokens and text == found.content,
     )
 
 

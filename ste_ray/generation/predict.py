@@ -148,6 +148,10 @@ class Predictor:
             if self._max_prompt_tokens is None or len(token_ids) <= self._max_prompt_tokens:
                 places.append(place)
                 prompts.append(token_ids)
+            else:
+                predictions[place] = predictions[place].model_copy(
+                    update={"final_error": self._no_room(len(token_ids))}
+                )
         # The answer may say anything, the word Observation too.
         decoding = replace(self._decoding_of(prompts, constrained=False), stop_texts=())
         seeds = [f"{predictions[place].example_id} answer" for place in places]
@@ -164,12 +168,21 @@ class Predictor:
             predictions[place] = before.model_copy(
                 update={
                     "final_answer": final_answer_of(completion.text),
+                    "final_error": completion.error,
+                    "final_cut": completion.cut,
                     "final_reasoning": completion.reasoning,
                     "completion_tokens": before.completion_tokens + completion.num_tokens,
                     "reasoning_tokens": before.reasoning_tokens + completion.reasoning_tokens,
                 }
             )
         return predictions
+
+    def _no_room(self, num_tokens: int) -> str:
+        return (
+            f"with what the tool answered the conversation has {num_tokens} tokens, more than the"
+            f" {self._max_prompt_tokens} that leave room for an answer of infer.max_new_tokens="
+            f"{self._decoding.max_new_tokens}"
+        )
 
     def _decoding_of(
         self, prompts: Sequence[Sequence[int]], constrained: bool | None = None
@@ -227,6 +240,7 @@ class Predictor:
             accepted_json=example.accepted_json,
             candidates=tools,
             output_text=completion.text,
+            output_cut=completion.cut,
             error=completion.error,
             prompt_tokens=len(prompt.token_ids),
             completion_tokens=completion.num_tokens,

@@ -10,7 +10,7 @@ from typing import Literal
 
 from ste_ray.core.records import Prediction, Score
 
-_INDENT = " " * 12
+_INDENT = " " * 18
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Exchange:
         observation: what the tool answered.
         reply: the final answer.
         reply_from: who gave it: the model, or the tool where final answers were not trained.
+        reply_cut: whether it was cut at ``infer.max_new_tokens``.
     """
 
     example_id: str
@@ -34,6 +35,7 @@ class Exchange:
     observation: str
     reply: str
     reply_from: Literal["model", "tool"]
+    reply_cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,11 @@ class Exchanges:
             text += "; no more tools have answered a correct call"
         if not self.answers_trained:
             text += (
-                "; the model was not trained to give final answers (prepare.tool_responses is"
-                " off), so the reply is what the tool answered"
+                "; the model was not trained to give final answers (prepare.tool_responses,"
+                " prepare.response_fraction), so the tool's result is the answer"
             )
+        if any(one.reply_cut for one in self.shown):
+            text += "; where it says so, an answer was cut at infer.max_new_tokens: raise that"
         return text
 
 
@@ -124,20 +128,28 @@ def _exchange(found: Prediction, answers_trained: bool) -> Exchange:
         observation=found.observation,
         reply=found.final_answer if answers_trained else found.observation,
         reply_from="model" if answers_trained else "tool",
+        reply_cut=answers_trained and found.final_cut,
     )
 
 
 def exchanges_text(exchanges: Exchanges) -> str:
-    """Return the exchanges in full for a terminal, under a line that says how they were chosen."""
+    """Return the exchanges in full for a terminal, under a line that says how they were chosen.
+
+    The tool's own result stands apart from the model's words, which may render it wrongly.
+    """
     parts = [f"{exchanges.note()}."]
     for number, one in enumerate(exchanges.shown, start=1):
-        reply = one.reply if one.reply_from == "model" else "(the tool's answer, as above)"
         lines = [
             _part(f"{number}. request:", one.request),
             _part("   call:", one.call),
-            _part("   tool:", one.observation),
-            _part("   reply:", reply),
+            _part("   tool's result:", one.observation),
         ]
+        if one.reply_from == "model":
+            lines.append(_part("   model's words:", one.reply))
+            if one.reply_cut:
+                lines.append(_part("", "(cut off at infer.max_new_tokens)"))
+        else:
+            lines.append(_part("   answer:", "(the tool's result, as above)"))
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 

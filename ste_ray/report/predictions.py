@@ -114,6 +114,10 @@ def view_prediction(
         details.append(f"the judge says {score.verdict}: {score.verdict_reason}".rstrip(": "))
     if score.detail:
         details.append(score.detail)
+    if prediction.output_cut:
+        details.append("the output was cut at infer.max_new_tokens")
+    if prediction.final_cut:
+        details.append("the final answer was cut at infer.max_new_tokens")
     if prediction.final_error:
         details.append(f"no final answer: {prediction.final_error}")
     return PredictionView(

@@ -124,6 +124,17 @@ def test_why_there_is_no_final_answer_is_kept_and_the_call_counts():
     assert found.final_error.endswith(": 400 bad request")
 
 
+def test_a_reply_that_was_cut_is_kept_as_such():
+    answers = [CALL, ToolResult(status="ok", text="2"), "Final Answer: It is 2."]
+    found, _ = run("endpoint/plain", answers, execute={"t1"})
+    assert (found.output_cut, found.final_cut) == (False, False)
+    answers[2] = ModelReply(text="Final Answer: It", finish_reason="length")
+    found, _ = run("endpoint/plain", answers, execute={"t1"})
+    assert (found.output_cut, found.final_cut) == (False, True)
+    found, _ = run("endpoint/plain", [ModelReply(text="Action: t1", finish_reason="length")])
+    assert (found.output_cut, found.error) == (True, "")
+
+
 @pytest.mark.parametrize("text", ["Final Answer: no", 'Action: t2\nAction Input: {"a": 1}', "hm"])
 def test_what_may_not_be_called_is_not(text):
     found, asked = run("endpoint/plain", [text], execute={"t1"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import io
 import json
 import os
@@ -72,14 +73,41 @@ def test_the_call_is_made_and_the_model_answers(run, ask):
     code, out, err = ask(ROMAN)
     assert code == 0
     assert out == (
-        'call: roman_encode(number=12)\ntool: {"number": 12, "roman": "XII"}\nanswer: It is XII.\n'
+        "call: roman_encode(number=12)\n"
+        'tool\'s result: {"number": 12, "roman": "XII"}\n'
+        "answer in the model's words: It is XII.\n"
     )
     assert "setting 'tuned/toolken'" in err
     assert content(run) == before  # nothing is written into a run that is asked
 
 
 def test_a_request_that_needs_no_tool_gets_the_model_s_own_answer(ask):
-    assert ask(HELLO)[:2] == (0, "answer: Hello to you.\n")
+    assert ask(HELLO)[:2] == (
+        0,
+        "answer in the model's words, without a tool: Hello to you.\n",
+    )
+
+
+def test_a_cut_answer_is_told_as_such(ask):
+    code, out, _ = ask(HELLO, "infer.max_new_tokens=4")
+    assert code == 0
+    answer, note = out.splitlines()
+    assert answer.startswith("answer in the model's words, without a tool, cut off: ")
+    assert note == (
+        "note: cut at 4 tokens; raise infer.max_new_tokens to see the rest, such as"
+        " infer.max_new_tokens=8"
+    )
+    found = json.loads(ask(HELLO, "--json", "infer.max_new_tokens=4")[1])
+    assert found["cut"] is True
+    assert "cut at 4 tokens" in found["problem"]
+    assert json.loads(ask(HELLO, "--json")[1])["cut"] is False
+
+
+def test_a_cut_call_is_told_as_such(ask):
+    code, out, _ = ask(ROMAN, "infer.max_new_tokens=8")
+    assert code == 2
+    assert out.startswith("the model wrote, cut off: Action:")
+    assert "cut at 8 tokens; raise infer.max_new_tokens" in out
 
 
 def test_bytes_that_are_no_text_are_replaced(ask):
@@ -105,9 +133,10 @@ def test_of_a_model_not_trained_on_answers_the_tool_s_is_the_answer(run, ask):
     code, out, err = ask(ROMAN)
     assert code == 0
     assert out == (
-        'call: roman_encode(number=12)\nanswer (the tool\'s own): {"number": 12, "roman": "XII"}\n'
+        "call: roman_encode(number=12)\n"
+        'answer, the tool\'s own result: {"number": 12, "roman": "XII"}\n'
     )
-    assert "prepare.tool_responses=false" in err
+    assert "prepare.tool_responses" in err
 
 
 def test_a_reply_that_is_no_call_is_shown_with_what_is_wrong(ask):
@@ -131,7 +160,11 @@ def test_outside_a_terminal_a_change_needs_yes(ask, monkeypatch):
     assert out.startswith('call: note(obj="the cat")\nnot made: ')
     assert "--yes" in out
     code, out, _ = ask(NOTE, ALLOWED, "--yes")
-    assert (code, out) == (0, 'call: note(obj="the cat")\ntool: "the cat"\nanswer: Noted.\n')
+    assert (code, out) == (
+        0,
+        'call: note(obj="the cat")\ntool\'s result: "the cat"\n'
+        "answer in the model's words: Noted.\n",
+    )
 
 
 def test_each_line_of_a_pipe_is_answered(ask, monkeypatch):
@@ -189,9 +222,46 @@ def test_an_endpoint_is_asked_and_nothing_is_kept(run, ask):
         code, out, _ = ask("What is 9?", *options)
     assert code == 0
     # It says the same again after the tool has answered.
-    assert out.startswith("call: roman_encode(number=9)\ntool: ")
+    assert out.startswith("call: roman_encode(number=9)\ntool's result: ")
     assert '"IX"' in out
     assert content(run) == before
+
+
+def test_a_script_that_stands_in_for_an_endpoint_is_named_in_every_answer(ask, monkeypatch):
+    for name in ("OPENAI_API_KEY", "STE_LLM_BASE_URL", "STE_LLM_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    _, out, err = ask("Write 9 in Roman numerals", "--setting", "endpoint/icl")
+    assert "a script and not a language model, answers" in err
+    assert "answer in the script's words: " in out
+    assert "model's" not in out
+    found = json.loads(ask("Write 9 in Roman numerals", "--setting", "endpoint/icl", "--json")[1])
+    assert found["answer_from"] == "script"
+
+
+def test_nothing_is_loaded_for_no_request(ask, monkeypatch):
+    monkeypatch.setattr("ste_ray.stages.ask.opening.open_asker", None)
+    piped(monkeypatch, "\n  \n")
+    code, out, err = ask()
+    assert (code, out) == (2, "")
+    assert "standard input holds no line" in err
+
+
+def test_the_day_that_tools_take_for_today_is_said_where_they_look_at_it(ask):
+    assert "tools take 2026-03-02 for today" in ask(HELLO)[2]
+    today = datetime.date.today().isoformat()
+    assert "for today" not in ask(HELLO, f"tools.today={today}")[2]
+
+
+@pytest.mark.parametrize("setting", ["tuned/toolken", "base/plain"])
+def test_a_setting_that_the_run_lacks_all_for_names_those_that_would_do(run, ask, setting):
+    run.delete(f"{layout.TUNED_MODEL}/{TOOLKENS_FILE}")
+    run.delete_folder(layout.BASE_MODEL)
+    code, _, err = ask("q", "--setting", setting)
+    assert code == 2
+    assert "tuned/plain, tuned/retrieved, tuned/icl, endpoint/plain" in err
+    possible = err.partition("--setting can be")[2]
+    assert "toolken" not in possible
+    assert "base" not in possible
 
 
 def test_a_run_in_object_storage_is_asked(made, s3_bucket, capsys, monkeypatch):
@@ -205,7 +275,9 @@ def test_a_run_in_object_storage_is_asked(made, s3_bucket, capsys, monkeypatch):
     )
     piped(monkeypatch, f"{HELLO}\n{HELLO}\n")
     assert main(["ask", "--run", store.uri]) == 0
-    assert capsys.readouterr().out == "answer: Hello to you.\n" * 2
+    assert capsys.readouterr().out == (
+        f"request: {HELLO}\nanswer in the model's words, without a tool: Hello to you.\n\n" * 2
+    )
     assert fetched == [layout.TUNED_MODEL]
 
 
@@ -219,7 +291,10 @@ def test_without_toolkens_the_tools_stand_in_the_prompt(run, ask):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["q", "--setting", "tuned/toolkin"], "'tuned/toolkin' in --setting"),
+        (
+            ["q", "--setting", "tuned/toolkin"],
+            "in --setting (did you mean 'tuned/toolken'?)",
+        ),
         (["q", "--setting", "mine/plain"], "'mine/plain' in --setting"),
         (["q", "--setting", "tuned/dialog"], "another prompt"),
         (["q", "--setting", "endpoint/plain", "llm.model=m"], "STE_LLM_BASE_URL"),
@@ -331,7 +406,7 @@ def test_a_person_who_decides_sees_the_call_wherever_answers_go(run, tmp_path):
         finally:
             terminal.process.kill()
         answers.seek(0)
-        assert "answer: Noted." in answers.read()
+        assert "answer in the model's words: Noted." in answers.read()
 
 
 def test_a_question_that_nobody_sees_is_not_asked(ask, monkeypatch):

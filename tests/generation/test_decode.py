@@ -94,7 +94,7 @@ def test_equals_plain_greedy_without_a_cache(random_model: LocalModel) -> None:
             ids.append(int(logits[0, -1].argmax()))
     expected = random_model.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
     (completion,) = generate(random_model, [prompt], Decoding(max_new_tokens=12))
-    assert completion == Completion(expected, 12)
+    assert completion == Completion(expected, 12, cut=True)
 
 
 def test_answer_ends_at_the_end_token(taught_model: LocalModel, lessons: dict[str, str]) -> None:
@@ -102,6 +102,7 @@ def test_answer_ends_at_the_end_token(taught_model: LocalModel, lessons: dict[st
     assert [completion.text for completion in completions] == list(lessons.values())
     for completion, answer in zip(completions, lessons.values(), strict=True):
         assert completion.num_tokens == len(taught_model.tokenizer.encode(answer)) + 1
+        assert not completion.cut
 
 
 def test_answer_ends_before_an_observation(

@@ -151,6 +151,18 @@ def test_the_model_answers_after_what_its_call_returned(random_model: LocalModel
     assert (second.observation, second.observation_status) == ("it is 3", "ok")
     assert second.final_answer
     assert second.completion_tokens > answered[1].prediction.completion_tokens
+    # Random weights know no end.
+    assert answered[1].prediction.output_cut
+    assert second.final_cut
+
+
+def test_a_conversation_too_long_for_an_answer_says_so(random_model: LocalModel) -> None:
+    asking = predictor(random_model, "tuned/toolken")
+    answered = answered_by(asking, query(7, "a"))
+    (found,) = asking.conclude(answered, {0: ToolResult(status="ok", text="3 " * 5000)})
+    assert (found.final_answer, found.observation_status) == ("", "ok")
+    assert "more than the" in found.final_error
+    assert "infer.max_new_tokens=" in found.final_error
 
 
 def test_nothing_that_a_tool_returns_becomes_a_token_of_the_structure(

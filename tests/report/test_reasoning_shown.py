@@ -67,6 +67,16 @@ def test_a_prediction_shows_its_reasoning(tables: dict[str, Any]) -> None:
     assert "<script>alert" not in text
 
 
+def test_what_was_cut_is_told_as_such(tables: dict[str, Any]) -> None:
+    prediction = tables[layout.PREDICTIONS][0]
+    score = score_prediction(prediction, synthetic.specs())
+    assert "cut" not in view_prediction(score, prediction).problem
+    output = prediction.model_copy(update={"output_cut": True})
+    assert "the output was cut at infer.max_new_tokens" in view_prediction(score, output).problem
+    final = prediction.model_copy(update={"final_cut": True})
+    assert "the final answer was cut at infer.max" in view_prediction(score, final).problem
+
+
 def test_the_figures_count_what_was_reasoned(tables: dict[str, Any]) -> None:
     view = view_exploration([reasoned(tables)])
     assert view is not None

@@ -45,8 +45,9 @@ SPECS = {
 class Scripted:
     """Fulfils ``Assistant`` with a reply, and words for what comes back."""
 
-    def __init__(self, text, final="Final words", **fields):
+    def __init__(self, text, final="Final words", cut=False, answerer="model", **fields):
         self.text, self.final, self.fields = text, final, fields
+        self.cut, self.answerer = cut, answerer
         self.concluded = []
 
     @asynccontextmanager
@@ -72,6 +73,8 @@ class Scripted:
                     "observation": result.text,
                     "observation_status": result.status,
                     "final_answer": self.final,
+                    "final_cut": self.cut,
+                    "completion_tokens": found.completion_tokens + 3,
                 }
             )
 
@@ -130,6 +133,61 @@ def test_a_tool_that_only_reads_is_called_and_the_model_answers():
     assert asked.proposal.thought == "double it"
     assert found.prediction.observation == "it is 6"
     assert found.problem == ""
+
+
+def test_what_the_tool_returned_is_told_before_the_model_s_words_are_awaited():
+    order = []
+    assistant = Scripted(call("double"))
+    reply = assistant.reply
+
+    async def replying(query):
+        found = await reply(query)
+
+        async def conclude(result):
+            order.append("words")
+            return await found.conclude(result)
+
+        return Reply(found.prediction, conclude)
+
+    assistant.reply = replying
+
+    async def ask(words):
+        toolbox = FakeToolbox(FunctionTools({"double": lambda n: 2 * n}))
+        material = PromptMaterial(SPECS, {}, PROMPTS)
+        asker = Asker(assistant, material, query, toolbox, (), words)
+        proposal = await asker.propose("q")
+        await asker.complete(proposal, observed=lambda result: order.append(result.text))
+
+    asyncio.run(ask(words=True))
+    assert order == ["6", "words"]
+    order.clear()
+    asyncio.run(ask(words=False))
+    assert order == []  # it is the answer
+
+
+def test_an_answer_that_was_cut_says_so_and_what_to_set():
+    asked = Asked(call("double"), final="Final wo", cut=True, completion_tokens=5, output_cut=True)
+    found = asked.answer
+    assert (found.status, found.answer, found.cut) == ("answered", "Final wo", True)
+    assert found.problem.startswith("cut at 3 tokens; raise infer.max_new_tokens")
+    assert found.problem.endswith("infer.max_new_tokens=6")
+    # The tool's own result is whole, whatever became of the reply.
+    assert not Asked(call("double"), words=False, output_cut=True).answer.cut
+    assert not Asked(call("note", "{}"), output_cut=True).answer.cut  # its call is complete
+
+
+def test_who_stands_in_for_a_model_is_named_as_whose_words_the_answer_is():
+    assert Asked(call("double"), answerer="script").answer.answer_from == "script"
+    assert Asked("Paris", answerer="script").answer.answer_from == "script"
+    assert Asked(call("double"), words=False, answerer="script").answer.answer_from == "tool"
+
+
+def test_an_unknown_tool_is_told_with_the_nearest_and_few_of_many(monkeypatch):
+    many = {f"tool_{number}": spec(f"tool_{number}") for number in range(30)}
+    monkeypatch.setattr(f"{__name__}.SPECS", SPECS | many)
+    problem = Asked(call("dobule_")).answer.problem
+    assert "(did you mean 'double'?)" in problem
+    assert "and 28 more (explore/tools.json of the run shows all)" in problem
 
 
 def test_what_the_tool_says_is_the_answer_of_a_model_that_was_not_trained_to_answer():
@@ -326,8 +384,9 @@ def test_what_machines_get_holds_all_of_it():
         "observation": {"status": "ok", "text": "it is 6"},
         "answer": "Final words",
         "answer_from": "model",
+        "cut": False,
         "problem": "",
-        "tokens": {"prompt": 7, "completion": 5, "reasoning": 0},
+        "tokens": {"prompt": 7, "completion": 8, "reasoning": 0},
         "seconds": 0.0,
     }
     assert asked.answer.status in SETTLED

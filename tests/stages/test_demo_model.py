@@ -12,6 +12,7 @@ from ste_ray.cli.main import main
 from ste_ray.core import layout
 from ste_ray.core.records import Prediction, Score
 from ste_ray.imports import packed_base
+from ste_ray.report.exchanges import draw_exchanges, exchanges_text
 from ste_ray.stages import demo
 from ste_ray.stages.evaluate.stage import summarise_settings
 from ste_ray.store.artifacts import RunStore, open_store
@@ -186,6 +187,43 @@ def test_the_reply_is_the_models_only_if_it_was_trained_to_give_one(calls, capsy
     expected = ("model", f"answer {number}") if trained else ("tool", f"observed {number}")
     assert (one["reply_from"], one["reply"]) == expected
     assert ("not trained to give final answers" in found["exchanges"]["note"]) is not trained
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_the_tool_s_result_stands_apart_from_the_model_s_words(calls, capsys, trained):
+    own = (*OWN, f"prepare.tool_responses={str(trained).lower()}")
+    assert main(["demo", "--run", "run", *own]) == 0
+    text = capsys.readouterr().out
+    assert text.count("   tool's result: observed ") == 3
+    assert text.count("   model's words: answer ") == (3 if trained else 0)
+    assert text.count("(the tool's result, as above)") == (0 if trained else 3)
+
+
+def test_an_exchange_whose_words_were_cut_says_so():
+    tool = {"tool": "t", "arguments_json": "{}", "query": "q", "candidates": ()}
+    found = Prediction(
+        example_id="e",
+        setting="tuned/toolken",
+        output_text="Action: t",
+        observation="o",
+        observation_status="ok",
+        final_answer="It is tw",
+        final_cut=True,
+        **tool,
+    )
+    score = Score(
+        example_id="e",
+        setting="tuned/toolken",
+        tool="t",
+        outcome="correct",
+        num_gold_arguments=0,
+    )
+    drawn = draw_exchanges("tuned/toolken", [found], [score], 1, answers_trained=True)
+    text = exchanges_text(drawn)
+    assert "It is tw\n                  (cut off at infer.max_new_tokens)" in text
+    assert "an answer was cut at infer.max_new_tokens" in drawn.note()
+    untrained = draw_exchanges("tuned/toolken", [found], [score], 1, answers_trained=False)
+    assert "cut" not in exchanges_text(untrained)
 
 
 def test_fewer_exchanges_are_told(calls, capsys, monkeypatch):

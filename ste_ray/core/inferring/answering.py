@@ -89,6 +89,7 @@ def conclude_flow(asked: AskedQuery, result: ToolResult, sampling: Sampling) -> 
             "observation_status": result.status,
             "final_answer": final_answer_of(reply.text),
             "final_error": _problem_of(reply, sampling),
+            "final_cut": reply.finish_reason == "length",
             "final_reasoning": reply.reasoning,
             "prompt_tokens": prediction.prompt_tokens + reply.prompt_tokens,
             "completion_tokens": prediction.completion_tokens + reply.completion_tokens,
@@ -156,6 +157,7 @@ def _prediction(
         if setting.prompt == "dialog"
         else tuple(tool.name for tool in shown.tools),
         output_text=cut_at_stop(reply.text, OBSERVATION_STOP),
+        output_cut=reply.finish_reason == "length",
         error=_problem_of(reply, sampling),
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,

@@ -107,6 +107,11 @@ class PrepareConfig(Section):
     mix: MixConfig = MixConfig()
     num_workers: int = operational(2, "Worker processes.", ge=1)
 
+    @property
+    def trains_answers(self) -> bool:
+        """Whether final answers are among the training rows."""
+        return self.tool_responses and self.response_fraction > 0
+
     def result_fields(self) -> dict[str, Any]:
         """See ``Section``; what is dropped counts under the keys that it once had.
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
+from ste_ray.core import layout
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.inferring.settings import PromptMaterial, Query
 from ste_ray.core.records import MADE_CALLS
 from ste_ray.core.replies.markers import find_markers
 from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure, ToolCall, parse_action
+from ste_ray.core.texts.nearest import did_you_mean, listed
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.core.toolkens import unescape_toolkens
 from ste_ray.runtime.clock import MonotonicClock
@@ -82,12 +85,13 @@ class Asker:
         seconds = time.monotonic() - started
 
         def proposal(status: Status | None, **fields: Any) -> Proposal:
-            return Proposal(request, reply, status, seconds=seconds, **fields)
+            answerer = self._assistant.answerer
+            return Proposal(request, reply, status, seconds=seconds, answerer=answerer, **fields)
 
         if reply.prediction.error:
             return proposal("no_reply", problem=reply.prediction.error)
         text = reply.prediction.output_text
-        found = parse_action(text, self._specs)
+        found = parse_action(text, self._specs, suggest=False)
         if isinstance(found, FinalAnswer):
             answer = unescape_toolkens(found.text)
             return proposal("no_call", thought=found.thought, answer=answer)
@@ -95,7 +99,11 @@ class Asker:
             if found.kind == "no_action" and not find_markers(text):
                 return proposal("no_call", answer=unescape_toolkens(text.strip()))
             status: Status = "unknown_tool" if found.kind == "unknown_tool" else "malformed"
-            return proposal(status, thought=found.thought, problem=found.message)
+            problem = found.message
+            if status == "unknown_tool":
+                problem += did_you_mean(found.tool, self._specs, most=3)
+                problem += f"; tools: {listed(sorted(self._specs), f'{layout.TOOLS} of the run')}"
+            return proposal(status, thought=found.thought, problem=problem)
         spec = self._specs[found.tool]
         refused, problem = await self._refusal(spec, found)
         return proposal(
@@ -106,13 +114,19 @@ class Asker:
             problem=problem,
         )
 
-    async def complete(self, proposal: Proposal, consent: bool | None = None) -> Answer:
+    async def complete(
+        self,
+        proposal: Proposal,
+        consent: bool | None = None,
+        observed: Callable[[ToolResult], None] | None = None,
+    ) -> Answer:
         """Make the call, if it may be made, and have the model answer.
 
         Args:
             proposal: what the model wants.
             consent: whether a person wants the call made, where it may change something; None:
                 nobody could be asked.
+            observed: is given what the tool returned, where the model's words are yet to come.
 
         Raises:
             SteRayError: the endpoint cannot be used, or the device fails.
@@ -129,6 +143,8 @@ class Asker:
         if result.status not in MADE_CALLS:
             return _settled(proposal, "wrong_arguments", result.text)
         if self._words_answers:
+            if observed is not None:
+                observed(result)
             found = await proposal.reply.conclude(result)
         else:
             found = proposal.reply.prediction.model_copy(
@@ -137,11 +153,14 @@ class Asker:
         seconds = proposal.seconds + time.monotonic() - started
         status: Status = "answered" if result.status == "ok" else "tool_failed"
         if found.final_answer:
-            return Answer(proposal, status, found, "", found.final_answer, "model", seconds)
+            whose = proposal.answerer
+            answer = Answer(proposal, status, found, "", found.final_answer, whose, seconds)
+            return replace(answer, problem=answer.cut_advice)
         problem = found.final_error
         if self._words_answers and not problem:
             problem = "the model gave no final answer"
-        return Answer(proposal, status, found, problem, result.text, "tool", seconds)
+        answer = Answer(proposal, status, found, problem, result.text, "tool", seconds)
+        return replace(answer, words_awaited=self._words_answers)
 
     async def _refusal(self, spec: ToolSpec, call: ToolCall) -> tuple[Status | None, str]:
         """Return why a call is not made; nothing speaks against it: None."""
@@ -166,12 +185,15 @@ class Asker:
 
 def _settled(proposal: Proposal, status: Status, problem: str) -> Answer:
     """Return what has become of a request for which nothing was called."""
-    return Answer(
+    answer = Answer(
         proposal,
         status,
         proposal.reply.prediction,
         problem,
         proposal.answer,
-        "model" if proposal.answer else "",
+        proposal.answerer if proposal.answer else "",
         proposal.seconds,
     )
+    if status == "no_reply":  # that says itself why
+        return answer
+    return replace(answer, problem="; ".join(filter(None, (problem, answer.cut_advice))))

@@ -20,7 +20,7 @@ from ste_ray.ports import ChatModel
 from ste_ray.runtime.drive import Ports, drive
 from ste_ray.runtime.events import NullEvents
 from ste_ray.runtime.limiter_client import LimiterClient
-from ste_ray.stages.ask.exchange import Reply
+from ste_ray.stages.ask.exchange import Answerer, Reply
 from ste_ray.stages.shared.limit_server import LimitServer
 from ste_ray.stages.shared.spending import open_budget
 
@@ -31,6 +31,9 @@ class EndpointAssistant:
     """Fulfils ``exchange.Assistant`` with an endpoint, within its rate limits and the budget.
 
     The budget bounds what is spent here; what the stages of the run have spent does not count.
+
+    Attributes:
+        answerer: a model, or the script that stands in for one.
 
     Args:
         endpoints: checked, that of the assistant among them.
@@ -46,6 +49,7 @@ class EndpointAssistant:
         self, endpoints: Endpoints, setting: Setting, material: PromptMaterial, config: Config
     ) -> None:
         require_prices(endpoints.models.values(), config.llm, config.budget)
+        self.answerer: Answerer = "script" if endpoints.scripted else "model"
         self._endpoints = endpoints
         self._setting = setting
         self._material = material

@@ -26,6 +26,8 @@ Status = Literal[
 ]
 #: Statuses with which a request has come to its end; the others have no answer.
 SETTLED: frozenset[Status] = frozenset({"answered", "no_call", "tool_failed", "declined"})
+#: What answers: a language model, or the script that stands in where no endpoint is configured.
+Answerer = Literal["model", "script"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Reply:
 
 
 class Assistant(Protocol):
-    """The model of a setting."""
+    """The model of a setting, or what stands in for it."""
+
+    answerer: Answerer
 
     def opened(self) -> AbstractAsyncContextManager[None]:
         """Return what holds its connections."""
@@ -65,6 +69,7 @@ class Proposal:
         problem: why the call is not made, or the reply cannot be used.
         answer: the model's own, where it calls no tool.
         seconds: that the reply took.
+        answerer: who replied.
     """
 
     request: str
@@ -76,6 +81,7 @@ class Proposal:
     problem: str = ""
     answer: str = ""
     seconds: float = 0.0
+    answerer: Answerer = "model"
 
 
 @dataclass(frozen=True)
@@ -88,8 +94,9 @@ class Answer:
         prediction: the reply, with observation and final answer where there are any.
         problem: what is wrong, and what can be done.
         answer: the final one; empty: there is none.
-        answer_from: who gave it.
+        answer_from: whose words it is in.
         seconds: that all of it took.
+        words_awaited: whether the model was to put what the tool answered into words.
     """
 
     proposal: Proposal
@@ -97,8 +104,37 @@ class Answer:
     prediction: Prediction
     problem: str
     answer: str
-    answer_from: Literal["model", "tool", ""]
+    answer_from: Literal["model", "script", "tool", ""]
     seconds: float
+    words_awaited: bool = False
+
+    @property
+    def cut(self) -> bool:
+        """Whether the answer, or without one the reply, was cut at ``infer.max_new_tokens``."""
+        if self.answer_from == "tool":
+            return False
+        if self._final:
+            return self.prediction.final_cut
+        return self.prediction.output_cut and self.proposal.call is None
+
+    @property
+    def cut_advice(self) -> str:
+        """What to set so that it is not cut; empty: it is whole."""
+        if not self.cut:
+            return ""
+        before = self.proposal.reply.prediction.completion_tokens
+        num_tokens = self.prediction.completion_tokens - (before if self._final else 0)
+        if num_tokens <= 0:  # the endpoint does not count them
+            return "cut at infer.max_new_tokens; raise it to see the rest"
+        return (
+            f"cut at {num_tokens} tokens; raise infer.max_new_tokens to see the rest, such as"
+            f" infer.max_new_tokens={2 * num_tokens}"
+        )
+
+    @property
+    def _final(self) -> bool:
+        """Whether the answer came after that of a tool."""
+        return bool(self.answer_from) and self.prediction.observation_status != "none"
 
     def as_json(self) -> dict[str, Any]:
         """Return it for machines."""
@@ -117,6 +153,7 @@ class Answer:
             else None,
             "answer": self.answer,
             "answer_from": self.answer_from or None,
+            "cut": self.cut,
             "problem": self.problem,
             "tokens": {
                 "prompt": found.prompt_tokens,

@@ -14,7 +14,7 @@ from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting
 from ste_ray.core.records import Prediction
 from ste_ray.generation.model import LocalModel
 from ste_ray.generation.predict import AnsweredQuery, Predictor
-from ste_ray.stages.ask.exchange import Reply
+from ste_ray.stages.ask.exchange import Answerer, Reply
 from ste_ray.stages.infer.models import configured_decoding
 from ste_ray.stages.infer.watching import Watch
 
@@ -26,6 +26,9 @@ class _EndedError(Exception):
 class LocalAssistant:
     """Fulfils ``exchange.Assistant`` with a local model.
 
+    Attributes:
+        answerer: a model.
+
     Args:
         model: the model.
         setting: what prompts show.
@@ -36,6 +39,8 @@ class LocalAssistant:
         ConfigError: the model has too few positions for answers of the length asked for.
         StageInputError: the setting needs toolkens and the model has none.
     """
+
+    answerer: Answerer = "model"
 
     def __init__(
         self, model: LocalModel, setting: Setting, material: PromptMaterial, config: Config

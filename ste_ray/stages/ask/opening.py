@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import datetime
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, parse_settings
-from ste_ray.core.records import Example, text_fingerprint
+from ste_ray.core.records import Example, canonical_json, text_fingerprint
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.retrieval.encoder import make_encoder
 from ste_ray.retrieval.index import RetrievalIndex
 from ste_ray.stages.ask.asking import Asker
 from ste_ray.stages.ask.exchange import Assistant
-from ste_ray.stages.ask.recorded import default_setting, words_answers
+from ste_ray.stages.ask.recorded import (
+    default_setting,
+    has_toolkens,
+    possible_settings,
+    words_answers,
+)
 from ste_ray.stages.base import load_prompts, read_specs
 from ste_ray.stages.shared.tools import open_tools, permissions
 from ste_ray.store.artifacts import RunStore
@@ -42,8 +48,9 @@ def open_asker(
         EndpointError: the endpoint cannot be reached or refuses the key.
     """
     specs = _specs(store)
-    chosen = _chosen(store, config, setting, say)
-    training = _demonstrations(store, config) if chosen.prompt == "icl" else []
+    with _naming_others(store, config, setting):
+        chosen = _chosen(store, config, setting, say)
+        training = _demonstrations(store, config) if chosen.prompt == "icl" else []
     material = PromptMaterial(
         specs=specs,
         demonstrations={example.example_id: example for example in training},
@@ -56,11 +63,14 @@ def open_asker(
     words = words_answers(store, chosen)
     if not words:
         say(
-            "ask: the model was not trained on final answers (prepare.tool_responses=false): what"
-            " a tool answers is the answer"
+            "ask: the model was not trained on final answers (prepare.tool_responses,"
+            " prepare.response_fraction): what a tool answers is the answer"
         )
+    if note := _day_note(config.tools.today, specs.values()):
+        say(note)
     with ExitStack() as stack:
-        assistant = _assistant(stack, store, chosen, material, config, say)
+        with _naming_others(store, config, setting):
+            assistant = _assistant(stack, store, chosen, material, config, say)
         yield Asker(
             assistant,
             material,
@@ -94,6 +104,37 @@ def _chosen(
             " another prompt: plain, retrieved, icl or toolken"
         )
     return chosen
+
+
+@contextmanager
+def _naming_others(store: RunStore, config: Config, setting: str | None) -> Iterator[None]:
+    """Let an error of a setting that was asked for name the settings that would do."""
+    try:
+        yield
+    except StageInputError as error:
+        if setting is None:
+            raise
+        possible = ", ".join(possible_settings(store, config))
+        raise StageInputError(
+            f"{error}; --setting can be, with what the run has: {possible} (those of 'endpoint'"
+            " with an endpoint)"
+        ) from None
+
+
+def _day_note(today: str, specs: Collection[ToolSpec]) -> str:
+    """Say which day tools take for today, if that is another and one of them may look at it.
+
+    Python tools alone are told; that they look at it, their description says.
+    """
+    if today == datetime.date.today().isoformat():
+        return ""
+    python = (spec for spec in specs if spec.kind == "python")
+    if not any("today" in canonical_json(spec.model_dump(mode="json")).lower() for spec in python):
+        return ""
+    return (
+        f"ask: tools take {today} for today, as the run had it, so that its figures can be"
+        f" repeated; for another day give tools.today=YYYY-MM-DD"
+    )
 
 
 def _demonstrations(store: RunStore, config: Config) -> list[Example]:
@@ -161,4 +202,9 @@ def _assistant(
     from ste_ray.stages.infer.needs import check_model
 
     check_model(store, setting, config.infer)
+    if setting.name == "tuned/toolken" and not has_toolkens(store):  # told before it is loaded
+        raise StageInputError(
+            f"the model of setting {setting.name!r} has no toolken of any tool, since it was"
+            " trained without them"
+        )
     return LocalAssistant(load_named_model(store, setting.model, config), setting, material, config)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from ste_ray.config import Config
 from ste_ray.core import layout
-from ste_ray.core.inferring.settings import Setting
-from ste_ray.core.records import TrainRow
+from ste_ray.core.inferring.settings import ENDPOINT, Setting
+from ste_ray.core.records import Example, TrainRow
 from ste_ray.core.section import Section
 from ste_ray.core.toolkens import TOOLKENS_FILE
 from ste_ray.errors import StageInputError
@@ -56,13 +57,35 @@ def default_setting(store: RunStore) -> tuple[str, str]:
             f" train --run {shlex.quote(store.uri)}' first, or name who is asked by --setting,"
             " such as endpoint/retrieved"
         )
+    if has_toolkens(store):
+        return "tuned/toolken", "the run's trained model, which has toolkens"
+    return "tuned/retrieved", "the run's trained model, which has no toolkens"
+
+
+def possible_settings(store: RunStore, config: Config) -> list[str]:
+    """Return the settings that the run has all for; those of endpoints are possible with one."""
+    found = []
+    demonstrates = not config.retrieve.num_demonstrations or any(
+        one.split == "train"
+        for path in parquet_files(store, layout.EXAMPLES)
+        for one in iter_records(store, path, Example)
+    )
+    prompts = [one for one in ("plain", "retrieved", "icl") if demonstrates or one != "icl"]
+    for model, folder in layout.RUN_MODELS.items():
+        if store.exists(f"{folder}/config.json"):
+            toolken = ["toolken"] if model == "tuned" and has_toolkens(store) else []
+            found += [f"{model}/{prompt}" for prompt in (*toolken, *prompts)]
+    own = (*config.infer.models, ENDPOINT)
+    return found + [f"{model}/{prompt}" for model in own for prompt in prompts]
+
+
+def has_toolkens(store: RunStore) -> bool:
+    """Whether the run's trained model has toolkens."""
     try:
         listed = store.read_json(f"{layout.TUNED_MODEL}/{TOOLKENS_FILE}")
     except FileNotFoundError:
-        listed = {}
-    if isinstance(listed, dict) and listed.get("tools"):
-        return "tuned/toolken", "the run's trained model, which has toolkens"
-    return "tuned/retrieved", "the run's trained model, which has no toolkens"
+        return False
+    return isinstance(listed, dict) and bool(listed.get("tools"))
 
 
 def words_answers(store: RunStore, setting: Setting) -> bool:
@@ -75,7 +98,7 @@ def words_answers(store: RunStore, setting: Setting) -> bool:
     manifest = read_manifest(store, "prepare")
     prepared = manifest.config.get("prepare") if manifest is not None else None
     if isinstance(prepared, dict) and isinstance(prepared.get("tool_responses"), bool):
-        return bool(prepared["tool_responses"])
+        return bool(prepared["tool_responses"] and prepared.get("response_fraction", 1))
     # A round of continual learning is a run whose rows were taken from another.
     return any(
         row.kind == "final_answer"
