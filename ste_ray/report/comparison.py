@@ -79,6 +79,8 @@ class ComparisonView(View):
     config: tuple[ConfigDifference, ...]
     first_restraint: Restraint | None = None  # None: no common query needs no call
     second_restraint: Restraint | None = None
+    tools_omitted: int = 0  # further ones, which lost less
+    changed_omitted: int = 0  # further queries that changed
 
 
 def compare_runs(
@@ -108,6 +110,8 @@ def compare_runs(
     before = [all_scores[0][key] for key in common]
     after = [all_scores[1][key] for key in common]
     names = [f"{run.uri} {setting}" for run, setting in runs]
+    tools = list(_tools(before, after))
+    changed, changed_omitted = _changed(runs, before, after)
     return ComparisonView(
         first=first.uri,
         second=second.uri,
@@ -129,8 +133,10 @@ def compare_runs(
             for metric in METRICS
             if any(score.needs_call for score in before)
         ),
-        tools=tuple(_tools(before, after))[:MAX_TOOLS],
-        changed=_changed(runs, before, after),
+        tools=tuple(tools[:MAX_TOOLS]),
+        tools_omitted=max(0, len(tools) - MAX_TOOLS),
+        changed=changed,
+        changed_omitted=changed_omitted,
         config=tuple(_config_differences(first, second)),
         first_restraint=summarise_restraint(before),
         second_restraint=summarise_restraint(after),
@@ -173,8 +179,11 @@ def _tools(before: Sequence[Score], after: Sequence[Score]) -> Iterator[ToolChan
 
 def _changed(
     runs: Sequence[tuple[RunReader, str]], before: Sequence[Score], after: Sequence[Score]
-) -> tuple[ChangedPrediction, ...]:
-    """Return queries whose outcome changed: lost ones first, then gained ones, then others."""
+) -> tuple[tuple[ChangedPrediction, ...], int]:
+    """Return queries whose outcome changed, and how many more there are.
+
+    Lost ones come first, then gained ones, then others.
+    """
     changed = [
         (_change(one, other), one, other)
         for one, other in zip(before, after, strict=True)
@@ -184,7 +193,7 @@ def _changed(
     chosen = changed[:MAX_CHANGED]
     wanted = {one.example_id for _, one, _ in chosen}
     first, second = (_texts(run, setting, wanted) for run, setting in runs)
-    return tuple(
+    shown = tuple(
         ChangedPrediction(
             change=change,
             tool=one.tool,
@@ -200,6 +209,7 @@ def _changed(
         for change, one, other in chosen
         if one.example_id in first and one.example_id in second
     )
+    return shown, len(changed) - len(shown)
 
 
 def _change(before: Score, after: Score) -> Change:

@@ -30,6 +30,7 @@ from ste_ray.report.predictions import NO_TOOL_LABEL, OUTCOME_LABELS
 
 _MAX_TOOLS = 20
 _MAX_CHANGED = 10
+_IN_COMPARISON = "the comparison as HTML"
 _MEANINGFUL = str.maketrans({char: f"\\{char}" for char in "\\`*_{}[]<>#|~"})
 
 
@@ -63,7 +64,9 @@ def comparison_markdown(view: ComparisonView) -> str:
     ]  # fmt: skip
     if rows:
         header = ["tool", "correct, first", "correct, second", "gained", "lost", "n"]
-        parts += ["## Tools that changed", table(header, rows[:_MAX_TOOLS])]
+        omitted = view.tools_omitted
+        shown = first_rows(header, rows, _MAX_TOOLS, "tools", _IN_COMPARISON, omitted)
+        parts += ["## Tools that changed", *shown]
     changed = [
         [escaped(one.tool) or NO_TOOL_LABEL, escaped(_short(one.query)),
          _outcome(one.first_outcome),
@@ -72,7 +75,9 @@ def comparison_markdown(view: ComparisonView) -> str:
     ]  # fmt: skip
     if changed:
         header = ["tool", "query", "first", "second"]
-        parts += ["## Queries that changed, lost ones first", table(header, changed[:_MAX_CHANGED])]
+        omitted = view.changed_omitted
+        shown = first_rows(header, changed, _MAX_CHANGED, "queries", _IN_COMPARISON, omitted)
+        parts += ["## Queries that changed, lost ones first", *shown]
     if view.config:
         header = ["stage", "key", "first", "second"]
         found = [
@@ -87,6 +92,29 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table; cells are Markdown already."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def first_rows(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    most: int,
+    what: str,
+    where: str,
+    omitted: int = 0,
+) -> Iterator[str]:
+    """Yield a table with the first rows, and how many it leaves out, if any.
+
+    Args:
+        header: of the columns.
+        rows: all there are, but for ``omitted`` ones; cells are Markdown already.
+        most: how many to show.
+        what: a row is of.
+        where: more of them are shown.
+        omitted: further rows, which are not there.
+    """
+    yield table(header, rows[:most])
+    if more := max(0, len(rows) - most) + omitted:
+        yield f"{more:,} more {what} are not shown here; {where} shows more of them."
 
 
 def escaped(text: str) -> str:
@@ -150,10 +178,12 @@ def _tools(data: ReportData) -> Iterator[str]:
     rows = [
         [escaped(one.tool), _share(one.after.correct), percent(one.after.tool_match.share),
          str(one.after.n), escaped(one.trouble) or NOTHING]
-        for one in tools[:_MAX_TOOLS]
+        for one in tools
     ]  # fmt: skip
     yield f"## Tools with most trouble in {escaped(data.evaluation.summary.settings[-1].setting)}"
-    yield table(["tool", "correct", "tool match", "n", "most frequent trouble"], rows)
+    header = ["tool", "correct", "tool match", "n", "most frequent trouble"]
+    omitted = data.evaluation.tools_omitted
+    yield from first_rows(header, rows, _MAX_TOOLS, "tools", "report.html", omitted)
 
 
 def _training(data: ReportData) -> Iterator[str]:

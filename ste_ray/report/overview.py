@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from ste_ray.core.asked_models import SCRIPT_NOTE
 from ste_ray.core.effects import Role
+from ste_ray.core.preparing.ledger import FEW_EXAMPLES_NOTE
 from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.core.texts.cutting import cut_text
 from ste_ray.core.texts.local_paths import public_name
@@ -104,11 +105,22 @@ def view_notices(
     base = _base_model(manifests.get("train"))
     if base == "":
         notices.append(_from_scratch_notice((demo_model or {}).get("reason", "")))
+    told = [SCRIPT_NOTE]
     if ledger is not None and ledger.few_examples:
         notices.append(_few_examples_notice(ledger.few_examples))
+        told.append(FEW_EXAMPLES_NOTE)
     if base:
-        notices.append(_base_notice((demo_model or {}).get("name") or public_name(base)))
-    return (*notices, *_stage_notes(notes, skip=SCRIPT_NOTE))
+        name = (demo_model or {}).get("name") or public_name(base)
+        notices.append(_base_notice(name, _asked_models(manifests.get("infer"))))
+    return (*notices, *_stage_notes(notes, told))
+
+
+def _asked_models(manifest: Mapping[str, Any] | None) -> list[str]:
+    """Return which of the run's models, ``base`` and ``tuned``, inference asked."""
+    section: Any = ((manifest or {}).get("config") or {}).get("infer") or {}
+    settings = section.get("settings") or () if isinstance(section, Mapping) else ()
+    models = {str(one).partition("/")[0] for one in settings}
+    return [name for name in ("base", "tuned") if name in models]
 
 
 def _scripts(
@@ -163,13 +175,15 @@ def _from_scratch_notice(reason: str) -> Notice:
     )
 
 
-def _base_notice(name: str) -> Notice:
-    return Notice(
-        kind="note",
-        title=f"Base model: {name}",
-        text="Settings that begin with 'base' are this model before training, those that begin "
-        "with 'tuned' the same after it.",
-    )
+def _base_notice(name: str, asked: Sequence[str]) -> Notice:
+    """Say which model was trained, and what its settings mean, of those that were asked."""
+    texts = {
+        "base": "settings that begin with 'base' are this model before training",
+        "tuned": "settings that begin with 'tuned' are this model after training",
+    }
+    parts = [texts[one] for one in asked] or ["the run fine-tunes this model"]
+    text = ", ".join(parts)
+    return Notice(kind="note", title=f"Base model: {name}", text=f"{text[0].upper()}{text[1:]}.")
 
 
 def _few_examples_notice(num_tools: int) -> Notice:
@@ -178,7 +192,8 @@ def _few_examples_notice(num_tools: int) -> Notice:
         kind="caution",
         title="Too few examples for some tools",
         text=f"{which} few examples to train or test on; their rows below say little. "
-        "The data section names them.",
+        "The data section names them, and the ledger says why queries were dropped; exploring "
+        "more episodes of them gives more.",
     )
 
 
@@ -190,11 +205,16 @@ def _base_model(manifest: Mapping[str, Any] | None) -> str | None:
     return str(model.get("base") or "") if isinstance(model, Mapping) else None
 
 
-def _stage_notes(notes: Mapping[str, Sequence[str]], skip: str) -> Iterable[Notice]:
-    """Yield each distinct note of the stages, except those that already are a notice."""
+def _stage_notes(notes: Mapping[str, Sequence[str]], told: Sequence[str]) -> Iterable[Notice]:
+    """Yield each distinct note of the stages, except those of which a notice tells already.
+
+    Args:
+        notes: of each stage.
+        told: texts by which the latter are known.
+    """
     seen: set[str] = set()
     for stage, stage_notes in notes.items():
         for note in stage_notes:
-            if note != skip and note not in seen:
+            if note not in seen and not any(one in note for one in told):
                 seen.add(note)
                 yield Notice(kind="note", title=f"Note of the {stage} stage", text=note)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 WIDTH = 340
+_VALUE_WIDTH = 64.0  # of "100.0%" beside a dot at the end of its axis, with a gap between them
 Point = tuple[float, float]
 IntervalRow = tuple[str, float, float, float, int]  # name, value, low, high, n
 
@@ -163,7 +164,7 @@ def interval_plot(title: str, rows: Sequence[IntervalRow], confidence: float) ->
         rows: name, value, low, high (fractions of one) and n of each row.
         confidence: of the interval, named in the tooltip.
     """
-    left, right, top, step = 12.0, WIDTH - 48.0, 34.0, 34.0
+    left, right, top, step = 12.0, WIDTH - _VALUE_WIDTH, 34.0, 34.0
     bottom = top + step * len(rows)
     axis = Axis(0.0, 1.0, left, right)
     parts = [_title(title)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from ste_ray.core.scoring.general_ability import GeneralAbility
@@ -21,7 +21,6 @@ PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         (("useful_tokens_per_second", "useful"), ("tokens_per_second", "computed")),
     ),
 )
-LAST_VALUES = (("loss", "last training loss"), ("validation_loss", "last validation loss"))
 
 
 class Series(View):
@@ -72,9 +71,14 @@ def view_training(metrics: Any, summary: Any = None) -> TrainingView | None:
 
 def _figures(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """Yield what is worth reading as a number, where it was recorded."""
-    for key, label in LAST_VALUES:
-        if points := _points(records, key):
-            yield label, short_number(points[-1][1])
+    if losses := [loss for _, loss in _points(records, "loss")]:
+        # One step has a few rows; its loss is chance. The model card has the same mean.
+        tail = losses[-max(1, len(losses) // 10) :]
+        steps = "last step" if len(tail) == 1 else f"mean of the last {len(tail):,} steps"
+        yield f"training loss, {steps}", short_number(fmean(tail))
+    if points := _points(records, "validation_loss"):
+        step, loss = points[-1]
+        yield f"validation loss, after step {step:,.0f}", short_number(loss)
     if rates := [rate for _, rate in _points(records, "useful_tokens_per_second")]:
         yield "tokens per second, median", short_number(median(rates))
     if shares := [share for _, share in _points(records, "padded_share")]:

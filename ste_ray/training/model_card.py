@@ -97,7 +97,8 @@ def model_card(facts: CardFacts, config: TrainConfig, summary: TrainSummary) -> 
         f"| learning rate | {config.learning_rate:g}, cosine,"
         f" {config.warmup_fraction:.0%} warm-up |",
         f"| precision | {facts.precision} |",
-        f"| loss of a label token at the end | {summary.train_loss:.4f} training,"
+        f"| loss of a label token at the end | {summary.train_loss:.4f} training (mean of the last"
+        f" tenth of the steps),"
         f" {validation} validation |",
         *([f"| general ability | {facts.general.sentence} |"] if facts.general else []),
         f"| seed | {facts.seed} |",

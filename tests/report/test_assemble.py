@@ -15,6 +15,7 @@ from ste_ray.report.assemble import ReportData, assemble_report
 from ste_ray.report.evaluation import view_evaluation
 from ste_ray.report.exploration import failures_before_success, view_exploration
 from ste_ray.report.ledger import view_ledger
+from ste_ray.report.overview import view_notices
 from ste_ray.report.predictions import describe_failure
 from ste_ray.report.training import view_training
 from ste_ray.report.trials import result_of, sample_trials
@@ -193,8 +194,21 @@ def test_training_curves_leave_out_what_is_no_number() -> None:
     assert view.panels[0][1][0].points == ((1.0, 2.0), (3.0, 1.5))
     assert len(view.panels[0][1]) == 1
     assert dict(view.figures) == {
-        "last training loss": "1.5",
+        "training loss, last step": "1.5",
         "tokens per second, median": "1.5k",
+    }
+
+
+def test_the_headline_loss_is_a_mean_and_says_of_how_many_steps() -> None:
+    metrics = [
+        {"step": n, "loss": 0.0 if n == 40 else 2.0, "validation_loss": 1.2 if n == 30 else None}
+        for n in range(1, 41)
+    ]
+    view = view_training(metrics)
+    assert view is not None
+    assert dict(view.figures) == {
+        "training loss, mean of the last 4 steps": "1.5",
+        "validation loss, after step 30": "1.2",
     }
 
 
@@ -219,3 +233,43 @@ def test_notes_of_stages_are_shown_once(tables: dict[str, Any]) -> None:
     data = assemble_report(synthetic.FakeReader({}, {}, manifests), 0.0)
     notes = [notice.text for notice in data.notices if notice.kind == "note"]
     assert notes == ["only half of the tools answered"]
+
+
+def test_what_a_notice_tells_is_not_told_again_as_a_note_of_its_stage() -> None:
+    manifests = synthetic.manifests()
+    note = "1 of 20 tools have few examples, 't' among them; explore more episodes of them"
+    manifests["prepare"]["notes"] = [note]
+
+    def notices(few_examples: int) -> list[str]:
+        ledger = view_ledger({"reasons": [], "tools": []})
+        assert ledger is not None
+        found = view_notices(
+            manifests, {}, ledger.model_copy(update={"few_examples": few_examples})
+        )
+        return [f"{one.title} {one.text}" for one in found]
+
+    assert len([one for one in notices(1) if "few examples" in one]) == 1
+    assert [one for one in notices(0) if "few examples" in one] == [
+        f"Note of the prepare stage {note}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told", "untold"),
+    [
+        (["base/icl", "tuned/plain"], "'base' are this model before training", "fine-tunes"),
+        (["tuned/toolken"], "'tuned' are this model after training", "'base'"),
+        (["endpoint/icl"], "The run fine-tunes this model.", "'base'"),
+    ],
+)
+def test_the_base_model_is_explained_by_the_settings_that_ran(
+    settings: list[str], told: str, untold: str
+) -> None:
+    manifests = {
+        "train": {"config": {"train": {"model": {"base": "/models/Small"}}}},
+        "infer": {"config": {"infer": {"settings": settings}}},
+    }
+    (notice,) = view_notices(manifests, {}, None)
+    assert notice.title == "Base model: Small"
+    assert told in notice.text
+    assert untold not in notice.text

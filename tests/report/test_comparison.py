@@ -99,6 +99,26 @@ def test_markdown_tables_are_whole_and_escaped(data: ReportData, view: Compariso
     assert escaped("a|b <script> *x*\nnext") == r"a\|b \<script\> \*x\* next"
 
 
+def test_what_a_shortened_table_leaves_out_is_said(
+    data: ReportData, run: synthetic.FakeReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "not shown here" not in report_markdown(data)  # twenty tools have room
+    monkeypatch.setattr("ste_ray.report.markdown._MAX_TOOLS", 3)
+    text = report_markdown(data)
+    assert "17 more tools are not shown here; report.html shows more of them." in text
+    monkeypatch.setattr("ste_ray.report.comparison.MAX_TOOLS", 4)
+    monkeypatch.setattr("ste_ray.report.comparison.MAX_CHANGED", 12)
+    view = compare_runs(run, changed_run(run, 40), ("", ""), seed=0, now=0.0)
+    assert (len(view.tools), view.tools_omitted) == (4, 16)
+    assert len(view.changed) == 12
+    assert view.changed_omitted > 0
+    text, page = comparison_markdown(view), render_comparison(view)
+    assert f"{view.changed_omitted + 2} more queries are not shown here; the comparison as" in text
+    assert f"{view.changed_omitted} more queries are not shown here." in page
+    assert f"{view.changed_omitted + 12} queries whose outcome differs" in page
+    assert "16 more tools are not shown here." in page
+
+
 @pytest.fixture(scope="module")
 def with_rounds(run: synthetic.FakeReader) -> ReportData:
     scores = [one for one in run.tables[layout.SCORES] if one.setting == "tuned/toolken"]

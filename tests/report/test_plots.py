@@ -99,6 +99,17 @@ def test_intervals_lie_where_their_values_are() -> None:
     assert note.text == "base: 50.0%, 95% interval 25.0% to 100.0%, n = 80"
 
 
+def test_the_value_of_a_row_stands_beside_its_dot_also_at_the_end_of_the_axis() -> None:
+    drawing = parsed(plots.interval_plot("Correct", [("base", 1.0, 0.9, 1.0, 80)], 0.95))
+    dot = next(drawing.iter("circle"))
+    value = next(e for e in drawing.iter("text") if e.attrib["class"] == "value")
+    assert value.text == "100.0%"
+    widest = 8.5 * len(value.text)  # a character in bold, as wide as fonts have it
+    assert value.attrib["text-anchor"] == "end"
+    start = float(value.attrib["x"]) - widest
+    assert float(dot.attrib["cx"]) + float(dot.attrib["r"]) < start
+
+
 def test_bars_have_the_height_of_their_share() -> None:
     drawing = parsed(plots.bar_plot("Solved", [("1", 0.5, "a"), ("2", 1.0, "b")], "trial"))
     heights = [float(bar.attrib["height"]) for bar in drawing.iter("rect")]

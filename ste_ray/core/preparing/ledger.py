@@ -7,6 +7,9 @@ from ste_ray.core.records import Record
 FEW_TRAIN_EXAMPLES = 20  # below this, a tool's figures say little about the method
 FEW_TEST_EXAMPLES = 5
 
+#: What the note of a run says whose tools have too little; the report has more on it.
+FEW_EXAMPLES_NOTE = "tools have few examples"
+
 
 class ToolTotals(Record):
     """Queries and examples of one tool."""

@@ -22,7 +22,13 @@ import ray
 
 from ste_ray.core import layout
 from ste_ray.core.exploring.alike import MOST
-from ste_ray.core.preparing.ledger import DropReason, LedgerTotals, ToolTotals, few_examples
+from ste_ray.core.preparing.ledger import (
+    FEW_EXAMPLES_NOTE,
+    DropReason,
+    LedgerTotals,
+    ToolTotals,
+    few_examples,
+)
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext
@@ -217,8 +223,8 @@ def _tell(
     few = [name for name, one in used.items() if one.warning]
     if few:
         context.notes.append(
-            f"{len(few)} of {len(used)} tools have few examples, {few[0]!r} among them; explore "
-            "more episodes of them, or look in the ledger why their queries were dropped"
+            f"{len(few)} of {len(used)} {FEW_EXAMPLES_NOTE}, {few[0]!r} among them; explore more "
+            "episodes of them, or look in the ledger why their queries were dropped"
         )
     if not section.judge:
         context.notes.append("no judge filtered the examples (prepare.judge=false)")
