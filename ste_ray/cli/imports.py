@@ -60,7 +60,11 @@ def add_import_commands(commands: argparse._SubParsersAction[Any]) -> None:
         help="a GGUF file, as a model folder to train",
         description="Make a model folder of a GGUF file, to train with train.model.base=FOLDER.",
     )
-    model.add_argument("source", metavar="FILE.gguf|FOLDER", help="file to read, or its folder")
+    model.add_argument(
+        "source",
+        metavar="FILE.gguf|FOLDER",
+        help="file to read; or a folder or a wheel that holds one such file",
+    )
     model.add_argument(
         "--out",
         required=True,

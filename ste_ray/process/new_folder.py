@@ -20,7 +20,12 @@ def new_folder(path: str) -> Iterator[Path]:
         ConfigError: there is something at ``path`` already, or it cannot be written.
     """
     target = Path(path)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() and not target.is_dir():
+        raise ConfigError(
+            f"{path!r} is a file, and a folder is to be made; give --out a folder that does not"
+            " exist yet"
+        )
+    if target.exists() and any(target.iterdir()):
         raise ConfigError(
             f"{path!r} exists and is not empty; give --out a folder that does not exist yet"
         )

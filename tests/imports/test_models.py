@@ -258,3 +258,10 @@ def test_a_folder_that_is_not_empty_is_kept(tmp_path, capsys):
     assert main(["import", "model", str(tmp_path), "--out", str(out)]) == 2
     assert "not empty" in capsys.readouterr().err
     assert [one.name for one in out.iterdir()] == ["mine"]
+
+
+def test_a_file_is_no_folder_to_make(tmp_path, capsys):
+    (tmp_path / "model").write_text("mine")
+    assert main(["import", "model", "x.gguf", "--out", str(tmp_path / "model")]) == 2
+    assert "is a file, and a folder is to be made" in capsys.readouterr().err
+    assert (tmp_path / "model").read_text() == "mine"
