@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from threading import Event, Thread
 from typing import Any
 
@@ -19,11 +20,12 @@ from ste_ray.core import layout
 from ste_ray.core.stages import STAGES
 from ste_ray.errors import SteRayError, TemporaryError, UserError
 from ste_ray.resources import resource_folder
-from ste_ray.stages.cluster.local import LocalCluster
+from ste_ray.stages.cluster.local import JOB_STOP_SECONDS, LocalCluster
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import read_manifest
 
 _POLL_SECONDS = 0.5
+_STOP_SECONDS = JOB_STOP_SECONDS + 10.0  # then the head has ended the job itself
 _SAMPLE_SECONDS = 5.0  # a look at the pages of a whole model takes a tenth of a second and more
 _ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
 
@@ -112,21 +114,54 @@ def _client(cluster: LocalCluster) -> JobSubmissionClient:
 def _run_job(
     client: JobSubmissionClient, stage: str, entrypoint: str, progress: Callable[[str], None]
 ) -> None:
-    job = client.submit_job(entrypoint=entrypoint)
-    shown = 0
-    while True:
-        status = client.get_job_status(job)
-        lines = client.get_job_logs(job).split("\n")
-        complete = lines if status in _ENDED else lines[:-1]
-        for line in complete[shown:]:
-            if line.startswith(f"{stage}:"):  # the rest is Ray announcing itself
-                progress(line)
-        shown = max(shown, len(complete))
-        if status in _ENDED:
-            break
-        time.sleep(_POLL_SECONDS)
+    """Run a job to its end; on Ctrl-C or SIGTERM it is told to end, as it may keep what it has.
+
+    Raises:
+        SteRayError: it failed.
+        KeyboardInterrupt: or ``SystemExit``, once the job has ended; another Ctrl-C meanwhile, and
+            it ends with the cluster.
+    """
+    job = _Job(client, stage, progress, client.submit_job(entrypoint=entrypoint))
+    try:
+        status = job.wait()
+    except (KeyboardInterrupt, SystemExit):
+        progress(
+            f"demo: stopping {stage}, which keeps what it has made; this takes {_STOP_SECONDS:g} s"
+            " at most, and Ctrl-C ends it at once"
+        )
+        with suppress(ConnectionError, RuntimeError):  # the head may be gone; so is the job then
+            client.stop_job(job.name)
+            job.wait(_STOP_SECONDS)
+        raise
     if status != JobStatus.SUCCEEDED:
-        raise _stage_error(client, job, stage, lines)
+        raise _stage_error(client, job.name, stage, job.lines)
+
+
+@dataclass
+class _Job:
+    """A submitted job, whose lines are handed on as they come."""
+
+    client: JobSubmissionClient
+    stage: str
+    progress: Callable[[str], None]
+    name: str
+    lines: list[str] = field(default_factory=list)
+    num_shown: int = 0
+
+    def wait(self, seconds: float = math.inf) -> JobStatus:
+        """Return how it ended, or how it stands after ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while True:
+            status = self.client.get_job_status(self.name)
+            self.lines = self.client.get_job_logs(self.name).split("\n")
+            complete = self.lines if status in _ENDED else self.lines[:-1]
+            new, self.num_shown = complete[self.num_shown :], max(self.num_shown, len(complete))
+            for line in new:
+                if line.startswith(f"{self.stage}:"):  # the rest is Ray announcing itself
+                    self.progress(line)
+            if status in _ENDED or time.monotonic() > deadline:
+                return status
+            time.sleep(_POLL_SECONDS)
 
 
 def _stage_error(

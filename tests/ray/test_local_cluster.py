@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ste_ray.stages import demo
 from ste_ray.stages.cluster.local import LocalCluster, cluster_processes
 
 _HOLD_A_HEAD = """
@@ -47,6 +49,33 @@ def test_nothing_is_left_when_the_starter_is_stopped(ending: signal.Signals) -> 
         assert not Path(folder).exists()
     finally:
         holder.kill()
+
+
+_ENDS_SLOWLY = """
+import pathlib, signal, sys, time
+def end(*_):
+    time.sleep(5)  # Ray's own patience would be three seconds
+    pathlib.Path({kept!r}).write_text("kept")
+    sys.exit(75)
+signal.signal(signal.SIGTERM, end)
+print("train: working", flush=True)
+time.sleep(300)
+"""
+
+
+def test_a_job_of_an_interrupted_demo_has_time_to_keep_what_it_has(tmp_path: Path) -> None:
+    kept, script = tmp_path / "kept", tmp_path / "job.py"
+    script.write_text(_ENDS_SLOWLY.format(kept=str(kept)))
+
+    def progress(line: str) -> None:
+        if line == "train: working":
+            raise KeyboardInterrupt
+
+    with LocalCluster(num_cpus=1, object_store_mb=80) as cluster:
+        client = demo._client(cluster)
+        with pytest.raises(KeyboardInterrupt):
+            demo._run_job(client, "train", shlex.join([sys.executable, str(script)]), progress)
+        assert kept.read_text() == "kept"
 
 
 def test_two_clusters_plan_different_ports() -> None:

@@ -25,6 +25,8 @@ from ste_ray.stages.cluster.connect import START_WAIT
 
 MARKER = "STE_RAY_LOCAL_CLUSTER"
 _START_SECONDS = 180.0
+#: How long the head lets a job end in order that is stopped: a step of training and its checkpoint.
+JOB_STOP_SECONDS = 100
 _PORT_OPTIONS = (
     "--port",
     "--dashboard-port",
@@ -119,6 +121,7 @@ class LocalCluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self._token,
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_JOB_STOP_WAIT_TIME_S": str(JOB_STOP_SECONDS),  # else 3, then it is killed
             "TMPDIR": str(scratch),  # what killed processes leave there goes with the folder
             MARKER: self._id,
         }
