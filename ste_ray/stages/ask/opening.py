@@ -48,7 +48,7 @@ def open_asker(
         EndpointError: the endpoint cannot be reached or refuses the key.
     """
     specs = _specs(store)
-    with _naming_others(store, config, setting):
+    with _naming_settings(store, config):
         chosen = _chosen(store, config, setting, say)
         training = _demonstrations(store, config) if chosen.prompt == "icl" else []
     material = PromptMaterial(
@@ -69,7 +69,7 @@ def open_asker(
     if note := _day_note(config.tools.today, specs.values()):
         say(note)
     with ExitStack() as stack:
-        with _naming_others(store, config, setting):
+        with _naming_settings(store, config):
             assistant = _assistant(stack, store, chosen, material, config, say)
         yield Asker(
             assistant,
@@ -107,13 +107,11 @@ def _chosen(
 
 
 @contextmanager
-def _naming_others(store: RunStore, config: Config, setting: str | None) -> Iterator[None]:
-    """Let an error of a setting that was asked for name the settings that would do."""
+def _naming_settings(store: RunStore, config: Config) -> Iterator[None]:
+    """Let an error of what a setting needs name the settings that the run has all for."""
     try:
         yield
     except StageInputError as error:
-        if setting is None:
-            raise
         possible = ", ".join(possible_settings(store, config))
         raise StageInputError(
             f"{error}; --setting can be, with what the run has: {possible} (those of 'endpoint'"
@@ -133,7 +131,7 @@ def _day_note(today: str, specs: Collection[ToolSpec]) -> str:
         return ""
     return (
         f"ask: tools take {today} for today, as the run had it, so that its figures can be"
-        f" repeated; for another day give tools.today=YYYY-MM-DD"
+        " repeated; for another day give tools.today=YYYY-MM-DD"
     )
 
 
