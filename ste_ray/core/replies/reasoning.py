@@ -72,6 +72,15 @@ def opens_reasoning(prompt: str) -> bool:
     return any(match.end() == len(tail) for match in OPEN.finditer(tail))
 
 
+def without_opening(prompt: str) -> str:
+    """Return a prompt without the tag that opens reasoning, if it ends in one."""
+    if not opens_reasoning(prompt):
+        return prompt
+    start = max(0, len(prompt) - 120)
+    last = [match.start() for match in OPEN.finditer(prompt, start)][-1]
+    return prompt[:last]
+
+
 def reasoning_tokens(tokens: Iterable[str]) -> frozenset[str]:
     """Return those of a tokenizer's tokens that tell reasoning from the answer.
 

@@ -1,0 +1,66 @@
+"""Derives from a chat template how it writes calls, without knowing any by name.
+
+Conversations with marked calls are rendered; what stands around the marks is the form, which is
+then proven by reading back what the template writes. The idea, to compare renderings, is that of
+llama.cpp's automatic parser.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ste_ray.chat_tokens.layouts import MAKERS
+from ste_ray.chat_tokens.probes import RENDERING_ERRORS, TOOLS, Render, asked
+from ste_ray.chat_tokens.proving import prove
+from ste_ray.chat_tokens.turns import FormError, Outline, Turns, outline
+from ste_ray.core.native_calls.form import CallForm
+
+
+def derive(render: Render) -> tuple[CallForm, bool]:
+    """Return the form, and whether the template wants arguments as JSON text.
+
+    Raises:
+        FormError: no form could be proven.
+    """
+    problems: list[str] = []
+    proofs: list[str] = []
+    seen = _outlines(render, problems)
+    for turns, found in seen:
+        for make in MAKERS:
+            try:
+                form = make(turns, found)
+            except FormError as error:
+                problems.append(str(error))
+                continue
+            try:
+                if form is not None:
+                    prove(form, turns)
+                    return form, turns.as_text
+            except FormError as error:
+                proofs.append(str(error))
+    # What a form failed at says more than that a template failed.
+    raise FormError([*proofs, *problems, "no layout was found around a marked call"][0])
+
+
+def _outlines(render: Render, problems: list[str]) -> list[tuple[Turns, Outline]]:
+    """Return marked calls, with arguments given as an object and as JSON text, if it can be."""
+    tools = _tools(render)
+    found = []
+    for as_text in (False, True):
+        turns = Turns(render, as_text, tools)
+        try:
+            found.append((turns, outline(turns)))
+        except FormError as error:
+            problems.append(str(error))
+    return found
+
+
+def _tools(render: Render) -> tuple[dict[str, Any], ...]:
+    """Return the richest tools of the probes that a template can write."""
+    for tools in TOOLS[:-1]:
+        try:
+            render(asked(), tools, True)
+        except RENDERING_ERRORS:
+            continue
+        return tools
+    return TOOLS[-1]

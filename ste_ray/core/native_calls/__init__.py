@@ -1,0 +1,1 @@
+"""Calls of tools in the form that a chat template writes them: described, read, written."""
