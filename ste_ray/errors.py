@@ -23,6 +23,14 @@ class ConfigError(UserError):
     """A configuration file, override or environment variable is wrong."""
 
 
+class ToolTemplateError(ConfigError):
+    """A chat template writes calls of tools in a form that cannot be told."""
+
+
+class NoToolsError(ToolTemplateError):
+    """A chat template knows no tools."""
+
+
 class ToolSpecError(UserError):
     """A tool specification is wrong: the message names file, field and remedy."""
 

@@ -55,8 +55,11 @@ BARE = chatml(
     + '{"name": "{{ f.name }}", "parameters": {{ f.arguments | tojson }}}{% endfor %}'
 )
 _MISTRAL_HEAD = (
-    "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}"
-    "{% if tools and loop.last %}[AVAILABLE_TOOLS] {{ tools | tojson }}[/AVAILABLE_TOOLS]"
+    "{{ bos_token }}{% set users = messages | selectattr('role', 'equalto', 'user') | list %}"
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}"
+    "{% elif m.role == 'user' %}"
+    "{% if tools and m == users | last %}[AVAILABLE_TOOLS] {{ tools | tojson }}"
+    "[/AVAILABLE_TOOLS]"
     "{% endif %}"
     "[INST] {{ m.content }}[/INST]{% elif m.role == 'tool' %}"
 )
@@ -233,3 +236,39 @@ def renderer(template):
         return text
 
     return render
+
+
+# As SmolLM3 does: it tells how to call, and leaves calls to the texts of messages.
+DESCRIBED = (
+    "<|im_start|>system\n{% if messages[0].role == 'system' %}{{ messages[0].content }}\n"
+    "{% endif %}{% if tools %}Tools:\n{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}"
+    "For each call return a JSON object:\n<tool_call>\n"
+    '{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>{% endif %}'
+    "<|im_end|>\n{% for m in messages %}{% if m.role == 'system' %}{% elif m.role == 'tool' %}"
+    "<|im_start|>user\n{{ m.content }}<|im_end|>\n{% else %}<|im_start|>{{ m.role }}\n"
+    "{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+# It shows tools and says nothing of calls.
+SILENT = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content or '' }}{% if loop.first and tools %}"
+    "<|tool|>{{ tools | tojson }}<|/tool|>{% endif %}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+# Templates of bases that know no tools.
+HEADERS = (
+    "{{ bos_token }}{% if messages[0].role != 'system' %}<|head|>system<|/head|>\n\n"
+    "You are helpful.<|eot|>{% endif %}{% for m in messages %}<|head|>{{ m.role }}<|/head|>\n\n"
+    "{{ m.content }}<|eot|>{% endfor %}"
+    "{% if add_generation_prompt %}<|head|>assistant<|/head|>\n\n{% endif %}"
+)
+NO_SYSTEM = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}"
+    "{{ raise_exception('no system role') }}{% endif %}<start_of_turn>"
+    "{{ 'model' if m.role == 'assistant' else m.role }}\n{{ m.content }}<end_of_turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+# What ends a turn depends on the place.
+UNEVEN = NO_TOOLS.replace(
+    "<|im_end|>\n{% endfor", "{{ '<|im_end|>' if loop.last else '<|x|>' }}\n{% endfor"
+)

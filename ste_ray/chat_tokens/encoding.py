@@ -36,6 +36,11 @@ _PROBE_ROLES = (("user",), ("system", "user"), ("user", "assistant", "user"))
 _WRITTEN_MARKER = re.compile(r"<<?/?[^<>\s\[\]]{1,60}>>?|\[/?[A-Za-z_]{2,40}\]")
 
 
+def written_markers(text: str) -> set[str]:
+    """Return the words in brackets of a text that a template wrote."""
+    return set(_WRITTEN_MARKER.findall(text))
+
+
 class ChatEncoder:
     """Encodes dialogs and answers for a model.
 
@@ -106,7 +111,7 @@ class ChatEncoder:
             found |= {
                 match
                 for piece in text.split(_PROBE)
-                for match in _WRITTEN_MARKER.findall(piece)
+                for match in written_markers(piece)
                 if match not in self._tokens.ids
             }
         return any_of(found)

@@ -97,6 +97,13 @@ def asked(*following: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [{"role": "user", "content": REQUEST}, *following]
 
 
+def answered(identity: str = IDS[0], *, as_text: bool = False) -> list[Mapping[str, Any]]:
+    """Return a conversation with a call and its result."""
+    made = calling(call(NAMES[0], {}, identity, as_text=as_text))
+    result = {"role": "tool", "name": NAMES[0], "tool_call_id": identity, "content": RESULT}
+    return asked(made, result)
+
+
 def calling(*calls: Any, text: str = "") -> dict[str, Any]:
     """Return the assistant's message with these calls."""
     return {"role": "assistant", "content": text, "tool_calls": list(calls)}

@@ -56,11 +56,11 @@ def render_prompt(tokenizer: Any, dialog: Sequence[Message], template: str | Non
     try:
         return render(tokenizer, dialog, template, add_generation_prompt=True)
     except TemplateError:
-        dialog = _without_system(dialog)
+        dialog = without_system(dialog)
     return render(tokenizer, dialog, template, add_generation_prompt=True)
 
 
-def _without_system(dialog: Sequence[Message]) -> tuple[Message, ...]:
+def without_system(dialog: Sequence[Message]) -> tuple[Message, ...]:
     """Return the dialog with its system message, if any, as the opening of the first request.
 
     For chat templates that refuse the system role, such as Gemma's.

@@ -1,0 +1,126 @@
+"""Where the assistant's messages stand in a rendered conversation, proven by reading them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from ste_ray.chat_tokens.native_messages import Conversation
+from ste_ray.core.native_calls.form import CallForm
+from ste_ray.core.native_calls.reading import read_reply
+from ste_ray.core.replies.strict_json import JSONTextError, clip, decode_value
+from ste_ray.errors import ToolTemplateError
+
+_MAX_ENDS = 200
+
+
+class Span(NamedTuple):
+    """A part of a rendered conversation."""
+
+    start: int
+    end: int
+
+
+def generation_spans(tokenizer: Any, template: str, spoken: Conversation, whole: str) -> list[Span]:
+    """Return what a template marks as generated; none: not one part for each message.
+
+    Args:
+        tokenizer: whose special tokens the template writes.
+        template: with ``{% generation %}``.
+        spoken: the conversation.
+        whole: the same, rendered.
+    """
+    special = {
+        name: text for name, text in tokenizer.special_tokens_map.items() if isinstance(text, str)
+    }
+    (text,), (indices,) = render_jinja_template(
+        [list(spoken.messages)],
+        tools=list(spoken.tools) or None,
+        chat_template=template,
+        return_assistant_tokens_mask=True,
+        **special,
+    )
+    messages = [one for one in spoken.messages if one["role"] == "assistant"]
+    if text != whole or len(indices) != len(messages):
+        return []
+    return [Span(start, end) for start, end in indices]
+
+
+def message_spans(
+    spoken: Conversation,
+    whole: str,
+    render: Callable[[Conversation, bool], str],
+    form: CallForm,
+) -> list[Span]:
+    """Return what each message of the assistant adds to a rendering, with what ends it.
+
+    Raises:
+        ToolTemplateError: a message cannot be told from what is around it.
+    """
+    found = []
+    schemas = {one["function"]["name"]: one["function"].get("parameters") for one in spoken.tools}
+    for number, message in enumerate(spoken.messages):
+        if message["role"] != "assistant":
+            continue
+        before = render(spoken.up_to(number), True)
+        if not whole.startswith(before):
+            raise ToolTemplateError(
+                f"message {number + 1} of a dialog does not stand behind its prompt: the chat"
+                " template changes earlier messages, so their labels cannot be told"
+            )
+        upto = render(spoken.up_to(number + 1), False)
+        for end in _ends(whole, len(before), upto, form):
+            if _is(message, whole[len(before) : end], form, schemas):
+                found.append(Span(len(before), end))
+                break
+        else:
+            written = clip(whole[len(before) :], 120)
+            raise ToolTemplateError(
+                f"message {number + 1} of a dialog is not read back from what the chat template"
+                f" writes for it, {written}: its labels cannot be told"
+            )
+    return found
+
+
+def _ends(whole: str, start: int, upto: str, form: CallForm) -> Iterator[int]:
+    """Yield where a message may end, the likeliest first."""
+    shared = len(upto) if whole.startswith(upto) else 0
+    if shared > start:
+        yield start + len(whole[start:shared].rstrip())
+    mark = form.end_of_turn.strip()
+    place = start
+    for _ in range(_MAX_ENDS):
+        place = whole.find(mark, place) if mark else -1
+        if place < 0:
+            return
+        place += len(mark)
+        yield place
+
+
+def _is(message: Mapping[str, Any], text: str, form: CallForm, schemas: Mapping[str, Any]) -> bool:
+    """Whether a text is read as this message."""
+    reply = read_reply(text, form, schemas)
+    wanted = [
+        (one["function"]["name"], _value(one["function"]["arguments"]))
+        for one in message.get("tool_calls", ())
+    ]
+    got = [(one.name, _value(one.arguments_text)) for one in reply.calls]
+    if reply.problem or (got != wanted and "tool_calls" in message):
+        return False
+    said = "".join(str(message.get("content") or "").split())
+    written = "".join(f"{reply.reasoning}{reply.content}{reply.after}".split())
+    if wanted:
+        return not said or not form.keeps_text or said in written
+    return said in "".join(text.split()) if got else said in written
+
+
+def _value(arguments: Any) -> Any:
+    if not isinstance(arguments, str):
+        return json.loads(json.dumps(arguments))
+    try:
+        return decode_value(arguments)[0]
+    except JSONTextError:
+        return arguments

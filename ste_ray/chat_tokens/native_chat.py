@@ -1,0 +1,259 @@
+"""Conversations with tools as text and as token ids, and the labels of what a model should write.
+
+Contents stay text whatever they hold, as in ``encoding``: also arguments of calls, what tools
+returned, and what tools say of themselves.
+
+Labels are the assistant's messages, with what ends them: by the marks of the template
+(``{% generation %}``) where it has them, else by what a message adds to a rendering. They are
+proven: each is read back as the message that it is, and its tokens decode to its text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from jinja2 import TemplateError
+
+from ste_ray.chat_tokens.encoding import written_markers
+from ste_ray.chat_tokens.label_spans import Span, generation_spans, message_spans
+from ste_ray.chat_tokens.native_messages import Conversation, conversation
+from ste_ray.chat_tokens.probes import RENDERING_ERRORS, TOOLS, answered, asked
+from ste_ray.chat_tokens.structure import Hidden, any_of, escaped, structure_tokens
+from ste_ray.chat_tokens.template_tools import TemplateTools, named_template, renderer, tools_of
+from ste_ray.core.records import Message
+from ste_ray.errors import ToolTemplateError
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledIds:
+    """A conversation as token ids.
+
+    Attributes:
+        input_ids: of the whole conversation.
+        is_label: for each, whether the model is to predict it.
+    """
+
+    input_ids: list[int]
+    is_label: list[bool]
+
+
+class NativeChat:
+    """Writes conversations with tools as a tokenizer's chat template does.
+
+    Args:
+        tokenizer: of transformers, with all its tokens added.
+        template: another chat template; None: its own.
+        name_of: how a tool is called here; given its true name.
+
+    Attributes:
+        facts: what the template does with tools.
+
+    Raises:
+        NoToolsError: the template knows no tools.
+        ToolTemplateError: it does, but how it writes calls cannot be told.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: str | None = None,
+        name_of: Callable[[str], str] = str,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._template = template or named_template(tokenizer) or ""
+        self._name_of = name_of
+        self._render = renderer(tokenizer, template)
+        self._tokens = structure_tokens(tokenizer, len(tokenizer))
+        self.facts: TemplateTools = tools_of(tokenizer, template)
+
+    def text(
+        self,
+        dialog: Sequence[Message],
+        offered: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+    ) -> str:
+        """Return a conversation as the template writes it.
+
+        Args:
+            dialog: the messages.
+            offered: the tools, as ``chat_tool`` returns them.
+            add_generation_prompt: whether it ends where the assistant's next message begins.
+
+        Raises:
+            ToolTemplateError: the template refuses it.
+        """
+        return self._text(self._conversation(dialog, offered), add_generation_prompt)
+
+    def prompt(self, dialog: Sequence[Message], offered: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Return the token ids of a conversation, up to where the model's reply begins.
+
+        Raises:
+            ToolTemplateError: the template refuses it.
+        """
+        spoken = self._conversation(dialog, offered)
+        return self._encoded(spoken, lambda one: [(self._text(one, True), False)]).input_ids
+
+    def labelled(
+        self, dialog: Sequence[Message], offered: Sequence[Mapping[str, Any]]
+    ) -> LabelledIds:
+        """Return a conversation with the assistant's messages as labels.
+
+        Raises:
+            ToolTemplateError: the template refuses it, or what the assistant says cannot be told
+                from the rest.
+        """
+        spoken = self._conversation(dialog, offered)
+        if not any(message["role"] == "assistant" for message in spoken.messages):
+            raise ToolTemplateError("no message of the assistant is there to be learned")
+        return self._encoded(spoken, self._pieces)
+
+    def stop_ids(self) -> tuple[int, ...]:
+        """Return the tokens that end a reply: of the turn, and of the calls if none may follow."""
+        form = self.facts.form
+        rest = form.closing[len(form.after_calls) :]
+        found = []
+        for text in (form.end_of_turn, rest if form.parallel else form.closing):
+            first = next((t for t in self._tokens.ids if t and text.strip().startswith(t)), None)
+            if first is not None:
+                found.append(self._tokens.ids[first])
+        return tuple(dict.fromkeys(found))
+
+    def kept_tokens(self) -> frozenset[str]:
+        """Return the tokens that must stay in what is decoded, for calls to be read from it."""
+        texts = "".join(self.facts.form.texts())
+        return frozenset(token for token in self._tokens.ids if token in texts)
+
+    def _conversation(
+        self, dialog: Sequence[Message], offered: Sequence[Mapping[str, Any]]
+    ) -> Conversation:
+        return conversation(dialog, offered, self.facts, self._name_of)
+
+    def _text(self, spoken: Conversation, add_generation_prompt: bool) -> str:
+        try:
+            return self._render(spoken.messages, spoken.tools, add_generation_prompt)
+        except RENDERING_ERRORS as error:
+            kind = "refuses" if isinstance(error, TemplateError) else "fails at"
+            roles = ", ".join(message["role"] for message in spoken.messages)
+            told = " ".join(str(error).split())
+            raise ToolTemplateError(
+                f"the chat template {kind} a dialog of the roles {roles} with {len(spoken.tools)}"
+                f" tools ({type(error).__name__}: {told}); give the tokenizer one that takes it"
+            ) from None
+
+    def _pieces(self, spoken: Conversation) -> list[tuple[str, bool]]:
+        whole = self._text(spoken, False)
+        spans = self._spans(spoken, whole)
+        pieces, place = [], 0
+        for span in spans:
+            pieces += [(whole[place : span.start], False), (whole[span.start : span.end], True)]
+            place = span.end
+        return [*pieces, (whole[place:], False)]
+
+    def _spans(self, spoken: Conversation, whole: str) -> list[Span]:
+        marked = re.search(r"\{%-?\s*generation\s*-?%\}", self._template)
+        if marked and (spans := generation_spans(self._tokenizer, self._template, spoken, whole)):
+            return spans
+        return message_spans(spoken, whole, self._text, self.facts.form)
+
+    def _encoded(
+        self,
+        spoken: Conversation,
+        cut: Callable[[Conversation], list[tuple[str, bool]]],
+    ) -> LabelledIds:
+        spoken = self._with_markers_escaped(spoken)
+        if not any(self._stands_in(text, own) for text, own in spoken.texts()):
+            return self._plain(cut(spoken))
+        hidden = Hidden("".join(text for text, _ in spoken.texts()))
+        masked = spoken.rewritten(lambda text, own: self._hide(text, own, hidden))
+        pieces = cut(masked)
+        shown = [(hidden.show(text), label) for text, label in pieces]
+        found = self._put_together(pieces, hidden) if shown == cut(spoken) else None
+        if found is not None:
+            return found
+        pieces = cut(spoken.rewritten(self._escape))
+        if any(label for _, label in pieces) and self._changes_labels(spoken):
+            raise ToolTemplateError(
+                "what the assistant writes holds a special token as text, which this tokenizer"
+                " cannot write; leave the example out"
+            )
+        return self._plain(pieces)
+
+    def _plain(self, pieces: list[tuple[str, bool]]) -> LabelledIds:
+        found = self._put_together(pieces, None)
+        assert found is not None, "only hidden contents can fail"
+        return found
+
+    def _changes_labels(self, spoken: Conversation) -> bool:
+        return any(own and self._escape(text, own) != text for text, own in spoken.texts())
+
+    def _put_together(
+        self, pieces: list[tuple[str, bool]], hidden: Hidden | None
+    ) -> LabelledIds | None:
+        """Return pieces as token ids; None: it cannot be done with hidden contents."""
+        ids: list[int] = []
+        labels: list[bool] = []
+        for text, label in pieces:
+            if not text:
+                continue
+            own = self._native(text)
+            found = own if hidden is None else self._tokens.encode(text, hidden, own)
+            if found is None:
+                return None
+            if label:
+                self._prove(found, text if hidden is None else hidden.show(text))
+            ids += found
+            labels += [label] * len(found)
+        return LabelledIds(ids, labels)
+
+    def _prove(self, ids: Sequence[int], text: str) -> None:
+        decoded = self._tokenizer.decode(
+            list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        if "".join(decoded.split()) != "".join(text.split()):
+            raise ToolTemplateError(
+                f"the labels decode to {decoded[:80]!r} instead of {text[:80]!r}: the tokenizer"
+                " cannot write this text"
+            )
+
+    def _native(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _stands_in(self, text: str, own: bool) -> bool:
+        return self._tokens.stand_in(_as_message(text, own))
+
+    def _hide(self, text: str, own: bool, hidden: Hidden) -> str:
+        return self._tokens.hide(_as_message(text, own), hidden).content
+
+    def _escape(self, text: str, own: bool) -> str:
+        return self._tokens.escape(_as_message(text, own)).content
+
+    def _with_markers_escaped(self, spoken: Conversation) -> Conversation:
+        """Return the conversation in which nobody but the model writes the template's markers."""
+        markers = self._markers
+        if markers is None or not any(
+            markers.search(text) for text, own in spoken.texts() if not own
+        ):
+            return spoken
+        return spoken.rewritten(lambda text, own: text if own else escaped(markers, text))
+
+    @cached_property
+    def _markers(self) -> re.Pattern[str] | None:
+        """What the template writes around calls and results as ordinary text."""
+        as_text = self.facts.arguments == "text"
+        texts = list(self.facts.form.texts())
+        for messages in (asked(), answered(as_text=as_text)):
+            try:
+                texts.append(self._render(messages, TOOLS[-1], True))
+            except RENDERING_ERRORS:
+                continue
+        found = {marker for text in texts for marker in written_markers(text)}
+        return any_of(found - set(self._tokens.ids))
+
+
+def _as_message(text: str, own: bool) -> Message:
+    return Message.model_construct(role="assistant" if own else "user", content=text)

@@ -1,0 +1,226 @@
+"""A chat template of our own, for a base model whose template knows no tools.
+
+It keeps the base's way of marking turns, found by rendering, and writes tools and calls in the form
+of the Hermes models, which servers of models read without being told more:
+
+- The system message ends with the tools, one JSON object a line between ``<tools>`` and
+  ``</tools>``, and with how to call one.
+- A call is ``<tool_call>``, a JSON object with ``name`` and ``arguments``, and ``</tool_call>``,
+  each on a line of its own; several calls follow each other.
+- What tools returned stands in a turn of the user, between ``<tool_response>`` and
+  ``</tool_response>``.
+
+Without tools it writes what the base's template writes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ste_ray.chat_tokens.deriving import derive
+from ste_ray.chat_tokens.probes import RENDERING_ERRORS
+from ste_ray.chat_tokens.rendering import INST_TEMPLATE
+from ste_ray.chat_tokens.template_tools import plain_renderer, renderer, special_tokens
+from ste_ray.chat_tokens.turns import FormError
+from ste_ray.errors import ToolTemplateError
+
+_SYSTEM, _FIRST, _SECOND = "zq system", "zq first", "zq second"
+_ANSWER = "zq answer"
+_Messages = Sequence[Mapping[str, Any]]
+_Write = Callable[[_Messages, bool], str]
+
+_INSTRUCTION = (
+    "# Tools\n\nYou may call one or more functions to answer the request. Their signatures stand"
+    " between <tools> and </tools>:\n<tools>"
+)
+_HOW_TO_CALL = (
+    "\n</tools>\n\nTo call a function, write a JSON object with its name and arguments between"
+    " <tool_call> and </tool_call>:\n<tool_call>\n"
+    '{"name": <function-name>, "arguments": <arguments-object>}\n</tool_call>'
+)
+
+# ``USER`` and the like are replaced by what the base writes there, as Jinja texts.
+_TEMPLATE = """\
+{%- set given = messages[0].content if messages[0].role == 'system' else '' -%}
+{%- if tools -%}
+{{- SYSTEM_OPENS -}}
+{%- if given -%}{{- given + SPACE -}}{%- endif -%}
+{{- INSTRUCTION -}}
+{%- for tool in tools -%}{{- NEWLINE -}}{{- tool | tojson -}}{%- endfor -%}
+{{- HOW_TO_CALL + SYSTEM_ENDS -}}
+{%- elif messages[0].role == 'system' -%}
+{{- SYSTEM_OPENS + given + SYSTEM_ENDS -}}
+{%- else -%}
+{{- NO_SYSTEM -}}
+{%- endif -%}
+{%- set place = namespace(first=true, in_results=false) -%}
+{%- for message in messages -%}
+{%- if message.role == 'user' -%}
+{%- if not place.first -%}{{- USER_OPENS -}}{%- endif -%}
+{{- message.content + USER_ENDS -}}
+{%- set place.first = false -%}
+{%- elif message.role == 'tool' -%}
+{%- if not place.in_results -%}
+{%- if not place.first -%}{{- USER_OPENS -}}{%- endif -%}
+{%- set place.first = false -%}{%- set place.in_results = true -%}
+{%- else -%}{{- NEWLINE -}}{%- endif -%}
+{{- RESULT_OPENS + message.content + RESULT_ENDS -}}
+{%- if loop.last or loop.nextitem.role != 'tool' -%}
+{{- USER_ENDS -}}{%- set place.in_results = false -%}
+{%- endif -%}
+{%- elif message.role == 'assistant' -%}
+{{- ASSISTANT_OPENS -}}
+{%- if message.content -%}{{- message.content -}}{%- endif -%}
+{%- for call in message.tool_calls or [] -%}
+{%- if message.content or not loop.first -%}{{- NEWLINE -}}{%- endif -%}
+{{- CALL_OPENS + (call.function.name | tojson) + CALL_GOES_ON -}}
+{%- if call.function.arguments is string -%}{{- call.function.arguments -}}
+{%- else -%}{{- call.function.arguments | tojson -}}{%- endif -%}
+{{- CALL_ENDS -}}
+{%- endfor -%}
+{{- ASSISTANT_ENDS -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- PROMPT_ENDS -}}{%- endif -%}
+"""
+
+
+@dataclass(frozen=True)
+class _Turns:
+    """What the base's template writes around the texts of messages."""
+
+    system_opens: str
+    system_ends: str
+    no_system: str
+    user_opens: str
+    user_ends: str
+    assistant_opens: str
+    assistant_ends: str
+    prompt_ends: str
+
+
+def template_with_tools(tokenizer: Any) -> str:
+    """Return a chat template that writes turns as the tokenizer's own does, and knows tools.
+
+    Args:
+        tokenizer: of transformers; without a template, it gets turns in the form of Llama 2.
+
+    Raises:
+        ToolTemplateError: how the base marks turns cannot be told from what its template writes.
+    """
+    base = tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else None
+    render = renderer(tokenizer, base or INST_TEMPLATE)
+
+    def write(messages: _Messages, add_generation_prompt: bool) -> str:
+        return render(messages, None, add_generation_prompt)
+
+    try:
+        found = _filled(_turns(write))
+        _prove(found, write, special_tokens(tokenizer))
+    except (*RENDERING_ERRORS, FormError) as error:
+        told = " ".join(str(error).split())
+        raise ToolTemplateError(
+            "no template with tools can be made of the base's chat template, whose turns were"
+            f" rendered: {told}; give the tokenizer one that knows tools"
+        ) from None
+    return found
+
+
+def _message(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def _turns(write: _Write) -> _Turns:
+    user, answer = _message("user", _FIRST), _message("assistant", _ANSWER)
+    no_system, user_ends = _around(write([user], False), _FIRST)
+    _, prompt = _around(write([user], True), _FIRST)
+    if not prompt.startswith(user_ends):
+        user_ends = ""
+    head, ends = _around(write([user, answer], False), _ANSWER)
+    _, assistant_opens = _around(head, _FIRST)
+    longer = write([user, answer, _message("user", _SECOND)], False)
+    between, _ = _around(longer, _SECOND)
+    _, opens = _around(between, _ANSWER)
+    if not opens.startswith(ends) or not assistant_opens.startswith(user_ends):
+        raise FormError("turns are written in one way in the middle and in another at the end")
+    system_opens, system_ends = _system(write, user, no_system)
+    return _Turns(
+        system_opens,
+        system_ends,
+        no_system,
+        user_opens=opens[len(ends) :],
+        user_ends=user_ends,
+        assistant_opens=assistant_opens[len(user_ends) :],
+        assistant_ends=ends,
+        prompt_ends=prompt[len(user_ends) :],
+    )
+
+
+def _system(write: _Write, user: Mapping[str, str], no_system: str) -> tuple[str, str]:
+    """Return what stands around a system message; before the first request where none may."""
+    try:
+        text = write([_message("system", _SYSTEM), user], False)
+        opens, behind = _around(text, _SYSTEM)
+        return opens, behind[: behind.index(_FIRST)]
+    except (*RENDERING_ERRORS, FormError):
+        return no_system, "\n\n"
+
+
+def _around(text: str, mark: str) -> tuple[str, str]:
+    before, found, behind = text.rpartition(mark)
+    if not found:
+        raise FormError(f"{mark!r} is not written as it is")
+    return before, behind
+
+
+def _filled(turns: _Turns) -> str:
+    texts = {
+        "SYSTEM_OPENS": turns.system_opens,
+        "SYSTEM_ENDS": turns.system_ends,
+        "NO_SYSTEM": turns.no_system,
+        "USER_OPENS": turns.user_opens,
+        "USER_ENDS": turns.user_ends,
+        "ASSISTANT_OPENS": turns.assistant_opens,
+        "ASSISTANT_ENDS": turns.assistant_ends,
+        "PROMPT_ENDS": turns.prompt_ends,
+        "INSTRUCTION": _INSTRUCTION,
+        "HOW_TO_CALL": _HOW_TO_CALL,
+        "SPACE": "\n\n",
+        "NEWLINE": "\n",
+        "RESULT_OPENS": "<tool_response>\n",
+        "RESULT_ENDS": "\n</tool_response>",
+        "CALL_OPENS": '<tool_call>\n{"name": ',
+        "CALL_GOES_ON": ', "arguments": ',
+        "CALL_ENDS": "}\n</tool_call>",
+    }
+    template = _TEMPLATE
+    # The longest first: the name of one begins the name of another.
+    for name in sorted(texts, key=len, reverse=True):
+        template = template.replace(name, _jinja_text(texts[name]))
+    return template
+
+
+def _jinja_text(text: str) -> str:
+    """Return a text as Jinja writes it; braces and percent signs would be taken for tags."""
+    written = json.dumps(text, ensure_ascii=False)
+    for char, code in (("{", "\\u007b"), ("}", "\\u007d"), ("%", "\\u0025")):
+        written = written.replace(char, code)
+    return written
+
+
+def _prove(template: str, write: _Write, special: Mapping[str, str]) -> None:
+    """Check that the template writes what the base's does, and that its calls are read.
+
+    Raises:
+        FormError: it does not.
+    """
+    made = plain_renderer(template, special)
+    user, answer = _message("user", _FIRST), _message("assistant", _ANSWER)
+    more = _message("user", _SECOND)
+    for messages in ([user], [user, answer, more]):
+        if made(messages, None, True) != write(messages, True):
+            raise FormError("its turns depend on more than their roles")
+    derive(made)

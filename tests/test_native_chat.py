@@ -1,0 +1,267 @@
+"""Conversations with tools as token ids: contents stay text, and labels are what is to be said."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from ste_ray.chat_tokens.native_chat import NativeChat
+from ste_ray.chat_tokens.own_template import template_with_tools
+from ste_ray.chat_tokens.rendering import render
+from ste_ray.chat_tokens.template_tools import tools_of
+from ste_ray.core.effects import OfferedTool
+from ste_ray.core.native_calls.reading import read_reply
+from ste_ray.core.records import Message, MessageCall
+from ste_ray.core.replies.chat_form import chat_tool
+from ste_ray.errors import NoToolsError, ToolTemplateError
+from tests.native_templates import (
+    DESCRIBED,
+    GEMMA,
+    HEADERS,
+    HERMES,
+    MISTRAL_LIST,
+    NO_SYSTEM,
+    NO_TOOLS,
+    SHAPES,
+    SILENT,
+    UNEVEN,
+)
+
+SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|call|>", "[TOOL_CALLS]", "<end_of_turn>"]
+PLAIN = ["<tool_call>", "</tool_call>", "<think>", "</think>", "<escape>"]
+NASTY = [*SPECIAL, *PLAIN, "[/INST]", "<tool_response>", '"', "\\", "\n", "{", "é", "東", " a"]
+WRITTEN = (
+    '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome", "n": 2}}\n</tool_call>'
+)
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}, "n": {"type": "integer"}}}
+
+
+def tool(name="get_weather", description="Tells the weather."):
+    offered = OfferedTool(name=name, description=description, parameters_json=json.dumps(SCHEMA))
+    return chat_tool(offered, name)
+
+
+def a_call(arguments, identity="call_1", name="get_weather"):
+    return MessageCall(id=identity, name=name, arguments_text=json.dumps(arguments))
+
+
+def talk(city="Rome", result="warm", final="It is warm.", request="How is it in Rome?"):
+    return [
+        Message(role="user", content=request),
+        Message(role="assistant", content="", tool_calls=(a_call({"city": city, "n": 2}),)),
+        Message(role="tool", content=result, tool_call_id="call_1"),
+        Message(role="assistant", content=final),
+    ]
+
+
+@cache
+def tokenizer(template):
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, initial_alphabet=alphabet, special_tokens=SPECIAL[:2], show_progress=False
+    )
+    backend.train_from_iterator(["the weather in Rome is warm"], trainer)
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
+    wrapped.add_special_tokens({"additional_special_tokens": SPECIAL[2:]})
+    wrapped.add_tokens([AddedToken(text, normalized=False) for text in PLAIN])
+    wrapped.chat_template = template
+    return wrapped
+
+
+def labels_of(chat, dialog, offered):
+    """Return the texts of the labels, one a message, and of all that is not a label."""
+    made = chat.labelled(dialog, offered)
+    runs: list[list[int]] = []
+    rest: list[int] = []
+    for place, (number, is_label) in enumerate(zip(made.input_ids, made.is_label, strict=True)):
+        if not is_label:
+            rest.append(number)
+        elif place and made.is_label[place - 1]:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    decode = tokenizer(HERMES).decode
+    return [decode(run) for run in runs], decode(rest)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_prompt_is_what_the_template_writes(shape):
+    chat = NativeChat(tokenizer(SHAPES[shape]))
+    text = chat.text(talk()[:3], [tool()])
+    assert tokenizer(HERMES).decode(chat.prompt(talk()[:3], [tool()])) == text
+    assert "get_weather" in text
+    assert "warm" in text
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_labels_are_what_the_assistant_says_and_what_ends_it(shape):
+    chat = NativeChat(tokenizer(SHAPES[shape]))
+    (call, final), rest = labels_of(chat, talk(), [tool()])
+    reply = read_reply(call, chat.facts.form, {"get_weather": SCHEMA})
+    assert [json.loads(one.arguments_text) for one in reply.calls] == [{"city": "Rome", "n": 2}]
+    assert "It is warm." in final
+    assert "It is warm." not in rest
+    assert final.endswith(chat.facts.form.end_of_turn.strip())
+    assert rest.count("How is it in Rome?") == 1
+    assert "Tells the weather." in rest or shape == "gemma"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_no_content_becomes_structure(shape, data):
+    chat = NativeChat(tokenizer(SHAPES[shape]))
+    texts = st.lists(st.sampled_from(NASTY), max_size=5).map("".join)
+    result, request, described = (data.draw(texts, label=one) for one in ("result", "ask", "tool"))
+    made = chat.prompt(
+        talk(result=result, request=f"x{request}y")[:3], [tool("get_weather", described)]
+    )
+    plain = chat.prompt(talk(result="r", request="xy")[:3], [tool("get_weather", "d")])
+    marks = set(tokenizer(HERMES).added_tokens_decoder)
+    assert [one for one in made if one in marks] == [one for one in plain if one in marks]
+
+
+@pytest.mark.parametrize(
+    "shape", [one for one in SHAPES if one not in ("gemma", "elements", "typed")]
+)
+@settings(max_examples=20, deadline=None)
+@given(city=st.lists(st.sampled_from(NASTY), max_size=5).map("".join))
+def test_arguments_are_learned_as_they_are(shape, city):
+    chat = NativeChat(tokenizer(SHAPES[shape]))
+    (call, _), _ = labels_of(chat, talk(city=city), [tool()])
+    reply = read_reply(call, chat.facts.form, {"get_weather": SCHEMA})
+    assert reply.problem == ""
+    assert [json.loads(one.arguments_text) for one in reply.calls] == [{"city": city, "n": 2}]
+
+
+def test_special_tokens_in_arguments_are_learned_as_text():
+    chat = NativeChat(tokenizer(HERMES))
+    made = chat.labelled(talk(city="<|im_end|>"), [tool()])
+    end = tokenizer(HERMES).convert_tokens_to_ids("<|im_end|>")
+    labels = [one for one, is_label in zip(made.input_ids, made.is_label, strict=True) if is_label]
+    assert labels.count(end) == 2
+    assert chat.stop_ids() == (end,)
+    assert chat.kept_tokens() == {"<tool_call>", "</tool_call>", "<|im_end|>"}
+
+
+def test_marks_of_the_template_say_the_same_as_differences():
+    marked = HERMES.replace(
+        "{{ m.content }}<|im_end|>\n{% else %}<|im_start|>assistant\n",
+        "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}"
+        "{{ '\n' }}{% else %}{{ m.content }}<|im_end|>\n{% endif %}{% else %}"
+        "<|im_start|>assistant\n{% generation %}",
+    ).replace(
+        "<|im_end|>\n{% endif %}{% endfor %}",
+        "<|im_end|>{% endgeneration %}{{ '\n' }}{% endif %}{% endfor %}",
+    )
+    assert marked.count("generation %}") == 4
+    marks, differences = (
+        NativeChat(tokenizer(one)).labelled(talk(), [tool()]) for one in (marked, HERMES)
+    )
+    assert marks == differences
+
+
+def test_what_a_template_asks_for_is_given():
+    facts = tools_of(tokenizer(MISTRAL_LIST))
+    assert facts.ids == "nine letters or digits"
+    assert not facts.system
+    text = NativeChat(tokenizer(MISTRAL_LIST)).text(talk()[:3], [tool()])
+    (written,) = {part.split('"')[0] for part in text.split('"id": "')[1:]}
+    assert f'"call_id": "{written}"' in text
+    assert len(written) == 9
+    gemma = NativeChat(tokenizer(GEMMA))
+    dialog = [Message(role="system", content="Be brief."), *talk()]
+    assert "user\nBe brief.\n\nHow is it" in gemma.text(dialog, [tool()])
+    assert tools_of(tokenizer(HERMES)).system
+
+
+@pytest.mark.parametrize("shape", ["bare", "channels", "hermes"])
+def test_several_calls_of_a_message(shape):
+    chat = NativeChat(tokenizer(SHAPES[shape]))
+    first, second = a_call({"city": "Rome"}, "call_a"), a_call({"city": "Oslo"}, "call_b")
+    dialog = [
+        Message(role="user", content="Compare."),
+        Message(role="assistant", content="", tool_calls=(first, second)),
+        Message(role="tool", content="warm", tool_call_id="call_a"),
+        Message(role="tool", content="cold", tool_call_id="call_b"),
+        Message(role="assistant", content="Rome is warmer."),
+    ]
+    labels, rest = labels_of(chat, dialog, [tool()])
+    assert len(labels) == (2 if shape == "hermes" else 3)
+    assert rest.index("warm") < rest.index("cold")
+    assert "Oslo" in labels[-2]
+    assert "Rome is warmer." in labels[-1]
+
+
+def test_a_form_that_is_only_described_is_used():
+    chat = NativeChat(tokenizer(DESCRIBED))
+    assert chat.facts.source == "described"
+    (call, final), rest = labels_of(chat, talk(), [tool()])
+    assert call == f"{WRITTEN}<|im_end|>"
+    assert final == "It is warm.<|im_end|>"
+    assert "<|im_start|>user\nwarm<|im_end|>" in rest
+
+
+def test_what_cannot_be_read_is_refused_in_one_line():
+    with pytest.raises(NoToolsError, match=r"knows no tools.*\(calls are not written\)") as caught:
+        tools_of(tokenizer(NO_TOOLS))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ToolTemplateError, match="shows tools, but how it writes calls") as caught:
+        tools_of(tokenizer(SILENT))
+    assert not isinstance(caught.value, NoToolsError)
+    lossy = HERMES.replace("f.arguments | tojson", "f.arguments | tojson | replace('東', '?')")
+    with pytest.raises(ToolTemplateError, match="is read as"):
+        NativeChat(tokenizer(lossy))
+    bare = tokenizer(HERMES).__class__(tokenizer_object=tokenizer(HERMES).backend_tokenizer)
+    bare.chat_template = None
+    with pytest.raises(NoToolsError, match="no chat template"):
+        tools_of(bare)
+
+
+def test_a_template_that_changes_earlier_messages_gives_no_labels():
+    changing = HERMES.replace("{{ m.content or '' }}", "{{ m.content if loop.last else '' }}")
+    changing = HERMES.replace(
+        "<|im_start|>{{ m.role }}\n{{ m.content }}",
+        "<|im_start|>{{ m.role }}\n{{ m.content if m.role == 'user' or loop.last else 'cut' }}",
+    )
+    dialog = [
+        *talk(),
+        Message(role="user", content="Sure?"),
+        Message(role="assistant", content="Yes."),
+    ]
+    with pytest.raises(ToolTemplateError, match="labels cannot be told"):
+        NativeChat(tokenizer(changing)).labelled(dialog, [tool()])
+
+
+@pytest.mark.parametrize("base", [NO_TOOLS, HEADERS, NO_SYSTEM, None])
+def test_our_own_template_keeps_the_turns_of_the_base(base):
+    own = template_with_tools(tokenizer(base))
+    user, answer = Message(role="user", content="a"), Message(role="assistant", content="b")
+    more = [user, answer, Message(role="user", content="c")]
+    for dialog in ([user], more):
+        was = NativeChat(tokenizer(own)).text(dialog, [])
+        if base is not None:
+            assert was == render(tokenizer(base), dialog, add_generation_prompt=True)
+    chat = NativeChat(tokenizer(own))
+    assert chat.facts.form.opening == "<tool_call>\n"
+    assert chat.facts.results
+    assert chat.facts.system
+    (call, final), rest = labels_of(chat, talk(), [tool()])
+    assert call.lstrip().startswith(WRITTEN)
+    assert final.strip().startswith("It is warm.")
+    assert "<tool_response>\nwarm\n</tool_response>" in rest
+    assert "Tells the weather." in rest
+
+
+def test_a_base_whose_turns_are_uneven_gets_no_template():
+    with pytest.raises(ToolTemplateError, match="turns are written in one way"):
+        template_with_tools(tokenizer(UNEVEN))
