@@ -213,8 +213,8 @@ def _export_predictions(options: argparse.Namespace) -> None:
         found.setdefault(one.setting, []).append(one)
     if options.setting not in found:
         raise ConfigError(
-            f"--setting {options.setting!r}{did_you_mean(options.setting, found)} has no"
-            f" predictions; those that have: "
+            f"--setting {options.setting!r} has no predictions"
+            f"{did_you_mean(options.setting, found)}; those that have: "
             f"{', '.join(sorted(found))}"
         )
     items = saved_results(found[options.setting], read_specs(store))

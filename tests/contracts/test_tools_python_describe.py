@@ -108,7 +108,7 @@ def test_a_module_stands_for_its_public_functions():
         ("described_tools:positional", ["'a', which is given without a name"]),
         ("described_tools:unsupported", ["takes what JSON cannot give", "Odd"]),
         ("described_tools:dangling", ["cannot be read: NameError", "NoSuchType"]),
-        ("described_tools:gogle", ["has no function 'gogle'; it has: google, numpy"]),
+        ("described_tools:gogle", ["'gogle' (did you mean 'google'?); it has: google, numpy"]),
         ("described_tools:Odd", ["is no function but type"]),
         ("described_module:VALUE", ["is no function but int"]),
         ("no_such_module:f", ["cannot be imported: ModuleNotFoundError"]),

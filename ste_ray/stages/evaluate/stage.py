@@ -141,7 +141,7 @@ def _by_setting(scores: Iterable[Score], settings: Sequence[str]) -> dict[str, l
     for setting in settings:
         if setting not in found:
             raise StageInputError(
-                f"setting {setting!r}{did_you_mean(setting, found)} has no predictions, only "
+                f"setting {setting!r} has no predictions{did_you_mean(setting, found)}, only "
                 f"{', '.join(sorted(found))} have; "
                 "run 'ste-ray infer' with the same settings, or give infer.settings those it ran"
             )
