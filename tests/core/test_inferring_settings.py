@@ -100,3 +100,18 @@ def _example(name):
         final_answer="",
         split="test",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("tuned/toolkin", " (did you mean 'tuned/toolken'?);"),
+        ("endpoin_/icl", " (did you mean 'endpoint/icl'?);"),
+        ("mine/plain", "in infer.settings; allowed"),  # another model is not what was meant
+        ("base/toolken", "in infer.settings; allowed"),
+    ],
+)
+def test_an_unknown_setting_is_told_with_the_nearest_one(name, hint):
+    with pytest.raises(ConfigError) as told:
+        parse_settings([name])
+    assert hint in str(told.value)

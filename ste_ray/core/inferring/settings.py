@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Example, Message, Record
-from ste_ray.core.texts.nearest import did_you_mean
+from ste_ray.core.texts.nearest import did_you_mean, nearest
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError
 
@@ -88,8 +88,10 @@ def parse_settings(
         model, _, prompt = name.partition("/")
         impossible = prompt == "toolken" and model in _WITHOUT_TOOLKENS
         if model not in known or prompt not in PROMPT_KINDS or impossible:
-            possible = [f"{one}/{kind}" for one in known for kind in PROMPT_KINDS]
-            hint = did_you_mean(name, [one for one in possible if one != name])
+            near = [
+                f"{a}/{b}" for a in nearest(model, known) for b in nearest(prompt, PROMPT_KINDS)
+            ]
+            hint = did_you_mean(name, [one for one in near if one != name])
             raise ConfigError(f"unknown setting {name!r} in {where}{hint}; allowed: {allowed}")
         if names.count(name) > 1:
             raise ConfigError(f"setting {name!r} is given twice in {where}; give it once")
