@@ -43,6 +43,7 @@ def show_answer(answer: Answer) -> None:
 
     A result that is followed by words of the model has been shown.
     """
+    from ste_ray.core.inferring.reading import as_text
     from ste_ray.core.texts.cutting import ellipsed
 
     found, whose = answer.prediction, answer.proposal.answerer
@@ -61,7 +62,7 @@ def show_answer(answer: Answer) -> None:
             _show("note", "red", answer.problem)
     elif answer.status in ("malformed", "unknown_tool"):
         cut = ", cut off" if answer.cut else ""
-        _show(f"the {whose} wrote{cut}", "yellow", ellipsed(found.output_text, _SHOWN_CHARS))
+        _show(f"the {whose} wrote{cut}", "yellow", ellipsed(as_text(found), _SHOWN_CHARS))
         _show("no call", "red", answer.problem)
     else:
         _show("no reply" if answer.status == "no_reply" else "not made", "red", answer.problem)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ste_ray.core.inferring.reading import as_text
 from ste_ray.core.records import Prediction
 from ste_ray.core.scoring.study import rule_labels, study_parse
 from ste_ray.core.tool_specs import ToolSpec
@@ -37,8 +38,8 @@ def saved_results(
                 "api_descriptions": description,
                 "action": one.tool,
                 "action_input": one.arguments_json,
-                "model_output": one.output_text,
-                **rule_labels(study_parse(one.output_text, tools), one.tool),
+                "model_output": as_text(one),
+                **rule_labels(study_parse(as_text(one), tools), one.tool),
             }
         )
     return items

@@ -14,7 +14,9 @@ class InferConfig(Section):
     A setting is ``MODEL/PROMPT``. The model is ``base`` (before training), ``tuned`` (after it),
     ``endpoint`` (``llm.assistant``) or a name of ``models``. The prompt is ``plain`` (all tools in
     it), ``retrieved`` (candidate tools), ``icl`` (with demonstrations too), ``toolken`` (none: the
-    model has learned them) or ``dialog`` (the messages that the test data bring).
+    model has learned them) or ``dialog`` (the messages that the test data bring). An endpoint's own
+    tool calling is offered candidates (``native``), all tools (``native_plain``) or, with
+    demonstrations as earlier turns, all tools too (``native_icl``).
     """
 
     retired: ClassVar = {
@@ -40,6 +42,9 @@ class InferConfig(Section):
         {},
         "Options of local models' chat templates, such as {enable_thinking: false}; empty: those "
         "that a model was trained with.",
+    )
+    tool_choice: Literal["auto", "required"] = key(
+        "auto", "Whether a model that calls natively must call a tool.", unless_default=True
     )
     execute: bool = key(False, "Execute the call that was chosen, and let the model answer.")
     batch_size: int = operational(32, "Requests of a batch at most.", ge=1)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ste_ray.core import layout
 from ste_ray.core.differences import flattened
+from ste_ray.core.inferring.reading import as_text
 from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.evaluation import Difference, EvaluationSummary
 from ste_ray.core.scoring.restraint import Restraint, summarise_restraint
@@ -203,8 +204,8 @@ def _changed(
             second_outcome=other.outcome,
             first_problem=cut_text(describe_failure(one), 300),
             second_problem=cut_text(describe_failure(other), 300),
-            first_text=cut_text(first[one.example_id].output_text, MAX_CHARS),
-            second_text=cut_text(second[one.example_id].output_text, MAX_CHARS),
+            first_text=cut_text(as_text(first[one.example_id]), MAX_CHARS),
+            second_text=cut_text(as_text(second[one.example_id]), MAX_CHARS),
         )
         for change, one, other in chosen
         if one.example_id in first and one.example_id in second

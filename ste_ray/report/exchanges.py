@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ste_ray.core.inferring.reading import as_text
 from ste_ray.core.records import Prediction, Score
 
 _INDENT = " " * 18
@@ -124,7 +125,7 @@ def _exchange(found: Prediction, answers_trained: bool) -> Exchange:
         example_id=found.example_id,
         request=found.query,
         tool=found.tool,
-        call=found.output_text,
+        call=as_text(found),
         observation=found.observation,
         reply=found.final_answer if answers_trained else found.observation,
         reply_from="model" if answers_trained else "tool",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from ste_ray.core.inferring.reading import as_text
 from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.summary import OUTCOMES
 from ste_ray.core.texts.cutting import cut_text
@@ -129,7 +130,7 @@ def view_prediction(
         predicted_tool=cut_text(score.predicted_tool, 200),
         predicted_arguments=cut_text(score.predicted_arguments_json, max_chars),
         problem=cut_text("; ".join(details), max_chars),
-        output_text=cut_text(prediction.output_text, max_chars),
+        output_text=cut_text(as_text(prediction), max_chars),
         observation=cut_text(prediction.observation, max_chars),
         final_answer=cut_text(prediction.final_answer, max_chars),
         reasoning=cut_text(prediction.reasoning, max_chars),

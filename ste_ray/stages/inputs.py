@@ -30,7 +30,7 @@ def input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
     """Identify everything besides the configuration that decides what the stage makes."""
     store = context.store
     prints = {"prompts": context.prompts.fingerprint} if stage in USES_PROMPTS else {}
-    if stage == "explore" and context.config.explore.protocol == "native":
+    if _calls_natively(stage, context.config):
         prints["native_prompts"] = context.prompts.native_fingerprint
     if stage == "explore":
         prints["tools"] = fingerprint(
@@ -54,6 +54,13 @@ def input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
             )
         prints[earlier] = manifest_fingerprint(manifest)
     return prints
+
+
+def _calls_natively(stage: str, config: Config) -> bool:
+    if stage == "infer":
+        settings = parse_settings(config.infer.settings, config.infer.models)
+        return any(setting.is_native for setting in settings)
+    return stage == "explore" and config.explore.protocol == "native"
 
 
 def _file_fingerprint(path: str, key: str) -> str:

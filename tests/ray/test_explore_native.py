@@ -10,7 +10,7 @@ from exploring import context_of, episodes_of, explore, replay, teacher
 
 from ste_ray.core import layout
 from ste_ray.core.preparing.selecting import select_call
-from ste_ray.core.records import Example, Judgment, TrainRow
+from ste_ray.core.records import Example, Judgment, Prediction, Score, TrainRow
 from ste_ray.errors import EndpointError
 from ste_ray.stages.registry import run_stages
 from ste_ray.store.artifacts import open_store
@@ -77,3 +77,32 @@ def test_a_server_without_a_parser_of_calls_ends_the_run_early(tmp_path: Path) -
         with pytest.raises(EndpointError, match="parser of this model's tool calls") as raised:
             explore(store, [], *options)
     assert raised.value.exit_code == 2
+
+
+def test_native_from_exploration_to_scores(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "run"))
+    settings = "infer.settings=[endpoint/retrieved, endpoint/native, endpoint/native_icl]"
+    with teacher() as server:
+        options = (
+            *SHAPE,
+            "prepare.test_fraction=0.4",
+            "infer.execute=true",
+            settings,
+            f"llm.base_url={server.url}",
+        )
+        stages = ("explore", "prepare", "retrieve", "infer", "evaluate")
+        run_stages(stages, context_of(store, [], *options))
+    predictions = read_records(store, layout.PREDICTIONS, Prediction)
+    called = {
+        (one.setting, one.example_id): one.predicted_tool
+        for one in read_records(store, layout.SCORES, Score)
+    }
+    assert len({one.setting for one in predictions}) == 3
+    for one in predictions:
+        assert one.native == ("native" in one.setting)
+        assert bool(one.calls) == one.native
+        assert not one.oddities
+        assert one.final_answer
+        # The teacher chooses by the request and the tools, however they are told.
+        same = called["endpoint/retrieved", one.example_id]
+        assert called[one.setting, one.example_id] == same != ""

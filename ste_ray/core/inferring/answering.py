@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ste_ray.core.effects import AskModel, CallTool, Flow, ModelReply, Sampling, ToolResult
+from ste_ray.core.effects import (
+    AskModel,
+    CallTool,
+    Flow,
+    ModelReply,
+    OfferedTool,
+    Sampling,
+    ToolResult,
+)
+from ste_ray.core.inferring.reading import read_prediction
 from ste_ray.core.inferring.settings import (
     PromptContents,
     PromptMaterial,
@@ -13,9 +22,16 @@ from ste_ray.core.inferring.settings import (
     Setting,
     prompt_contents,
 )
-from ste_ray.core.preparing.formatting import retrieved_dialog
+from ste_ray.core.preparing.formatting import native_dialog, retrieved_dialog
+from ste_ray.core.prompts import offered_tool
 from ste_ray.core.records import Message, Prediction
-from ste_ray.core.replies.conversation import assistant_message, explained, no_answer
+from ste_ray.core.replies.conversation import (
+    assistant_message,
+    explained,
+    no_answer,
+    result_message,
+)
+from ste_ray.core.replies.native import with_own_ids
 from ste_ray.core.replies.parsing import FinalAnswer, ToolCall, parse_action
 from ste_ray.core.replies.stop_texts import OBSERVATION_STOP, cut_at_stop
 from ste_ray.core.toolkens import escape_toolkens, unescape_toolkens
@@ -23,10 +39,19 @@ from ste_ray.core.toolkens import escape_toolkens, unescape_toolkens
 
 @dataclass(frozen=True)
 class AskedQuery:
-    """A query with the messages that an endpoint was shown, and what it replied."""
+    """A query with what an endpoint was shown, and what it replied.
+
+    Attributes:
+        prediction: the reply, read.
+        messages: that were shown.
+        tools: that were offered for native calls.
+        keep_reasoning: whether the model gets back what it reasoned before a native call.
+    """
 
     prediction: Prediction
     messages: tuple[Message, ...]
+    tools: tuple[OfferedTool, ...] = ()
+    keep_reasoning: bool = False
 
 
 def answer_flow(
@@ -63,25 +88,39 @@ def ask_flow(
     list, then demonstrations, and counted. A reply that does not come is an error of the row.
     """
     contents = prompt_contents(setting, query, material)
-    until_observation = sampling.model_copy(update={"stop": OBSERVATION_STOP})
+    stop = () if setting.is_native else OBSERVATION_STOP
+    until_observation = sampling.model_copy(update={"stop": stop})
     left_out = 0
     while True:
         shown = contents.without(left_out)
         messages = dialog_of(query, setting, shown, material)
-        reply = yield AskModel(role="assistant", messages=messages, sampling=until_observation)
+        tools = tuple(map(offered_tool, shown.tools)) if setting.is_native else ()
+        reply = yield AskModel(
+            role="assistant",
+            messages=messages,
+            sampling=until_observation,
+            tools=tools,
+            tool_choice=material.tool_choice,
+        )
         assert isinstance(reply, ModelReply)
         more = contents.most_left_out - left_out
         if reply.finish_reason != "context_overflow" or not more:
             break
         left_out += max(1, more // 4)
-    return AskedQuery(_prediction(query, setting, contents, shown, reply, sampling), messages)
+    prediction = _prediction(query, setting, contents, shown, messages, reply, sampling)
+    return AskedQuery(prediction, messages, tools, material.keep_reasoning)
 
 
 def conclude_flow(asked: AskedQuery, result: ToolResult, sampling: Sampling) -> Flow[Prediction]:
     """Let the endpoint answer after what its call returned."""
     prediction = asked.prediction
-    dialog = observed_dialog(asked.messages, prediction.output_text, result.text)
-    reply = yield AskModel(role="assistant", messages=dialog, sampling=sampling)
+    reply = yield AskModel(
+        role="assistant",
+        messages=_concluding_dialog(asked, result.text),
+        sampling=sampling,
+        tools=asked.tools,
+        tool_choice="none",
+    )
     assert isinstance(reply, ModelReply)
     return prediction.model_copy(
         update={
@@ -94,8 +133,19 @@ def conclude_flow(asked: AskedQuery, result: ToolResult, sampling: Sampling) -> 
             "prompt_tokens": prediction.prompt_tokens + reply.prompt_tokens,
             "completion_tokens": prediction.completion_tokens + reply.completion_tokens,
             "reasoning_tokens": prediction.reasoning_tokens + reply.reasoning_tokens,
+            "oddities": (*prediction.oddities, *reply.oddities),
         }
     )
+
+
+def _concluding_dialog(asked: AskedQuery, observation: str) -> tuple[Message, ...]:
+    prediction = asked.prediction
+    if not prediction.native:
+        return observed_dialog(asked.messages, prediction.output_text, observation)
+    reasoning = prediction.reasoning if asked.keep_reasoning else ""
+    calling = assistant_message(prediction.output_text, prediction.calls, reasoning)
+    results = (result_message(call.id, observation) for call in prediction.calls)
+    return (*asked.messages, calling, *results)
 
 
 def dialog_of(
@@ -106,12 +156,14 @@ def dialog_of(
         return query.dialog
     examples = contents.demonstrations
     ordered = examples[::-1] if material.nearest_last else examples
+    if setting.is_native:
+        return native_dialog(query.example.query, ordered, material.prompts)
     return retrieved_dialog(query.example.query, contents.tools, ordered, material.prompts)
 
 
 def call_to_execute(prediction: Prediction, tools: Collection[str]) -> CallTool | None:
     """Return the call that a prediction makes of one of ``tools``, if it makes one."""
-    found = parse_action(prediction.output_text, tools, suggest=False)
+    found = read_prediction(prediction, tools)
     if prediction.error or not isinstance(found, ToolCall):
         return None
     return CallTool.of(found.tool, found.arguments_json, found.arguments)
@@ -142,10 +194,15 @@ def _prediction(
     setting: Setting,
     contents: PromptContents,
     shown: PromptContents,
+    messages: tuple[Message, ...],
     reply: ModelReply,
     sampling: Sampling,
 ) -> Prediction:
     example = query.example
+    native = setting.is_native
+    text = reply.text if native else cut_at_stop(reply.text, OBSERVATION_STOP)
+    shown_ids = {call.id for message in messages for call in message.tool_calls}
+    calls, mended = with_own_ids(reply.calls if native else (), shown_ids)
     return Prediction(
         example_id=example.example_id,
         setting=setting.name,
@@ -156,8 +213,11 @@ def _prediction(
         candidates=query.tools
         if setting.prompt == "dialog"
         else tuple(tool.name for tool in shown.tools),
-        output_text=cut_at_stop(reply.text, OBSERVATION_STOP),
+        output_text=text,
         output_cut=reply.finish_reason == "length",
+        native=native,
+        calls=calls,
+        oddities=(*reply.oddities, *mended),
         error=_problem_of(reply, sampling),
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
@@ -171,7 +231,8 @@ def _prediction(
 def _problem_of(reply: ModelReply, sampling: Sampling) -> str:
     """Return why a reply is none; empty: it is one, also if it was cut at its limit."""
     failed = reply.finish_reason in ("failed", "refused", "context_overflow") or no_answer(reply)
-    failed = failed or (reply.finish_reason == "content_filter" and not reply.text)
+    withheld = bool(reply.calls) or not reply.text  # what is left of calls may be a part of them
+    failed = failed or (reply.finish_reason == "content_filter" and withheld)
     if not failed:
         return ""
     details = "; ".join(fault.detail for fault in reply.faults[-1:] if fault.detail)

@@ -12,13 +12,17 @@ from ste_ray.core.texts.nearest import did_you_mean, nearest
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError
 
-PromptKind = Literal["plain", "retrieved", "icl", "toolken", "dialog"]
+PromptKind = Literal[
+    "plain", "retrieved", "icl", "toolken", "dialog", "native", "native_plain", "native_icl"
+]
 PROMPT_KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
 
 ENDPOINT = "endpoint"
 RUN_MODELS = ("base", "tuned")  # of the run itself, before and after training
 # No model has toolkens before training, nor has one that is reached by its text alone.
 _WITHOUT_TOOLKENS = ("base", ENDPOINT)
+_NATIVE: tuple[PromptKind, ...] = ("native", "native_plain", "native_icl")
+_WITH_NATIVE = (ENDPOINT,)
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Setting:
             configuration gives a model.
         prompt: what the prompt shows: all tools (``plain``), candidates (``retrieved``), with
             demonstrations too (``icl``), none (``toolken``), or what the test data bring
-            (``dialog``).
+            (``dialog``). With native calls, the request offers candidates (``native``), all tools
+            (``native_plain``), or shows demonstrations as earlier turns (``native_icl``).
     """
 
     model: str
@@ -54,7 +59,17 @@ class Setting:
     @property
     def needs_retrieval(self) -> bool:
         """Whether the prompt shows anything that was retrieved for the query."""
-        return self.prompt in ("retrieved", "icl")
+        return self.prompt in ("retrieved", "icl", "native", "native_icl")
+
+    @property
+    def shows_demonstrations(self) -> bool:
+        """Whether the prompt shows training requests with their calls."""
+        return self.prompt in ("icl", "native_icl")
+
+    @property
+    def is_native(self) -> bool:
+        """Whether tools are offered, and called, by native tool calling."""
+        return self.prompt in _NATIVE
 
 
 def parse_settings(
@@ -73,7 +88,8 @@ def parse_settings(
     known = (*RUN_MODELS, ENDPOINT, *models)
     allowed = (
         f"MODEL/PROMPT, with the model one of {', '.join(known)} and the prompt one of "
-        f"{', '.join(PROMPT_KINDS)}; toolken needs a model that was trained with them"
+        f"{', '.join(PROMPT_KINDS)}; toolken needs a model that was trained with them, native "
+        f"calls need {' or '.join(_WITH_NATIVE)}"
     )
     for model in models:
         if model in (*RUN_MODELS, ENDPOINT) or not _is_plain(model):
@@ -86,7 +102,9 @@ def parse_settings(
     settings = []
     for name in names:
         model, _, prompt = name.partition("/")
-        impossible = prompt == "toolken" and model in _WITHOUT_TOOLKENS
+        impossible = (prompt == "toolken" and model in _WITHOUT_TOOLKENS) or (
+            prompt in _NATIVE and model not in _WITH_NATIVE
+        )
         if model not in known or prompt not in PROMPT_KINDS or impossible:
             near = [
                 f"{a}/{b}" for a in nearest(model, known) for b in nearest(prompt, PROMPT_KINDS)
@@ -124,12 +142,16 @@ class PromptMaterial:
         demonstrations: training examples by id, at least those that were retrieved.
         prompts: the prompt templates.
         nearest_last: whether the most similar demonstration stands next to the query.
+        tool_choice: whether a model must call, where it calls natively.
+        keep_reasoning: whether it gets back what it reasoned before its native call.
     """
 
     specs: Mapping[str, ToolSpec]
     demonstrations: Mapping[str, Example]
     prompts: PromptSet
     nearest_last: bool = True
+    tool_choice: Literal["auto", "required"] = "auto"
+    keep_reasoning: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,10 +183,11 @@ def prompt_contents(setting: Setting, query: Query, material: PromptMaterial) ->
     candidates.
     """
     if not setting.needs_retrieval:
-        shown = material.specs.values() if setting.prompt == "plain" else ()
+        shows_all = setting.prompt in ("plain", "native_plain")
+        shown = material.specs.values() if shows_all else ()
         return PromptContents(tuple(shown))
-    demonstrations = query.demonstrations if setting.prompt == "icl" else ()
-    all_tools = setting.is_endpoint and setting.prompt == "icl"
+    demonstrations = query.demonstrations if setting.shows_demonstrations else ()
+    all_tools = setting.is_endpoint and setting.shows_demonstrations
     return PromptContents(
         tuple(material.specs.values())
         if all_tools

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ste_ray.core.prompts import PromptSet, describe_tools
-from ste_ray.core.records import Example, Message, TrainRow, text_fingerprint
+from ste_ray.core.records import Example, Message, MessageCall, TrainRow, text_fingerprint
+from ste_ray.core.replies.conversation import assistant_message, result_message
+from ste_ray.core.texts.cutting import cut_text
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.core.toolkens import escape_toolkens, toolken
+
+_SHOWN_CHARS = 400  # of what a demonstration's call returned: what matters is the call
 
 
 def call_text(name: str, arguments_json: str) -> str:
@@ -40,6 +44,27 @@ def retrieved_dialog(
         answer = call_text(example.tool, example.arguments_json)
         messages.append(Message(role="assistant", content=answer))
     messages.append(Message(role="user", content=escape_toolkens(query)))
+    return tuple(messages)
+
+
+def native_dialog(
+    query: str, demonstrations: Sequence[Example], prompts: PromptSet
+) -> tuple[Message, ...]:
+    """The dialog of a model that calls natively; its tools are told apart from the messages.
+
+    Demonstrations are earlier turns: request, call, its result as far as it is short, answer.
+    """
+    messages = [prompts.system_message("act_system_native")]
+    for number, example in enumerate(demonstrations):
+        call = MessageCall(
+            id=f"demo{number:05d}", name=example.tool, arguments_text=example.arguments_json
+        )
+        messages.append(Message(role="user", content=example.query))
+        messages.append(assistant_message("", (call,)))
+        messages.append(result_message(call.id, cut_text(example.observation, _SHOWN_CHARS)))
+        if example.final_answer:
+            messages.append(Message(role="assistant", content=example.final_answer))
+    messages.append(Message(role="user", content=query))
     return tuple(messages)
 
 

@@ -28,6 +28,8 @@ FailureKind = Literal[
     "several_calls",  # more than one call
     "unknown_tool",  # a complete call of a tool that does not exist
     "cut_call",  # native: the reply was cut, and the call may be a part of one
+    "lost_call",  # native: the endpoint says that there is a call, and none came
+    "call_in_text",  # native: the text seems to hold a call
 ]
 
 

@@ -15,9 +15,10 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from ste_ray.core.inferring.reading import read_prediction
 from ste_ray.core.records import Prediction, Score, canonical_json
 from ste_ray.core.replies.markers import find_markers
-from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure, parse_action
+from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure
 from ste_ray.core.scoring.comparing import compare_arguments
 from ste_ray.core.scoring.equivalence import Pair, ScorerVerdict
 from ste_ray.core.tool_specs import ToolSpec
@@ -50,7 +51,7 @@ def score_prediction(prediction: Prediction, spec_by_name: Mapping[str, ToolSpec
     gold = _gold_arguments(prediction)
     if prediction.error:
         return _score(prediction, gold, outcome="error", detail=prediction.error)
-    reply = parse_action(prediction.output_text, spec_by_name, suggest=False, thoughts=False)
+    reply = read_prediction(prediction, spec_by_name)
     if isinstance(reply, FinalAnswer):
         return _score(prediction, gold, outcome="no_call", failure_kind="final_answer")
     if isinstance(reply, ParseFailure):
@@ -77,7 +78,7 @@ def _score_restraint(prediction: Prediction, spec_by_name: Mapping[str, ToolSpec
     """Decide whether a prediction leaves tools alone where no call is right."""
     if prediction.error:
         return _score(prediction, {}, outcome="error", detail=prediction.error)
-    reply = parse_action(prediction.output_text, spec_by_name, suggest=False, thoughts=False)
+    reply = read_prediction(prediction, spec_by_name)
     if isinstance(reply, FinalAnswer):
         return _score(prediction, {}, outcome="correct")
     if isinstance(reply, ParseFailure):
@@ -99,14 +100,16 @@ def _score_no_answer(prediction: Prediction, failure: ParseFailure) -> Score:
     }
     if failure.kind == "unknown_tool":
         return _score(prediction, {}, outcome="needless_call", **found)
-    if failure.kind in _NO_CALL and not _begins_a_call(prediction.output_text):
+    if failure.kind in _NO_CALL and not _begins_a_call(prediction):
         return _score(prediction, {}, outcome="correct")
     return _score(prediction, {}, outcome="malformed", **found)
 
 
-def _begins_a_call(text: str) -> bool:
+def _begins_a_call(prediction: Prediction) -> bool:
     """Whether a text without a call has the mark of one: an action without a name or a tool."""
-    return any(marker.label in _CALL_LABELS for marker in find_markers(text))
+    if prediction.native:
+        return False
+    return any(marker.label in _CALL_LABELS for marker in find_markers(prediction.output_text))
 
 
 def undecided_pair(prediction: Prediction, score: Score) -> Pair | None:

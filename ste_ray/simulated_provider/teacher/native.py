@@ -58,14 +58,15 @@ def reply_natively(
         seed: of the script.
     """
     written = reply(list(_as_text(messages, tools)), seed)
-    if not may_call:
-        return Said(written)
-    if called := _CALL.match(written):
+    called = _CALL.match(written)
+    if called and may_call:
         names = {function["name"] for function in tools}
         name = called["tool"].strip()
         safe = safe_name(name)
         call = Call(safe if safe in names else name, called["arguments"].strip())
         return Said(called["thought"] or "", (call,))
+    if called:
+        return Said(called["thought"] or "I would have to call a tool.")
     answered = _ANSWER.match(written)
     return Said(answered["text"] if answered else written)
 

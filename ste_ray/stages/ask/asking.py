@@ -14,10 +14,11 @@ from typing import Any
 
 from ste_ray.core import layout
 from ste_ray.core.effects import CallTool, ToolResult
+from ste_ray.core.inferring.reading import read_prediction
 from ste_ray.core.inferring.settings import PromptMaterial, Query
 from ste_ray.core.records import MADE_CALLS
 from ste_ray.core.replies.markers import find_markers
-from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure, ToolCall, parse_action
+from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure, ToolCall
 from ste_ray.core.texts.nearest import did_you_mean, listed
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.core.toolkens import unescape_toolkens
@@ -91,7 +92,7 @@ class Asker:
         if reply.prediction.error:
             return proposal("no_reply", problem=reply.prediction.error)
         text = reply.prediction.output_text
-        found = parse_action(text, self._specs, suggest=False)
+        found = read_prediction(reply.prediction, self._specs, thoughts=True)
         if isinstance(found, FinalAnswer):
             answer = unescape_toolkens(found.text)
             return proposal("no_call", thought=found.thought, answer=answer)

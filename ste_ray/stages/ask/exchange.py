@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from ste_ray.core.effects import CallTool, ToolResult
+from ste_ray.core.inferring.reading import as_text
 from ste_ray.core.inferring.settings import Query
 from ste_ray.core.records import Prediction
 
@@ -144,7 +145,7 @@ class Answer:
             "request": self.proposal.request,
             "setting": found.setting,
             "status": self.status,
-            "output": found.output_text,
+            "output": as_text(found),
             "thought": self.proposal.thought,
             "reasoning": found.reasoning,
             "call": None if call is None else {"tool": call.tool, "arguments": call.arguments},

@@ -50,12 +50,14 @@ def open_asker(
     specs = _specs(store)
     with _naming_settings(store, config):
         chosen = _chosen(store, config, setting, say)
-        training = _demonstrations(store, config) if chosen.prompt == "icl" else []
+        training = _demonstrations(store, config) if chosen.shows_demonstrations else []
     material = PromptMaterial(
         specs=specs,
         demonstrations={example.example_id: example for example in training},
         prompts=load_prompts(),
         nearest_last=config.retrieve.order == "nearest_last",
+        tool_choice=config.infer.tool_choice,
+        keep_reasoning=bool(config.llm.keep_reasoning),
     )
     index = _index(material, training, config) if chosen.needs_retrieval else None
     allow, hosts = permissions(config.tools)

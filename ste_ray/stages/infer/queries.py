@@ -48,6 +48,8 @@ def load_queries(
         demonstrations={key: examples[key] for key in shown},
         prompts=context.prompts,
         nearest_last=context.config.retrieve.order == "nearest_last",
+        tool_choice=context.config.infer.tool_choice,
+        keep_reasoning=bool(context.config.llm.keep_reasoning),
     )
     return queries, material
 

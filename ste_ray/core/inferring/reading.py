@@ -1,0 +1,59 @@
+"""What the reply of a prediction holds, text or native: a call, an answer or a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ste_ray.core.records import Prediction
+from ste_ray.core.replies.native import read_call
+from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure, ToolCall, parse_action
+
+_LOST = {
+    "finish_without_calls": ("lost_call", "the endpoint says that there is a call, but none came"),
+    "call_in_text": ("call_in_text", "the call stands in the text, not where calls belong"),
+}
+
+
+def read_prediction(
+    prediction: Prediction,
+    allowed: Collection[str],
+    *,
+    suggest: bool = False,
+    thoughts: bool = False,
+) -> FinalAnswer | ToolCall | ParseFailure:
+    """Read the reply of a prediction; see ``parse_action``, also for the arguments.
+
+    Of a native one, the text beside the call is the thought, and without calls the answer. As in
+    the text form, more than one call is a failure.
+    """
+    if not prediction.native:
+        return parse_action(prediction.output_text, allowed, suggest=suggest, thoughts=thoughts)
+    text, calls = prediction.output_text.strip(), prediction.calls
+    odd = {oddity.kind for oddity in prediction.oddities}
+    if not calls:
+        return _read_text(text, odd)
+    thought = text if thoughts else ""
+    if len(calls) > 1:
+        message = f"it holds {len(calls)} calls; make one call a reply and wait for its result"
+        return ParseFailure("several_calls", message, thought, calls[0].name)
+    if "cut_call" in odd:
+        return ParseFailure("cut_call", "the reply was cut within the call", thought, calls[0].name)
+    return read_call(calls[0], allowed, thought, suggest=suggest)
+
+
+def _read_text(text: str, odd: Collection[str]) -> FinalAnswer | ParseFailure:
+    for kind, (failure, message) in _LOST.items():
+        if kind in odd:
+            return ParseFailure(failure, message)  # type: ignore[arg-type]
+    return FinalAnswer("", text) if text else ParseFailure("empty", "it is empty")
+
+
+def as_text(prediction: Prediction) -> str:
+    """Return the reply of a prediction in the text form, for people and for the study's rules."""
+    if not prediction.native:
+        return prediction.output_text
+    text = prediction.output_text.strip()
+    if not prediction.calls:
+        return f"Final Answer: {text}" if text else ""
+    calls = [f"Action: {one.name}\nAction Input: {one.arguments_text}" for one in prediction.calls]
+    return "\n".join([*([f"Thought: {text}"] if text else []), *calls])
