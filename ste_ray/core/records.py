@@ -157,7 +157,9 @@ class Oddity(Record):
 
     kind: OddityKind
     detail: str = ""
-    reply_index: int = -1  # the reply it concerns, in the episode's messages; -1: not placed yet
+    # The reply it concerns, in the episode's messages, or among the replies of a prediction (0, 1);
+    # -1: not placed yet.
+    reply_index: int = -1
 
 
 class Turn(Record):

@@ -64,7 +64,9 @@ def _example(example: Example, source: ExportSource) -> dict[str, Any]:
 
 
 def _row(row: TrainRow) -> dict[str, Any]:
-    return row.model_dump(exclude={"schema_version", "split"})
+    values = row.model_dump(exclude={"schema_version", "split", "dialog_history"})
+    dialog = [{"role": one.role, "content": one.content} for one in row.dialog_history]
+    return {**values, "dialog_history": dialog}
 
 
 def _write(

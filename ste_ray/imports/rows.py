@@ -108,12 +108,15 @@ class Row:
         messages = []
         for item in value:
             try:
-                messages.append(Message.model_validate(item))
+                message = Message.model_validate(item)
             except ValueError:
+                message = None
+            if message is None or message.role == "tool" or message.tool_calls:
                 raise self.error(
                     f"'dialog_history' holds {clip(repr(item))}; each message needs 'role' (system,"
-                    " user or assistant) and 'content'"
-                ) from None
+                    " user or assistant) and 'content', and calls stand in it as text"
+                )
+            messages.append(message)
         return tuple(messages)
 
     def _object(self, key: str, value: Any) -> str:

@@ -44,6 +44,7 @@ class ExplorationView(View):
     calls: tuple[Tally, ...]  # by observation status
     sources: tuple[Tally, ...]  # of the answers of tools: called, recorded, simulated
     errors_before_success: tuple[Tally, ...]
+    oddities: tuple[Tally, ...]  # of how servers told native calls
     positions: tuple[Position, ...]
     tools: tuple[ToolExploration, ...]
     tools_omitted: int
@@ -75,6 +76,7 @@ def view_exploration(episodes: Sequence[Episode]) -> ExplorationView | None:
             if turn.observation_status in TOOL_ANSWERED
         ),
         errors_before_success=_errors_before_success(trials),
+        oddities=tallies(odd.kind for trial in trials for odd in trial.oddities),
         positions=_by_position(trials),
         tools=tuple(tools[:MAX_TOOLS]),
         tools_omitted=max(0, len(tools) - MAX_TOOLS),

@@ -16,11 +16,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ste_ray.core import layout
+from ste_ray.core.records import Record
 from ste_ray.errors import StageInputError, StoreError
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.damage import parsing
-from ste_ray.store.tables import encode_table
+from ste_ray.store.tables import encode_table, from_table, to_table
 
 _MAX_RANGES = 256  # files open at once
 
@@ -33,6 +34,7 @@ def write_sorted(
     order: Sequence[str],
     keys: Sequence[str],
     distinct: Callable[[pa.Table], pa.Table] | None = None,
+    model: type[Record] | None = None,
 ) -> Iterator[pa.Table]:
     """Write the rows of ``sources`` to ``folder/part-NNNNN.parquet``, sorted; yield each part.
 
@@ -44,12 +46,13 @@ def write_sorted(
         order: columns to sort by; the first one is a text and divides the rows into parts.
         keys: sorted values of the first column at which a new part begins.
         distinct: leaves out rows of a sorted part that stand there twice; None: none does.
+        model: of the rows. Sources of an earlier version may lack fields that it has now.
     """
     step = -(-len(keys) // _MAX_RANGES) or 1
     starts = keys[::step]
     with ScratchFolder(prefix="ste-sort-") as temporary:
         try:
-            files = _deal_out(store, sources, Path(temporary), schema, order[0], starts)
+            files = _deal_out(store, sources, Path(temporary), schema, model, order[0], starts)
         except OSError as error:
             raise StoreError(
                 f"cannot sort in {temporary!r}: {error}; free disk space or set TMPDIR to a larger "
@@ -74,6 +77,7 @@ def _deal_out(
     sources: Sequence[str],
     temporary: Path,
     schema: pa.Schema,
+    model: type[Record] | None,
     column: str,
     starts: Sequence[str],
 ) -> list[Path]:
@@ -82,7 +86,7 @@ def _deal_out(
     with ExitStack() as stack:
         writers: dict[int, pq.ParquetWriter] = {}
         for source in sources:
-            table = _read(store, source, schema)
+            table = _read(store, source, schema, model)
             values = table.column(column).to_pylist()
             ranges = pa.array([max(0, bisect_right(starts, value) - 1) for value in values])
             for number in pc.unique(ranges).to_pylist():
@@ -94,11 +98,14 @@ def _deal_out(
     return [files[number] for number in sorted(files)]
 
 
-def _read(store: RunStore, source: str, schema: pa.Schema) -> pa.Table:
+def _read(store: RunStore, source: str, schema: pa.Schema, model: type[Record] | None) -> pa.Table:
     address, remedy = store.address(source), "delete it and run the same command again"
     try:
         data = store.read_bytes(source)
     except FileNotFoundError:
         raise StageInputError(f"{address!r} is missing; run the same command again") from None
     with parsing(address, remedy):
+        if model is not None and not pq.read_schema(pa.BufferReader(data)).equals(schema):
+            found = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+            return to_table(from_table(found, model, address), model)
         return pq.read_table(pa.BufferReader(data), schema=schema, page_checksum_verification=True)

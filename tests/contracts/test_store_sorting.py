@@ -110,6 +110,42 @@ def test_nested_columns_stay_as_they_were(store):
     assert read_records(store, "out", Episode) == in_order
 
 
+def test_parts_of_a_version_that_lacked_fields_are_sorted_with_those_of_now(store):
+    episodes = [episode(tool, number) for tool in ("b", "a") for number in (0, 1)]
+    write_records(store, "in/0.parquet", episodes[:2], Episode)
+    since = {"tool_calls", "tool_call_id", "reasoning", "call_id", "oddities"}
+    old = without(arrow_schema(Episode), since)
+    rows = [pruned(one.model_dump(), old) for one in episodes[2:]]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=old), buffer)
+    store.write_bytes("in/1.parquet", buffer.getvalue())
+    order, schema = ("tool", "episode_number"), arrow_schema(Episode)
+    tables = write_sorted(store, store.list("in"), "out", schema, order, ["a", "b"], model=Episode)
+    assert [table.num_rows for table in tables] == [2, 2]
+    assert read_records(store, "out", Episode) == [*episodes[2:], *episodes[:2]]
+
+
+def without(kind, names):
+    """A schema or type without the fields of these names, also within others."""
+    if pa.types.is_list(kind) if isinstance(kind, pa.DataType) else False:
+        return pa.list_(without(kind.value_type, names))
+    if isinstance(kind, pa.Schema) or pa.types.is_struct(kind):
+        left = [
+            (field.name, without(field.type, names)) for field in kind if field.name not in names
+        ]
+        return pa.schema(left) if isinstance(kind, pa.Schema) else pa.struct(left)
+    return kind
+
+
+def pruned(value, kind):
+    """What of a value such a type holds."""
+    if isinstance(kind, pa.DataType) and pa.types.is_list(kind):
+        return [pruned(item, kind.value_type) for item in value]
+    if isinstance(kind, pa.Schema) or pa.types.is_struct(kind):
+        return {field.name: pruned(value[field.name], field.type) for field in kind}
+    return value
+
+
 def episode(tool: str, number: int) -> Episode:
     """An episode with as many turns in each trial as its number, and one trial more."""
     turn = Turn(

@@ -25,6 +25,7 @@ SPECS = {
     )
     for n in range(4)
 }
+CUT = Oddity(kind="cut_call")
 SYSTEM = Message(role="system", content="NATIVE")
 
 
@@ -123,7 +124,9 @@ def test_a_call_is_executed_and_answered():
     answers = (
         calling(call(number="demo00000"), text="I look.", reasoning="hm"),
         ToolResult(status="ok", text="2"),
-        ModelReply(text="It is 2.", oddities=(Oddity(kind="uncalled_for"),)),
+        ModelReply(
+            text="It is 2.", oddities=(Oddity(kind="uncalled_for"), Oddity(kind="cut_call"))
+        ),
     )
     for keeps in (False, True):
         found, (_, made, concluded) = run(
@@ -145,7 +148,13 @@ def test_a_call_is_executed_and_answered():
         )
         assert (len(concluded.tools), concluded.tool_choice) == (4, "none")
         assert found.final_answer == "It is 2."
-        assert [one.kind for one in found.oddities] == ["id_repeated", "uncalled_for"]
+        assert [(one.kind, one.reply_index) for one in found.oddities] == [
+            ("id_repeated", 0),
+            ("uncalled_for", 1),
+            ("cut_call", 1),
+        ]
+        # What is odd about the final answer does not spoil the call.
+        assert score_prediction(found, SPECS).outcome == "correct"
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ from ste_ray.core import layout
 from ste_ray.core.effects import ModelReply
 from ste_ray.core.exploring.context import TrialSettings
 from ste_ray.core.exploring.episode import episode_flow
-from ste_ray.core.records import Episode
+from ste_ray.core.records import Episode, MessageCall
 from ste_ray.errors import StageInputError
 from ste_ray.exports.data_dict import write_data_dict
 from ste_ray.runtime.fakes import play
+from ste_ray.stages.base import load_prompts
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.tables import write_records
 
@@ -207,3 +208,30 @@ def test_a_failed_export_leaves_the_file_that_was_there(tmp_path, capsys):
     assert "there are no Parquet files" in lines[2]
     assert out.read_text() == "before"
     assert sorted(item.name for item in tmp_path.iterdir()) == ["data_dict.json", "run"]
+
+
+def test_native_calls_stand_in_the_messages():
+    call = MessageCall(id="c1", name="add", arguments_text='{"n": 1}')
+    flow = episode_flow(
+        SPEC,
+        load_prompts(),
+        TrialSettings(protocol="native"),
+        number=0,
+        num_trials=1,
+        memory=(),
+        config_fingerprint="config",
+    )
+    answers = ["query", ModelReply(text="I add.", calls=(call,)), "seen 1", "It is 3.", "Yes."]
+    stream = io.StringIO()
+    write_data_dict([play(flow, answers)[0]], SPECS, stream)
+    (session,) = json.loads(stream.getvalue())["add"]
+    calling, result = session["messages"][3:5]
+    assert calling["tool_calls"][0]["function"] == {"name": "add", "arguments": '{"n": 1}'}
+    assert result == {"role": "tool", "content": "seen 1", "tool_call_id": "c1"}
+    first, last = session["item_list"][0]["chains"]
+    assert (first["action"], first["action_input"], first["observation"]) == (
+        "add",
+        '{"n": 1}',
+        "seen 1",
+    )
+    assert last["final_ans"] == "It is 3."

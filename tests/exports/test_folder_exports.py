@@ -12,6 +12,7 @@ from exports.prepared_run import NAMES, make_run
 from ste_ray.cli.main import main
 from ste_ray.core import layout
 from ste_ray.core.records import Example
+from ste_ray.core.replies.chat_form import chat_messages
 from ste_ray.errors import ConfigError
 from ste_ray.exports.folder import write_json_list
 from ste_ray.process.new_folder import new_folder
@@ -54,7 +55,7 @@ def test_a_dataset_is_loaded_back_equal(tmp_path, monkeypatch):
     wanted_rows = [row for row in rows if row.split == "train"]
     for found, row in zip(loaded["train"], wanted_rows, strict=True):
         assert found == row.model_dump(exclude={"schema_version", "split"}) | {
-            "dialog_history": [message.model_dump() for message in row.dialog_history]
+            "dialog_history": chat_messages(row.dialog_history)
         }
 
 

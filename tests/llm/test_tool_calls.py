@@ -242,3 +242,18 @@ def test_a_server_that_takes_no_tools_ends_the_run_with_what_to_do():
     refused = refusal(400, {"error": {"message": words}})
     with pytest.raises(EndpointRefusalError, match=r"explore\.protocol=text"):
         ask(refused, refused)
+
+
+def test_a_refusal_of_tools_is_not_taken_for_one_of_a_request():
+    """That requests without tools are served says nothing of those with them."""
+
+    async def main():
+        refused = refusal(400, "this model does not support tools")
+        async with serving(completion({"content": "yes"}, "stop"), refused, refused) as server:
+            where = RoleEndpoint(base_url=server.base_url, model="m", api_key_env="STE_TEST_KEY")
+            async with OpenAIChat(where, LLMConfig()) as one:
+                assert (await one.ask(question(tools=()))).text == "yes"
+                with pytest.raises(EndpointRefusalError, match="cannot call tools there"):
+                    await one.ask(question())
+
+    asyncio.run(main())

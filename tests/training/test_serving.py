@@ -6,6 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ste_ray.core import layout
+from ste_ray.core.replies.chat_form import chat_messages
 from ste_ray.core.toolkens import toolken
 from ste_ray.llm.local_server import running_local_model
 from tests.training.training_runs import job_of, some_rows, train
@@ -27,7 +28,7 @@ def model_folder(tmp_path_factory):
 
 
 def messages():
-    return [message.model_dump() for message in CALL.dialog_history]
+    return chat_messages(CALL.dialog_history)
 
 
 def test_plain_transformers_generates_the_call_with_its_toolken(model_folder):

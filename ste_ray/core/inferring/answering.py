@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ste_ray.core.effects import (
@@ -24,7 +24,7 @@ from ste_ray.core.inferring.settings import (
 )
 from ste_ray.core.preparing.formatting import native_dialog, retrieved_dialog
 from ste_ray.core.prompts import offered_tool
-from ste_ray.core.records import Message, Prediction
+from ste_ray.core.records import Message, Oddity, Prediction
 from ste_ray.core.replies.conversation import (
     assistant_message,
     explained,
@@ -133,7 +133,7 @@ def conclude_flow(asked: AskedQuery, result: ToolResult, sampling: Sampling) -> 
             "prompt_tokens": prediction.prompt_tokens + reply.prompt_tokens,
             "completion_tokens": prediction.completion_tokens + reply.completion_tokens,
             "reasoning_tokens": prediction.reasoning_tokens + reply.reasoning_tokens,
-            "oddities": (*prediction.oddities, *reply.oddities),
+            "oddities": (*prediction.oddities, *_placed(reply.oddities, 1)),
         }
     )
 
@@ -217,7 +217,7 @@ def _prediction(
         output_cut=reply.finish_reason == "length",
         native=native,
         calls=calls,
-        oddities=(*reply.oddities, *mended),
+        oddities=_placed((*reply.oddities, *mended), 0),
         error=_problem_of(reply, sampling),
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
@@ -226,6 +226,11 @@ def _prediction(
         tools_left_out=len(contents.tools) - len(shown.tools),
         demonstrations_left_out=len(contents.demonstrations) - len(shown.demonstrations),
     )
+
+
+def _placed(oddities: Iterable[Oddity], reply: int) -> tuple[Oddity, ...]:
+    """Return what is odd about the first reply (0), or about the one with the final answer (1)."""
+    return tuple(one.model_copy(update={"reply_index": reply}) for one in oddities)
 
 
 def _problem_of(reply: ModelReply, sampling: Sampling) -> str:

@@ -29,7 +29,8 @@ def read_prediction(
     if not prediction.native:
         return parse_action(prediction.output_text, allowed, suggest=suggest, thoughts=thoughts)
     text, calls = prediction.output_text.strip(), prediction.calls
-    odd = {oddity.kind for oddity in prediction.oddities}
+    # Not those of the reply with the final answer, where the call was executed.
+    odd = {oddity.kind for oddity in prediction.oddities if oddity.reply_index <= 0}
     if not calls:
         return _read_text(text, odd)
     thought = text if thoughts else ""

@@ -121,6 +121,7 @@ def sort_episodes(store: RunStore, tools: Sequence[str], episodes_per_tool: int)
         arrow_schema(Episode),
         ("tool", "episode_number"),
         keys,
+        model=Episode,
     ):
         count_episodes(table, counts)
     return counts

@@ -144,6 +144,7 @@ def put_in_order(
         ["example_id"],
         ids[::_ROWS_PER_PART],
         distinct=_each_once,
+        model=Prediction,
     )
     for table in tables:
         still_owner()
