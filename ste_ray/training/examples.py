@@ -16,6 +16,7 @@ from ste_ray.chat_tokens.encoding import ChatEncoder
 from ste_ray.core.records import Message, TrainRow
 from ste_ray.training.chat_format import ChatFormat
 
+ROW_COLUMNS = ["row_id", "tool", "split", "kind", "dialog_history", "response"]  # that are read
 # ``input_ids`` is empty where a row is longer than is allowed.
 TOKENISED = pa.schema(
     [
@@ -81,7 +82,7 @@ class RowTokenizer:
         return TokenisedRow(row.row_id, [*prompts[0], *response], len(prompts[0]))
 
     def tokenise_table(self, table: pa.Table) -> pa.Table:
-        """Return a table of ``TrainRow`` columns as one of ``TOKENISED``, row by row."""
+        """Return a table of ``ROW_COLUMNS`` of training rows as one of ``TOKENISED``."""
         dialogs = [
             [Message.of_row(message) for message in dialog]
             for dialog in table["dialog_history"].to_pylist()

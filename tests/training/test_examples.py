@@ -6,7 +6,7 @@ from ste_ray.core.records import Message, TrainRow
 from ste_ray.errors import ConfigError
 from ste_ray.store.tables import to_table
 from ste_ray.training.chat_format import ChatFormat
-from ste_ray.training.examples import TOKENISED, RowTokenizer
+from ste_ray.training.examples import ROW_COLUMNS, TOKENISED, RowTokenizer
 
 NO_SYSTEM = (
     "{{ bos_token }}{% for message in messages %}"
@@ -27,7 +27,7 @@ def test_the_context_is_the_prompt_of_inference(tokenizer, train_rows):
 
 def test_a_table_is_tokenised_as_its_rows_are(tokenizer, train_rows):
     rows = RowTokenizer(tokenizer, 256)
-    table = rows.tokenise_table(to_table(train_rows, TrainRow))
+    table = rows.tokenise_table(to_table(train_rows, TrainRow).select(ROW_COLUMNS))
     assert table.schema == TOKENISED
     for row, found in zip(train_rows, table.to_pylist(), strict=True):
         expected = rows.tokenise(row)

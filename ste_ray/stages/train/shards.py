@@ -21,9 +21,9 @@ from ste_ray.stages.train.inputs import ShardWork
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.damage import reading
 from ste_ray.store.tables import open_parquet, parquet_parts, require_columns
+from ste_ray.training.examples import ROW_COLUMNS
 from ste_ray.training.shards import Shard, Sharding
 
-_NEEDED = ["row_id", "split", "kind", "dialog_history", "response"]
 _BATCH_ROWS = 1024  # tokenised at once
 _SPOOL_ROWS = 16 * _BATCH_ROWS  # of a spooled file, about: fewer would make its slices small
 _FEW_SHARDS = 2  # tokenised in seconds, when the cluster's workers would still be starting
@@ -82,7 +82,7 @@ def _slices(work: ShardWork, parts: list[str]) -> dict[int, list[pa.Table]]:
     for part in parts:
         file = open_parquet(work.store, part)
         require_columns(file.schema_arrow.names, TrainRow, work.store.address(part))
-        batches = file.iter_batches(_BATCH_ROWS, columns=_NEEDED)
+        batches = file.iter_batches(_BATCH_ROWS, columns=ROW_COLUMNS)
         while True:
             with reading(work.store, part):
                 batch = next(batches, None)
