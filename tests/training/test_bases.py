@@ -86,7 +86,6 @@ def test_a_run_uri_without_a_model(tmp_path):
     ("section", "match"),
     [
         ({"min_workers": 3}, r"min_workers=3 exceeds train.num_workers=2"),
-        ({"precision": "mixed"}, "needs train.use_gpu=true"),
         ({"retire_tools": ["nothing"]}, "the base model has no toolken for it; it has none"),
     ],
 )

@@ -83,6 +83,15 @@ def test_how_a_step_is_computed_changes_nothing(tmp_path, change):
     torch.testing.assert_close(losses(records), losses(expected), atol=1e-5, rtol=1e-5)
 
 
+def test_mixed_precision_on_cpus_computes_in_bf16_on_weights_in_fp32(two_ranks, tmp_path):
+    whole = two_ranks.run(train, job_of(tmp_path / "whole", precision="fp32"))[0][0]
+    mixed = two_ranks.run(train, job_of(tmp_path / "mixed", precision="mixed"))[0][0]
+    torch.testing.assert_close(losses(mixed), losses(whole), atol=0.05, rtol=0.05)
+    assert not torch.equal(losses(mixed), losses(whole))
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "mixed/train/model", dtype="auto")
+    assert model.dtype == torch.float32
+
+
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("mode", ["lora", "toolkens"])
 def test_adapters_train_their_part_on_one_rank_and_two(two_ranks, tmp_path, tokenizer, mode, tied):

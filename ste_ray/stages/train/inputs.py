@@ -128,10 +128,6 @@ def _check(config: TrainConfig) -> None:
             f"train.min_workers={config.min_workers!r} exceeds"
             f" train.num_workers={config.num_workers!r}; lower it"
         )
-    if config.precision == "mixed" and not config.use_gpu:
-        raise ConfigError(
-            "train.precision='mixed' needs train.use_gpu=true; use 'fp32' or 'bf16' on the CPU"
-        )
 
 
 def _save_base(context: StageContext) -> None:
