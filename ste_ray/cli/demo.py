@@ -183,7 +183,7 @@ def _fetched(from_scratch: bool) -> DemoModel:
         reason = f"{DEMO_BASE.name} cannot be had: {error}"
         return DemoModel("", "", " ".join(reason.split()))
     about = f"{DEMO_BASE.about}, {DEMO_BASE.licence}, of the wheel {DEMO_BASE.package}"
-    # Half as long, and the same losses to the second digit; other CPUs would take longer so.
+    # A step takes a fifth less time so; without the instructions it would take longer.
     precision = "mixed" if has_bf16_arithmetic() else "auto"
     return DemoModel(str(folder), f"{DEMO_BASE.name} ({about})", "", precision)
 

@@ -19,12 +19,12 @@ PINNED = {
     },
     "demo.yaml": {
         "explore": "7d10046c0539f9e6",
-        "prepare": "186b5e84a05da262",
+        "prepare": "29b31f4e62a7cd14",
         "retrieve": "10a6de52aac01900",
-        "train": "79794fc95687a449",
+        "train": "b700c9d83e6aaa6b",
         "infer": "875e2c7aee57de06",
         "evaluate": "6e94ad41c1446134",
-        "continual": "68fd8ec593acf0db",
+        "continual": "35ecb08e56b4cbb1",
     },
     "demo_from_scratch.yaml": {
         "explore": "7d10046c0539f9e6",
@@ -39,10 +39,10 @@ PINNED = {
         "explore": "044dd45c65698ddf",
         "prepare": "a3affed0c91323cc",
         "retrieve": "6050ca052bc202de",
-        "train": "e486b9018271defa",
+        "train": "5d30a9ee1fd1155a",
         "infer": "b2962c1cd78d1832",
         "evaluate": "6e94ad41c1446134",
-        "continual": "4ea24947b4ef9759",
+        "continual": "0a55964628b95191",
     },
     "study.yaml": {
         "explore": "caa3c0b7bad7b3c1",
