@@ -116,6 +116,38 @@ def test_labels_are_what_the_assistant_says_and_what_ends_it(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_an_example_is_the_prompt_of_inference_and_what_the_model_writes(shape):
+    chat = NativeChat(tokenizer(SHAPES[shape]))
+    (call, final), _ = labels_of(chat, talk(), [tool()])
+    for dialog, wanted in ((talk()[:2], call), (talk(), final)):
+        made = chat.example(dialog, [tool()])
+        number = made.is_label.index(True)
+        assert made.is_label == [place >= number for place in range(len(made.input_ids))]
+        assert made.input_ids[:number] == chat.prompt(dialog[:-1], [tool()])
+        assert tokenizer(HERMES).decode(made.input_ids[number:]).strip() == wanted.strip()
+
+
+def test_an_example_begins_as_at_inference_where_the_template_closes_reasoning():
+    reply = '{{ m.content or "" }}{% for call'
+    assert reply.replace('"', "'") in HERMES
+    closing = HERMES.replace(reply.replace('"', "'"), "<think></think>{% for call").replace(
+        "assistant\n{% endif %}", "assistant\n</think>{% endif %}"
+    )
+    chat = NativeChat(tokenizer(closing))
+    made = chat.example(talk()[:2], [tool()])
+    number = made.is_label.index(True)
+    decode = tokenizer(HERMES).decode
+    assert decode(made.input_ids[:number]).endswith("assistant\n</think>")
+    assert decode(made.input_ids[number:]) == f"{WRITTEN}<|im_end|>"
+    unclosed = HERMES.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}")
+    with pytest.raises(ToolTemplateError, match="opens reasoning"):
+        NativeChat(tokenizer(unclosed)).example(talk()[:2], [tool()])
+    moved = SHAPES["mistral args"].replace("m == users | last", "loop.last")
+    with pytest.raises(ToolTemplateError, match="is not read back"):
+        NativeChat(tokenizer(moved)).example(talk()[:2], [tool()])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_no_content_becomes_structure(shape, data):

@@ -19,7 +19,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from ste_ray.chat_tokens.encoding import written_markers
-from ste_ray.chat_tokens.label_spans import Span, generation_spans, message_spans
+from ste_ray.chat_tokens.label_spans import Span, generation_spans, message_spans, response
 from ste_ray.chat_tokens.native_messages import Conversation, conversation
 from ste_ray.chat_tokens.probes import RENDERING_ERRORS, TOOLS, answered, asked
 from ste_ray.chat_tokens.structure import Hidden, any_of, escaped, structure_tokens
@@ -111,6 +111,25 @@ class NativeChat:
         if not any(message["role"] == "assistant" for message in spoken.messages):
             raise ToolTemplateError("no message of the assistant is there to be learned")
         return self._encoded(spoken, self._pieces)
+
+    def example(
+        self, dialog: Sequence[Message], offered: Sequence[Mapping[str, Any]]
+    ) -> LabelledIds:
+        """Return a conversation whose last message is the label, behind its prompt at inference.
+
+        Raises:
+            ToolTemplateError: the template refuses it, or what the assistant says cannot be told
+                from the rest.
+        """
+        spoken = self._conversation(dialog, offered)
+        if spoken.messages[-1]["role"] != "assistant":
+            raise ToolTemplateError("the last message is not the assistant's; nothing is learned")
+
+        def cut(one: Conversation) -> list[tuple[str, bool]]:
+            prompt, written = response(one, self._text, self.facts.form)
+            return [(prompt, False), (written, True)]
+
+        return self._encoded(spoken, cut)
 
     def stop_ids(self) -> tuple[int, ...]:
         """Return the tokens that end a reply: of the turn, and of the calls if none may follow."""

@@ -24,7 +24,7 @@ KEYS = ("kqone", "kqtwo")
 VALUES = ("vqone", "vqtwo")
 # Nine letters and digits fit every form of ids that templates ask for.
 IDS = ("zqid00001", "zqid00002")
-LONG_ID = "call_zq0123456789abcdef"
+OTHER_IDS = ("call_1", "call_zq0123456789abcdef")
 
 _TYPES = {
     "kqone": "string",

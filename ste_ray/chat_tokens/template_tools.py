@@ -15,8 +15,8 @@ from ste_ray.chat_tokens.deriving import derive
 from ste_ray.chat_tokens.described import described_form
 from ste_ray.chat_tokens.probes import (
     IDS,
-    LONG_ID,
     NAMES,
+    OTHER_IDS,
     RENDERING_ERRORS,
     RESULT,
     TOOLS,
@@ -169,9 +169,9 @@ def _shows_tools(render: Render) -> bool:
 
 def _ids(render: Render, as_text: bool) -> Literal["any", "nine letters or digits"]:
     """Return which ids a template takes: the short ones are taken by all that take any."""
-    takes_long = _with_result(render, LONG_ID, as_text) is not None
-    takes_short = _with_result(render, IDS[0], as_text) is not None
-    return "nine letters or digits" if takes_short and not takes_long else "any"
+    takes_any = all(_with_result(render, one, as_text) is not None for one in OTHER_IDS)
+    takes_nine = _with_result(render, IDS[0], as_text) is not None
+    return "nine letters or digits" if takes_nine and not takes_any else "any"
 
 
 def _with_result(render: Render, identity: str, as_text: bool) -> str | None:

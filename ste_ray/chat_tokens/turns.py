@@ -47,6 +47,11 @@ class Turns:
         """What is written behind the request where the assistant's message begins."""
         return self.behind_request(None)
 
+    @cached_property
+    def request_end(self) -> str:
+        """What is written behind the request where nothing follows it."""
+        return self._rendered(asked(), False)
+
     def behind_request(self, message: Mapping[str, Any] | None) -> str:
         """Return what is written behind the request, up to the end of the message.
 
@@ -56,9 +61,13 @@ class Turns:
         Raises:
             FormError: the template fails, or does not write the request.
         """
-        messages = asked(message) if message is not None else asked()
+        if message is None:
+            return self._rendered(asked(), True)
+        return self._rendered(asked(message), False)
+
+    def _rendered(self, messages: Sequence[Mapping[str, Any]], add_prompt: bool) -> str:
         try:
-            text = self.render(messages, self.tools, message is None)
+            text = self.render(messages, self.tools, add_prompt)
         except RENDERING_ERRORS as error:
             raise FormError(f"{type(error).__name__}: {_one_line(error)}") from None
         _, found, behind = text.rpartition(REQUEST)
@@ -130,7 +139,10 @@ def outline(turns: Turns) -> Outline:
     gap = _between_text_and_name(turns)
     own = separate(turns.reply(before)).content
     opening = own if gap is None else shared_end(gap, before)
-    return Outline(written, name - len(opening.lstrip()), name, tail, gap is not None)
+    opens = name - len(opening.lstrip())
+    if opens == 0:  # the end of the request's message belongs to that
+        opens = len(shared_start(written, turns.request_end))
+    return Outline(written, opens, name, tail, gap is not None)
 
 
 def _between_text_and_name(turns: Turns) -> str | None:

@@ -122,9 +122,8 @@ def _literal(text: str, place: int, form: CallForm, elements: Elements) -> tuple
         return value, following, False
     if after(elements.last + form.after_calls, text, place) is None:
         near = clip(text[place : place + 40])
-        raise ElementError(
-            f"an argument is not closed by {clip(elements.last.strip())}, near {near}"
-        )
+        wanted = clip((elements.last + form.after_calls).strip())
+        raise ElementError(f"an argument is not closed by {wanted}, near {near}")
     return value, after(elements.last, text, place) or place, True
 
 

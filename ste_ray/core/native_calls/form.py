@@ -14,6 +14,7 @@ separators or brackets: they are part of the texts in between.
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from ste_ray.core.records import Record
@@ -21,6 +22,8 @@ from ste_ray.core.records import Record
 #: What differs from call to call. ``index`` counts the calls of a reply.
 Slot = Literal["name", "id", "index", "arguments"]
 ValueType = Literal["string", "number", "boolean", "null", "object", "array"]
+
+_MARKER = re.compile(r"<[^<>\s]{1,80}>|\[/?[A-Z_]{2,40}\]")
 
 
 class Elements(Record):
@@ -105,6 +108,13 @@ class CallForm(Record):
                 break
             shared += 1
         return self.closing[:shared]
+
+    @property
+    def end_mark(self) -> str:
+        """The first marker of what ends a message; empty: it differs."""
+        text = self.end_of_turn.strip()
+        found = _MARKER.match(text)
+        return found[0] if found else text
 
     def texts(self) -> tuple[str, ...]:
         """Return all that the form writes itself, for finding the tokens that must be kept."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from ste_ray.core.native_calls.call_reading import CallError, read_call
 from ste_ray.core.native_calls.form import CallForm, NativeReply, WrittenCall
+from ste_ray.core.native_calls.heads import in_order
 from ste_ray.core.native_calls.matching import after, is_cut, pattern_of, skip_space
 from ste_ray.core.replies.reasoning import separate
 from ste_ray.core.replies.strict_json import clip
@@ -46,10 +47,15 @@ def read_reply(
             write both alike; without one, what looks like JSON is taken for it.
         opened: whether the prompt ended in a tag that opens reasoning.
     """
+    schemas = schemas or {}
+    text = in_order(text, form)
+    plain = _calls_first(text, form, schemas, opened)
+    if plain is not None:
+        return plain
     behind = _behind_reasoning(text, form)
     thought = separate(text[:behind], opened) if behind else separate(text, opened)
     body = thought.content + text[behind:] if behind else thought.content
-    found = _found(body, form, schemas or {})
+    found = _found(body, form, schemas)
     if found is None:
         content = _end_cut(body, form)
         return NativeReply(content=content, reasoning=thought.reasoning, unclosed=thought.unclosed)
@@ -65,6 +71,29 @@ def read_reply(
     )
 
 
+def _calls_first(
+    text: str, form: CallForm, schemas: Mapping[str, Any], opened: bool
+) -> NativeReply | None:
+    """Read a reply whose first call stands outside of its reasoning; None: it is another.
+
+    So a tag of reasoning in an argument is part of the argument.
+    """
+    found = _found(text, form, schemas)
+    if found is None or found[1].problem:
+        return None
+    start, read = found
+    before, behind = separate(text[:start], opened), text[read.end :]
+    in_reasoning = before.unclosed and not form.started
+    if in_reasoning or separate(behind).content.strip() != behind.strip():
+        return None
+    return NativeReply(
+        content=before.content.strip(),
+        calls=read.calls,
+        after=_end_cut(behind, form).strip(),
+        reasoning=before.reasoning,
+    )
+
+
 def _behind_reasoning(text: str, form: CallForm) -> int:
     """Return where a call begins that is a message of its own; 0: nowhere.
 
@@ -77,8 +106,7 @@ def _behind_reasoning(text: str, form: CallForm) -> int:
 
 
 def _end_cut(text: str, form: CallForm) -> str:
-    end = form.end_of_turn.strip()
-    return text.partition(end)[0] if end else text
+    return text.partition(form.end_mark)[0] if form.end_mark else text
 
 
 def _found(body: str, form: CallForm, schemas: Mapping[str, Any]) -> tuple[int, _Calls] | None:
@@ -159,8 +187,7 @@ def _closed(calls: list[WrittenCall], body: str, place: int, form: CallForm) -> 
     # A closing may hold the token that ends a reply, which is not part of what is decoded.
     if is_cut(form.closing, body, place):
         return _Calls(tuple(calls), len(body), "")
-    turn = form.end_of_turn.strip()
-    if turn and body.startswith(turn, skip_space(body, place)):
+    if form.end_mark and body.startswith(form.end_mark, skip_space(body, place)):
         return _Calls(tuple(calls), place, "")
     near = clip(body[place : place + 40].strip())
     wanted = clip(form.closing.strip()) if form.closing.strip() else "the end of the reply"
