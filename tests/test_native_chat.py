@@ -297,3 +297,24 @@ def test_our_own_template_keeps_the_turns_of_the_base(base):
 def test_a_base_whose_turns_are_uneven_gets_no_template():
     with pytest.raises(ToolTemplateError, match="turns are written in one way"):
         template_with_tools(tokenizer(UNEVEN))
+
+
+@pytest.mark.parametrize("template", ["hermes", "phi", "mistral list", "mistral args", "described"])
+def test_transformers_reads_what_models_write(template, tmp_path):
+    chat = NativeChat(tokenizer({**SHAPES, "described": DESCRIBED}[template]))
+    saved = tokenizer(HERMES).__class__(tokenizer_object=tokenizer(HERMES).backend_tokenizer)
+    saved.response_template = chat.response_template()
+    saved.save_pretrained(tmp_path)
+    loaded = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    for dialog, wanted in ((talk()[:2], [{"city": "Rome", "n": 2}]), (talk(), [])):
+        made = chat.example(dialog, [tool()])
+        number = made.is_label.index(True)
+        reply = loaded.parse_response(made.input_ids[number:], prefix=made.input_ids[:number])
+        calls = [one["function"] for one in reply.get("tool_calls", ())]
+        assert calls == [{"name": "get_weather", "arguments": one} for one in wanted]
+        assert reply.get("content", "") == ("" if wanted else "It is warm.")
+
+
+@pytest.mark.parametrize("shape", ["bare", "channels", "gemma", "elements", "keywords"])
+def test_a_form_that_transformers_cannot_be_told_gets_no_response_template(shape):
+    assert NativeChat(tokenizer(SHAPES[shape])).response_template() is None

@@ -26,14 +26,17 @@ class Span(NamedTuple):
     end: int
 
 
-def generation_spans(tokenizer: Any, template: str, spoken: Conversation, whole: str) -> list[Span]:
-    """Return what a template marks as generated; none: not one part for each message.
+def generation_spans(
+    tokenizer: Any, template: str, spoken: Conversation, whole: str, form: CallForm
+) -> list[Span]:
+    """Return what a template marks as generated; none: the parts are not its messages.
 
     Args:
         tokenizer: whose special tokens the template writes.
         template: with ``{% generation %}``.
         spoken: the conversation.
         whole: the same, rendered.
+        form: by which each part is read back.
     """
     special = {
         name: text for name, text in tokenizer.special_tokens_map.items() if isinstance(text, str)
@@ -47,6 +50,10 @@ def generation_spans(tokenizer: Any, template: str, spoken: Conversation, whole:
     )
     messages = [one for one in spoken.messages if one["role"] == "assistant"]
     if text != whole or len(indices) != len(messages):
+        return []
+    schemas = _schemas(spoken)
+    parts = (whole[start:end] for start, end in indices)
+    if not all(_is(*pair, form, schemas) for pair in zip(messages, parts, strict=True)):
         return []
     return [Span(start, end) for start, end in indices]
 

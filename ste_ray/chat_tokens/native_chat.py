@@ -22,8 +22,10 @@ from ste_ray.chat_tokens.encoding import written_markers
 from ste_ray.chat_tokens.label_spans import Span, generation_spans, message_spans, response
 from ste_ray.chat_tokens.native_messages import Conversation, conversation
 from ste_ray.chat_tokens.probes import RENDERING_ERRORS, TOOLS, answered, asked
+from ste_ray.chat_tokens.response_template import response_template
 from ste_ray.chat_tokens.structure import Hidden, any_of, escaped, structure_tokens
 from ste_ray.chat_tokens.template_tools import TemplateTools, named_template, renderer, tools_of
+from ste_ray.core.native_calls.grammar import stop_texts
 from ste_ray.core.records import Message
 from ste_ray.errors import ToolTemplateError
 
@@ -133,19 +135,24 @@ class NativeChat:
 
     def stop_ids(self) -> tuple[int, ...]:
         """Return the tokens that end a reply: of the turn, and of the calls if none may follow."""
-        form = self.facts.form
-        rest = form.closing[len(form.after_calls) :]
         found = []
-        for text in (form.end_of_turn, rest if form.parallel else form.closing):
-            first = next((t for t in self._tokens.ids if t and text.strip().startswith(t)), None)
-            if first is not None:
-                found.append(self._tokens.ids[first])
+        for text in stop_texts(self.facts.form):
+            begin = [token for token in self._tokens.ids if token and text.startswith(token)]
+            if begin:
+                found.append(self._tokens.ids[max(begin, key=len)])
         return tuple(dict.fromkeys(found))
 
     def kept_tokens(self) -> frozenset[str]:
         """Return the tokens that must stay in what is decoded, for calls to be read from it."""
-        texts = "".join(self.facts.form.texts())
+        texts = "\0".join(self.facts.form.texts())
         return frozenset(token for token in self._tokens.ids if token in texts)
+
+    def response_template(self) -> dict[str, Any] | None:
+        """Return what transformers and its server read replies by; None: it cannot.
+
+        It belongs into the tokenizer's ``response_template`` where that has none.
+        """
+        return response_template(self.facts.form, self.facts.begins, self._tokenizer)
 
     def _conversation(
         self, dialog: Sequence[Message], offered: Sequence[Mapping[str, Any]]
@@ -175,7 +182,11 @@ class NativeChat:
 
     def _spans(self, spoken: Conversation, whole: str) -> list[Span]:
         marked = re.search(r"\{%-?\s*generation\s*-?%\}", self._template)
-        if marked and (spans := generation_spans(self._tokenizer, self._template, spoken, whole)):
+        if marked and (
+            spans := generation_spans(
+                self._tokenizer, self._template, spoken, whole, self.facts.form
+            )
+        ):
             return spans
         return message_spans(spoken, whole, self._text, self.facts.form)
 

@@ -68,7 +68,7 @@ _TEMPLATE = """\
 {%- set place.first = false -%}{%- set place.in_results = true -%}
 {%- else -%}{{- NEWLINE -}}{%- endif -%}
 {{- RESULT_OPENS + message.content + RESULT_ENDS -}}
-{%- if loop.last or loop.nextitem.role != 'tool' -%}
+{%- if loop.last or messages[loop.index0 + 1].role != 'tool' -%}
 {{- USER_ENDS -}}{%- set place.in_results = false -%}
 {%- endif -%}
 {%- elif message.role == 'assistant' -%}
@@ -111,7 +111,7 @@ def template_with_tools(tokenizer: Any) -> str:
     Raises:
         ToolTemplateError: how the base marks turns cannot be told from what its template writes.
     """
-    base = tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else None
+    base = tokenizer.get_chat_template() if tokenizer.chat_template else None
     render = renderer(tokenizer, base or INST_TEMPLATE)
 
     def write(messages: _Messages, add_generation_prompt: bool) -> str:

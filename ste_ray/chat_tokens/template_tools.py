@@ -13,6 +13,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from ste_ray.chat_tokens.deriving import derive
 from ste_ray.chat_tokens.described import described_form
+from ste_ray.chat_tokens.differences import pieces
 from ste_ray.chat_tokens.probes import (
     IDS,
     NAMES,
@@ -24,9 +25,10 @@ from ste_ray.chat_tokens.probes import (
     answered,
     asked,
 )
-from ste_ray.chat_tokens.turns import FormError
+from ste_ray.chat_tokens.turns import FormError, Turns
 from ste_ray.core.native_calls.form import CallForm
 from ste_ray.core.records import Record
+from ste_ray.core.replies.reasoning import without_opening
 from ste_ray.errors import NoToolsError, ToolTemplateError
 
 
@@ -40,6 +42,7 @@ class TemplateTools(Record):
         ids: which ids of calls it takes.
         system: whether it takes a system message.
         results: whether it writes what a tool returned.
+        begins: what stands before a message of the assistant, behind a request or a result.
     """
 
     form: CallForm
@@ -48,6 +51,7 @@ class TemplateTools(Record):
     ids: Literal["any", "nine letters or digits"]
     system: bool
     results: bool
+    begins: tuple[str, ...]
 
 
 def tools_of(tokenizer: Any, template: str | None = None) -> TemplateTools:
@@ -130,6 +134,7 @@ def _learnt(
         ids=_ids(render, as_text),
         system=_takes_system(render),
         results=RESULT in (_with_result(render, IDS[0], as_text) or ""),
+        begins=_begins(render, as_text),
     )
 
 
@@ -180,6 +185,20 @@ def _with_result(render: Render, identity: str, as_text: bool) -> str | None:
         return render(answered(identity, as_text=as_text), TOOLS[-1], True)
     except RENDERING_ERRORS:
         return None
+
+
+def _begins(render: Render, as_text: bool) -> tuple[str, ...]:
+    turns = Turns(render, False, TOOLS[-1])
+    found = without_opening(turns.prompt.removeprefix(turns.request_end)).lstrip()
+    first = found or _last_piece(turns.request_end)
+    behind = (_with_result(render, IDS[0], as_text) or "").rpartition(RESULT)[2]
+    if first in behind or not behind.strip():
+        return (first,)
+    return (first, _last_piece(without_opening(behind)))
+
+
+def _last_piece(text: str) -> str:
+    return "".join(pieces(text.strip())[-1:])
 
 
 def _takes_system(render: Render) -> bool:
