@@ -99,7 +99,7 @@ class _Reader:
         if not found:
             raise JSONTextError("a text is not closed")
         written = found[1] if found[1] is not None else found[2]
-        return _ESCAPE.sub(_unescaped, written), found.end()
+        return _joined(_ESCAPE.sub(_unescaped, written)), found.end()
 
     def _plain(self, place: int) -> tuple[Any, int]:
         if (word := _WORD.match(self._text, place)) and word[0] in _WORDS:
@@ -156,6 +156,13 @@ class _Reader:
             near = clip(self._text[place : place + 30])
             raise JSONTextError(f"{char!r} is missing at character {place + 1}, near {near}")
         return place + 1
+
+
+def _joined(text: str) -> str:
+    """Return a text in which pairs of surrogates, as JSON escapes them, are the characters."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _unescaped(match: re.Match[str]) -> str:
