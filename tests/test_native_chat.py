@@ -148,7 +148,7 @@ def test_an_example_begins_as_at_inference_where_the_template_closes_reasoning()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_no_content_becomes_structure(shape, data):
     chat = NativeChat(tokenizer(SHAPES[shape]))
@@ -165,7 +165,7 @@ def test_no_content_becomes_structure(shape, data):
 @pytest.mark.parametrize(
     "shape", [one for one in SHAPES if one not in ("gemma", "elements", "typed")]
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(city=st.lists(st.sampled_from(NASTY), max_size=5).map("".join))
 def test_arguments_are_learned_as_they_are(shape, city):
     chat = NativeChat(tokenizer(SHAPES[shape]))

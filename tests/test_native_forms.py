@@ -143,7 +143,7 @@ def test_a_derived_form_says_what_stands_where():
 
 
 @pytest.mark.parametrize("shape", JSON_SHAPES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_json_brings_back_whatever_it_holds(shape, data):
     form, _ = derived(shape)
@@ -158,7 +158,7 @@ def test_json_brings_back_whatever_it_holds(shape, data):
 
 
 @pytest.mark.parametrize("shape", OTHER_SHAPES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     wanted=st.lists(
         st.tuples(st.sampled_from(NAMES), arguments(PLAIN_TEXTS)), min_size=1, max_size=2
@@ -171,7 +171,7 @@ def test_other_forms_bring_back_plain_texts_and_all_other_values(shape, wanted):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     wanted=st.lists(
         st.tuples(st.sampled_from(NAMES), arguments(PLAIN_TEXTS)), min_size=1, max_size=2
@@ -213,7 +213,7 @@ def test_text_before_a_call_is_kept(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_no_text_is_too_much(shape, data):
     form, _ = derived(shape)
