@@ -14,7 +14,7 @@ from ste_ray.chat_tokens.deriving import derive
 from ste_ray.chat_tokens.probes import IDS, asked, call, calling
 from ste_ray.chat_tokens.turns import FormError
 from ste_ray.core.native_calls.form import CallForm, WrittenCall
-from ste_ray.core.native_calls.grammar import reply_pieces, stop_texts
+from ste_ray.core.native_calls.grammar import stop_texts
 from ste_ray.core.native_calls.reading import read_reply
 from ste_ray.core.native_calls.writing import write_calls
 from tests.native_templates import (
@@ -328,22 +328,6 @@ def test_schemas_tell_texts_from_numbers_in_elements():
     either = {"properties": {"free": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}
     (one,) = read_reply(text, form, {"a": either}).calls
     assert json.loads(one.arguments_text)["free"] == "7"
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_the_pieces_of_a_grammar_make_a_call(shape):
-    form, _ = derived(shape)
-    pieces = reply_pieces(form, "get_weather")
-    if form.arguments != "json":
-        assert pieces is None
-        return
-    stands_for = {"arguments": '{"city": "Rome"}', "id": "abcdefgh1"}
-    text = "".join(stands_for.get(piece.kind, piece.text) for piece in pieces)
-    written = written_by(shape, [("get_weather", {"city": "Rome"})])
-    assert text in written.replace(IDS[0], "abcdefgh1")
-    got, _ = read(text, form)
-    assert got == [("get_weather", {"city": "Rome"})]
-    assert all(piece.text for piece in pieces if piece.kind == "text")
 
 
 def test_where_replies_end():
