@@ -42,7 +42,7 @@ _HOW_TO_CALL = (
     '{"name": <function-name>, "arguments": <arguments-object>}\n</tool_call>'
 )
 
-# ``USER`` and the like are replaced by what the base writes there, as Jinja texts.
+# Words in capitals are replaced by what the base writes there, as Jinja texts.
 _TEMPLATE = """\
 {%- set given = messages[0].content if messages[0].role == 'system' else '' -%}
 {%- if tools -%}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from ste_ray.core.native_calls.form import CallForm, Elements, ValueType
 from ste_ray.core.native_calls.loose_values import loose_text
@@ -187,13 +187,12 @@ class _Rules:
 def _kinds(schema: Any) -> list[ValueType]:
     """Return of which types a value may be; a text where nothing says it."""
     listed = schema.get("type", "string") if isinstance(schema, dict) else "string"
-    names = listed if isinstance(listed, list) else [listed]
-    found: list[ValueType] = []
-    for name in names:
-        kind: ValueType = "number" if name == "integer" else name
-        if kind not in found:
-            found.append(kind)
-    return found
+    names = ["number" if one == "integer" else one for one in _listed(listed)]
+    return [kind for kind in get_args(ValueType) if kind in names] or ["string"]
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _json_type(schema: Mapping[str, Any], kind: ValueType) -> str:
