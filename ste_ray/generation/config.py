@@ -38,6 +38,12 @@ class InferConfig(Section):
         False, "Let local models write nothing but calls that fit the tools' schemas."
     )
     quantization: Literal["none", "int8"] = key("none", "Weights of local models in eight bits.")
+    precision: Literal["auto", "fp32", "bf16"] = key(
+        "auto",
+        "Numbers that local models compute with; auto: as their weights are stored on a GPU, fp32 "
+        "on a CPU.",
+        unless_default=True,
+    )
     template_options: TemplateOptions = key(
         {},
         "Options of local models' chat templates, such as {enable_thinking: false}; empty: those "

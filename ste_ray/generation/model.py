@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -61,9 +61,10 @@ class Loading:
     """How a model is loaded.
 
     Attributes:
-        use_gpu: in its stored precision on a GPU; else in fp32 on the CPU.
+        use_gpu: on a GPU; else on the CPU.
         spread: over all GPUs that are visible, where one is too small.
         int8: with weights of linear layers in eight bits.
+        precision: of what is computed; ``auto``: the stored one on a GPU, fp32 on the CPU.
         trust_remote_code: run Python code that comes with it.
         template_options: of its chat template, beside and before those it was trained with.
     """
@@ -71,6 +72,7 @@ class Loading:
     use_gpu: bool = False
     spread: bool = False
     int8: bool = False
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     trust_remote_code: bool = False
     template_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -143,7 +145,7 @@ def _loaded(folder: Path, loading: Loading, device: torch.device) -> tuple[Any, 
     model = AutoModelForCausalLM.from_pretrained(
         source,
         use_safetensors=True,
-        dtype="auto" if loading.use_gpu else torch.float32,
+        dtype=_dtype(loading),
         device_map="auto" if loading.spread else device if loading.int8 else None,
         quantization_config=_int8() if loading.int8 else None,
         **options,
@@ -151,6 +153,12 @@ def _loaded(folder: Path, loading: Loading, device: torch.device) -> tuple[Any, 
     if adapter:
         model = _adapted(model, tokenizer, folder, merge=not loading.int8)
     return model, tokenizer
+
+
+def _dtype(loading: Loading) -> torch.dtype | Literal["auto"]:
+    if loading.precision == "auto":
+        return "auto" if loading.use_gpu else torch.float32
+    return torch.bfloat16 if loading.precision == "bf16" else torch.float32
 
 
 def _adapter(folder: Path) -> dict[str, Any] | None:

@@ -48,13 +48,13 @@ class DemoModel:
         base: as ``train.model.base`` names it; empty: a small one with random weights.
         name: what it is, for people; empty like ``base``.
         reason: why it is a small one.
-        precision: as ``train.precision`` names it; it was chosen for the machine.
+        bf16: whether it computes in bf16, which the CPU that the demo was begun on does by itself.
     """
 
     base: str
     name: str
     reason: str
-    precision: str = "auto"
+    bf16: bool = False
 
     def text(self) -> str:
         """Say what it is, and why."""

@@ -176,6 +176,19 @@ def test_weights_in_eight_bits_are_smaller_and_say_nearly_the_same(
     assert answer.error == ""
 
 
+def test_precision_is_fp32_on_a_cpu_unless_bf16_is_asked_for(
+    random_folder: Path, random_model: LocalModel
+) -> None:
+    half = load_model(random_folder, Loading(precision="bf16"))
+    dtypes = [{one.dtype for one in each.model.parameters()} for each in (random_model, half)]
+    assert dtypes == [{torch.float32}, {torch.bfloat16}]
+    ids = torch.arange(3, 40)[None]
+    expected, found = random_model.model(ids).logits, half.model(ids).logits
+    assert 0 < (expected - found.float()).abs().max() < 0.05 * expected.abs().max()
+    prompts = [[1, 2, 3], list(range(3, 40))]
+    assert all(one.error == "" for one in generate(half, prompts, Decoding(max_new_tokens=4)))
+
+
 @pytest.mark.parametrize("int8", [False, True])
 def test_an_adapter_is_put_on_its_base_model(
     random_folder: Path, random_model: LocalModel, tmp_path: Path, int8: bool

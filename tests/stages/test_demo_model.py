@@ -107,7 +107,7 @@ def test_the_fetched_model_is_given_to_the_stages(calls, capsys, monkeypatch, tm
     found, errors = told(capsys)
     folder = place / ".models/Tiny-Instruct"
     assert (folder / "model.safetensors").is_file()
-    precision = ["train.precision=mixed"] if bf16 else []
+    precision = ["train.precision=mixed", "infer.precision=bf16"] if bf16 else []
     chosen = [f'train.model.base="{folder}"', *precision]
     assert [Path(calls[0][1]).name, *calls[0][2:]] == ["demo.yaml", *chosen]
     assert found["base_model"]["base"] == str(folder)

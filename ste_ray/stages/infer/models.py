@@ -36,6 +36,7 @@ def load_named_model(store: RunStore, name: str, config: Config) -> LocalModel:
         use_gpu=section.use_gpu,
         spread=section.use_gpu and section.gpus_per_worker > 1,
         int8=section.quantization == "int8",
+        precision=section.precision,
         trust_remote_code=config.trust_remote_code,
         template_options=section.template_options,
     )
