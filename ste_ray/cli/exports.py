@@ -49,7 +49,8 @@ def add_export_commands(commands: argparse._SubParsersAction[Any]) -> None:
                 type=int,
                 default=8,
                 metavar="N",
-                help="how many tools each row offers, the right one among them; 0: all (default 8)",
+                help="how many tools each row offers: the right one and those most like it, or "
+                "those nearest to a request that needs no call; 0: all (default 8)",
             )
             command.add_argument("--seed", type=int, default=0, help="of the draw of those tools")
         if form == "huggingface":
@@ -115,12 +116,16 @@ def _write(
     from ste_ray.exports.openai_jsonl import write_openai
     from ste_ray.exports.study import write_study
     from ste_ray.exports.trl import write_trl
+    from ste_ray.retrieval.encoder import HASHED_NGRAMS, make_encoder
+    from ste_ray.retrieval.offering import ToolOffers
 
     if form == "huggingface":
         return write_huggingface(folder, source, options.license)
     if form == "study":
         return write_study(folder, source)
-    offers = Offers(source, options.tools_per_row, options.seed)
+    tools = [source.spec(tool) for tool in source.tools]
+    choice = ToolOffers(make_encoder(HASHED_NGRAMS), tools, options.tools_per_row, options.seed)
+    offers = Offers(source, choice)
     return (write_trl if form == "trl" else write_openai)(folder, source, offers)
 
 

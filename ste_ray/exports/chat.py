@@ -6,11 +6,12 @@ these rows uses the model's own form of calls. Tools go by their safe names.
 
 from __future__ import annotations
 
+import itertools
 import json
-import random
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar
 
+from ste_ray.core.preparing.offering import AskedRow, asked_row
 from ste_ray.core.prompts import offered_tool
 from ste_ray.core.records import Example, TrainRow
 from ste_ray.core.replies.chat_form import chat_tool
@@ -18,41 +19,47 @@ from ste_ray.core.texts.safe_names import SafeNames
 from ste_ray.core.toolkens import unescape_toolkens
 from ste_ray.exports.source import ExportSource
 
+Row = TypeVar("Row", Example, TrainRow)
+_ROWS_AT_ONCE = 256  # whose tools are chosen together, which is faster than one by one
 _FINAL_ANSWER = "Final Answer: "
 _OWN_PROMPTS = ("act_system", "general_system")
 
 
+class ToolChoice(Protocol):
+    """Chooses the tools that rows offer, such as those most like the right one."""
+
+    def of(self, rows: Sequence[AskedRow]) -> list[list[str]]:
+        """Return the names of the tools of each row, the right one among them."""
+        ...
+
+
 class Offers:
-    """Draws the tools that a row offers: the right one and others, in any order.
+    """The tools that rows offer, as function calling takes them.
 
     Args:
         source: the run.
-        number: how many tools a row offers; 0: all.
-        seed: of the draw; beside it, a row's own key decides.
+        choice: which tools a row offers, of those in the data.
 
     Raises:
         ToolSpecError: two tools would go by the same name.
     """
 
-    def __init__(self, source: ExportSource, number: int, seed: int) -> None:
-        self._tools, self._number, self._seed = source.tools, number, seed
+    def __init__(self, source: ExportSource, choice: ToolChoice) -> None:
+        self._choice = choice
         self.names = SafeNames(source.tools)
         self._functions: dict[str, dict[str, Any]] = {
             tool: self._function(source, tool) for tool in source.tools
         }
 
-    def of(self, key: str, right: str | None = None) -> list[dict[str, Any]]:
-        """Return the tools of the row ``key``; ``right`` is among them."""
-        rng = random.Random(f"{self._seed}:{key}")
-        number = min(self._number or len(self._tools), len(self._tools))
-        # One more than needed, because the right one may be drawn too.
-        drawn = rng.sample(self._tools, min(number + 1, len(self._tools)))
-        others = [tool for tool in drawn if tool != right]
-        offered = others[:number]
-        if right is not None:
-            offered = [right, *others[: number - 1]]
-        rng.shuffle(offered)
-        return [self._functions[tool] for tool in offered]
+    def beside(self, rows: Iterable[Row]) -> Iterator[tuple[Row, list[dict[str, Any]]]]:
+        """Yield each row with its tools; there are none beside general data."""
+        remaining = iter(rows)
+        while batch := list(itertools.islice(remaining, _ROWS_AT_ONCE)):
+            asked = [asked_row(row) for row in batch]
+            chosen = iter(self._choice.of([one for one in asked if one is not None]))
+            for row, one in zip(batch, asked, strict=True):
+                names = [] if one is None else next(chosen)
+                yield row, [self._functions[name] for name in names]
 
     def name_of(self, example: Example) -> str:
         """Return the safe name of an example's tool; empty where it needs no call."""

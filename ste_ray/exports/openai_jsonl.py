@@ -23,16 +23,15 @@ MIN_EXAMPLES = 10  # a fine-tuning job with fewer is refused
 def write_openai(folder: Path, source: ExportSource, offers: Offers) -> dict[str, int]:
     """Write ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``; return rows by split."""
     with LineFiles(folder) as files:
-        for example in source.examples():
+        for example, tools in offers.beside(source.examples()):
             name = offers.name_of(example)
             messages = example_messages(example, name, "text", source.tool_responses)
-            tools = offers.of(example.example_id, example.tool or None)
             row = {"messages": messages, "tools": tools, "parallel_tool_calls": False}
             files.write(example.split, row)
-        for other in source.other_rows():
+        for other, tools in offers.beside(source.other_rows()):
             row = {"messages": row_messages(other, source)}
             if other.kind == "no_call":
-                row |= {"tools": offers.of(other.row_id), "parallel_tool_calls": False}
+                row |= {"tools": tools, "parallel_tool_calls": False}
             files.write(other.split, row)
     write_json(folder / "tool_names.json", name_map(offers, source))
     (folder / "README.md").write_text(_README, encoding="utf-8")

@@ -20,13 +20,11 @@ TRIED = "datasets 5.2 and trl 1.16"
 def write_trl(folder: Path, source: ExportSource, offers: Offers) -> dict[str, int]:
     """Write ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``; return rows by split."""
     with LineFiles(folder) as files:
-        for example in source.examples():
+        for example, tools in offers.beside(source.examples()):
             name = offers.name_of(example)
             messages = example_messages(example, name, "object", source.tool_responses)
-            tools = offers.of(example.example_id, example.tool or None)
             files.write(example.split, {"messages": messages, "tools": tools})
-        for row in source.other_rows():
-            tools = offers.of(row.row_id) if row.kind == "no_call" else []
+        for row, tools in offers.beside(source.other_rows()):
             files.write(row.split, {"messages": row_messages(row, source), "tools": tools})
     write_json(folder / "tool_names.json", name_map(offers, source))
     (folder / "README.md").write_text(_readme(source, list(files.counts)), encoding="utf-8")

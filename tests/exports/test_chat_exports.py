@@ -11,8 +11,8 @@ from openai.types.chat import ChatCompletionFunctionToolParam, ChatCompletionMes
 from pydantic import TypeAdapter
 
 from ste_ray.cli.main import main
+from ste_ray.core import layout
 from ste_ray.core.texts.safe_names import safe_name
-from ste_ray.exports.chat import Offers
 
 
 def export(form, store, out, *options):
@@ -221,39 +221,63 @@ def test_a_split_without_rows_has_no_file(tmp_path, offline):
     assert set(load_dataset(str(tmp_path / "out"), cache_dir=offline)) == {"train"}
 
 
-class Tools:
-    """As much of a source as offers need."""
-
-    def __init__(self, number):
-        self.tools = tuple(f"t{n:03}" for n in range(number))
-
-    def spec(self, tool):
-        from exports.prepared_run import spec
-
-        return spec(tool)
+def described(store, tools):
+    """Give tools of the run other descriptions and families."""
+    specs = store.read_json(layout.TOOLS)
+    for spec in specs:
+        if spec["name"] in tools:
+            spec["description"], spec["family"] = tools[spec["name"]]
+    store.write_json(layout.TOOLS, specs)
 
 
-def offered(offers, key, right=None):
-    return [one["function"]["name"] for one in offers.of(key, right)]
+def offered(folder, split="train"):
+    """Yield of each row with tools the tool that it calls, if any, and those that it offers."""
+    for row in lines(folder, split):
+        names = [one["function"]["name"] for one in row.get("tools", ())]
+        calls = [call for turn in row["messages"] for call in turn.get("tool_calls", ())]
+        if names:
+            yield calls[0]["function"]["name"] if calls else "", names
 
 
-def test_offers_hold_the_right_tool_and_others_anywhere():
-    offers = Offers(Tools(50), 8, seed=1)
-    places = set()
-    for number in range(300):
-        names = offered(offers, f"row {number}", "t007")
-        assert len(set(names)) == 8
-        places.add(names.index("t007"))
-    assert places == set(range(8))
-    assert offered(offers, "x", "t001") == offered(Offers(Tools(50), 8, seed=1), "x", "t001")
-    assert offered(offers, "x", "t001") != offered(Offers(Tools(50), 8, seed=2), "x", "t001")
-    assert len(offered(offers, "no call")) == 8
+@pytest.mark.parametrize("form", ["trl", "openai"])
+def test_rows_offer_the_tools_most_like_the_right_one(tmp_path, form):
+    store, _, _ = make_run(tmp_path / "run", 40)
+    other, long_name = (name for name in NAMES if name not in ("add", "find"))
+    described(store, {
+        "add": ("Adds two numbers", "a"),
+        "find": ("Looks something up", "a"),  # a sibling
+        long_name: ("Says which of two numbers is larger", "b"),
+        other: ("Weather of a town", "c"),
+    })  # fmt: skip
+    export(form, store, tmp_path / "out", "--tools-per-row", "2")
+    rows = list(offered(tmp_path / "out"))
+    assert all(len(set(names)) == 2 and (right or names[0]) in names for right, names in rows)
+    of_add = [names for right, names in rows if right == "add"]
+    beside = [name for names in of_add for name in names if name != "add"]
+    assert set(beside) == {"find", safe_name(long_name)}
+    assert beside.count("find") > len(beside) / 2
+    assert 5 < sum(names[0] == "add" for names in of_add) < len(of_add) - 5
+    export(form, store, tmp_path / "again", "--tools-per-row", "2")
+    assert list(offered(tmp_path / "again")) == rows
+    export(form, store, tmp_path / "seeded", "--tools-per-row", "2", "--seed", "1")
+    assert list(offered(tmp_path / "seeded")) != rows
 
 
-@pytest.mark.parametrize(("number", "there"), [(0, 5), (1, 1), (8, 5)])
-def test_no_more_tools_are_offered_than_there_are(number, there):
-    offers = Offers(Tools(5), number, seed=0)
-    names = offered(offers, "x", "t002")
-    assert len(names) == there
-    assert "t002" in names
-    assert len(offered(offers, "x")) == there
+def test_rows_without_a_call_offer_the_tools_nearest_to_the_request(tmp_path):
+    store, _, _ = make_run(tmp_path / "run")
+    far, *near = NAMES
+    described(store, {name: ("Tells you a secret", "") for name in near} | {far: ("Sums", "")})
+    export("trl", store, tmp_path / "out", "--tools-per-row", "1")
+    rows = {row["messages"][0]["content"]: row for row in lines(tmp_path / "out", "train")}
+    (tool,) = rows["Tell me a secret"]["tools"]
+    assert tool["function"]["description"] == "Tells you a secret"  # and not the one held out
+
+
+@pytest.mark.parametrize(("number", "there"), [("0", 4), ("1", 1), ("8", 4)])
+def test_no_more_tools_are_offered_than_there_are(tmp_path, number, there):
+    store, _, _ = make_run(tmp_path / "run")
+    export("trl", store, tmp_path / "out", "--tools-per-row", number)
+    rows = [row for split in ("train", "test") for row in offered(tmp_path / "out", split)]
+    assert {right for right, _ in rows} > {"add", "find", ""}
+    assert all(len(set(names)) == there for _, names in rows)
+    assert all(right in names for right, names in rows if right)
