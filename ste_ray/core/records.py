@@ -149,6 +149,7 @@ OddityKind = Literal[
     "uncalled_for",  # calls although tool_choice asked for none
     "not_called",  # no call although tool_choice required one
     "call_in_text",  # what seems to be a call, written into the text
+    "unreadable_call",  # of a local model, begun in the form of its template and broken
 ]
 
 

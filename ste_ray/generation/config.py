@@ -14,9 +14,10 @@ class InferConfig(Section):
     A setting is ``MODEL/PROMPT``. The model is ``base`` (before training), ``tuned`` (after it),
     ``endpoint`` (``llm.assistant``) or a name of ``models``. The prompt is ``plain`` (all tools in
     it), ``retrieved`` (candidate tools), ``icl`` (with demonstrations too), ``toolken`` (none: the
-    model has learned them) or ``dialog`` (the messages that the test data bring). An endpoint's own
-    tool calling is offered candidates (``native``), all tools (``native_plain``) or, with
-    demonstrations as earlier turns, all tools too (``native_icl``).
+    model has learned them) or ``dialog`` (the messages that the test data bring). By native tool
+    calling, an endpoint's own or that of a local model's chat template, the model is offered
+    candidates (``native``) or all tools (``native_plain``), or shown demonstrations too, as earlier
+    turns (``native_icl``).
     """
 
     retired: ClassVar = {
@@ -50,7 +51,10 @@ class InferConfig(Section):
         "that a model was trained with.",
     )
     tool_choice: Literal["auto", "required"] = key(
-        "auto", "Whether a model that calls natively must call a tool.", unless_default=True
+        "auto",
+        "Whether a model that calls natively must call a tool; of local models it needs "
+        "constrained.",
+        unless_default=True,
     )
     execute: bool = key(False, "Execute the call that was chosen, and let the model answer.")
     batch_size: int = operational(32, "Requests of a batch at most.", ge=1)

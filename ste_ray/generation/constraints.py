@@ -16,20 +16,29 @@ from typing import Any
 
 import torch
 
+from ste_ray.core.native_calls.form import CallForm
+from ste_ray.core.native_calls.grammar import call_grammar
 from ste_ray.core.records import canonical_json
 from ste_ray.errors import ConfigError
+from ste_ray.generation.closing_tokens import ClosingTokens
 from ste_ray.generation.grammar_merging import smallest
 from ste_ray.generation.grammar_schemas import GrammarSchema
 from ste_ray.generation.model import LocalModel
+from ste_ray.generation.native_constraints import (
+    ending_form,
+    fullest_call,
+    listed,
+    says_all,
+    shortest_call,
+    value_ends,
+    writer,
+)
 from ste_ray.process.output import say
 
 _OPEN_OBJECT = {"type": "object"}
 # As canonical JSON is written, in which models are trained; others may put a space.
 _LAYOUT = {"whitespace_pattern": " ?", "item_separator": ",", "key_separator": ":"}
 _MARGIN = 16
-# Preferred near the limit, best first. A quotation mark comes first, because brackets within a text
-# close nothing; where one opens a text, the next one closes it.
-_CLOSING = ('"', "}", "]", "0", "true", "null")
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,7 @@ class Constraints:
             raise ConfigError(
                 f"infer.constrained=true cannot use this tokenizer: {error}; set it to false"
             ) from None
-        self._closing = ClosingTokens(model)
+        self._closing: dict[str, ClosingTokens] = {}
         self._grammars: dict[str, CallGrammar] = {}
         #: Tools whose schema says more than the grammar: calls may break it.
         self.loose: set[str] = set()
@@ -97,30 +106,77 @@ class Constraints:
             self._grammars[key] = self._compiled(tools)
         return self._grammars[key]
 
+    def native_grammar(
+        self, tools: Mapping[str, Any], form: CallForm, marks: Mapping[str, int]
+    ) -> CallGrammar:
+        """Return the grammar of all native calls of ``tools`` in the form of a chat template.
+
+        Args:
+            tools: name as it is written -> JSON Schema.
+            form: of the calls.
+            marks: text of a token that the form writes -> its id.
+
+        Raises:
+            ConfigError: no grammar can say the form, or no call fits into the tokens of an answer.
+        """
+        key = json.dumps(["native", sorted(tools)], ensure_ascii=False)
+        if key not in self._grammars:
+            ends = [text for text, token in marks.items() if token in self._model.eos_token_ids]
+            self._grammars[key] = self._native(tools, ending_form(form, ends), marks)
+        return self._grammars[key]
+
+    def _native(
+        self, tools: Mapping[str, Any], form: CallForm, marks: Mapping[str, int]
+    ) -> CallGrammar:
+        whole = {name: self._schema(name, schema) for name, schema in tools.items()}
+        schemas = whole if says_all(form) else {n: listed(one) for n, one in whole.items()}
+        rules = call_grammar(form, schemas, writer(marks))
+        if rules is None:
+            raise ConfigError(
+                "infer.constrained=true cannot bind native calls whose arguments this chat"
+                " template writes as JSON within a text; set it to false"
+            )
+        if not says_all(form) and self._matcher(rules).get_error():
+            # What such a form cannot say of the values within values.
+            schemas = {name: listed(one, loosely=True) for name, one in whole.items()}
+            rules = call_grammar(form, schemas, writer(marks)) or rules
+        calls = {name: shortest_call(name, one, form) for name, one in schemas.items()}
+        longest = list(calls.values())
+        if not says_all(form):  # of optional arguments some may be written before it is noticed
+            longest = [2 * fullest_call(name, one, form) for name, one in schemas.items()]
+        reserve = max(map(self._num_tokens, longest)) + _MARGIN
+        return self._sized(rules, calls, reserve, value_ends(form))
+
     def _compiled(self, tools: Mapping[str, Any]) -> CallGrammar:
         schemas = {name: self._schema(name, schema) for name, schema in sorted(tools.items())}
         rules = [f"start: ({' | '.join(f'call_{n}' for n in range(len(schemas)))})"]
         for number, (name, schema) in enumerate(schemas.items()):
             rules.append(f"call_{number}: {self._name(name)} args_{number}")
             rules.append(f"args_{number}: %json {json.dumps(schema)}")
-        matcher = self._matcher("\n".join(rules))
-        if problem := matcher.get_error():
-            raise ConfigError(
-                f"infer.constrained=true: the calls of {len(schemas)} tools are no grammar:"
-                f" {problem}; set it to false"
-            )
         arguments = {name: canonical_json(smallest(one)) for name, one in schemas.items()}
         reserve = max(map(self._num_tokens, arguments.values())) + _MARGIN
-        longest = max(
-            self._num_tokens(f"Action: {name}\nAction Input: {text}")
-            for name, text in arguments.items()
-        )
+        calls = {name: f"Action: {name}\nAction Input: {text}" for name, text in arguments.items()}
+        return self._sized("\n".join(rules), calls, reserve)
+
+    def _sized(
+        self, rules: str, calls: Mapping[str, str], reserve: int, value_ends: str = ""
+    ) -> CallGrammar:
+        """Return a grammar, if the shortest calls fit: tool -> its own as text."""
+        matcher = self._matcher(rules)
+        if problem := matcher.get_error():
+            raise ConfigError(
+                f"infer.constrained=true: the calls of {len(calls)} tools are no grammar:"
+                f" {problem}; set it to false"
+            )
+        longest = max(map(self._num_tokens, calls.values()))
         if longest > self._max_new_tokens:
             raise ConfigError(
                 f"infer.max_new_tokens={self._max_new_tokens!r} is too few for constrained calls:"
                 f" the shortest of some tool takes about {longest} tokens; raise it"
             )
-        return CallGrammar(matcher, reserve, self._closing)
+        if value_ends not in self._closing:
+            self._closing[value_ends] = ClosingTokens(self._model, value_ends)
+        return CallGrammar(matcher, reserve, self._closing[value_ends])
 
     def _matcher(self, grammar: str) -> Any:
         return self._library.LLMatcher(
@@ -200,36 +256,13 @@ class GrammarMask:
             self._kernels.fill_next_token_bitmask(matcher, self._bitmask)
             allowed[row] = _unpacked(self._bitmask, scores.shape[1])
             if left <= self._grammars[row].reserve:
-                allowed[row] = self._grammars[row].closing.among(allowed[row])
+                allowed[row] = self._grammars[row].closing.among(allowed[row], left)
         return scores.masked_fill(~allowed.to(scores.device), -torch.inf)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Forget all rows but these, which become the first ones."""
         self._matchers = [self._matchers[row] for row in rows]
         self._grammars = [self._grammars[row] for row in rows]
-
-
-class ClosingTokens:
-    """Which tokens lead to the end of a call soonest; worked out once for a model."""
-
-    def __init__(self, model: LocalModel) -> None:
-        self._kinds = [torch.zeros(model.num_logits, dtype=torch.bool) for _ in (0, *_CLOSING)]
-        self._kinds[0][list(model.eos_token_ids)] = True
-        self._lengths = torch.zeros(model.num_logits, dtype=torch.long)
-        for token in range(min(len(model.tokenizer), model.num_logits)):
-            text = model.tokenizer.decode([token])
-            self._lengths[token] = len(text)
-            if text in _CLOSING:
-                self._kinds[1 + _CLOSING.index(text)][token] = True
-
-    def among(self, allowed: torch.Tensor) -> torch.Tensor:
-        """Return those of the allowed tokens that lead to the end soonest."""
-        for kind in self._kinds:
-            if bool((chosen := allowed & kind).any()):
-                return chosen
-        # What is prescribed is written in as few tokens as can be.
-        lengths = self._lengths.where(allowed, torch.tensor(-1))
-        return lengths == lengths.max()
 
 
 def _unpacked(bitmask: torch.Tensor, width: int) -> torch.Tensor:

@@ -19,6 +19,7 @@ from ste_ray.core.replies.stop_texts import OBSERVATION_STOP, cut_at_stop
 from ste_ray.errors import DecodingError
 from ste_ray.generation.constraints import CallGrammar, GrammarMask
 from ste_ray.generation.model import LocalModel
+from ste_ray.generation.native_form import NativeForm
 from ste_ray.generation.prefill import Prefixes
 from ste_ray.generation.sampling import GumbelSampling
 from ste_ray.generation.steps import RowProcessor, decode_rows
@@ -34,7 +35,8 @@ class Completion:
 
     ``num_tokens`` counts all that was generated, the end-of-sequence token included. ``reasoning``
     is what stood before the answer, ``reasoning_tokens`` its share of the tokens by characters.
-    ``cut``: it has not come to its end within the tokens that were allowed.
+    ``cut``: it has not come to its end within the tokens that were allowed. Where calls are native,
+    ``text`` is all that was written, reasoning too, to be read by the form of the calls.
     """
 
     text: str
@@ -59,6 +61,7 @@ class Decoding:
         top_p: share of the probability that is sampled from.
         seed: of the sampling.
         opened: whether the prompts end in a tag that opens reasoning.
+        native: the form of native calls; None: calls are texts.
     """
 
     max_new_tokens: int
@@ -69,6 +72,7 @@ class Decoding:
     top_p: float = 1.0
     seed: int = 0
     opened: bool = False
+    native: NativeForm | None = None
 
 
 @dataclass(frozen=True)
@@ -188,7 +192,7 @@ def _generate_batch(work: _Work, rows: Sequence[_Row]) -> list[Completion]:
         model,
         prompts,
         decoding.max_new_tokens,
-        StopOnText(model.tokenizer, width, decoding.stop_texts, opened=decoding.opened),
+        StopOnText(model.tokenizer, width, decoding.stop_texts, decoding.opened, decoding.native),
         _processors(model, rows, width, decoding),
         work.prefixes,
         work.on_tokens,
@@ -215,7 +219,12 @@ def _completion(token_ids: Sequence[int], model: LocalModel, decoding: Decoding)
     ends = [position for position, token in enumerate(token_ids) if token in model.eos_token_ids]
     # After the end stand only fillers, because other rows of the batch went on.
     own = token_ids[: ends[0] + 1] if ends else token_ids
-    written = decode_marked(model.tokenizer, own, frozenset(model.eos_token_ids))
+    kept = decoding.native.kept if decoding.native else frozenset[int]()
+    written = decode_marked(model.tokenizer, own, frozenset(model.eos_token_ids), kept)
+    at_limit = not ends and len(own) >= decoding.max_new_tokens
+    if decoding.native:
+        ended = decoding.native.has_ended(written, decoding.opened)
+        return Completion(written, len(own), cut=at_limit and not ended)
     found = separate(written, decoding.opened)
     if found.unclosed and ends:
         # It came to its own end without a closing tag: the prompt alone spoke of reasoning.
@@ -223,18 +232,18 @@ def _completion(token_ids: Sequence[int], model: LocalModel, decoding: Decoding)
     text = cut_at_stop(found.content, decoding.stop_texts)
     error = ""
     if found.unclosed and not text.strip():
-        error = _no_answer(len(own), cut=not ends)
+        error = no_answer(len(own), cut=not ends)
     return Completion(
         text,
         len(own),
         error,
         found.reasoning,
         estimated_tokens(len(own), found.reasoning, found.content),
-        cut=not ends and len(own) >= decoding.max_new_tokens and text == found.content,
+        cut=at_limit and text == found.content,
     )
 
 
-def _no_answer(num_tokens: int, cut: bool) -> str:
+def no_answer(num_tokens: int, cut: bool) -> str:
     """Say that an answer held nothing but reasoning."""
     if not cut:
         return "the answer ended within its reasoning, before any call or final answer"

@@ -108,9 +108,7 @@ def load_model(folder: Path, loading: Loading | None = None) -> LocalModel:
             f"cannot load the model in {str(folder)!r}: {reason}; it must be a Hugging Face folder"
             " of a causal language model with safetensors and tokenizer"
         ) from None
-    if loading.template_options:
-        template = tokenizer.chat_template or INST_TEMPLATE
-        tokenizer.chat_template = with_options(template, loading.template_options, fixed=True)
+    _give_options(tokenizer, loading)
     eos_token_ids = _eos_token_ids(model, tokenizer)
     pad_token_id = _pad_token_id(folder, tokenizer, eos_token_ids)
     _check_vocabulary(folder, model, tokenizer)
@@ -132,23 +130,53 @@ def load_model(folder: Path, loading: Loading | None = None) -> LocalModel:
     )
 
 
+def load_tokenizer(folder: Path, loading: Loading) -> Any:
+    """Load the tokenizer of the model in ``folder`` alone, with the options of its chat template.
+
+    Raises:
+        StageInputError: the folder holds none.
+    """
+    try:
+        tokenizer = _tokenizer(folder, _adapter(folder), loading)
+    except _UNLOADABLE as error:
+        reason = " ".join(str(error).split())[:300]
+        raise StageInputError(
+            f"cannot load the tokenizer in {str(folder)!r}: {reason}; it must be a Hugging Face"
+            " folder of a causal language model with safetensors and tokenizer"
+        ) from None
+    _give_options(tokenizer, loading)
+    return tokenizer
+
+
+def _give_options(tokenizer: Any, loading: Loading) -> None:
+    if loading.template_options:
+        template = tokenizer.chat_template or INST_TEMPLATE
+        tokenizer.chat_template = with_options(template, loading.template_options, fixed=True)
+
+
+def _tokenizer(folder: Path, adapter: dict[str, Any] | None, loading: Loading) -> Any:
+    """Return the tokenizer; raises what transformers raises."""
+    of_base = adapter and not (folder / "tokenizer_config.json").exists()
+    source = Path(adapter["base_model_name_or_path"]) if adapter and of_base else folder
+    return AutoTokenizer.from_pretrained(source, **_options(loading))
+
+
+def _options(loading: Loading) -> dict[str, Any]:
+    return {"local_files_only": True, "trust_remote_code": loading.trust_remote_code}
+
+
 def _loaded(folder: Path, loading: Loading, device: torch.device) -> tuple[Any, Any]:
     """Return the model, maybe not on the device yet, and its tokenizer; raises what they raise."""
     adapter = _adapter(folder)
     source = Path(adapter["base_model_name_or_path"]) if adapter else folder
-    options: dict[str, Any] = {
-        "local_files_only": True,
-        "trust_remote_code": loading.trust_remote_code,
-    }
-    with_tokenizer = (folder / "tokenizer_config.json").exists() or not adapter
-    tokenizer = AutoTokenizer.from_pretrained(folder if with_tokenizer else source, **options)
+    tokenizer = _tokenizer(folder, adapter, loading)
     model = AutoModelForCausalLM.from_pretrained(
         source,
         use_safetensors=True,
         dtype=_dtype(loading),
         device_map="auto" if loading.spread else device if loading.int8 else None,
         quantization_config=_int8() if loading.int8 else None,
-        **options,
+        **_options(loading),
     )
     if adapter:
         model = _adapted(model, tokenizer, folder, merge=not loading.int8)

@@ -11,17 +11,23 @@ from dataclasses import dataclass, replace
 from jinja2 import TemplateError
 
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.inferring.answering import final_answer_of, observed_dialog
+from ste_ray.core.inferring.answering import concluding_dialog, final_answer_of
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting
 from ste_ray.core.records import Prediction
 from ste_ray.core.replies.reasoning import opens_reasoning
 from ste_ray.core.toolkens import toolken
-from ste_ray.errors import ConfigError, StageInputError
+from ste_ray.errors import StageInputError, ToolTemplateError
 from ste_ray.generation.constraints import CallGrammar, Constraints
 from ste_ray.generation.decode import Completion, Decoding, generate, plan_batches
 from ste_ray.generation.model import LocalModel
+from ste_ray.generation.native import NativeCalling, check_tool_choice
 from ste_ray.generation.prefill import Prefixes
-from ste_ray.generation.prompting import Prompt, encode_dialog, fitted_prompt
+from ste_ray.generation.prompting import (
+    Prompt,
+    encode_dialog,
+    fitted_prompt,
+    max_prompt_tokens,
+)
 from ste_ray.generation.stopping import OnTokens
 
 _END_TOKENS = 24  # of a prompt, among which a tag that opens reasoning would be the last
@@ -48,7 +54,9 @@ class Predictor:
         on_tokens: is told after every step how many tokens it gave; none after passes over prompts.
 
     Raises:
-        ConfigError: the model has too few positions for answers of the length asked for.
+        ConfigError: the model has too few positions for answers of the length asked for, or a
+            native setting must call and is not constrained to.
+        ToolTemplateError: the setting calls natively, and the chat template does not.
         StageInputError: the setting needs toolkens and the model has none.
     """
 
@@ -61,6 +69,12 @@ class Predictor:
         constrained: bool = False,
         on_tokens: OnTokens | None = None,
     ) -> None:
+        self._native = None
+        if setting.is_native:
+            check_tool_choice(setting, material.tool_choice, constrained)
+            self._native = NativeCalling(model, setting, material)
+            model = self._native.model
+            decoding = replace(decoding, native=self._native.decoding, stop_texts=())
         self._model = model
         self._on_tokens = on_tokens
         self._setting = setting
@@ -104,6 +118,7 @@ class Predictor:
     ) -> list[AnsweredQuery]:
         """Return one prediction a query, in their order; each comes with its prompt."""
         good = [prompt for prompt in prompts if isinstance(prompt, Prompt)]
+        decoding = self._decoding_of([prompt.token_ids for prompt in good])
         seeds = [
             query.example.example_id
             for query, prompt in zip(queries, prompts, strict=True)
@@ -113,7 +128,7 @@ class Predictor:
             generate(
                 self._model,
                 [prompt.token_ids for prompt in good],
-                self._decoding_of([prompt.token_ids for prompt in good]),
+                decoding,
                 seeds=seeds,
                 grammars=self._grammars(good),
                 on_tokens=self._on_tokens,
@@ -121,9 +136,9 @@ class Predictor:
             )
         )
         return [
-            self._answered(query, prompt, next(completions))
+            self._answered(query, prompt, next(completions), decoding.opened)
             if isinstance(prompt, Prompt)
-            else self._answered(query, Prompt([]), Completion("", 0, error=prompt))
+            else self._answered(query, Prompt([]), Completion("", 0, error=prompt), False)
             for query, prompt in zip(queries, prompts, strict=True)
         ]
 
@@ -140,18 +155,15 @@ class Predictor:
         places, prompts = [], []
         for place, result in results.items():
             one = answered[place]
-            dialog = observed_dialog(one.prompt.dialog, one.prediction.output_text, result.text)
             predictions[place] = one.prediction.model_copy(
                 update={"observation": result.text, "observation_status": result.status}
             )
-            token_ids = encode_dialog(dialog, self._model.tokenizer)
-            if self._max_prompt_tokens is None or len(token_ids) <= self._max_prompt_tokens:
+            found = self._concluding_prompt(one, result)
+            if isinstance(found, list):
                 places.append(place)
-                prompts.append(token_ids)
+                prompts.append(found)
             else:
-                predictions[place] = predictions[place].model_copy(
-                    update={"final_error": self._no_room(len(token_ids))}
-                )
+                predictions[place] = predictions[place].model_copy(update={"final_error": found})
         # The answer may say anything, the word Observation too.
         decoding = replace(self._decoding_of(prompts, constrained=False), stop_texts=())
         seeds = [f"{predictions[place].example_id} answer" for place in places]
@@ -165,6 +177,12 @@ class Predictor:
         )
         for place, completion in zip(places, completions, strict=True):
             before = predictions[place]
+            if self._native is not None:
+                prompt = answered[place].prompt
+                predictions[place] = self._native.conclude(
+                    before, prompt, completion, decoding.opened
+                )
+                continue
             predictions[place] = before.model_copy(
                 update={
                     "final_answer": final_answer_of(completion.text),
@@ -176,6 +194,23 @@ class Predictor:
                 }
             )
         return predictions
+
+    def _concluding_prompt(self, one: AnsweredQuery, result: ToolResult) -> list[int] | str:
+        """Return the prompt of the answer to what a call returned, or why there is none."""
+        dialog = concluding_dialog(
+            one.prediction, one.prompt.dialog, result.text, self._material.keep_reasoning
+        )
+        try:
+            token_ids = (
+                encode_dialog(dialog, self._model.tokenizer)
+                if self._native is None
+                else self._native.token_ids(dialog, self._native.tools_of(one.prompt))
+            )
+        except ToolTemplateError as error:
+            return " ".join(f"no prompt: {error}".split())[:500]
+        if self._max_prompt_tokens is None or len(token_ids) <= self._max_prompt_tokens:
+            return token_ids
+        return self._no_room(len(token_ids))
 
     def _no_room(self, num_tokens: int) -> str:
         return (
@@ -202,6 +237,15 @@ class Predictor:
         if self._constraints is None:
             return None
         specs = self._material.specs
+        if self._native is not None:
+            return [
+                self._constraints.native_grammar(
+                    self._native.schemas_of(prompt),
+                    self._native.decoding.form,
+                    self._native.marks,
+                )
+                for prompt in prompts
+            ]
         if self._setting.prompt == "toolken":
             written = {toolken(name): specs[name].parameters for name in self._toolkens}
             grammar = self._constraints.grammar(written)
@@ -223,11 +267,15 @@ class Predictor:
                 self._material,
                 self._model.tokenizer,
                 self._max_prompt_tokens,
+                self._native.token_ids if self._native is not None else None,
             )
-        except (ValueError, TemplateError) as error:  # too long, or refused by the chat template
+        # Too long, or refused by the chat template.
+        except (ValueError, TemplateError, ToolTemplateError) as error:
             return " ".join(f"no prompt: {error}".split())[:500]
 
-    def _answered(self, query: Query, prompt: Prompt, completion: Completion) -> AnsweredQuery:
+    def _answered(
+        self, query: Query, prompt: Prompt, completion: Completion, opened: bool
+    ) -> AnsweredQuery:
         # A model with toolkens can name every tool that has one.
         tools = self._toolkens if self._setting.prompt == "toolken" else prompt.tools
         example = query.example
@@ -248,21 +296,8 @@ class Predictor:
             reasoning_tokens=completion.reasoning_tokens,
             tools_left_out=prompt.tools_left_out,
             demonstrations_left_out=prompt.demonstrations_left_out,
+            native=self._native is not None,
         )
+        if self._native is not None and not completion.error:
+            prediction = self._native.read(prediction, prompt, completion, opened)
         return AnsweredQuery(query, prompt, prediction)
-
-
-def max_prompt_tokens(max_positions: int | None, max_new_tokens: int) -> int | None:
-    """Return the longest prompt that leaves room for the answer; None for no limit.
-
-    Raises:
-        ConfigError: no prompt does.
-    """
-    if max_positions is None:
-        return None
-    if max_new_tokens >= max_positions:
-        raise ConfigError(
-            f"infer.max_new_tokens={max_new_tokens!r} leaves no room for a prompt in a model with"
-            f" {max_positions} positions; lower it"
-        )
-    return max_positions - max_new_tokens

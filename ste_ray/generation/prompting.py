@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,6 +15,11 @@ from ste_ray.core.inferring.answering import dialog_of
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, prompt_contents
 from ste_ray.core.preparing.formatting import toolken_dialog
 from ste_ray.core.records import Message
+from ste_ray.core.tool_specs import ToolSpec
+from ste_ray.errors import ConfigError
+
+#: Makes token ids of a dialog and the tools that it offers, up to where the model's reply begins.
+EncodeNative = Callable[[Sequence[Message], Sequence[ToolSpec]], list[int]]
 
 
 class PromptTooLongError(ValueError):
@@ -63,6 +68,7 @@ def fitted_prompt(
     material: PromptMaterial,
     tokenizer: PreTrainedTokenizerBase,
     max_tokens: int | None,
+    encode_native: EncodeNative | None = None,
 ) -> Prompt:
     """Return the prompt of a query in a setting, with as much of its contents as fits.
 
@@ -75,19 +81,24 @@ def fitted_prompt(
         material: what it is made of.
         tokenizer: the model's tokenizer.
         max_tokens: the longest prompt, or None for no limit.
+        encode_native: makes token ids of dialogs with tools, where the setting calls natively.
 
     Raises:
         PromptTooLongError: even the smallest prompt has more than ``max_tokens`` tokens.
         TemplateError: the chat template refuses the dialog.
+        ToolTemplateError: it refuses the dialog with its tools.
     """
     contents = prompt_contents(setting, query, material)
 
     def make(left_out: int) -> tuple[tuple[Message, ...], list[int]]:
+        shown = contents.without(left_out)
         dialog = (
             toolken_dialog(query.example.query, material.prompts)
             if setting.prompt == "toolken"
-            else dialog_of(query, setting, contents.without(left_out), material)
+            else dialog_of(query, setting, shown, material)
         )
+        if encode_native is not None:
+            return dialog, encode_native(dialog, shown.tools)
         return dialog, encode_dialog(dialog, tokenizer)
 
     left_out = 0
@@ -110,6 +121,22 @@ def fitted_prompt(
         tools_left_out=len(contents.tools) - len(shown.tools),
         demonstrations_left_out=len(contents.demonstrations) - len(shown.demonstrations),
     )
+
+
+def max_prompt_tokens(max_positions: int | None, max_new_tokens: int) -> int | None:
+    """Return the longest prompt that leaves room for the answer; None for no limit.
+
+    Raises:
+        ConfigError: no prompt does.
+    """
+    if max_positions is None:
+        return None
+    if max_new_tokens >= max_positions:
+        raise ConfigError(
+            f"infer.max_new_tokens={max_new_tokens!r} leaves no room for a prompt in a model with"
+            f" {max_positions} positions; lower it"
+        )
+    return max_positions - max_new_tokens
 
 
 def _fits(token_ids: Sequence[int], max_tokens: int | None) -> bool:

@@ -16,13 +16,26 @@ from transformers import StoppingCriteria
 
 from ste_ray.core.replies.reasoning import reasoning_tokens, separate
 from ste_ray.core.replies.stop_texts import cut_at_stop, may_be_argument
+from ste_ray.generation.native_form import NativeForm
 
 OnTokens = Callable[[int], None]
 
 
-def decode_marked(tokenizer: Any, token_ids: Sequence[int], ends: frozenset[int]) -> str:
-    """Return the text with the tokens that tell reasoning from the answer, special or not."""
-    kept = _special_marks(tokenizer)
+def decode_marked(
+    tokenizer: Any,
+    token_ids: Sequence[int],
+    ends: frozenset[int],
+    more: frozenset[int] = frozenset(),
+) -> str:
+    """Return the text with the tokens that tell reasoning from the answer, special or not.
+
+    Args:
+        tokenizer: of the model.
+        token_ids: what it wrote.
+        ends: tokens that are left out, whatever they are.
+        more: tokens that stay too.
+    """
+    kept = _special_marks(tokenizer) | more
     if not kept:
         return _decode(tokenizer, token_ids)
     dropped = (set(tokenizer.all_special_ids) - kept) | ends
@@ -72,9 +85,12 @@ class StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not
         prompt_width: int,
         stop_texts: Sequence[str],
         opened: bool = False,
+        native: NativeForm | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._opened = opened
+        self._native = native
+        stop_texts = (*stop_texts, *(native.stop_texts if native else ()))
         self._prompt_width = prompt_width
         self._stop_texts = stop_texts
         self._may_end = _may_end(tokenizer, "".join(sorted({text[-1] for text in stop_texts})))
@@ -105,6 +121,9 @@ class StopOnText(StoppingCriteria):  # type: ignore[misc]  # transformers is not
         if row not in self._open and not any(stop.strip() in tail for stop in self._stop_texts):
             return False
         self._open.discard(row)
+        if self._native is not None:
+            marked = decode_marked(self._tokenizer, answer, frozenset(), self._native.kept)
+            return self._native.has_ended(marked, self._opened)
         marked = decode_marked(self._tokenizer, answer, frozenset())
         text = separate(marked, self._opened).content
         if cut_at_stop(text, self._stop_texts) == text:

@@ -65,13 +65,14 @@ def run(*answers, setting="endpoint/native", execute=None, query=QUERY, **materi
     return play(answer_flow(query, parsed, made_of, sampling, execute), answers)
 
 
-def test_native_settings_are_for_endpoints():
-    parsed = parse_settings(["endpoint/native", "endpoint/native_plain", "endpoint/native_icl"])
-    assert [one.needs_retrieval for one in parsed] == [True, False, True]
-    assert all(one.is_native for one in parsed)
-    for name in ("base/native", "tuned/native_icl", "mine/native_plain"):
-        with pytest.raises(ConfigError, match="native calls need endpoint"):
-            parse_settings([name], ["mine"])
+def test_native_settings_are_for_endpoints_and_local_models():
+    for model in ("endpoint", "base", "tuned", "mine"):
+        names = [f"{model}/{prompt}" for prompt in ("native", "native_plain", "native_icl")]
+        parsed = parse_settings(names, ["mine"])
+        assert [one.needs_retrieval for one in parsed] == [True, False, True]
+        assert all(one.is_native for one in parsed)
+    with pytest.raises(ConfigError, match="did you mean 'base/native_icl'"):
+        parse_settings(["base/native_icly"])
 
 
 def test_candidates_all_tools_and_demonstrations_are_offered():
@@ -84,6 +85,8 @@ def test_candidates_all_tools_and_demonstrations_are_offered():
     assert shown("endpoint/native") == (["t 1", "t 2"], [])
     assert shown("endpoint/native_plain") == (list(SPECS), [])
     assert shown("endpoint/native_icl") == (list(SPECS), ["near", "far"])
+    # As with icl: an endpoint sees all tools beside demonstrations, a local model the candidates.
+    assert shown("base/native_icl") == (["t 1", "t 2"], ["near", "far"])
 
 
 def test_a_query_is_asked_with_tools_and_its_call_kept():
@@ -196,6 +199,24 @@ def test_a_call_is_executed_and_answered():
             ModelReply(text="x", oddities=(Oddity(kind="finish_without_calls"),)),
             "malformed",
             "lost_call",
+            "malformed",
+        ),
+        (
+            ModelReply(text="<x", oddities=(Oddity(kind="unreadable_call", detail="call 1: y"),)),
+            "malformed",
+            "unreadable_call",
+            "malformed",
+        ),
+        (
+            calling(oddities=(Oddity(kind="unreadable_call", detail="call 2: y"),)),
+            "malformed",
+            "unreadable_call",
+            "malformed",
+        ),
+        (
+            ModelReply(text="<x", finish_reason="length", oddities=(CUT,)),
+            "malformed",
+            "cut_call",
             "malformed",
         ),
         (ModelReply(text=""), "no_call", "empty", "correct"),

@@ -14,7 +14,8 @@ from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.generation.decode import Completion, Decoding
 from ste_ray.generation.model import LocalModel
-from ste_ray.generation.predict import AnsweredQuery, Predictor, max_prompt_tokens
+from ste_ray.generation.predict import AnsweredQuery, Predictor
+from ste_ray.generation.prompting import max_prompt_tokens
 
 PROMPTS = PromptSet({name: name for name in REQUIRED_PROMPTS} | {"act_system_retrieved": "$tools"})
 DECODING = Decoding(max_new_tokens=6)

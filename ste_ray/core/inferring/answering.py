@@ -24,7 +24,7 @@ from ste_ray.core.inferring.settings import (
 )
 from ste_ray.core.preparing.formatting import native_dialog, retrieved_dialog
 from ste_ray.core.prompts import offered_tool
-from ste_ray.core.records import Message, Oddity, Prediction
+from ste_ray.core.records import Message, MessageCall, Oddity, Prediction
 from ste_ray.core.replies.conversation import (
     assistant_message,
     explained,
@@ -116,7 +116,9 @@ def conclude_flow(asked: AskedQuery, result: ToolResult, sampling: Sampling) -> 
     prediction = asked.prediction
     reply = yield AskModel(
         role="assistant",
-        messages=_concluding_dialog(asked, result.text),
+        messages=concluding_dialog(
+            asked.prediction, asked.messages, result.text, asked.keep_reasoning
+        ),
         sampling=sampling,
         tools=asked.tools,
         tool_choice="none",
@@ -133,19 +135,31 @@ def conclude_flow(asked: AskedQuery, result: ToolResult, sampling: Sampling) -> 
             "prompt_tokens": prediction.prompt_tokens + reply.prompt_tokens,
             "completion_tokens": prediction.completion_tokens + reply.completion_tokens,
             "reasoning_tokens": prediction.reasoning_tokens + reply.reasoning_tokens,
-            "oddities": (*prediction.oddities, *_placed(reply.oddities, 1)),
+            "oddities": (*prediction.oddities, *placed(reply.oddities, 1)),
         }
     )
 
 
-def _concluding_dialog(asked: AskedQuery, observation: str) -> tuple[Message, ...]:
-    prediction = asked.prediction
+def concluding_dialog(
+    prediction: Prediction,
+    messages: tuple[Message, ...],
+    observation: str,
+    keep_reasoning: bool = False,
+) -> tuple[Message, ...]:
+    """Return the dialog in which a model answers after what its call returned.
+
+    Args:
+        prediction: the reply with the call.
+        messages: that the model replied to.
+        observation: what the call returned.
+        keep_reasoning: whether the model gets back what it reasoned before a native call.
+    """
     if not prediction.native:
-        return observed_dialog(asked.messages, prediction.output_text, observation)
-    reasoning = prediction.reasoning if asked.keep_reasoning else ""
+        return observed_dialog(messages, prediction.output_text, observation)
+    reasoning = prediction.reasoning if keep_reasoning else ""
     calling = assistant_message(prediction.output_text, prediction.calls, reasoning)
     results = (result_message(call.id, observation) for call in prediction.calls)
-    return (*asked.messages, calling, *results)
+    return (*messages, calling, *results)
 
 
 def dialog_of(
@@ -201,8 +215,7 @@ def _prediction(
     example = query.example
     native = setting.is_native
     text = reply.text if native else cut_at_stop(reply.text, OBSERVATION_STOP)
-    shown_ids = {call.id for message in messages for call in message.tool_calls}
-    calls, mended = with_own_ids(reply.calls if native else (), shown_ids)
+    calls, oddities = calls_of(reply, messages) if native else ((), placed(reply.oddities, 0))
     return Prediction(
         example_id=example.example_id,
         setting=setting.name,
@@ -217,7 +230,7 @@ def _prediction(
         output_cut=reply.finish_reason == "length",
         native=native,
         calls=calls,
-        oddities=_placed((*reply.oddities, *mended), 0),
+        oddities=oddities,
         error=_problem_of(reply, sampling),
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
@@ -228,7 +241,21 @@ def _prediction(
     )
 
 
-def _placed(oddities: Iterable[Oddity], reply: int) -> tuple[Oddity, ...]:
+def calls_of(
+    reply: ModelReply, messages: Iterable[Message]
+) -> tuple[tuple[MessageCall, ...], tuple[Oddity, ...]]:
+    """Return the calls of a first reply, each with an id of its own, and what is odd about it.
+
+    Args:
+        reply: to ``messages``.
+        messages: with the calls of demonstrations.
+    """
+    shown_ids = {call.id for message in messages for call in message.tool_calls}
+    calls, mended = with_own_ids(reply.calls, shown_ids)
+    return calls, placed((*reply.oddities, *mended), 0)
+
+
+def placed(oddities: Iterable[Oddity], reply: int) -> tuple[Oddity, ...]:
     """Return what is odd about the first reply (0), or about the one with the final answer (1)."""
     return tuple(one.model_copy(update={"reply_index": reply}) for one in oddities)
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from ste_ray.core.records import Prediction
 from ste_ray.core.replies.native import read_call
-from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure, ToolCall, parse_action
+from ste_ray.core.replies.parsing import (
+    FailureKind,
+    FinalAnswer,
+    ParseFailure,
+    ToolCall,
+    parse_action,
+)
 
-_LOST = {
+_LOST: dict[str, tuple[FailureKind, str]] = {
     "finish_without_calls": ("lost_call", "the endpoint says that there is a call, but none came"),
     "call_in_text": ("call_in_text", "the call stands in the text, not where calls belong"),
+    "cut_call": ("cut_call", "the reply was cut within the call"),
+    "unreadable_call": ("unreadable_call", "the call is not in the form of the chat template"),
 }
+_SPOILS_CALLS = ("cut_call", "unreadable_call")
 
 
 def read_prediction(
@@ -30,23 +39,33 @@ def read_prediction(
         return parse_action(prediction.output_text, allowed, suggest=suggest, thoughts=thoughts)
     text, calls = prediction.output_text.strip(), prediction.calls
     # Not those of the reply with the final answer, where the call was executed.
-    odd = {oddity.kind for oddity in prediction.oddities if oddity.reply_index <= 0}
+    odd: dict[str, str] = {
+        one.kind: one.detail for one in prediction.oddities if one.reply_index <= 0
+    }
     if not calls:
         return _read_text(text, odd)
     thought = text if thoughts else ""
     if len(calls) > 1:
         message = f"it holds {len(calls)} calls; make one call a reply and wait for its result"
         return ParseFailure("several_calls", message, thought, calls[0].name)
-    if "cut_call" in odd:
-        return ParseFailure("cut_call", "the reply was cut within the call", thought, calls[0].name)
+    for kind in _SPOILS_CALLS:
+        if kind in odd:
+            failure, message = _told(kind, odd)
+            return ParseFailure(failure, message, thought, calls[0].name)
     return read_call(calls[0], allowed, thought, suggest=suggest)
 
 
-def _read_text(text: str, odd: Collection[str]) -> FinalAnswer | ParseFailure:
-    for kind, (failure, message) in _LOST.items():
+def _read_text(text: str, odd: Mapping[str, str]) -> FinalAnswer | ParseFailure:
+    for kind in _LOST:
         if kind in odd:
-            return ParseFailure(failure, message)  # type: ignore[arg-type]
+            return ParseFailure(*_told(kind, odd))
     return FinalAnswer("", text) if text else ParseFailure("empty", "it is empty")
+
+
+def _told(kind: str, odd: Mapping[str, str]) -> tuple[FailureKind, str]:
+    failure, message = _LOST[kind]
+    detail = odd[kind] if kind == "unreadable_call" else ""
+    return failure, ": ".join(filter(None, (message, detail)))
 
 
 def as_text(prediction: Prediction) -> str:

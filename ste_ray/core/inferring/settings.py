@@ -22,7 +22,6 @@ RUN_MODELS = ("base", "tuned")  # of the run itself, before and after training
 # No model has toolkens before training, nor has one that is reached by its text alone.
 _WITHOUT_TOOLKENS = ("base", ENDPOINT)
 _NATIVE: tuple[PromptKind, ...] = ("native", "native_plain", "native_icl")
-_WITH_NATIVE = (ENDPOINT,)
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,8 @@ class Setting:
         prompt: what the prompt shows: all tools (``plain``), candidates (``retrieved``), with
             demonstrations too (``icl``), none (``toolken``), or what the test data bring
             (``dialog``). With native calls, the request offers candidates (``native``), all tools
-            (``native_plain``), or shows demonstrations as earlier turns (``native_icl``).
+            (``native_plain``), or shows demonstrations as earlier turns too (``native_icl``). A
+            local model is offered them, and calls them, in the form of its chat template.
     """
 
     model: str
@@ -88,8 +88,7 @@ def parse_settings(
     known = (*RUN_MODELS, ENDPOINT, *models)
     allowed = (
         f"MODEL/PROMPT, with the model one of {', '.join(known)} and the prompt one of "
-        f"{', '.join(PROMPT_KINDS)}; toolken needs a model that was trained with them, native "
-        f"calls need {' or '.join(_WITH_NATIVE)}"
+        f"{', '.join(PROMPT_KINDS)}; toolken needs a model that was trained with them"
     )
     for model in models:
         if model in (*RUN_MODELS, ENDPOINT) or not _is_plain(model):
@@ -102,9 +101,7 @@ def parse_settings(
     settings = []
     for name in names:
         model, _, prompt = name.partition("/")
-        impossible = (prompt == "toolken" and model in _WITHOUT_TOOLKENS) or (
-            prompt in _NATIVE and model not in _WITH_NATIVE
-        )
+        impossible = prompt == "toolken" and model in _WITHOUT_TOOLKENS
         if model not in known or prompt not in PROMPT_KINDS or impossible:
             near = [
                 f"{a}/{b}" for a in nearest(model, known) for b in nearest(prompt, PROMPT_KINDS)

@@ -30,6 +30,7 @@ FailureKind = Literal[
     "cut_call",  # native: the reply was cut, and the call may be a part of one
     "lost_call",  # native: the endpoint says that there is a call, and none came
     "call_in_text",  # native: the text seems to hold a call
+    "unreadable_call",  # native, of a local model: not in the form of its chat template
 ]
 
 

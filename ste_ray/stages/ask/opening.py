@@ -199,9 +199,10 @@ def _assistant(
         return EndpointAssistant(stack.enter_context(served), setting, material, config)
     from ste_ray.stages.ask.local import LocalAssistant
     from ste_ray.stages.infer.models import load_named_model
-    from ste_ray.stages.infer.needs import check_model
+    from ste_ray.stages.infer.needs import check_model, check_native
 
     check_model(store, setting, config.infer)
+    check_native(store, setting, config)
     if setting.name == "tuned/toolken" and not has_toolkens(store):  # told before it is loaded
         raise StageInputError(
             f"the model of setting {setting.name!r} has no toolken of any tool, since it was"

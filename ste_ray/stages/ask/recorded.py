@@ -20,7 +20,7 @@ from ste_ray.store.tables import iter_records, parquet_files
 
 # Which settings were answered, whether calls were executed, and what bound answers to calls, was
 # for the test alone.
-_OF_THE_TEST = ("settings", "execute", "constrained")
+_OF_THE_TEST = ("settings", "execute", "constrained", "tool_choice")
 # What decides what tools answer. Permissions hold for the stage alone that they were given to.
 _OF_TOOLS = ("today", "toolbench_form")
 

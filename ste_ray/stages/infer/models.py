@@ -30,9 +30,15 @@ def load_named_model(store: RunStore, name: str, config: Config) -> LocalModel:
         ConfigError: there is none, or it cannot be fetched.
         StageInputError: it cannot be loaded.
     """
-    section = config.infer
     transformers_logging.disable_progress_bar()
-    loading = Loading(
+    with model_folder(store, name, config) as folder:
+        return load_model(folder, loading_of(config))
+
+
+def loading_of(config: Config) -> Loading:
+    """Return how local models are loaded."""
+    section = config.infer
+    return Loading(
         use_gpu=section.use_gpu,
         spread=section.use_gpu and section.gpus_per_worker > 1,
         int8=section.quantization == "int8",
@@ -40,8 +46,6 @@ def load_named_model(store: RunStore, name: str, config: Config) -> LocalModel:
         trust_remote_code=config.trust_remote_code,
         template_options=section.template_options,
     )
-    with model_folder(store, name, config) as folder:
-        return load_model(folder, loading)
 
 
 def configured_decoding(config: Config) -> Decoding:

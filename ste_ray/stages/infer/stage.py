@@ -29,7 +29,7 @@ from ste_ray.generation.config import InferConfig
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.cluster.nodes import require_place
 from ste_ray.stages.infer.local_workers import LocalWorker
-from ste_ray.stages.infer.needs import check_model, described_need, need_of_one
+from ste_ray.stages.infer.needs import check_model, check_native, described_need, need_of_one
 from ste_ray.stages.infer.pieces import answered, put_in_order
 from ste_ray.stages.infer.progress import progress
 from ste_ray.stages.infer.queries import load_queries
@@ -61,6 +61,7 @@ def run(context: StageContext) -> dict[str, Any]:
     settings = parse_settings(config.settings, config.models)
     for setting in settings:
         check_model(store, setting, config)
+        check_native(store, setting, context.config)
     queries, material = load_queries(context, settings)
     needless = sum(not query.example.needs_call for query in queries)
     if needless and config.constrained:
