@@ -82,9 +82,7 @@ class Predictor:
         self._decoding = decoding
         self._max_prompt_tokens = max_prompt_tokens(model.max_positions, decoding.max_new_tokens)
         vocabulary = model.tokenizer.get_added_vocab()
-        self._toolkens = tuple(
-            name for name in sorted(material.specs) if toolken(name) in vocabulary
-        )
+        self._toolkens = tuple(one for one in sorted(material.specs) if toolken(one) in vocabulary)
         if setting.prompt == "toolken" and not self._toolkens:
             raise StageInputError(
                 f"the model of setting {setting.name!r} has no toolken of any tool; train it with"
@@ -178,10 +176,8 @@ class Predictor:
         for place, completion in zip(places, completions, strict=True):
             before = predictions[place]
             if self._native is not None:
-                prompt = answered[place].prompt
-                predictions[place] = self._native.conclude(
-                    before, prompt, completion, decoding.opened
-                )
+                shown, opened = answered[place].prompt, decoding.opened
+                predictions[place] = self._native.conclude(before, shown, completion, opened)
                 continue
             predictions[place] = before.model_copy(
                 update={

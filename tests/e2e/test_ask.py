@@ -24,6 +24,7 @@ from ste_ray.simulated_provider.server import TeacherSettings, running_teacher
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.manifest import declare_stage
 from tests.asked_run import BROKEN, HELLO, NOTE, ROMAN, declare, make_run
+from tests.native_templates import HERMES
 
 ALLOWED = "tools.allow=[note]"
 
@@ -434,3 +435,25 @@ def test_ctrl_c_ends_an_answer_and_ctrl_d_the_conversation(run):
             assert terminal.end() == 0
         finally:
             terminal.process.kill()
+
+
+def test_a_model_whose_template_knows_no_tools_is_refused_natively(ask):
+    code, out, err = ask(ROMAN, "--setting", "base/native")
+    assert (code, out) == (2, "")
+    assert "setting 'base/native': the chat template" in err
+    assert "knows no tools" in err
+    assert "base/retrieved" in err
+    assert "Traceback" not in err
+
+
+def test_a_local_model_is_asked_natively(run, ask):
+    pytest.importorskip("llguidance")
+    run.write_bytes(f"{layout.BASE_MODEL}/chat_template.jinja", HERMES.encode())
+    bound = "infer.constrained=true", "infer.tool_choice=required", "infer.max_new_tokens=250"
+    _, out, err = ask(ROMAN, "--setting", "base/native_plain", "--json", *bound)
+    answer = json.loads(out)
+    assert answer["call"]["tool"] in ("add_date", "note", "roman_encode"), err
+    assert answer["output"].startswith("Action: ")
+    code, out, err = ask(ROMAN, "--setting", "base/native_plain", *bound[1:])
+    assert (code, out) == (2, "")
+    assert "infer.tool_choice='required' cannot bind" in err
