@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, TypeVar
 
-from ste_ray.core.preparing.offering import AskedRow, asked_row
+from ste_ray.core.preparing.offering import ToolChoice, asked_row
 from ste_ray.core.prompts import offered_tool
 from ste_ray.core.records import Example, TrainRow
 from ste_ray.core.replies.chat_form import chat_tool
@@ -23,14 +23,6 @@ Row = TypeVar("Row", Example, TrainRow)
 _ROWS_AT_ONCE = 256  # whose tools are chosen together, which is faster than one by one
 _FINAL_ANSWER = "Final Answer: "
 _OWN_PROMPTS = ("act_system", "general_system")
-
-
-class ToolChoice(Protocol):
-    """Chooses the tools that rows offer, such as those most like the right one."""
-
-    def of(self, rows: Sequence[AskedRow]) -> list[list[str]]:
-        """Return the names of the tools of each row, the right one among them."""
-        ...
 
 
 class Offers:

@@ -60,6 +60,8 @@ def _calls_natively(stage: str, config: Config) -> bool:
     if stage == "infer":
         settings = parse_settings(config.infer.settings, config.infer.models)
         return any(setting.is_native for setting in settings)
+    if stage in ("train", "continual"):
+        return config.train.format == "native"
     return stage == "explore" and config.explore.protocol == "native"
 
 

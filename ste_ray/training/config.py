@@ -37,7 +37,7 @@ class LoraConfig(Section):
 
 
 class TrainConfig(Section):
-    """Fine-tuning with toolkens under FSDP2 on Ray Train."""
+    """Fine-tuning with toolkens, or with native calls, under FSDP2 on Ray Train."""
 
     retired: ClassVar = {
         "log_every": "was dropped: the first, the last and every tenth step get a line, and "
@@ -53,6 +53,19 @@ class TrainConfig(Section):
         "What is trained: all weights; adapters and the toolkens' rows; the toolkens' rows alone.",
     )
     lora: LoraConfig = LoraConfig()
+    format: Literal["toolken", "native"] = key(
+        "toolken",
+        "How calls are trained: by one new token for each tool and no tools in the prompt; or in "
+        "the form of the base's chat template, with tools in the prompt and no new tokens.",
+        unless_default=True,
+    )
+    tools_per_row: int = key(
+        8,
+        "Tools that a native row offers: the right one and those most like it, or those nearest to "
+        "a request that needs no call; 0: all.",
+        ge=0,
+        unless_default=True,
+    )
     num_epochs: float = key(2.0, "Passes over the training rows.", gt=0)
     max_steps: int = key(0, "Optimiser steps; 0: as many as num_epochs gives.", ge=0)
     examples_per_step: int = key(64, "Rows of an optimiser step, over all workers.", ge=1)

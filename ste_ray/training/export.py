@@ -34,6 +34,7 @@ def export_model(
     folder: Path,
     build_empty: Callable[[], Any],
     retired: Sequence[int] = (),
+    ends: Sequence[int] = (),
 ) -> bool:
     """Gather the whole model on rank 0 and write it there; every rank must call this.
 
@@ -46,6 +47,7 @@ def export_model(
         folder: where to write.
         build_empty: makes an unsharded model of the same kind, whose weights do not matter.
         retired: ids of toolkens that must not be generated.
+        ends: tokens that end a reply, beside those that end any.
 
     Returns:
         Whether this rank wrote the folder.
@@ -62,7 +64,7 @@ def export_model(
     whole.load_state_dict(state, assign=not isinstance(whole, PeftModel))
     plain = merged(whole)
     plain.tie_weights()
-    _finish(plain, tokenizer, retired)
+    _finish(plain, tokenizer, retired, ends)
     _write(plain, tokenizer, folder)
     return True
 
@@ -75,11 +77,14 @@ def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: P
 
 
 def _finish(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, retired: Sequence[int] = ()
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    retired: Sequence[int] = (),
+    more_ends: Sequence[int] = (),
 ) -> None:
     model.config.use_cache = True  # it is off in training only
     config = GenerationConfig.from_model_config(model.config)
-    ends = dict.fromkeys([tokenizer.eos_token_id, ChatFormat(tokenizer).end_id])
+    ends = dict.fromkeys([tokenizer.eos_token_id, ChatFormat(tokenizer).end_id, *more_ends])
     config.bos_token_id = tokenizer.bos_token_id
     config.eos_token_id = list(ends) if len(ends) > 1 else tokenizer.eos_token_id
     config.pad_token_id = tokenizer.pad_token_id

@@ -53,7 +53,6 @@ def model_card(facts: CardFacts, config: TrainConfig, summary: TrainSummary) -> 
     tools = ", ".join(f"`{name}`" for name in shown) or "none"
     if len(facts.tools) > len(shown):
         tools += f" and {len(facts.tools) - len(shown)} more"
-    example = toolken(facts.tools[0]) if facts.tools else toolken("NAME")
     kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(facts.rows.items()))
     loss = summary.validation_loss
     validation = "not measured" if loss is None else f"{loss:.4f}"
@@ -69,21 +68,7 @@ def model_card(facts: CardFacts, config: TrainConfig, summary: TrainSummary) -> 
         "",
         f"Base: {base}. Fine-tuned by ste-ray {facts.version} on simulated trial and error (Wang et"
         " al., 2024).",
-        f"Each tool is one token of the vocabulary, such as `{example}`: the model answers a"
-        " request with",
-        "",
-        "```",
-        f"Action: {example}",
-        'Action Input: {"argument": "value"}',
-        "```",
-        "",
-        *(
-            ["and, given `Observation: …` by the user, with `Final Answer: …`."]
-            if "final_answer" in facts.rows
-            else []
-        ),
-        "`toolkens.json` lists the tools' tokens. No description of a tool is needed in the"
-        " prompt.",
+        *(_native_form(facts) if config.format == "native" else _toolken_form(facts)),
         "",
         "| | |",
         "|---|---|",
@@ -109,6 +94,34 @@ def model_card(facts: CardFacts, config: TrainConfig, summary: TrainSummary) -> 
         "",
     ]
     return "\n".join(lines)
+
+
+def _toolken_form(facts: CardFacts) -> list[str]:
+    example = toolken(facts.tools[0]) if facts.tools else toolken("NAME")
+    answers = ["and, given `Observation: …` by the user, with `Final Answer: …`."]
+    return [
+        f"Each tool is one token of the vocabulary, such as `{example}`: the model answers a"
+        " request with",
+        "",
+        "```",
+        f"Action: {example}",
+        'Action Input: {"argument": "value"}',
+        "```",
+        "",
+        *(answers if "final_answer" in facts.rows else []),
+        "`toolkens.json` lists the tools' tokens. No description of a tool is needed in the"
+        " prompt.",
+    ]
+
+
+def _native_form(facts: CardFacts) -> list[str]:
+    answers = " It was trained on answers after what tools returned, too."
+    return [
+        "It calls tools in the form that its chat template writes: give the tools to"
+        " `apply_chat_template(…, tools=…)`,",
+        "or to a server's `tools`. In training each request came with its tool among those most"
+        f" like it.{answers if 'final_answer' in facts.rows else ''}",
+    ]
 
 
 def _explorer(asked: AskedModel | None) -> str:

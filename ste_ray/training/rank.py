@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from ste_ray import __version__
+from ste_ray.chat_tokens.native_chat import NativeChat
 from ste_ray.core import layout
 from ste_ray.core.scoring.general_ability import GeneralAbility
 from ste_ray.errors import StageInputError, TrainingError
@@ -123,6 +124,7 @@ class _Rank:
             self._folder / "model",
             build_empty=models.shell,
             retired=vocabulary.retired,
+            ends=NativeChat(tokenizer).stop_ids() if config.format == "native" else (),
         )
         facts = {"parameters": parameters, "trained_parameters": trained}
         figures = {
@@ -220,7 +222,7 @@ class _Rank:
         job = self._job
         return CardFacts(
             base=job.config.model.base,
-            tools=list(vocabulary.ids),
+            tools=list(job.tools if job.config.format == "native" else vocabulary.ids),
             rows=dict(job.kinds),
             validation_rows=sum(shard.rows for shard in job.split("validation")),
             seed=job.seed,
@@ -242,7 +244,8 @@ class _Rank:
         folder, files = self._folder / "model", self._job.files
         for code in self._base.glob("*.py"):  # there only if it is trusted
             shutil.copy(code, folder)
-        write_toolkens(folder, vocabulary)
+        if self._job.config.format == "toolken" or vocabulary.ids or vocabulary.retired:
+            write_toolkens(folder, vocabulary)
         (folder / "README.md").write_text(card, "utf-8")
         files.delete_folder(layout.TUNED_MODEL)
         files.upload_folder(folder, layout.TUNED_MODEL)

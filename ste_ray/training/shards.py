@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ste_ray.core import layout
-from ste_ray.training.examples import TOKENISED, TokenisedRow
+from ste_ray.training.examples import REFUSED, TOKENISED, TokenisedRow
 
 ROWS_PER_SHARD = 4096
 _SPACE = 2**64
@@ -39,6 +39,8 @@ class Shard:
     truncated: int = 0
     skipped: int = 0
     first_skipped: str = ""  # id of a row that was skipped because it is too long
+    refused: int = 0  # rows that cannot be written in the native form
+    first_refused: str = ""  # id of one of them, and why
     kinds: dict[str, int] = field(default_factory=dict)  # rows by kind
 
     def to_json(self) -> dict[str, Any]:
@@ -107,8 +109,9 @@ def shard_number(place: int, count: int) -> int:
 def make_shard(table: pa.Table, split: str, number: int, seed: int) -> tuple[Shard, bytes]:
     """Return a shard of rows of the schema ``TOKENISED``, and its file; too long ones are left out.
 
-    The order of the given rows does not matter.
+    So are those that could not be written. The order of the given rows does not matter.
     """
+    table, refused = _without_refused(table)
     fits = pc.greater(pc.list_value_length(table["input_ids"]), 0)
     skipped = table.filter(pc.invert(fits)).sort_by("row_id")
     kept = table.filter(fits)
@@ -127,6 +130,8 @@ def make_shard(table: pa.Table, split: str, number: int, seed: int) -> tuple[Sha
         truncated=pc.sum(kept["truncated"]).as_py() or 0,
         skipped=skipped.num_rows,
         first_skipped=skipped["row_id"][0].as_py() if skipped.num_rows else "",
+        refused=refused.num_rows if refused else 0,
+        first_refused=_named(refused) if refused else "",
         kinds={
             item["values"]: item["counts"] for item in pc.value_counts(kept["kind"]).to_pylist()
         },
@@ -134,6 +139,19 @@ def make_shard(table: pa.Table, split: str, number: int, seed: int) -> tuple[Sha
     buffer = io.BytesIO()
     pq.write_table(kept, buffer, compression="zstd", write_page_checksum=True)
     return shard, buffer.getvalue()
+
+
+def _without_refused(table: pa.Table) -> tuple[pa.Table, pa.Table | None]:
+    if REFUSED not in table.column_names:
+        return table, None
+    written = pc.equal(table[REFUSED], "")
+    refused = table.filter(pc.invert(written)).sort_by("row_id")
+    return table.filter(written), refused if refused.num_rows else None
+
+
+def _named(refused: pa.Table) -> str:
+    first = refused.slice(0, 1).to_pylist()[0]
+    return f"{first['row_id']!r}: {first[REFUSED]}"
 
 
 def rows_of(table: pa.Table) -> list[TokenisedRow]:

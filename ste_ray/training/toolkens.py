@@ -23,6 +23,7 @@ from ste_ray.core.texts.nearest import did_you_mean, listed
 from ste_ray.core.toolkens import TOOLKENS_FILE, toolken
 from ste_ray.errors import ConfigError, TrainingError
 from ste_ray.training.config import TrainConfig
+from ste_ray.training.native_form import give_tools
 from ste_ray.training.tokenizer import load_tokenizer
 
 _NO_WORD = re.compile(r"[\W_]+")
@@ -89,18 +90,23 @@ def tokenizer_of(
 ) -> tuple[PreTrainedTokenizerFast, Vocabulary]:
     """Load the tokenizer of a base model's folder, with the toolkens that a training needs.
 
-    Its chat template takes ``train.template_options``, so the trained model keeps them.
+    Its chat template takes ``train.template_options``, so the trained model keeps them. For native
+    calls no toolkens are added, and the template is one that knows tools.
 
     Raises:
-        ConfigError: there is none, or the toolkens cannot be added; see ``add_toolkens``.
+        ConfigError: there is none, or the toolkens cannot be added; see ``add_toolkens``. Or how
+            the template writes calls cannot be told.
         TrainingError: a toolken cannot be held as a single token.
     """
     tokenizer = load_tokenizer(str(folder), trust_remote_code)
     tokenizer.chat_template = with_options(tokenizer.chat_template, config.template_options)
+    native = config.format == "native"
+    if native:
+        give_tools(tokenizer)
     known, retired = read_toolkens(folder)
     vocabulary = add_toolkens(
         tokenizer,
-        tools,
+        {} if native else tools,
         known=known,
         retired=retired,
         retire=config.retire_tools,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ste_ray.core.preparing.mixing import draw_number
 from ste_ray.core.records import Example, TrainRow
@@ -36,6 +36,14 @@ class AskedRow(NamedTuple):
     query: str
     right: str = ""
     absent: str = ""
+
+
+class ToolChoice(Protocol):
+    """Chooses the tools that rows offer, such as those most like the right one."""
+
+    def of(self, rows: Sequence[AskedRow]) -> list[list[str]]:
+        """Return the names of the tools of each row, the right one among them."""
+        ...
 
 
 def asked_row(row: Example | TrainRow) -> AskedRow | None:

@@ -6,7 +6,7 @@ marker that is written last, so that a stage that was cut off does none of it tw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.stages.base import StageContext
+from ste_ray.stages.train.native import native_form
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.damage import reading
 from ste_ray.store.manifest import read_models
@@ -80,11 +81,13 @@ def lay_out(context: StageContext, write_shards: WriteShards) -> TrainJob:
         )
     _write_toolkens(context, vocabulary)
     if not store.exists(layout.SHARD_PLAN):
+        native = config.format == "native"
         rows = RowTokenizer(
             tokenizer,
             config.max_tokens,
             config.too_long,
             no_call_tokens=config.no_call_tokens,
+            native=native_form(context, tokenizer, tools) if native else None,
         )
         _write_plan(context, rows, write_shards)
     plan = store.read_json(layout.SHARD_PLAN)
@@ -127,6 +130,11 @@ def _check(config: TrainConfig) -> None:
         raise ConfigError(
             f"train.min_workers={config.min_workers!r} exceeds"
             f" train.num_workers={config.num_workers!r}; lower it"
+        )
+    if config.format == "native" and config.mode == "toolkens":
+        raise ConfigError(
+            "train.mode='toolkens' trains the rows of toolkens alone, and train.format='native' has"
+            " none; set train.mode=full or lora, or train.format=toolken"
         )
 
 
@@ -207,6 +215,12 @@ def _write_plan(context: StageContext, tokenizer: RowTokenizer, write_shards: Wr
     )
     if not any(shard.split == "train" and shard.rows for shard in shards):
         skipped = sum(shard.skipped for shard in shards)
+        if refused := _refused_note(shards):
+            raise StageInputError(
+                f"no training row is left: {refused}, and {skipped} are longer than"
+                f" train.max_tokens={context.config.train.max_tokens!r}; prepare other examples, or"
+                " give the base's tokenizer another chat template"
+            )
         raise StageInputError(
             "no training row has at most"
             f" train.max_tokens={context.config.train.max_tokens!r} tokens ({skipped} are longer);"
@@ -234,11 +248,25 @@ def _report(context: StageContext, shards: tuple[Shard, ...]) -> None:
             f"{number} rows are longer than train.max_tokens={limit} and were skipped,"
             f" {skipped[0].first_skipped!r} among them"
         )
+    if refused := _refused_note(shards):
+        context.notes.append(refused)
     if truncated := sum(shard.truncated for shard in shards):
         context.notes.append(
             f"the dialogs of {truncated} rows were truncated from the left to"
             f" train.max_tokens={limit}"
         )
+
+
+def _refused_note(shards: Iterable[Shard]) -> str:
+    """Say which rows the native form cannot write; empty: none."""
+    refused = [shard for shard in shards if shard.refused]
+    if not refused:
+        return ""
+    number = sum(shard.refused for shard in refused)
+    return (
+        f"{number} rows cannot be written in the form of the base's calls and were left out, such"
+        f" as {refused[0].first_refused}"
+    )
 
 
 def _kinds(shards: tuple[Shard, ...]) -> dict[str, int]:
@@ -250,6 +278,11 @@ def _kinds(shards: tuple[Shard, ...]) -> dict[str, int]:
     return kinds
 
 
+def _refused(job: TrainJob) -> dict[str, int]:
+    number = sum(shard.refused for shard in job.shards)
+    return {"refused": number} if number else {}
+
+
 def stage_counts(job: TrainJob, summary: dict[str, Any]) -> dict[str, Any]:
     """Return what the manifest says of a finished training."""
     return {
@@ -257,6 +290,7 @@ def stage_counts(job: TrainJob, summary: dict[str, Any]) -> dict[str, Any]:
         "validation_rows": sum(shard.rows for shard in job.split("validation")),
         "skipped_too_long": sum(shard.skipped for shard in job.shards),
         "truncated": sum(shard.truncated for shard in job.shards),
+        **_refused(job),
         "tools": len(job.tools),
         **summary,
         "seconds_per_step": round(summary["seconds"] / summary["num_steps"], 4),

@@ -1,0 +1,81 @@
+"""Training rows as native dialogs: calls and results are told as such, not in the text form.
+
+Prepare writes rows in one form, the text form of ``formatting``, which says all that there is to
+say. A training in the native form reads it back, so that one run can be trained in either.
+"""
+
+from __future__ import annotations
+
+from ste_ray.core.preparing.formatting import call_text
+from ste_ray.core.prompts import PromptSet
+from ste_ray.core.records import Message, MessageCall, TrainRow, canonical_json
+from ste_ray.core.replies.conversation import assistant_message, result_message
+from ste_ray.core.replies.strict_json import JSONTextError, decode_value
+from ste_ray.core.toolkens import toolken, unescape_toolkens
+
+# Nine letters and digits, which every template takes; always the same, where a model must write it.
+CALL_ID = "call00001"
+_RESULT, _ANSWER = "Observation: ", "Final Answer: "
+
+
+def native_row(row: TrainRow, prompts: PromptSet) -> tuple[Message, ...]:
+    """Return a row as a dialog with tools, whose last message is what is to be learned.
+
+    It begins with the system message of native prompts.
+
+    Args:
+        row: of a tool, or one that needs no call.
+        prompts: which system message that is.
+
+    Raises:
+        ValueError: the row is not in the form that prepare writes.
+    """
+    system, *turns = row.dialog_history
+    if system.role != "system":
+        raise ValueError("it does not begin with a system message")
+    opening = prompts.system_message("act_system_native")
+    if row.kind == "no_call":
+        return (opening, *map(_plain, turns), _said(row.response.removeprefix(_ANSWER)))
+    request = _plain(turns[0])
+    if row.kind == "tool_call":
+        return (opening, request, _call(row.tool, row.response))
+    if len(turns) != 3:
+        raise ValueError(f"it has {len(turns)} messages before its answer, where 3 should be")
+    _, call, result = turns
+    return (
+        opening,
+        request,
+        _call(row.tool, call.content),
+        result_message(CALL_ID, unescape_toolkens(result.content.removeprefix(_RESULT))),
+        _said(row.response.removeprefix(_ANSWER)),
+    )
+
+
+def general_dialog(row: TrainRow) -> tuple[Message, ...]:
+    """Return a row of general data as a dialog: where no toolkens are, nothing is escaped."""
+    return (*map(_plain, row.dialog_history), _plain(row.messages[-1]))
+
+
+def _plain(message: Message) -> Message:
+    return Message(role=message.role, content=unescape_toolkens(message.content))
+
+
+def _said(text: str) -> Message:
+    return assistant_message(unescape_toolkens(text))
+
+
+def _call(tool: str, text: str) -> Message:
+    before = call_text(toolken(tool), "")
+    if not text.startswith(before):
+        raise ValueError(f"it does not begin with {before!r}")
+    written = text.removeprefix(before)
+    try:
+        value, _, end = decode_value(written)
+    except JSONTextError as error:
+        raise ValueError(f"its arguments are no JSON: {error}") from None
+    if not isinstance(value, dict) or written[end:].strip():
+        raise ValueError(f"its arguments are {written[:80]!r}, which is no JSON object")
+    # What looks like a toolken was escaped in the text; as a value it is itself again.
+    arguments = canonical_json(value) if "\\u003ctool_" in written else written
+    call = MessageCall(id=CALL_ID, name=tool, arguments_text=arguments)
+    return assistant_message("", (call,))
