@@ -14,14 +14,15 @@ from ste_ray.core import layout
 from ste_ray.core.preparing.formatting import general_no_call_test
 from ste_ray.core.records import Example, Prediction, Retrieved
 from ste_ray.core.scoring.evaluation import EvaluationSummary
-from ste_ray.errors import ConfigError, StageInputError
+from ste_ray.errors import ConfigError, StageInputError, ToolTemplateError
 from ste_ray.stages.evaluate import stage as evaluate
 from ste_ray.stages.infer import stage as infer
-from ste_ray.stages.infer.models import model_folder
+from ste_ray.stages.infer.models import model_folder, tokenizer_folder
 from ste_ray.stages.retrieve import stage as retrieve
 from ste_ray.stages.running import find_own_error
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import read_records, write_records
+from tests.native_templates import HERMES
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -194,7 +195,13 @@ def test_a_model_is_read_from_any_storage(store: RunStore) -> None:
     store.write_bytes("train/base/parts/one.json", b"[]")
     models = {"mine": store.address(layout.BASE_MODEL)}
     elsewhere = Config.model_validate({"infer": {"models": models}})
+    store.write_bytes("train/base/model.safetensors", b"weights")
     for name in ("base", "mine") if "://" in store.uri else ("base",):
+        with tokenizer_folder(store, name, elsewhere) as folder:
+            assert folder is not None
+            assert (folder / "config.json").read_bytes() == b"{}"
+            here = str(folder) == store.path(layout.BASE_MODEL)
+            assert (folder / "model.safetensors").exists() == here
         with model_folder(store, name, elsewhere) as folder:
             assert (folder / "config.json").read_bytes() == b"{}"
             assert (folder / "parts" / "one.json").read_bytes() == b"[]"
@@ -217,6 +224,22 @@ def test_models_of_ones_own_are_checked_before_any_worker_starts(run: Run, tmp_p
         context = run.configured(infer={"settings": ("mine/retrieved",), "models": {"mine": given}})
         with pytest.raises(ConfigError, match=complaint):
             infer.run(context)
+
+
+def test_a_local_model_answers_natively_if_its_template_can(run: Run) -> None:
+    retrieve.run(run.context)
+    section = {"constrained": True, "tool_choice": "required", "max_new_tokens": 140}
+    context = run.configured(infer={"settings": ("base/native",), **section})
+    with pytest.raises(ToolTemplateError, match=r"'base/native': the .* or ask the model by text"):
+        infer.run(context)
+    assert not run.store.list("infer")
+    run.store.write_bytes(f"{layout.BASE_MODEL}/chat_template.jinja", HERMES.encode())
+    infer.run(context)
+    found = predictions(run.store)
+    assert len(found) == 37
+    assert {(one.native, len(one.calls), one.oddities) for one in found} == {(True, 1, ())}
+    assert all(one.calls[0].name in one.candidates for one in found)
+    assert evaluate.run(context)["settings"]["base/native"]["n"] == 37
 
 
 def test_a_model_of_ones_own_answers_like_that_of_the_run(run: Run) -> None:

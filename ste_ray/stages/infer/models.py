@@ -21,6 +21,8 @@ from ste_ray.training.base import base_folder
 
 # A batch of long prompts takes a CPU minutes; what is finished shall be kept now and then.
 _BATCH_TOKENS_ON_CPU = 16_384
+# Endings of the files that a tokenizer may be made of.
+_OF_TOKENIZERS = (".json", ".jinja", ".txt", ".model", ".py")
 
 
 def load_named_model(store: RunStore, name: str, config: Config) -> LocalModel:
@@ -92,6 +94,35 @@ def model_folder(store: RunStore, name: str, config: Config) -> Iterator[Path]:
             f"infer.models: {name}={given!r}: {error}; give the URI of a model's folder, such as"
             f" s3://bucket/run/{layout.TUNED_MODEL}"
         ) from None
+
+
+@contextmanager
+def tokenizer_folder(store: RunStore, name: str, config: Config) -> Iterator[Path | None]:
+    """Yield a local folder with the tokenizer of a model; None: it is not known before it is used.
+
+    Of a model in object storage all but the weights is fetched. One of the hub is left to whoever
+    answers with it.
+
+    Raises:
+        ConfigError: there is no such model.
+    """
+    if name in layout.RUN_MODELS:
+        place, path = store, layout.RUN_MODELS[name]
+    elif "://" in config.infer.models[name]:
+        place, path = open_store(config.infer.models[name]), ""
+    else:
+        folder = Path(config.infer.models[name]).expanduser()
+        yield folder if folder.is_dir() else None
+        return
+    if isinstance(place.filesystem, pafs.LocalFileSystem):
+        yield Path(place.path(path))
+        return
+    with ScratchFolder(prefix="ste-tokenizer-") as scratch:
+        for key in place.list(path):
+            file = Path(key).name
+            if file.endswith(_OF_TOKENIZERS) and Path(key).parent == Path(path):
+                (Path(scratch) / file).write_bytes(place.read_bytes(key))
+        yield Path(scratch)
 
 
 @contextmanager

@@ -5,8 +5,6 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-import pyarrow.fs as pafs
-
 from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.inferring.settings import RUN_MODELS, Setting
@@ -16,7 +14,7 @@ from ste_ray.generation.model import load_tokenizer, position_limit
 from ste_ray.generation.native import check_tool_choice, native_chat
 from ste_ray.generation.prompting import max_prompt_tokens
 from ste_ray.stages.cluster.nodes import Need
-from ste_ray.stages.infer.models import loading_of
+from ste_ray.stages.infer.models import loading_of, tokenizer_folder
 from ste_ray.store.artifacts import RunStore
 
 
@@ -41,7 +39,7 @@ def check_model(store: RunStore, setting: Setting, config: InferConfig) -> None:
 def check_native(store: RunStore, setting: Setting, config: Config) -> None:
     """Check before any actor starts that the model of a setting calls natively, if it has to.
 
-    What lies elsewhere than on this machine's own folders, the actors check when they have it.
+    Models of the hub are checked by the actors, which fetch them.
 
     Raises:
         ConfigError: calls are required and nothing binds the model to them.
@@ -51,15 +49,9 @@ def check_native(store: RunStore, setting: Setting, config: Config) -> None:
     if setting.is_endpoint or not setting.is_native:
         return
     check_tool_choice(setting, config.infer.tool_choice, config.infer.constrained)
-    if setting.model in RUN_MODELS:
-        if not isinstance(store.filesystem, pafs.LocalFileSystem):
-            return
-        folder = Path(store.path(layout.RUN_MODELS[setting.model]))
-    else:
-        folder = Path(config.infer.models[setting.model]).expanduser()
-        if not folder.is_dir():
-            return
-    native_chat(load_tokenizer(folder, loading_of(config)), setting)
+    with tokenizer_folder(store, setting.model, config) as folder:
+        if folder is not None:
+            native_chat(load_tokenizer(folder, loading_of(config)), setting)
 
 
 def _check_own_model(setting: Setting, config: InferConfig) -> None:
