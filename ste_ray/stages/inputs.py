@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from ste_ray.config import Config
@@ -63,6 +64,26 @@ def _calls_natively(stage: str, config: Config) -> bool:
     if stage in ("train", "continual"):
         return config.train.format == "native"
     return stage == "explore" and config.explore.protocol == "native"
+
+
+def check_format(stages: Sequence[str], config: Config) -> None:
+    """Refuse settings that need toolkens of a model that these stages train without them.
+
+    Raises:
+        ConfigError: naming the setting, and one that is possible.
+    """
+    if config.train.format != "native":
+        return
+    key = ""
+    if {"train", "infer"} <= set(stages) and "tuned/toolken" in config.infer.settings:
+        key = "infer.settings"
+    if "continual" in stages and config.continual.setting == "tuned/toolken":
+        key = "continual.setting"
+    if key:
+        raise ConfigError(
+            f"{key} asks 'tuned/toolken', and train.format='native' trains no toolkens; set"
+            " 'tuned/native' there, or train.format=toolken"
+        )
 
 
 def _file_fingerprint(path: str, key: str) -> str:

@@ -25,7 +25,7 @@ from ste_ray.errors import (
 from ste_ray.process.environment import environment_masker
 from ste_ray.runtime.segments import is_seal
 from ste_ray.stages.base import StageBody, StageContext
-from ste_ray.stages.inputs import input_fingerprints
+from ste_ray.stages.inputs import check_format, input_fingerprints
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.lock import RunLock
 from ste_ray.store.manifest import (
@@ -134,9 +134,11 @@ def check_stages(stages: Sequence[str], context: StageContext) -> None:
     started, which takes long, and fails on a busy machine.
 
     Raises:
+        ConfigError: a setting needs toolkens that are not trained.
         StageInputError: an earlier stage is not complete.
         RunConflictError: the run holds artifacts of another configuration.
     """
+    check_format(stages, context.config)
     for stage in stages:
         inputs = input_fingerprints(stage, context)
         config = context.config

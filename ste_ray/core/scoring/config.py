@@ -51,6 +51,6 @@ class ContinualConfig(Section):
         ("replay", "no_replay", "joint"),
         "Ways to train: with a sample of earlier rounds, without, or all tools at once.",
     )
-    setting: Literal["tuned/toolken", "tuned/retrieved", "tuned/icl"] = key(
+    setting: Literal["tuned/toolken", "tuned/retrieved", "tuned/icl", "tuned/native"] = key(
         "tuned/toolken", "The setting that the tests are answered in."
     )

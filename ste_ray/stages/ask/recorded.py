@@ -57,6 +57,8 @@ def default_setting(store: RunStore) -> tuple[str, str]:
             f" train --run {shlex.quote(store.uri)}' first, or name who is asked by --setting,"
             " such as endpoint/retrieved"
         )
+    if _calls_natively(store):  # also where its base had toolkens already
+        return "tuned/native", "the run's trained model, which was trained on native calls"
     if has_toolkens(store):
         return "tuned/toolken", "the run's trained model, which has toolkens"
     return "tuned/retrieved", "the run's trained model, which has no toolkens"
@@ -73,8 +75,10 @@ def possible_settings(store: RunStore, config: Config) -> list[str]:
     prompts = [one for one in ("plain", "retrieved", "icl") if demonstrates or one != "icl"]
     for model, folder in layout.RUN_MODELS.items():
         if store.exists(f"{folder}/config.json"):
-            toolken = ["toolken"] if model == "tuned" and has_toolkens(store) else []
-            found += [f"{model}/{prompt}" for prompt in (*toolken, *prompts)]
+            own_form = ["native"] if _calls_natively(store) else []
+            own_form += ["toolken"] if has_toolkens(store) else []
+            first = own_form if model == "tuned" else []
+            found += [f"{model}/{prompt}" for prompt in (*first, *prompts)]
     own = (*config.infer.models, ENDPOINT)
     return found + [f"{model}/{prompt}" for model in own for prompt in prompts]
 
@@ -86,6 +90,13 @@ def has_toolkens(store: RunStore) -> bool:
     except FileNotFoundError:
         return False
     return isinstance(listed, dict) and bool(listed.get("tools"))
+
+
+def _calls_natively(store: RunStore) -> bool:
+    """Whether the run's model was trained in the native form."""
+    manifest = read_manifest(store, "train")
+    trained = manifest.config.get("train") if manifest is not None else None
+    return isinstance(trained, dict) and trained.get("format") == "native"
 
 
 def words_answers(store: RunStore, setting: Setting) -> bool:
