@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ste_ray.core import layout
 from ste_ray.core.scoring.evaluation import Difference
 from ste_ray.core.scoring.restraint import Restraint
 from ste_ray.core.scoring.statistics import Proportion
@@ -183,7 +184,7 @@ def _tools(data: ReportData) -> Iterator[str]:
     yield f"## Tools with most trouble in {escaped(data.evaluation.summary.settings[-1].setting)}"
     header = ["tool", "correct", "tool match", "n", "most frequent trouble"]
     omitted = data.evaluation.tools_omitted
-    yield from first_rows(header, rows, _MAX_TOOLS, "tools", "report.html", omitted)
+    yield from first_rows(header, rows, _MAX_TOOLS, "tools", layout.REPORT, omitted)
 
 
 def _training(data: ReportData) -> Iterator[str]:
