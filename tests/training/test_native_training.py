@@ -107,6 +107,25 @@ def test_two_ranks_with_adapters_train_native_rows_like_one_process(two_ranks, t
     assert expected[-1].loss < expected[0].loss
 
 
+def test_rounds_go_on_from_the_model_of_the_one_before_and_keep_its_toolkens(tmp_path):
+    rows = [row for example in EXAMPLES for row in rows_of(example)]
+    few = {"max_steps": 2, "batch_tokens": 4096}
+    train(native_job(tmp_path / "toolken", rows, format="toolken", **few)[0])
+    tokenizers, known, base = [], [], tmp_path / "toolken" / layout.TUNED_MODEL
+    for run in ("first", "second"):
+        train(native_job(tmp_path / run, rows, model={"base": str(base)}, **few)[0])
+        known.append(json.loads((base / TOOLKENS_FILE).read_text("utf-8")))
+        base = tmp_path / run / layout.TUNED_MODEL
+        tokenizers.append(AutoTokenizer.from_pretrained(base))
+    assert known[0]["tools"].keys() == SPECS.keys()
+    assert known[0] == known[1]
+    first, second = tokenizers
+    assert "<tool_call>" in first.chat_template
+    assert first.chat_template == second.chat_template
+    assert first.response_template == second.response_template
+    assert first.get_vocab() == second.get_vocab()
+
+
 def test_what_cannot_be_trained_natively_is_refused_before_rows_are_made(tmp_path, tokenizer):
     rows = [row for example in EXAMPLES for row in rows_of(example)]
     with pytest.raises(ConfigError, match=r"mode='toolkens'.*format='native' has none"):
