@@ -8,7 +8,8 @@ from ste_ray.generation.model import LocalModel
 
 # Preferred near the limit, best first. A quotation mark comes first, because brackets within a text
 # close nothing; where one opens a text, the next one closes it.
-_CLOSING = ('"', "}", "]", "0", "true", "null")
+# A colon ends a bare key, of which a zero could be a part.
+_CLOSING = ('"', "}", "]", ":", "0", "true", "null")
 
 
 class ClosingTokens:

@@ -25,6 +25,7 @@ from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure, ToolCall
 from ste_ray.core.texts.safe_names import safe_name
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError, NoToolsError, ToolTemplateError
+from ste_ray.generation.closing_tokens import ClosingTokens
 from ste_ray.generation.decode import Decoding
 from ste_ray.generation.key_values import key_value_layout
 from ste_ray.generation.model import LocalModel
@@ -375,6 +376,15 @@ def test_a_model_of_random_weights_writes_nothing_but_calls(shape: str) -> None:
         assert isinstance(call, ToolCall), (found.output_text, found.oddities)
         jsonschema.validate(call.arguments, SPECS[call.tool].parameters)
         assert (len(found.calls), found.output_cut) == (1, False)
+
+
+def test_a_bare_key_is_ended_before_it_grows() -> None:
+    model = made("gemma")
+    colon, zero = model.tokenizer.convert_tokens_to_ids([":", "0"])
+    allowed = torch.zeros(model.num_logits, dtype=torch.bool)
+    allowed[[colon, zero]] = True
+    for left in (2, 3):
+        assert ClosingTokens(model, "<").among(allowed, left).nonzero().tolist() == [[colon]]
 
 
 def test_arguments_as_json_in_a_text_have_no_grammar() -> None:
