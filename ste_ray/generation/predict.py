@@ -173,8 +173,11 @@ class Predictor:
             on_tokens=self._on_tokens,
             prefixes=self._prefixes,
         )
-        for place, completion in zip(places, completions, strict=True):
+        for place, prompt, completion in zip(places, prompts, completions, strict=True):
             before = predictions[place]
+            # Both prompts are read by the model, as they are by an endpoint.
+            read = before.prompt_tokens + len(prompt)
+            before = before.model_copy(update={"prompt_tokens": read})
             if self._native is not None:
                 shown, opened = answered[place].prompt, decoding.opened
                 predictions[place] = self._native.conclude(before, shown, completion, opened)
