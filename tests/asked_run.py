@@ -6,9 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from tokenizers import AddedToken
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from ste_ray.core import layout
@@ -24,6 +23,7 @@ from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.manifest import declare_stage
 from ste_ray.store.tables import write_records
 from ste_ray.tools.spec.files import read_tool_files
+from tests.byte_models import answer_row, byte_llama, byte_tokenizer, learn_by_heart
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}"
@@ -116,24 +116,9 @@ def _dialogs() -> list[tuple[Sequence[Message], str]]:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=500,
-        special_tokens=["<pad>", "<bos>", "<eos>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
     texts = [one.content for dialog, _ in _dialogs() for one in dialog]
-    tokenizer.train_from_iterator([*texts, *(answer for _, answer in _dialogs())], trainer)
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        bos_token="<bos>",
-        eos_token="<eos>",
-        chat_template=TEMPLATE,
-    )
+    texts += [answer for _, answer in _dialogs()]
+    wrapped = byte_tokenizer(texts, 500, TEMPLATE)
     wrapped.add_tokens(
         [AddedToken(toolken(spec.name), special=False, normalized=False) for spec in specs()]
     )
@@ -141,35 +126,11 @@ def _tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _taught(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=1024,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    )
-    pairs = [
-        (encode_dialog(dialog, tokenizer), [*tokenizer.encode(answer), tokenizer.eos_token_id])
+    model = byte_llama(tokenizer)
+    eos = tokenizer.eos_token_id
+    rows = [
+        answer_row(encode_dialog(dialog, tokenizer), [*tokenizer.encode(answer), eos])
         for dialog, answer in _dialogs()
     ]
-    width = max(len(prompt) + len(answer) for prompt, answer in pairs)
-    ids = torch.full((len(pairs), width), tokenizer.eos_token_id)
-    labels = torch.full((len(pairs), width), -100)
-    for row, (prompt, answer) in enumerate(pairs):
-        ids[row, : len(prompt) + len(answer)] = torch.tensor([*prompt, *answer])
-        labels[row, len(prompt) : len(prompt) + len(answer)] = torch.tensor(answer)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(120):
-        loss = model(input_ids=ids, labels=labels).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    assert loss.item() < 0.05
+    learn_by_heart(model, rows)
     return model

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
 
 from ste_ray.chat_tokens.native_chat import NativeChat
@@ -20,6 +20,7 @@ from ste_ray.core.native_calls.reading import read_reply
 from ste_ray.core.records import Message, MessageCall
 from ste_ray.core.replies.chat_form import chat_tool
 from ste_ray.errors import NoToolsError, ToolTemplateError
+from tests.byte_models import byte_tokenizer
 from tests.native_templates import (
     DESCRIBED,
     GEMMA,
@@ -62,18 +63,9 @@ def talk(city="Rome", result="warm", final="It is warm.", request="How is it in 
 
 @cache
 def tokenizer(template):
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300, initial_alphabet=alphabet, special_tokens=SPECIAL[:2], show_progress=False
-    )
-    backend.train_from_iterator(["the weather in Rome is warm"], trainer)
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
+    wrapped = byte_tokenizer(["the weather in Rome is warm"], 300, template, ends=SPECIAL[:2])
     wrapped.add_special_tokens({"additional_special_tokens": SPECIAL[2:]})
     wrapped.add_tokens([AddedToken(text, normalized=False) for text in PLAIN])
-    wrapped.chat_template = template
     return wrapped
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ste_ray.generation.model import LocalModel, load_model
+from tests.byte_models import answer_row, byte_llama, byte_tokenizer, learn_by_heart
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}"
@@ -28,42 +28,13 @@ TextModel = Callable[..., LocalModel]
 
 
 def make_tokenizer(vocab_size: int = 400) -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=["<pad>", "<bos>", "<eos>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([*LESSONS, *LESSONS.values()] * 3, trainer)
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        bos_token="<bos>",
-        eos_token="<eos>",
-        chat_template=TEMPLATE,
-    )
+    wrapped = byte_tokenizer([*LESSONS, *LESSONS.values()] * 3, vocab_size, TEMPLATE)
     wrapped.add_tokens(["<tool_add>", "<tool_say>"])
     return wrapped
 
 
 def make_llama(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> LlamaForCausalLM:
-    torch.manual_seed(seed)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=256,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    )
+    return byte_llama(tokenizer, positions=256, seed=seed)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -98,20 +69,12 @@ def taught_model(
     """A model that knows ``LESSONS`` by heart, with tokens of bytes and with tokens of words."""
     tokenizer = make_tokenizer(request.param)
     model = make_llama(tokenizer)
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     rows = [
-        [tokenizer.bos_token_id, *tokenizer.encode(prompt), *tokenizer.encode(answer)]
+        answer_row([bos, *tokenizer.encode(prompt)], [*tokenizer.encode(answer), eos])
         for prompt, answer in LESSONS.items()
     ]
-    width = max(map(len, rows)) + 1
-    batch = torch.full((len(rows), width), tokenizer.eos_token_id)
-    for index, row in enumerate(rows):
-        batch[index, : len(row)] = torch.tensor(row)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(150):
-        loss = model(input_ids=batch, labels=batch).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    learn_by_heart(model, rows)
     folder = tmp_path_factory.mktemp("taught")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

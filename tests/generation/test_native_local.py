@@ -10,8 +10,8 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from tokenizers import AddedToken
+from transformers import PreTrainedTokenizerFast
 
 from ste_ray.chat_tokens.template_tools import tools_of
 from ste_ray.core.effects import ToolResult
@@ -32,6 +32,7 @@ from ste_ray.generation.model import LocalModel
 from ste_ray.generation.native import NativeCalling
 from ste_ray.generation.predict import AnsweredQuery, Predictor
 from ste_ray.generation.stopping import StopOnText
+from tests.byte_models import byte_llama, byte_tokenizer
 from tests.native_templates import NO_TOOLS, SHAPES, SILENT
 
 MARKS = {
@@ -107,40 +108,17 @@ def query(number: int = 7, text: str = "add") -> Query:
 
 
 def make_tokenizer(template: str, marks: list[str]) -> PreTrainedTokenizerFast:
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=["<pad>", "<s>", "</s>"],
-        show_progress=False,
-    )
-    backend.train_from_iterator(["Tools and the arguments of them"] * 3, trainer)
-    found = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
-    )
+    texts = ["Tools and the arguments of them"] * 3
+    found = byte_tokenizer(texts, 300, template, ends=("<s>", "</s>"))
     # As in many tokenizers, the tags of calls are tokens and not special.
     found.add_tokens([AddedToken(one, special="tool_call>" not in one) for one in marks])
-    found.chat_template = template
     return found
 
 
 @cache
 def made(shape: str, template: str = "", with_marks: bool = True) -> LocalModel:
     tokenizer = make_tokenizer(template or SHAPES[shape], MARKS[shape] if with_marks else [])
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            max_position_embeddings=4096,
-        )
-    ).eval()
+    model = byte_llama(tokenizer, width=32, num_layers=1, positions=4096).eval()
     return LocalModel(
         model=model,
         tokenizer=tokenizer,

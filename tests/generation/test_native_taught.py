@@ -7,9 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from tokenizers import AddedToken
 
 from ste_ray.chat_tokens.native_chat import NativeChat
 from ste_ray.config import Config
@@ -28,6 +26,7 @@ from ste_ray.generation.decode import Decoding
 from ste_ray.generation.model import LocalModel, load_model
 from ste_ray.generation.predict import Predictor
 from ste_ray.stages.ask.local import LocalAssistant
+from tests.byte_models import byte_llama, byte_tokenizer, learn_by_heart
 from tests.native_templates import HERMES
 
 SPEC = ToolSpec(
@@ -70,52 +69,14 @@ def exchange() -> list[Message]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=360,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=["<pad>", "<s>", "</s>"],
-        show_progress=False,
-    )
-    backend.train_from_iterator([json.dumps(OFFERED)] * 3, trainer)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
-    )
+    tokenizer = byte_tokenizer([json.dumps(OFFERED)] * 3, 360, HERMES, ends=("<s>", "</s>"))
     marks = ["<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>"]
     tokenizer.add_tokens([AddedToken(one, special="im_" in one) for one in marks])
-    tokenizer.chat_template = HERMES
     chat = NativeChat(tokenizer, name_of=safe_name)
     examples = [chat.example(exchange()[:number], OFFERED) for number in (3, 5)]
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=1,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=1024,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    )
-    width = max(len(one.input_ids) for one in examples)
-    ids = torch.zeros((2, width), dtype=torch.long)
-    labels = torch.full((2, width), -100)
-    for row, one in enumerate(examples):
-        own = torch.tensor(one.input_ids)
-        ids[row, : len(own)] = own
-        labels[row, : len(own)] = own.where(torch.tensor(one.is_label), torch.tensor(-100))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    for _ in range(200):
-        loss = model(input_ids=ids, labels=labels).loss
-        if loss.item() < 0.02:
-            break
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    model = byte_llama(tokenizer, num_layers=1)
+    rows = [(one.input_ids, one.is_label) for one in examples]
+    learn_by_heart(model, rows, learning_rate=5e-3)
     target = tmp_path_factory.mktemp("natively-taught")
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
