@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from ste_ray.core.records import TEACHER_MODEL, Record
+from ste_ray.core.records import Record
+
+TEACHER_MODEL = "scripted-teacher"  # how the script that stands in for a model calls itself
 
 # For people, in the notes of a stage; what is decided, is decided by ``AskedModel.kind``.
 SCRIPT_NOTE = "a script (the scripted teacher), not a language model, explored and judged"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ste_ray.chat_tokens.native_chat import NativeChat
+from ste_ray.chat_tokens.native.chat import NativeChat
 from ste_ray.core.effects import AskModel, ModelReply, OfferedTool, Sampling, ToolChoice
 from ste_ray.core.inferring.answering import calls_of, final_answer_of, placed
 from ste_ray.core.inferring.settings import PromptMaterial, Setting

@@ -13,8 +13,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from pydantic import BaseModel, ConfigDict
 
+from ste_ray.core.asked_models import TEACHER_MODEL
 from ste_ray.core.effects import Role
-from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.errors import ConfigError
 from ste_ray.llm.config import LLMConfig, RoleConfig
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ste_ray.core.asked_models import TEACHER_MODEL
 from ste_ray.core.limits.config import BudgetConfig
-from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.errors import ConfigError
 from ste_ray.llm.config import LLMConfig
 

@@ -7,10 +7,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from ste_ray.core.asked_models import SCRIPT_NOTE
+from ste_ray.core.asked_models import SCRIPT_NOTE, TEACHER_MODEL
 from ste_ray.core.effects import Role
 from ste_ray.core.preparing.ledger import FEW_EXAMPLES_NOTE
-from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.core.texts.cutting import cut_text
 from ste_ray.core.texts.local_paths import public_name
 from ste_ray.report.ledger import LedgerView

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ste_ray.core.records import TEACHER_MODEL
+from ste_ray.core.asked_models import TEACHER_MODEL
 from ste_ray.simulated_provider.requests import CHARS_PER_TOKEN, ChatRequest, num_tokens
 from ste_ray.simulated_provider.teacher.native import Said
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ste_ray.chat_tokens.native_chat import NativeChat
-from ste_ray.chat_tokens.own_template import template_with_tools
+from ste_ray.chat_tokens.native.chat import NativeChat
+from ste_ray.chat_tokens.native.own_template import template_with_tools
 from ste_ray.core.preparing.native_rows import CALL_ID, native_row
 from ste_ray.core.preparing.offering import ToolChoice, asked_row
 from ste_ray.core.prompts import PromptSet, offered_tool

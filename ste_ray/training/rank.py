@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ste_ray import __version__
-from ste_ray.chat_tokens.native_chat import NativeChat
+from ste_ray.chat_tokens.native.chat import NativeChat
 from ste_ray.core import layout
 from ste_ray.core.scoring.general_ability import GeneralAbility
 from ste_ray.errors import StageInputError, TrainingError

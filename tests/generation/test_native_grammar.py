@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-from ste_ray.chat_tokens.deriving import derive
+from ste_ray.chat_tokens.call_forms.deriving import derive
 from ste_ray.core.native_calls.form import WrittenCall
 from ste_ray.core.native_calls.grammar import call_grammar
 from ste_ray.core.native_calls.reading import read_reply

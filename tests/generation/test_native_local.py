@@ -13,7 +13,7 @@ import torch
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
 
-from ste_ray.chat_tokens.template_tools import tools_of
+from ste_ray.chat_tokens.native.template_tools import tools_of
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.inferring.reading import read_prediction
 from ste_ray.core.inferring.settings import PromptMaterial, Query, parse_settings

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken
 
-from ste_ray.chat_tokens.native_chat import NativeChat
+from ste_ray.chat_tokens.native.chat import NativeChat
 from ste_ray.config import Config
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.inferring.answering import call_to_execute

@@ -1,8 +1,8 @@
 import pytest
 
 from ste_ray.config import load_config
+from ste_ray.core.asked_models import TEACHER_MODEL
 from ste_ray.core.limits.config import BudgetConfig, BudgetLimits
-from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.errors import ConfigError
 from ste_ray.llm.config import LLMConfig, PriceConfig
 from ste_ray.llm.prices import PRICES, Price, cost, cost_of, price_of, require_prices

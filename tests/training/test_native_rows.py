@@ -8,7 +8,7 @@ import pickle
 import pytest
 from ray import cloudpickle
 
-from ste_ray.chat_tokens.native_chat import NativeChat
+from ste_ray.chat_tokens.native.chat import NativeChat
 from ste_ray.core.native_calls.reading import read_reply
 from ste_ray.core.preparing.formatting import native_dialog
 from ste_ray.core.preparing.native_rows import native_row

@@ -1,6 +1,6 @@
 """How a chat template writes calls of tools: what stands around them, and how one is laid out.
 
-A form is data. It is derived from a template by ``ste_ray.chat_tokens.deriving``, which knows no
+A form is data. It is derived from a template by ``ste_ray.chat_tokens.call_forms``, which knows no
 model by name; ``reading`` reads replies by it, ``writing`` writes calls, ``grammar`` cuts it into
 the pieces of a grammar.
 

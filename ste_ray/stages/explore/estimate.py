@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ste_ray.core import layout
+from ste_ray.core.asked_models import TEACHER_MODEL
 from ste_ray.core.effects import Answer
 from ste_ray.core.exploring.estimate import Usage, affordable_tools, estimate, minimum_seconds
 from ste_ray.core.exploring.lengths import measure
-from ste_ray.core.records import TEACHER_MODEL
 from ste_ray.errors import StageInputError
 from ste_ray.llm.endpoint import role_endpoint
 from ste_ray.llm.prices import Price, cost, price_of

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ste_ray.chat_tokens.differences import shared_end, shared_start
-from ste_ray.chat_tokens.probes import (
+from ste_ray.chat_tokens.call_forms.differences import shared_end, shared_start
+from ste_ray.chat_tokens.call_forms.probes import (
     IDS,
     KEYS,
     NAMES,

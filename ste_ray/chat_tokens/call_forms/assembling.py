@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ste_ray.chat_tokens.differences import overlap
-from ste_ray.chat_tokens.probes import IDS, KEYS, NAMES, VALUES
-from ste_ray.chat_tokens.turns import FormError, Outline, Turns
+from ste_ray.chat_tokens.call_forms.differences import overlap
+from ste_ray.chat_tokens.call_forms.probes import IDS, KEYS, NAMES, VALUES
+from ste_ray.chat_tokens.call_forms.turns import FormError, Outline, Turns
 from ste_ray.core.native_calls.form import CallForm, Slot
 from ste_ray.core.replies.reasoning import without_opening
 

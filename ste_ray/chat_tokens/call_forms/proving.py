@@ -6,8 +6,8 @@ import json
 from itertools import pairwise
 from typing import Any
 
-from ste_ray.chat_tokens.probes import IDS, NAMES, PROOFS, SCHEMAS, TEXT
-from ste_ray.chat_tokens.turns import FormError, Turns
+from ste_ray.chat_tokens.call_forms.probes import IDS, NAMES, PROOFS, SCHEMAS, TEXT
+from ste_ray.chat_tokens.call_forms.turns import FormError, Turns
 from ste_ray.core.native_calls.form import CallForm, NativeReply, WrittenCall
 from ste_ray.core.native_calls.reading import read_reply
 from ste_ray.core.native_calls.writing import write_calls

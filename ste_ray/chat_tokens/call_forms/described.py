@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 
-from ste_ray.chat_tokens.probes import (
+from ste_ray.chat_tokens.call_forms.probes import (
     IDS,
     NAMES,
     PROOFS,

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ste_ray.chat_tokens.probes import IDS, NAMES, TEXT
+from ste_ray.chat_tokens.call_forms.probes import IDS, NAMES, TEXT
 from ste_ray.core.native_calls.form import CallForm, WrittenCall
 from ste_ray.core.native_calls.writing import write_calls
 

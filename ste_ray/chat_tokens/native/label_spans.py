@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from ste_ray.chat_tokens.differences import shared_start
-from ste_ray.chat_tokens.native_messages import Conversation
+from ste_ray.chat_tokens.call_forms.differences import shared_start
+from ste_ray.chat_tokens.native.messages import Conversation
 from ste_ray.core.native_calls.form import CallForm
 from ste_ray.core.native_calls.reading import read_reply
 from ste_ray.core.replies.reasoning import opens_reasoning, separate

@@ -20,11 +20,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ste_ray.chat_tokens.deriving import derive
-from ste_ray.chat_tokens.probes import RENDERING_ERRORS
+from ste_ray.chat_tokens.call_forms.deriving import derive
+from ste_ray.chat_tokens.call_forms.probes import RENDERING_ERRORS
+from ste_ray.chat_tokens.call_forms.turns import FormError
+from ste_ray.chat_tokens.native.template_tools import plain_renderer, renderer, special_tokens
 from ste_ray.chat_tokens.rendering import INST_TEMPLATE
-from ste_ray.chat_tokens.template_tools import plain_renderer, renderer, special_tokens
-from ste_ray.chat_tokens.turns import FormError
 from ste_ray.errors import ToolTemplateError
 
 _SYSTEM, _FIRST, _SECOND = "zq system", "zq first", "zq second"

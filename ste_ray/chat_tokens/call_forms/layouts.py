@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ste_ray.chat_tokens.assembling import ARGUMENTS, Span, put_together, slots_before
-from ste_ray.chat_tokens.element_layout import as_elements
-from ste_ray.chat_tokens.probes import IDS, KEYS, NAMES, VALUES
-from ste_ray.chat_tokens.turns import Outline, Turns
+from ste_ray.chat_tokens.call_forms.assembling import ARGUMENTS, Span, put_together, slots_before
+from ste_ray.chat_tokens.call_forms.element_layout import as_elements
+from ste_ray.chat_tokens.call_forms.probes import IDS, KEYS, NAMES, VALUES
+from ste_ray.chat_tokens.call_forms.turns import Outline, Turns
 from ste_ray.core.native_calls.form import CallForm
 
 _MAX_LEVELS = 3

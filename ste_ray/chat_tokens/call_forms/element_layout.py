@@ -6,10 +6,10 @@ import json
 import re
 from typing import Any
 
-from ste_ray.chat_tokens.assembling import Span, put_together, slots_before
-from ste_ray.chat_tokens.differences import shared_end
-from ste_ray.chat_tokens.probes import KEYS, VALUES
-from ste_ray.chat_tokens.turns import FormError, Outline, Turns
+from ste_ray.chat_tokens.call_forms.assembling import Span, put_together, slots_before
+from ste_ray.chat_tokens.call_forms.differences import shared_end
+from ste_ray.chat_tokens.call_forms.probes import KEYS, VALUES
+from ste_ray.chat_tokens.call_forms.turns import FormError, Outline, Turns
 from ste_ray.core.native_calls.form import CallForm, Elements, ValueType
 
 _SAMPLES: dict[ValueType, Any] = {

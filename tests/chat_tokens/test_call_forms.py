@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ste_ray.chat_tokens.deriving import derive
-from ste_ray.chat_tokens.probes import IDS, asked, call, calling
-from ste_ray.chat_tokens.turns import FormError
+from ste_ray.chat_tokens.call_forms.deriving import derive
+from ste_ray.chat_tokens.call_forms.probes import IDS, asked, call, calling
+from ste_ray.chat_tokens.call_forms.turns import FormError
 from ste_ray.core.native_calls.form import CallForm, WrittenCall
 from ste_ray.core.native_calls.grammar import stop_texts
 from ste_ray.core.native_calls.reading import read_reply

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
 
-from ste_ray.chat_tokens.native_chat import NativeChat
-from ste_ray.chat_tokens.own_template import template_with_tools
+from ste_ray.chat_tokens.native.chat import NativeChat
+from ste_ray.chat_tokens.native.own_template import template_with_tools
+from ste_ray.chat_tokens.native.template_tools import tools_of
 from ste_ray.chat_tokens.rendering import render
-from ste_ray.chat_tokens.template_tools import tools_of
 from ste_ray.core.effects import OfferedTool
 from ste_ray.core.native_calls.reading import read_reply
 from ste_ray.core.records import Message, MessageCall

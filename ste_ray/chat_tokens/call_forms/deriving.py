@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ste_ray.chat_tokens.layouts import MAKERS
-from ste_ray.chat_tokens.probes import RENDERING_ERRORS, TOOLS, Render, asked
-from ste_ray.chat_tokens.proving import prove
-from ste_ray.chat_tokens.turns import FormError, Outline, Turns, outline
+from ste_ray.chat_tokens.call_forms.layouts import MAKERS
+from ste_ray.chat_tokens.call_forms.probes import RENDERING_ERRORS, TOOLS, Render, asked
+from ste_ray.chat_tokens.call_forms.proving import prove
+from ste_ray.chat_tokens.call_forms.turns import FormError, Outline, Turns, outline
 from ste_ray.core.native_calls.form import CallForm
 
 

@@ -18,13 +18,18 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from ste_ray.chat_tokens.call_forms.probes import RENDERING_ERRORS, TOOLS, answered, asked
 from ste_ray.chat_tokens.encoding import written_markers
-from ste_ray.chat_tokens.label_spans import Span, generation_spans, message_spans, response
-from ste_ray.chat_tokens.native_messages import Conversation, conversation
-from ste_ray.chat_tokens.probes import RENDERING_ERRORS, TOOLS, answered, asked
-from ste_ray.chat_tokens.response_template import response_template
+from ste_ray.chat_tokens.native.label_spans import Span, generation_spans, message_spans, response
+from ste_ray.chat_tokens.native.messages import Conversation, conversation
+from ste_ray.chat_tokens.native.response_template import response_template
+from ste_ray.chat_tokens.native.template_tools import (
+    TemplateTools,
+    named_template,
+    renderer,
+    tools_of,
+)
 from ste_ray.chat_tokens.structure import Hidden, any_of, escaped, structure_tokens
-from ste_ray.chat_tokens.template_tools import TemplateTools, named_template, renderer, tools_of
 from ste_ray.core.native_calls.grammar import stop_texts
 from ste_ray.core.records import Message
 from ste_ray.errors import ToolTemplateError

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from ste_ray.chat_tokens.deriving import derive
-from ste_ray.chat_tokens.described import described_form
-from ste_ray.chat_tokens.differences import pieces
-from ste_ray.chat_tokens.probes import (
+from ste_ray.chat_tokens.call_forms.deriving import derive
+from ste_ray.chat_tokens.call_forms.described import described_form
+from ste_ray.chat_tokens.call_forms.differences import pieces
+from ste_ray.chat_tokens.call_forms.probes import (
     IDS,
     NAMES,
     OTHER_IDS,
@@ -25,7 +25,7 @@ from ste_ray.chat_tokens.probes import (
     answered,
     asked,
 )
-from ste_ray.chat_tokens.turns import FormError, Turns
+from ste_ray.chat_tokens.call_forms.turns import FormError, Turns
 from ste_ray.core.native_calls.form import CallForm
 from ste_ray.core.records import Record
 from ste_ray.core.replies.reasoning import without_opening

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ste_ray.chat_tokens.native.template_tools import TemplateTools
 from ste_ray.chat_tokens.rendering import without_system
-from ste_ray.chat_tokens.template_tools import TemplateTools
 from ste_ray.core.native_calls.form import WrittenCall
 from ste_ray.core.native_calls.writing import write_calls
 from ste_ray.core.records import Message

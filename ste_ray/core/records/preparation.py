@@ -1,0 +1,93 @@
+"""What trials become: judgments, examples, training rows, and the ledger of what is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from ste_ray.core.records.base import SCHEMA_VERSION, Record
+from ste_ray.core.records.messages import Message
+
+Verdict = Literal["yes", "no", "unparsable"]
+
+
+class Judgment(Record):
+    """The judge's three verdicts on a trial, each with its reason; it passes with three yes."""
+
+    schema_version: int = SCHEMA_VERSION
+    trial_id: str
+    informative: Verdict
+    faithful: Verdict
+    appropriate: Verdict
+    informative_reason: str = ""
+    faithful_reason: str = ""
+    appropriate_reason: str = ""
+    num_replies: int = 1  # 2: the first one was unparsable and asked again
+    reply_text: str = ""  # of the last reply, without its reasoning
+    model: str = ""
+    reasoning: str = ""  # of the last reply
+    reasoning_tokens: int = 0  # of all replies
+
+    @property
+    def passed(self) -> bool:
+        """True when all three verdicts are yes."""
+        return self.informative == self.faithful == self.appropriate == "yes"
+
+
+class Example(Record):
+    """A query with the call that answers it: the unit that is split, trained on and tested.
+
+    A test without ``tool`` asks for restraint: no call is right, and there are no arguments.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    example_id: str
+    group_id: str  # a query and all its paraphrases share one
+    trial_id: str
+    tool: str
+    query: str
+    origin: Literal["explored", "paraphrase", "general"]
+    arguments_json: str
+    observation: str
+    final_answer: str
+    split: Literal["train", "validation", "test"]
+    accepted_json: str = ""  # object: argument -> list of further right values; empty: none
+
+    @property
+    def needs_call(self) -> bool:
+        """Whether a call is right; False: the right answer is no call."""
+        return bool(self.tool)
+
+
+class TrainRow(Record):
+    """A training row: a dialog and the response whose tokens alone carry loss."""
+
+    schema_version: int = SCHEMA_VERSION
+    row_id: str
+    example_id: str  # empty: of no example
+    tool: str  # empty: general data; for a no-call row the tool that is not there, if any
+    kind: Literal["tool_call", "final_answer", "general", "no_call"]
+    split: Literal["train", "validation"]
+    dialog_history: tuple[Message, ...]
+    response: str
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The dialog with its response, as chat messages."""
+        return (*self.dialog_history, Message(role="assistant", content=self.response))
+
+
+class LedgerEntry(Record):
+    """Whether one imagined or paraphrased query is used, and the step and reason if it is not."""
+
+    old_names: ClassVar[Mapping[str, str]] = {"fate": "status"}
+
+    schema_version: int = SCHEMA_VERSION
+    query_id: str
+    trial_id: str
+    tool: str
+    query: str
+    origin: Literal["explored", "paraphrase"]
+    status: Literal["kept", "dropped"]
+    step: str
+    reason: str
