@@ -22,6 +22,8 @@ from ste_ray.cli.exports import add_export_commands
 from ste_ray.cli.imports import add_import_commands
 from ste_ray.cli.report import add_report_commands
 from ste_ray.cli.serve import add_teacher_command
+from ste_ray.cli.serve_check import COMMAND as SERVE_CHECK
+from ste_ray.cli.serve_check import add_serve_check_command
 from ste_ray.cli.stages import add_stage_commands
 from ste_ray.cli.store import add_store_commands
 from ste_ray.cli.tools import add_tools_commands
@@ -110,6 +112,9 @@ def run_job(stage: str) -> NoReturn:
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Parse a command; overrides may stand anywhere, which argparse alone does not allow."""
     parser = argument_parser()
+    words = SERVE_CHECK.split()
+    if arguments[: len(words)] == words:
+        arguments = [SERVE_CHECK, *arguments[len(words) :]]
     options, others = parser.parse_known_args(arguments)
     unknown = [other for other in others if other.startswith("-") or "=" not in other]
     if unknown or (others and "overrides" not in options):
@@ -134,6 +139,7 @@ def argument_parser() -> argparse.ArgumentParser:
     add_export_commands(commands)
     add_import_commands(commands)
     add_ask_command(commands)
+    add_serve_check_command(commands)
     add_report_commands(commands)
     add_store_commands(commands)
     add_config_commands(commands)

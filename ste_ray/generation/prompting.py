@@ -13,7 +13,6 @@ from ste_ray.chat_tokens.encoding import ChatEncoder
 from ste_ray.chat_tokens.rendering import INST_TEMPLATE, render_prompt
 from ste_ray.core.inferring.answering import dialog_of
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, prompt_contents
-from ste_ray.core.preparing.formatting import toolken_dialog
 from ste_ray.core.records import Message
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError
@@ -92,11 +91,7 @@ def fitted_prompt(
 
     def make(left_out: int) -> tuple[tuple[Message, ...], list[int]]:
         shown = contents.without(left_out)
-        dialog = (
-            toolken_dialog(query.example.query, material.prompts)
-            if setting.prompt == "toolken"
-            else dialog_of(query, setting, shown, material)
-        )
+        dialog = dialog_of(query, setting, shown, material)
         if encode_native is not None:
             return dialog, encode_native(dialog, shown.tools)
         return dialog, encode_dialog(dialog, tokenizer)

@@ -32,6 +32,7 @@ from ste_ray.llm.sdk import open_sync_client, sdk_secrets
 from ste_ray.llm.transport import MASK, refuse_redirect
 from ste_ray.process.output import say
 
+CONFIGURED_ADDRESS = "llm.base_url or STE_LLM_BASE_URL"
 _LISTING_SECONDS = 20.0
 _SECONDS_BETWEEN_ATTEMPTS = (0.5, 2.0)  # one lost connection is no reason to end a stage
 
@@ -75,7 +76,7 @@ def check_endpoints(
             )
         where = (endpoint.base_url, endpoint.api_key_env)
         if where not in listings:
-            listings[where] = _offered_models(endpoint, env)
+            listings[where] = offered_models(endpoint, env)
         checked[role] = _with_model(endpoint, role, listings[where], warn)
     return Endpoints(roles=_with_shared_limits(checked))
 
@@ -157,7 +158,20 @@ def _with_shared_limits(checked: dict[Role, RoleEndpoint]) -> dict[Role, RoleEnd
     return shared
 
 
-def _offered_models(endpoint: RoleEndpoint, env: Mapping[str, str]) -> list[str]:
+def offered_models(
+    endpoint: RoleEndpoint, env: Mapping[str, str], given_by: str = CONFIGURED_ADDRESS
+) -> list[str]:
+    """Return the names of the models that an endpoint lists; where it keeps no list, none.
+
+    Args:
+        endpoint: the endpoint.
+        env: holds its key.
+        given_by: what its address was given by, for errors.
+
+    Raises:
+        EndpointError: it cannot be reached, refuses the key, or is none.
+        ProviderUnavailableError: it is there, but overloaded or failing.
+    """
     base_url = endpoint.base_url
     key = read_key(endpoint.api_key_env, env)
     secrets = sdk_secrets(endpoint, key)
@@ -172,15 +186,15 @@ def _offered_models(endpoint: RoleEndpoint, env: Mapping[str, str]) -> list[str]
         if isinstance(cause, UnusableReplyError):
             raise EndpointError(
                 f"the endpoint {base_url!r} answers the question for its models with {reason}; "
-                "check llm.base_url or STE_LLM_BASE_URL"
+                f"check {given_by}"
             ) from None
         raise EndpointUnreachableError(
-            f"cannot reach the endpoint {base_url!r} ({reason}); check llm.base_url, "
-            "STE_LLM_BASE_URL and that the server runs"
+            f"cannot reach the endpoint {base_url!r} ({reason}); check {given_by} and that the "
+            "server runs"
         ) from None
     except openai.APIStatusError as error:
         refuse_redirect(base_url, error.status_code, error.response.headers)
-        return _without_listing(base_url, error.status_code)
+        return _without_listing(base_url, error.status_code, given_by)
     if endpoint.provider == "azure":
         return []  # it lists the models of the region, but is asked for deployments
     try:
@@ -189,7 +203,7 @@ def _offered_models(endpoint: RoleEndpoint, env: Mapping[str, str]) -> list[str]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise EndpointError(
             f"the endpoint {base_url!r} answers, but not as an OpenAI-compatible one; check "
-            "llm.base_url or STE_LLM_BASE_URL, which usually ends in /v1"
+            f"{given_by}, which usually ends in /v1"
         ) from None
 
 
@@ -207,11 +221,11 @@ def _listing(endpoint: RoleEndpoint, key: str) -> str:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _without_listing(base_url: str, status: int) -> list[str]:
+def _without_listing(base_url: str, status: int, given_by: str) -> list[str]:
     """Return no models where the listing, which is optional, is absent; raise otherwise."""
     if status in (404, 405, 501):
         return []
     message = f"the endpoint {base_url!r} answered {status} when asked for its models"
     if status in (408, 429) or status >= 500:
         raise ProviderUnavailableError(f"{message}; run the same command again later")
-    raise EndpointError(f"{message}; check llm.base_url or STE_LLM_BASE_URL")
+    raise EndpointError(f"{message}; check {given_by}")

@@ -293,7 +293,8 @@ def refused_key(endpoint: RoleEndpoint, status: int) -> str:
     if not variable:
         return (
             f"the endpoint {endpoint.base_url!r} refuses access ({status}), and no variable is "
-            "named that holds its key; name one in api_key_env beside its base_url"
+            "named that holds its key; name one in api_key_env beside its base_url, or by "
+            "--api-key-env"
         )
     state = "is set but refused" if os.environ.get(variable) else "is not set"
     return (

@@ -16,7 +16,7 @@ def unavailable(base_url: str, num_attempts: int, reason: str) -> ProviderUnavai
     """The error for an endpoint that does not come back; ``reason`` must not hold the key."""
     return ProviderUnavailableError(
         f"the endpoint {base_url!r} kept failing after {num_attempts} attempts (last: {reason}); "
-        "run the same command again later, it goes on where it stopped"
+        "run the same command again later; a stage goes on where it stopped"
     )
 
 

@@ -144,11 +144,13 @@ class SdkTransport:
         try:
             # The httpx timeout is one between bytes; this is the one of the whole request.
             async with asyncio.timeout(self._timeout_seconds):
-                response = await self._client.post(
-                    "/chat/completions", body=payload, cast_to=httpx2.Response
-                )
+                found = await self._sent(self._client, payload)
+            if isinstance(found, Failure):
+                return found
+            status, headers, content = found
         except openai.APIStatusError as error:
             response = error.response
+            status, headers, content = response.status_code, response.headers, response.content
         except (openai.APITimeoutError, TimeoutError):
             detail = f"no reply within {self._timeout_seconds:g} s"
             return Failure("timeout", detail, "timeout", used=True)
@@ -159,7 +161,14 @@ class SdkTransport:
             raise EndpointError(
                 f"the openai SDK cannot ask the endpoint {self._endpoint.base_url!r}: {detail}"
             ) from None
-        refuse_redirect(self._endpoint.base_url, response.status_code, response.headers)
+        refuse_redirect(self._endpoint.base_url, status, headers)
+        return HttpResponse(status, headers, content)
+
+    async def _sent(
+        self, client: openai.AsyncOpenAI, payload: dict[str, Any]
+    ) -> HttpResponse | Failure:
+        """Send a request by the SDK, whose errors are dealt with by ``post``."""
+        response = await client.post("/chat/completions", body=payload, cast_to=httpx2.Response)
         return HttpResponse(response.status_code, response.headers, response.content)
 
 

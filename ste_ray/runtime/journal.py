@@ -225,3 +225,13 @@ class SegmentJournal:
             await asyncio.sleep(self._flush_seconds)
             await self.flush()
         self._timer = None
+
+
+class NullJournal:
+    """Fulfils ``ports.Journal`` and keeps nothing."""
+
+    async def intend(self, scope: str, step: int, request: Request) -> None:
+        """Do nothing."""
+
+    async def record(self, scope: str, step: int, request: Request, answer: Answer) -> None:
+        """Do nothing."""

@@ -27,6 +27,7 @@ from ste_ray.process.stopping import EXIT_CODE, MESSAGE
 from ste_ray.stages.inputs import inputs_of
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.manifest import StageManifest
+from tests.checked_run import make_checked_run
 from tests.gguf_models import save_gguf
 
 ENDS_WITHIN = 20.0
@@ -41,6 +42,7 @@ WAITS_FOR_OTHERS = (
     "tools import python",
     "store check",
     "ask",
+    "serve check",
 )
 # What reads and writes files of a run and asks nobody; each takes as long as its files are large.
 SHORT = (
@@ -294,7 +296,7 @@ def test_the_import_of_a_module_is_stopped(tmp_path):
         stop(process)
 
 
-@pytest.mark.parametrize("command", ["tools import openapi", "store check", "ask"])
+@pytest.mark.parametrize("command", ["tools import openapi", "store check", "ask", "serve check"])
 def test_a_silent_address_is_waited_for_no_longer(command, tmp_path):
     with silent_address() as (address, listener):
         if command == "store check":
@@ -312,6 +314,9 @@ def test_a_silent_address_is_waited_for_no_longer(command, tmp_path):
             open_store(str(tmp_path / "run")).write_json(layout.TOOLS, TOOL["tools"])
             arguments, env = ["ask", "what is it?", "--run", "run"], {}
             arguments += ["--setting", "endpoint/plain", f"llm.base_url={address}/v1"]
+        elif command == "serve check":
+            make_checked_run(tmp_path)
+            arguments, env = ["serve", "check", f"{address}/v1", "--run", "run"], {}
         else:
             arguments, env = ["tools", "import", "openapi", f"{address}/a.json"], {}
             arguments += ["--out", "found.yaml", "--allow-host", "127.0.0.1"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ste_ray.core.effects import (
     AskModel,
@@ -22,7 +23,7 @@ from ste_ray.core.inferring.settings import (
     Setting,
     prompt_contents,
 )
-from ste_ray.core.preparing.formatting import native_dialog, retrieved_dialog
+from ste_ray.core.preparing.formatting import native_dialog, retrieved_dialog, toolken_dialog
 from ste_ray.core.prompts import offered_tool
 from ste_ray.core.records import Message, MessageCall, Oddity, Prediction
 from ste_ray.core.replies.conversation import (
@@ -107,7 +108,19 @@ def ask_flow(
         if reply.finish_reason != "context_overflow" or not more:
             break
         left_out += max(1, more // 4)
-    prediction = _prediction(query, setting, contents, shown, messages, reply, sampling)
+    prediction = prediction_of(
+        query,
+        setting,
+        messages,
+        reply,
+        sampling,
+        native=setting.is_native,
+        candidates=query.tools
+        if setting.prompt == "dialog"
+        else tuple(tool.name for tool in shown.tools),
+        tools_left_out=len(contents.tools) - len(shown.tools),
+        demonstrations_left_out=len(contents.demonstrations) - len(shown.demonstrations),
+    )
     return AskedQuery(prediction, messages, tools, material.keep_reasoning)
 
 
@@ -168,6 +181,8 @@ def dialog_of(
     """Return the messages of a prompt that shows ``contents``."""
     if setting.prompt == "dialog":
         return query.dialog
+    if setting.prompt == "toolken":
+        return toolken_dialog(query.example.query, material.prompts)
     examples = contents.demonstrations
     ordered = examples[::-1] if material.nearest_last else examples
     if setting.is_native:
@@ -203,17 +218,28 @@ def final_answer_of(text: str) -> str:
     return unescape_toolkens(found.text if isinstance(found, FinalAnswer) else text.strip())
 
 
-def _prediction(
+def prediction_of(
     query: Query,
     setting: Setting,
-    contents: PromptContents,
-    shown: PromptContents,
     messages: tuple[Message, ...],
     reply: ModelReply,
     sampling: Sampling,
+    *,
+    native: bool,
+    **shown: Any,
 ) -> Prediction:
+    """Return what an endpoint replied to a query, with the right call beside it.
+
+    Args:
+        query: the query.
+        setting: in which it was asked.
+        messages: that were shown.
+        reply: to them.
+        sampling: of the reply.
+        native: whether calls are looked for in its ``calls``, not in its text.
+        shown: fields of the prediction that say what the prompt showed.
+    """
     example = query.example
-    native = setting.is_native
     text = reply.text if native else cut_at_stop(reply.text, OBSERVATION_STOP)
     calls, oddities = calls_of(reply, messages) if native else ((), placed(reply.oddities, 0))
     return Prediction(
@@ -223,9 +249,6 @@ def _prediction(
         query=example.query,
         arguments_json=example.arguments_json,
         accepted_json=example.accepted_json,
-        candidates=query.tools
-        if setting.prompt == "dialog"
-        else tuple(tool.name for tool in shown.tools),
         output_text=text,
         output_cut=reply.finish_reason == "length",
         native=native,
@@ -236,8 +259,7 @@ def _prediction(
         completion_tokens=reply.completion_tokens,
         reasoning=reply.reasoning,
         reasoning_tokens=reply.reasoning_tokens,
-        tools_left_out=len(contents.tools) - len(shown.tools),
-        demonstrations_left_out=len(contents.demonstrations) - len(shown.demonstrations),
+        **shown,
     )
 
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 from ste_ray.config import Config
-from ste_ray.core.effects import Answer, Flow, Request, Sampling, ToolResult
+from ste_ray.core.effects import Flow, Sampling, ToolResult
 from ste_ray.core.inferring.answering import ask_flow, conclude_flow
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting
 from ste_ray.core.limits.budget import Spending
@@ -19,6 +19,7 @@ from ste_ray.llm.prices import require_prices
 from ste_ray.ports import ChatModel
 from ste_ray.runtime.drive import Ports, drive
 from ste_ray.runtime.events import NullEvents
+from ste_ray.runtime.journal import NullJournal
 from ste_ray.runtime.limiter_client import LimiterClient
 from ste_ray.stages.ask.exchange import Answerer, Reply
 from ste_ray.stages.shared.limit_server import LimitServer
@@ -86,17 +87,7 @@ class EndpointAssistant:
     async def _drive(self, flow: Flow[Result]) -> Result:
         if self._chat is None:
             raise RuntimeError("EndpointAssistant must be opened before it is asked")
-        return await drive(flow, "ask", Ports(self._chat, _NoJournal(), NullEvents()))
+        return await drive(flow, "ask", Ports(self._chat, NullJournal(), NullEvents()))
 
     async def _grant(self, request: GrantRequest) -> GrantReply:
         return self._limits.grant(request)
-
-
-class _NoJournal:
-    """Fulfils ``ports.Journal`` and keeps nothing."""
-
-    async def intend(self, scope: str, step: int, request: Request) -> None:
-        pass
-
-    async def record(self, scope: str, step: int, request: Request, answer: Answer) -> None:
-        pass

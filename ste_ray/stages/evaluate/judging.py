@@ -24,12 +24,12 @@ from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StageInputError
 from ste_ray.imports.rows import Row, read_rows
 from ste_ray.runtime import journal
+from ste_ray.runtime.bounded import bounded
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.shared.model_session import (
     JournalPlace,
     Models,
     ModelSession,
-    bounded,
     open_models,
 )
 from ste_ray.stages.shared.reasoning import journal_reasoning

@@ -18,11 +18,11 @@ from ste_ray.generation.model import LocalModel
 from ste_ray.generation.predict import AnsweredQuery, Predictor
 from ste_ray.generation.prompting import Prompt
 from ste_ray.ports import ToolExecutor
+from ste_ray.runtime.bounded import bounded
 from ste_ray.stages.infer.models import configured_decoding, load_named_model
 from ste_ray.stages.infer.pieces import Pieces
 from ste_ray.stages.infer.watching import Watch
 from ste_ray.stages.infer.workers import Worker, WorkerPlan
-from ste_ray.stages.shared.model_session import bounded
 
 
 class LocalWorker(Worker):

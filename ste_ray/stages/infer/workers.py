@@ -25,13 +25,14 @@ from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, pars
 from ste_ray.core.records import Prediction
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.ports import ToolExecutor
+from ste_ray.runtime.bounded import bounded
 from ste_ray.runtime.journal_reader import JournalReader
 from ste_ray.stages.cluster.nodes import naming_node
 from ste_ray.stages.infer.pieces import Pieces
 from ste_ray.stages.infer.progress import Reporter, TellProgress
 from ste_ray.stages.infer.slots import SlotCalls
 from ste_ray.stages.infer.tools import open_calls
-from ste_ray.stages.shared.model_session import JournalPlace, Models, ModelSession, bounded
+from ste_ray.stages.shared.model_session import JournalPlace, Models, ModelSession
 from ste_ray.store.artifacts import RunStore
 
 

@@ -6,9 +6,8 @@ Each of them opens a ``ModelSession``: chat client, limiter client, and a journa
 
 from __future__ import annotations
 
-import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
@@ -210,22 +209,3 @@ class ModelSession:
         if self._chat is None:
             raise RuntimeError("ModelSession must be entered with 'async with' before it is used")
         return self._chat
-
-
-async def bounded(makers: Sequence[Callable[[], Awaitable[Any]]], limit: int) -> list[Any]:
-    """Await all, at most ``limit`` at once; return the results in their order.
-
-    The first one that fails ends all others, and its error is raised.
-    """
-    gate = asyncio.Semaphore(limit)
-
-    async def one(make: Callable[[], Awaitable[Any]]) -> Any:
-        async with gate:
-            return await make()
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(make)) for make in makers]
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-    return [task.result() for task in tasks]
