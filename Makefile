@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-all third-party lock docs bench-demo bench-explore bench-tools bench-prepare bench-train bench-infer build clean
+.PHONY: help venv demo check test test-all third-party lock docs bench-demo bench-explore bench-tools bench-prepare bench-train bench-infer bench-serve build clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -74,6 +74,9 @@ bench-train: venv  ## speed and memory of training (PARTS="speed shared ranks sc
 
 bench-infer: venv  ## decoding, scoring, retrieval, the report (PARTS="decoding scoring retrieval report", MODEL=folder)
 	MODEL="$(MODEL)" $(BIN)/python tests/bench/infer.py $(PARTS)
+
+bench-serve: venv  ## tokens/s through a server, beside decoding in one process (MODEL=folder, REQUESTS=32)
+	MODEL="$(MODEL)" REQUESTS="$(or $(REQUESTS),32)" $(BIN)/python tests/bench/serve.py
 
 build: venv  ## the wheel and the source distribution
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -43,10 +43,10 @@ _ALONE = 3  # of so many requests one is answered in the loop that answers one b
 
 def measure(folder: Path, specs: dict[str, ToolSpec]) -> list[Row]:
     """Answer the same prompts in plain loops and as the infer stage does."""
-    requests = int(os.environ.get("REQUESTS", "48"))
-    material, queries = _requests(specs, requests)
+    number = int(os.environ.get("REQUESTS", "48"))
+    material, queries = requests(specs, number)
     own = os.environ.get("MODEL")
-    model = load_model(Path(own)) if own else _model(folder, material, queries)
+    model = load_model(Path(own)) if own else random_model(folder, material, queries)
     kinds = os.environ.get("SETTINGS", " ".join(_KINDS)).split()
     return [row for kind in kinds for row in _setting(model, kind, material, queries)]
 
@@ -119,7 +119,7 @@ def _plain(model: LocalModel, prompts: list[list[int]], size: int) -> list[str]:
     return texts
 
 
-def _requests(specs: dict[str, ToolSpec], number: int) -> tuple[PromptMaterial, list[Query]]:
+def requests(specs: dict[str, ToolSpec], number: int) -> tuple[PromptMaterial, list[Query]]:
     """Requests for some tools, six each, with what the retriever finds for them among all."""
     rng = random.Random(0)
     tools = sorted(specs)
@@ -162,7 +162,7 @@ def _example(spec: ToolSpec, key: str, rng: random.Random) -> Example:
     )
 
 
-def _model(folder: Path, material: PromptMaterial, queries: list[Query]) -> LocalModel:
+def random_model(folder: Path, material: PromptMaterial, queries: list[Query]) -> LocalModel:
     """A Llama with random weights and a vocabulary made from the prompts' texts."""
     texts = [query.example.query for query in queries]
     texts += [
