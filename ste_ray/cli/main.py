@@ -21,11 +21,12 @@ from ste_ray.cli.demo import add_demo_command
 from ste_ray.cli.exports import add_export_commands
 from ste_ray.cli.imports import add_import_commands
 from ste_ray.cli.report import add_report_commands
-from ste_ray.cli.serve import add_teacher_command
+from ste_ray.cli.serve import add_serve_command
 from ste_ray.cli.serve_check import COMMAND as SERVE_CHECK
 from ste_ray.cli.serve_check import add_serve_check_command
 from ste_ray.cli.stages import add_stage_commands
 from ste_ray.cli.store import add_store_commands
+from ste_ray.cli.teacher import add_teacher_command
 from ste_ray.cli.tools import add_tools_commands
 from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.errors import ConfigError, SteRayError, TemporaryError
@@ -139,6 +140,7 @@ def argument_parser() -> argparse.ArgumentParser:
     add_export_commands(commands)
     add_import_commands(commands)
     add_ask_command(commands)
+    add_serve_command(commands)
     add_serve_check_command(commands)
     add_report_commands(commands)
     add_store_commands(commands)

@@ -1,86 +1,93 @@
-"""The command ``ste-ray teacher``; what runs imports the rest only then."""
+"""The command ``ste-ray serve``: a trained model behind an OpenAI-compatible endpoint."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any
 
 from ste_ray.cli.option_types import port_number
-from ste_ray.errors import UserError
-from ste_ray.process.stopping import until_told
+from ste_ray.errors import ConfigError, UserError
+from ste_ray.process.output import print_json, say, write_text
+from ste_ray.process.stopping import StoppedError, until_told
 
-T = TypeVar("T")
 
-
-def add_teacher_command(commands: argparse._SubParsersAction[Any]) -> None:
-    """Declare ``teacher``, with its limits and faults."""
-    command = commands.add_parser("teacher", help="serve the scripted teacher over HTTP")
-    command.add_argument("--port", type=port_number, default=8009)
+def add_serve_command(commands: argparse._SubParsersAction[Any]) -> None:
+    """Declare ``serve``."""
+    command = commands.add_parser(
+        "serve",
+        help="serve a trained model over HTTP, as OpenAI's chat completions",
+        description="Serve the trained model of a run, or a model's folder, to any client of"
+        " OpenAI's chat completions. SIGTERM or Ctrl-C ends it. To hold a server against a run's"
+        " test requests: ste-ray serve check URL --run URI (a folder of that name is ./check).",
+        epilog="Example: %(prog)s runs/demo --port 8000",
+    )
+    command.add_argument(
+        "target", nargs="?", metavar="MODEL_FOLDER", help="or a run; local or s3://bucket/prefix"
+    )
+    command.add_argument("--run", metavar="URI", help="a run whose trained model is served")
+    command.add_argument("--port", type=port_number, default=8011, help="0: any that is free")
     command.add_argument("--host", default="127.0.0.1")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--api-key", default="", help="refuse requests without this key")
-    command.add_argument("--latency-seconds", type=float, default=0.0, help="wait before replies")
-    flag = argparse.BooleanOptionalAction
-    limits = command.add_argument_group("rate limits (token buckets, full at the start)")
-    limits.add_argument("--rpm", type=float, help="requests a minute; default: no limit")
-    limits.add_argument("--tpm", type=float, help="tokens a minute; default: no limit")
-    limits.add_argument(
-        "--burst-seconds", type=float, default=1.0, help="seconds' worth that can be saved up"
+    command.add_argument("--name", default="", help="by which clients ask (default: the run's)")
+    command.add_argument("--config", metavar="FILE.yaml", help="configuration; see jobs/*.yaml")
+    command.add_argument(
+        "--json", action="store_true", help="print what is served as JSON, once it is ready"
     )
-    limits.add_argument(
-        "--rate-headers", action=flag, default=False, help="send x-ratelimit-* headers"
+    command.add_argument(
+        "overrides", nargs="*", metavar="section.key=value", help="e.g. infer.use_gpu=true"
     )
-    limits.add_argument(
-        "--retry-after", action=flag, default=True, help="send Retry-After with a refusal"
-    )
-    faults = command.add_argument_group("faults")
-    faults.add_argument("--fault-rate", type=float, default=0.0, help="share of replies, 0 to 1")
-    faults.add_argument(
-        "--faults",
-        metavar="KIND,…",
-        help="some of 429, 500, 503, reset, hang, cut, empty, length, content_filter; default: all",
-    )
-    faults.add_argument(
-        "--odd-call-rate",
-        type=float,
-        default=0.0,
-        help="share of replies with tools that are told oddly",
-    )
-    faults.add_argument(
-        "--odd-calls",
-        metavar="KIND,…",
-        help="some of several, bad_json, no_ids, call_in_text, … (a wrong one lists all); "
-        "default: all",
-    )
-    faults.add_argument("--hang-seconds", type=float, default=30.0, help="how long a hang lasts")
-    bench = command.add_argument_group("benchmarks of clients")
-    bench.add_argument("--fixed-reply", metavar="TEXT", help="the reply to every request")
-    bench.add_argument("--usage-tokens", type=int, help="tokens to report for each reply")
-    command.set_defaults(function=_serve_teacher)
+    command.set_defaults(function=_serve)
 
 
-def _serve_teacher(options: argparse.Namespace) -> None:
-    import uvloop
+def _serve(options: argparse.Namespace) -> int:
+    target, overrides = _divided(options)
+    import asyncio
 
-    from ste_ray.simulated_provider.server import TeacherSettings, serve
+    from ste_ray.config import load_config
+    from ste_ray.serving.app import ModelServer, serve
+    from ste_ray.serving.decoding import Decoder
+    from ste_ray.stages.serve.opening import Target, open_model
 
-    given = {field.name: getattr(options, field.name) for field in fields(TeacherSettings)}
-    for name in ("faults", "odd_calls"):
-        kinds = given.pop(name)
-        if kinds is not None:
-            given[name] = tuple(kind.strip() for kind in kinds.split(","))
-    settings = TeacherSettings(**given)
+    config = load_config(options.config, overrides)
+    wanted = Target(target, options.name, is_run=options.run is not None)
+    with open_model(wanted, config, say) as model:
+        decoder = Decoder(model.model)
 
-    def ready(url: str) -> None:
-        sys.stdout.write(f"scripted teacher (a script, not a language model) at {url}\n")
-        sys.stdout.flush()
+        def ready(url: str) -> None:
+            if options.json:
+                print_json({"url": url, "model": model.name}, one_line=True)
+            else:
+                write_text(f"{model.name} at {url} (Ctrl-C ends it)\n")
+            sys.stdout.flush()
 
-    try:
-        uvloop.run(until_told(serve(settings, options.host, options.port, ready)))
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"cannot listen on {options.host}:{options.port} ({reason}); choose another --port"
-        ) from None
+        serving = serve(ModelServer(model, decoder, say), options.host, options.port, ready)
+        try:
+            asyncio.run(until_told(serving))
+        except (KeyboardInterrupt, StoppedError):
+            return 0
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(
+                f"cannot listen on {options.host}:{options.port} ({reason}); choose another --port"
+            ) from None
+        finally:
+            decoder.close()
+    return 0
+
+
+def _divided(options: argparse.Namespace) -> tuple[str, list[str]]:
+    """Return what is to be served, and the overrides, in whichever order they are.
+
+    Raises:
+        ConfigError: nothing is, or several.
+    """
+    given = [*([] if options.target is None else [options.target]), *options.overrides]
+    targets = [one for one in given if "=" not in one]
+    if options.run is not None:
+        targets.append(options.run)
+    if len(targets) != 1:
+        told = " and ".join(map(repr, targets)) or "nothing"
+        raise ConfigError(
+            f"{told} is to be served; give one model's folder, or --run with a run that has trained"
+        )
+    return targets[0], [one for one in given if "=" in one]

@@ -33,7 +33,7 @@ from tests.gguf_models import save_gguf
 ENDS_WITHIN = 20.0
 STARTS_WITHIN = 100.0
 JOINS_RAY = (*STAGES, "continual", "pipeline")
-SERVES = ("teacher", "view")
+SERVES = ("teacher", "view", "serve")
 WAITS_FOR_OTHERS = (
     "tools call",
     "tools check",

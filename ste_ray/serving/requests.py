@@ -1,0 +1,258 @@
+"""A chat request as a client sends it, checked field by field.
+
+What is not honoured is refused, never passed over: a client that asks for log probabilities or a
+second choice would else take their absence for an answer. Fields that change no reply (``user``,
+``metadata``) are let through. ``null`` means what leaving a field out means.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ste_ray.core.texts.cutting import ellipsed
+
+_SHOWN_CHARS = 120
+_NAME = r"^[a-zA-Z0-9_.-]{1,128}$"
+
+
+class RequestError(Exception):
+    """A request that is refused: what to send instead, for the client.
+
+    Args:
+        message: one line.
+        param: the field that it is about.
+        code: a word for programs.
+        status: of HTTP.
+    """
+
+    def __init__(
+        self, message: str, param: str | None = None, code: str = "invalid_value", status: int = 400
+    ) -> None:
+        super().__init__(message)
+        self.message, self.param, self.code, self.status = message, param, code, status
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _TextPart(_Part):
+    type: Literal["text"]
+    text: str
+
+
+class _CalledFunction(_Part):
+    name: str = Field(min_length=1)
+    arguments: str = "{}"
+
+    @field_validator("arguments")
+    @classmethod
+    def _is_object(cls, text: str) -> str:
+        try:
+            value = json.loads(text or "{}")
+        except ValueError:
+            raise ValueError("must be the JSON text of an object") from None
+        if not isinstance(value, dict):
+            raise ValueError("must be the JSON text of an object")
+        return text or "{}"
+
+
+class _Call(_Part):
+    model_config = ConfigDict(extra="ignore")  # clients send back what they were given
+    id: str
+    type: Literal["function"] = "function"
+    function: _CalledFunction
+
+
+class ChatMessage(BaseModel):
+    """A message of the conversation; what else a client sends back of an answer says nothing."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[_TextPart] | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[_Call] | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Its content as one text."""
+        if isinstance(self.content, list):
+            return "\n".join(part.text for part in self.content)
+        return self.content or ""
+
+
+class _Function(_Part):
+    name: str = Field(pattern=_NAME)
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(_Part):
+    """A tool that is offered."""
+
+    type: Literal["function"]
+    function: _Function
+
+
+class _Named(_Part):
+    name: str
+
+
+class NamedTool(_Part):
+    """The tool that must be called."""
+
+    type: Literal["function"]
+    function: _Named
+
+
+class _StreamOptions(_Part):
+    include_usage: bool | None = None
+    include_obfuscation: Literal[False] | None = None
+
+
+class _TextFormat(_Part):
+    type: Literal["text"]
+
+
+class ChatRequest(BaseModel):
+    """A request for a reply; fields as OpenAI names them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    messages: list[ChatMessage] = Field(min_length=1)
+    tools: list[Tool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    # What has one value here.
+    n: Literal[1] | None = None
+    logprobs: Literal[False] | None = None
+    response_format: _TextFormat | None = None
+    store: Literal[False] | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    # What changes no reply.
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    metadata: dict[str, Any] | None = None
+
+    @property
+    def max_new_tokens(self) -> int | None:
+        """The most tokens of the reply that the client wants; None: it did not say."""
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def stops(self) -> list[str]:
+        """The texts that end the reply."""
+        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return [one for one in given if one]
+
+    @property
+    def offered(self) -> list[dict[str, Any]]:
+        """The tools, as chat templates take them; none where none may be called."""
+        if self.tool_choice == "none":
+            return []
+        return [
+            {
+                "type": "function",
+                "function": {
+                    "name": one.function.name,
+                    "description": one.function.description or "",
+                    "parameters": one.function.parameters or {"type": "object", "properties": {}},
+                },
+            }
+            for one in self.tools or ()
+        ]
+
+    @property
+    def forced(self) -> list[str]:
+        """Names of the tools of which one must be called; empty: none must."""
+        if isinstance(self.tool_choice, NamedTool):
+            return [self.tool_choice.function.name]
+        if self.tool_choice == "required":
+            return [one.function.name for one in self.tools or ()]
+        return []
+
+
+def read_request(body: bytes) -> ChatRequest:
+    """Return the request in the body of one.
+
+    Raises:
+        RequestError: it is no JSON, or a field cannot be honoured.
+    """
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"the body is no JSON ({error}); send a JSON object") from None
+    if not isinstance(given, dict):
+        raise RequestError(f"the body is {_shown(given)}; send a JSON object")
+    # Left out and null are the same.
+    given = {name: value for name, value in given.items() if value is not None}
+    try:
+        request = ChatRequest.model_validate(given)
+    except ValidationError as error:
+        raise _told(error) from None
+    _check_tools(request)
+    return request
+
+
+def _check_tools(request: ChatRequest) -> None:
+    names = [one.function.name for one in request.tools or ()]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RequestError(f"tools: {twice!r} is offered twice; offer each tool once", "tools")
+    if request.forced or request.tool_choice == "required":
+        unknown = [name for name in request.forced if name not in names]
+        if not names or unknown:
+            wanted = unknown[0] if unknown else "required"
+            raise RequestError(
+                f"tool_choice: {wanted!r} needs a tool of 'tools', which has"
+                f" {', '.join(map(repr, names)) or 'none'}",
+                "tool_choice",
+            )
+
+
+def _told(error: ValidationError) -> RequestError:
+    """Return the first of several mistakes as one line."""
+    # Of alternatives pydantic tells the mistakes of each; the deepest is in the one that was meant.
+    first = max(error.errors(include_url=False), key=lambda one: len(one["loc"]))
+    param = ".".join(str(part) for part in first["loc"] if not _is_alternative(part))
+    if first["type"] == "extra_forbidden":
+        return RequestError(
+            f"{param!r} is not supported here; leave it out", param, "unsupported_parameter"
+        )
+    if first["type"] == "missing":
+        return RequestError(f"{param!r} is missing", param, "missing_required_parameter")
+    reason = first["msg"].removeprefix("Value error, ")
+    return RequestError(f"{param}={_shown(first['input'])}: {reason}", param)
+
+
+def _is_alternative(part: Any) -> bool:
+    return isinstance(part, str) and (part[:1] in "_(" or "[" in part or part in _CLASSES)
+
+
+_CLASSES = frozenset({"str", "NamedTool", "function-after"})
+
+
+def _shown(value: Any) -> str:
+    return ellipsed(repr(dict(value) if isinstance(value, Mapping) else value), _SHOWN_CHARS)

@@ -1,0 +1,130 @@
+"""Finds, fetches and loads the model that is to be served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import GenerationConfig
+from transformers.cli.serving.utils import get_response_template
+from transformers.utils import logging as transformers_logging
+
+from ste_ray.chat_tokens.native.chat import NativeChat
+from ste_ray.config import Config
+from ste_ray.core import layout
+from ste_ray.core.texts.safe_names import safe_name
+from ste_ray.errors import StageInputError, ToolTemplateError
+from ste_ray.generation.model import LocalModel, load_model
+from ste_ray.process.scratch import ScratchFolder
+from ste_ray.serving.model import ServedModel
+from ste_ray.serving.requests import RequestError
+from ste_ray.stages.infer.models import loading_of
+from ste_ray.store.artifacts import open_store
+from ste_ray.training.toolkens import read_toolkens
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be served.
+
+    Attributes:
+        uri: a run, or a model's folder; local or in object storage.
+        name: for clients; empty: after the run or the folder.
+        is_run: whether it must be a run.
+    """
+
+    uri: str
+    name: str = ""
+    is_run: bool = False
+
+
+@contextmanager
+def open_model(target: Target, config: Config, say: Callable[[str], None]) -> Iterator[ServedModel]:
+    """Yield a loaded model; what was fetched for it is removed at the end.
+
+    Raises:
+        StageInputError: there is no model, or it cannot be loaded.
+    """
+    transformers_logging.disable_progress_bar()
+    with _folder(target, say) as folder:
+        loaded = load_model(folder, loading_of(config))
+        own = folder / "generation_config.json"
+        if own.is_file():
+            loaded.model.generation_config = GenerationConfig.from_pretrained(folder)
+        yield _served(loaded, folder, target.name or _name_of(target.uri))
+
+
+def _served(loaded: LocalModel, folder: Path, name: str) -> ServedModel:
+    loaded.model.generation_config.eos_token_id = list(loaded.eos_token_ids)
+    loaded.model.generation_config.pad_token_id = loaded.pad_token_id
+    toolkens, _ = read_toolkens(folder)
+    return ServedModel(
+        name=name,
+        model=loaded.model,
+        tokenizer=loaded.tokenizer,
+        max_positions=loaded.max_positions,
+        template=_template(loaded),
+        bind=_not_bound,
+        toolkens={safe_name(tool): token for tool, token in toolkens.items()},
+    )
+
+
+def _not_bound(
+    offered: Sequence[Mapping[str, Any]], forced: Sequence[str], num_prompt: int, limit: int
+) -> Any:
+    raise RequestError("tool_choice: calls cannot be forced here; use 'auto'", "tool_choice")
+
+
+def _template(loaded: LocalModel) -> Mapping[str, Any] | None:
+    """Return what replies are read by; None: calls cannot be read."""
+    found: Mapping[str, Any] | None = get_response_template(loaded.tokenizer, loaded.model)
+    if found is not None:
+        return found
+    try:
+        return NativeChat(loaded.tokenizer).response_template()
+    except ToolTemplateError:
+        return None
+
+
+@contextmanager
+def _folder(target: Target, say: Callable[[str], None]) -> Iterator[Path]:
+    store = open_store(target.uri)
+    path = _model_path(target, store)
+    if store.is_local:
+        yield Path(store.path(path))
+        return
+    say(f"serve: fetching {store.address(path)}")
+    with ScratchFolder(prefix="ste-serve-") as scratch:
+        store.download_folder(path, scratch)
+        yield Path(scratch)
+
+
+def _model_path(target: Target, store: Any) -> str:
+    if store.exists(f"{layout.TUNED_MODEL}/config.json"):
+        return layout.TUNED_MODEL
+    if not target.is_run and any(
+        store.exists(name) for name in ("config.json", "adapter_config.json")
+    ):
+        return ""
+    expected = "a run with a trained model"
+    if not target.is_run:
+        expected += ", or a model's folder with its config.json"
+    raise StageInputError(
+        f"{target.uri!r} holds no model that can be served: neither"
+        f" {layout.TUNED_MODEL + '/config.json'!r} nor 'config.json' is there; give {expected}"
+        if not target.is_run
+        else f"{target.uri!r} has no {layout.TUNED_MODEL + '/config.json'!r}; run 'ste-ray train"
+        f" --run {target.uri}' first, or give a model's folder in place of --run"
+    )
+
+
+def _name_of(uri: str) -> str:
+    """Return a name after a run or a folder: ``runs/demo`` and its model are called ``demo``."""
+    path = uri.rstrip("/").partition("://")[2] or str(Path(uri).resolve())
+    parts = [one for one in path.split("/") if one not in ("", ".")]
+    if "/".join(parts[-2:]) == layout.TUNED_MODEL and len(parts) > 2:
+        parts = parts[:-2]
+    return parts[-1] if parts else "model"
