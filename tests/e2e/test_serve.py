@@ -221,17 +221,19 @@ def test_a_client_that_goes_away_ends_its_reply(client, server, stream):
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_at_once_in_the_midst_of_a_reply(run, told):
-    with served(run / "train" / "model") as (process, ready):
-        with openai.OpenAI(base_url=ready["url"], api_key="any", max_retries=0) as client:
-            stream = ask(client, STORY, stream=True, max_tokens=600)
-            assert next(iter(stream)).choices[0].delta.role == "assistant"
-            family = psutil.Process(process.pid).children(recursive=True)
-            process.send_signal(told)
-            _, errors = process.communicate(timeout=ENDS_WITHIN)
-            assert process.returncode == 0, errors
-            assert "Traceback" not in errors
-            assert psutil.wait_procs(family, timeout=ENDS_WITHIN)[1] == []
-            stream.close()
+    with (
+        served(run / "train" / "model") as (process, ready),
+        openai.OpenAI(base_url=ready["url"], api_key="any", max_retries=0) as client,
+    ):
+        stream = ask(client, STORY, stream=True, max_tokens=600)
+        assert next(iter(stream)).choices[0].delta.role == "assistant"
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(told)
+        _, errors = process.communicate(timeout=ENDS_WITHIN)
+        assert process.returncode == 0, errors
+        assert "Traceback" not in errors
+        assert psutil.wait_procs(family, timeout=ENDS_WITHIN)[1] == []
+        stream.close()
 
 
 def failed(*arguments):
