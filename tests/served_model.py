@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from ste_ray.chat_tokens.native.chat import NativeChat
+from ste_ray.core.trained_tools import TOOLS_FILE
 from ste_ray.process.model_folder import share_weights
 from tests.byte_models import answer_row, byte_llama, byte_tokenizer, learn_by_heart
 from tests.native_templates import HERMES
@@ -44,6 +46,8 @@ def save_served_model(folder: Path) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     share_weights(folder)
+    known = {"tools": [tool()], "names": {}}
+    (folder / TOOLS_FILE).write_text(json.dumps(known), "utf-8")
     return folder
 
 

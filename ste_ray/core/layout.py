@@ -43,7 +43,8 @@ No other module spells such a path. In capitals stands what varies: ``NNNNN`` is
     train/checkpoints/step-NNNNNNNN/complete.json  written after it
     train/ray/                              Ray Train's notes, while it runs
     train/tensorboard/                      curves
-    train/model/                            the model after training, as Hugging Face saves it
+    train/model/                            the model after training, as Hugging Face saves it, with
+                                            ``toolkens.json`` and ``tools.json``, its tools
     train/metrics.json                      one record a step
     train/general_before.json               the base model's loss on general rows that are held out
     train/summary.json                      ``TrainSummary``; written after all of the training

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from ste_ray.process.memory import is_lack_of_memory
 from ste_ray.serving.decoding import Asked, Decoder
+from ste_ray.serving.drift import ToolWatch
 from ste_ray.serving.model import ServedModel
 from ste_ray.serving.replies import Piece, ReplyReader
 from ste_ray.serving.requests import ChatRequest, RequestError, read_request
@@ -23,7 +24,7 @@ from ste_ray.serving.stops import until_stop
 from ste_ray.serving.wire import Reply, error_body, event
 
 _MAX_BODY_BYTES = 16 * 2**20
-_SHUTDOWN_SECONDS = 2.0  # for what is being answered
+_SHUTDOWN_SECONDS = 1.0  # for what is being answered
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _SSE = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
 
@@ -41,6 +42,7 @@ class ModelServer:
         self._model = model
         self._decoder = decoder
         self._log = log
+        self._watch = ToolWatch(model.trained, model.callable_names, log)
         self._started = int(time.time())
 
     def app(self) -> web.Application:
@@ -60,7 +62,7 @@ class ModelServer:
         began = time.monotonic()
         asked = read_request(await request.read())
         self._check_name(asked.model)
-        headers: dict[str, str] = {}
+        headers = self._watch.headers(asked.offered)
         wanted = self._model.asked(asked)
         reply = Reply(self._model.name, len(wanted.prompt))
         try:

@@ -42,6 +42,7 @@ class ServedModel:
         template: by which replies are read; None: calls cannot be read.
         toolkens: ids of the tokens that stand for tools, by the tools' names in requests.
         call_tokens: ids of tokens that begin a call of any tool.
+        trained: the functions that it was trained on, by name; empty: its folder does not say.
         bind: binds replies to calls.
     """
 
@@ -53,6 +54,12 @@ class ServedModel:
     bind: Binder
     toolkens: Mapping[str, int] = field(default_factory=dict)
     call_tokens: Sequence[int] = ()
+    trained: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def callable_names(self) -> frozenset[str] | None:
+        """The only tools that it can call; None: any that is offered."""
+        return frozenset(self.toolkens) or None
 
     def prompt(self, request: ChatRequest) -> list[int]:
         """Return the token ids of a conversation, up to where the reply begins.

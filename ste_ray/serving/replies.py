@@ -39,7 +39,7 @@ class ReplyReader:
         tokenizer: a fast one.
         template: by which replies are read; None: all is text.
         prompt: what the model was shown, as text.
-        tools: that were offered.
+        tools: that were offered; without any, what looks like a call is text.
 
     Attributes:
         problem: why what looked like a call is given as text; empty: nothing was.
@@ -54,10 +54,12 @@ class ReplyReader:
     ) -> None:
         self._backend = tokenizer.backend_tokenizer
         self._stream = DecodeStream([], skip_special_tokens=template is None)
+        self._specials = tuple(tokenizer.all_special_tokens)
         self._parser = (
             ResponseParser(dict(template), prefix=prompt, tools=list(tools)) if template else None
         )
         self._written = ""
+        self._calls = bool(tools)
         self._given = 0  # characters of what was written that were given
         self.problem = ""
 
@@ -68,7 +70,7 @@ class ReplyReader:
             return []
         self._written += text
         if self._parser is None:
-            return [Piece("content", text)]
+            return self._text(text)
         try:
             return self._pieces(self._parser.feed(text))
         except (ValueError, KeyError, TypeError) as error:
@@ -86,7 +88,12 @@ class ReplyReader:
     def _as_text(self, error: Exception) -> list[Piece]:
         self.problem = " ".join(str(error).split())
         self._parser = None
-        return [Piece("content", self._written[self._given :])]
+        return self._text(self._written[self._given :])
+
+    def _text(self, text: str) -> list[Piece]:
+        for special in self._specials:
+            text = text.replace(special, "")
+        return [Piece("content", text)] if text else []
 
     def _pieces(self, events: Sequence[Mapping[str, Any]]) -> list[Piece]:
         found = []
@@ -102,8 +109,8 @@ class ReplyReader:
             elif event["type"] == "region_close" and field == "tool_calls":
                 value = event["value"]
                 calls = [_call(one) for one in (value if isinstance(value, list) else [value])]
-                self._given = len(self._written)
-                found += calls
+                written, self._given = self._written[self._given :], len(self._written)
+                found += calls if self._calls else [Piece("content", written)]
         return found
 
 

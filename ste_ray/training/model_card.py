@@ -89,6 +89,9 @@ def model_card(facts: CardFacts, config: TrainConfig, summary: TrainSummary) -> 
         f"| seed | {facts.seed} |",
         "| needs | `transformers>=5.20`, as which it was written |",
         "",
+        "`tools.json` has the tools as clients offer them (`tools` of a request), as they were in"
+        " training.",
+        "",
         "What it was not trained on it does not know: other tools, other versions of these tools,"
         " and requests unlike those of its training data.",
         "",

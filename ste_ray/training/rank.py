@@ -43,6 +43,7 @@ from ste_ray.training.rank_model import RankModels
 from ste_ray.training.shards import CachedShards, Shard, parse_shard
 from ste_ray.training.toolkens import Vocabulary, tokenizer_of, write_toolkens
 from ste_ray.training.tracking import TensorBoard
+from ste_ray.training.trained_tools import write_trained_tools
 
 MAX_VALIDATION_ROWS = 256
 
@@ -246,6 +247,7 @@ class _Rank:
             shutil.copy(code, folder)
         if self._job.config.format == "toolken" or vocabulary.ids or vocabulary.retired:
             write_toolkens(folder, vocabulary)
+        write_trained_tools(folder, self._base, files, self._job.tools)
         (folder / "README.md").write_text(card, "utf-8")
         files.delete_folder(layout.TUNED_MODEL)
         files.upload_folder(folder, layout.TUNED_MODEL)

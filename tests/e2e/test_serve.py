@@ -29,7 +29,7 @@ from tests.served_model import (
 )
 
 STARTS_WITHIN = 120.0
-ENDS_WITHIN = 10.0
+ENDS_WITHIN = 20.0
 NAME = "mine"
 
 
@@ -125,6 +125,52 @@ def test_no_tool_is_called_where_none_may_be(client):
     reply = ask(client, REQUEST, tools=[tool()], tool_choice="none")
     assert reply.choices[0].message.tool_calls is None
     assert reply.choices[0].finish_reason in ("stop", "length")
+
+
+TEMPERATURE = tool("get_heat", city={"enum": ["Rome"]}, degrees={"type": "integer"})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_is_forced_that_fits_the_schema(client, stream):
+    """The model has never seen the tool, nor a request that it calls anything for."""
+    named = {"type": "function", "function": {"name": "get_heat"}}
+    for choice, tools in ((named, [tool(), TEMPERATURE]), ("required", [TEMPERATURE])):
+        fields = {"tools": tools, "tool_choice": choice, "max_tokens": 300}
+        reply = ask(client, GREETING, stream=stream, **fields)
+        if stream:
+            deltas = [one for chunk in reply for one in chunk.choices[0].delta.tool_calls or ()]
+            (call,) = deltas
+            name, arguments = call.function.name, json.loads(call.function.arguments)
+        else:
+            name, arguments = call_of(reply)
+        assert name == "get_heat"
+        assert arguments["city"] == "Rome"
+        assert isinstance(arguments.get("degrees", 0), int)
+
+
+def test_a_forced_call_that_does_not_fit_is_an_error(client):
+    named = {"type": "function", "function": {"name": "get_heat"}}
+    error = refused(client, tools=[TEMPERATURE], tool_choice=named, max_tokens=3)
+    assert (error.status_code, error.code) == (400, "unsupported_tool_choice")
+
+
+def test_tools_that_have_changed_since_training_are_told(client):
+    def headers(*tools):
+        raw = client.chat.completions.with_raw_response.create(
+            model=NAME, messages=[{"role": "user", "content": REQUEST}], tools=tools, max_tokens=1
+        )
+        found = {"x-ste-ray-tool-drift", "x-ste-ray-unknown-tools"}
+        return {name: raw.headers[name] for name in found & set(raw.headers)}
+
+    assert headers(tool()) == {}
+    changed = tool(city={"type": "integer", "description": "A city."})
+    told = {"x-ste-ray-tool-drift": "get_weather: parameters.properties.city.type"}
+    assert headers(changed) == told
+    odd = tool(city={"type": "string", "description": "A city."}, **{"tag\n": {"type": "null"}})
+    assert headers(odd) == {
+        "x-ste-ray-tool-drift": r"get_weather: parameters.properties.tag\n",
+    }
+    assert headers(TEMPERATURE) == {"x-ste-ray-unknown-tools": "get_heat"}
 
 
 def test_a_reply_ends_before_a_stop_and_at_its_limit(client):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from ste_ray.chat_tokens.native.chat import NativeChat
 from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.texts.safe_names import safe_name
+from ste_ray.core.toolkens import toolken
+from ste_ray.core.trained_tools import TOOLS_FILE
 from ste_ray.errors import StageInputError, ToolTemplateError
 from ste_ray.generation.model import LocalModel, load_model
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.serving.model import ServedModel
-from ste_ray.serving.requests import RequestError
 from ste_ray.stages.infer.models import loading_of
+from ste_ray.stages.serve.binding import CallBinder
 from ste_ray.store.artifacts import open_store
 from ste_ray.training.toolkens import read_toolkens
 
@@ -58,35 +61,56 @@ def open_model(target: Target, config: Config, say: Callable[[str], None]) -> It
 
 
 def _served(loaded: LocalModel, folder: Path, name: str) -> ServedModel:
+    toolkens, _ = read_toolkens(folder)
+    chat = None if toolkens else _native_chat(loaded.tokenizer)
+    ends = {*loaded.eos_token_ids, *(chat.stop_ids() if chat else ())}
+    loaded = replace(loaded, eos_token_ids=tuple(sorted(ends)))
     loaded.model.generation_config.eos_token_id = list(loaded.eos_token_ids)
     loaded.model.generation_config.pad_token_id = loaded.pad_token_id
-    toolkens, _ = read_toolkens(folder)
+    template = get_response_template(loaded.tokenizer, loaded.model)
+    if template is None and chat is not None:
+        template = chat.response_template()
     return ServedModel(
         name=name,
         model=loaded.model,
         tokenizer=loaded.tokenizer,
         max_positions=loaded.max_positions,
-        template=_template(loaded),
-        bind=_not_bound,
+        template=template,
+        bind=CallBinder(loaded, chat, {safe_name(tool): toolken(tool) for tool in toolkens}),
         toolkens={safe_name(tool): token for tool, token in toolkens.items()},
+        call_tokens=_call_tokens(loaded, chat),
+        trained=_trained(folder),
     )
 
 
-def _not_bound(
-    offered: Sequence[Mapping[str, Any]], forced: Sequence[str], num_prompt: int, limit: int
-) -> Any:
-    raise RequestError("tool_choice: calls cannot be forced here; use 'auto'", "tool_choice")
-
-
-def _template(loaded: LocalModel) -> Mapping[str, Any] | None:
-    """Return what replies are read by; None: calls cannot be read."""
-    found: Mapping[str, Any] | None = get_response_template(loaded.tokenizer, loaded.model)
-    if found is not None:
-        return found
+def _native_chat(tokenizer: Any) -> NativeChat | None:
     try:
-        return NativeChat(loaded.tokenizer).response_template()
+        return NativeChat(tokenizer, name_of=safe_name)
     except ToolTemplateError:
         return None
+
+
+def _call_tokens(loaded: LocalModel, chat: NativeChat | None) -> list[int]:
+    """Return the token that opens a call, where the form of calls has one."""
+    if chat is None:
+        return []
+    opening = chat.facts.form.opening.strip()
+    marks = [one for one in chat.kept_tokens() if one and opening.startswith(one)]
+    return [int(loaded.tokenizer.convert_tokens_to_ids(one)) for one in marks]
+
+
+def _trained(folder: Path) -> Mapping[str, Mapping[str, Any]]:
+    path = folder / TOOLS_FILE
+    if not path.is_file():
+        return {}
+    try:
+        listed = json.loads(path.read_text("utf-8"))["tools"]
+        return {one["function"]["name"]: one["function"] for one in listed}
+    except (ValueError, KeyError, TypeError) as error:
+        raise StageInputError(
+            f"{str(path)!r} is no list of tools ({error!r}); export the model again, or delete the"
+            " file to go without"
+        ) from None
 
 
 @contextmanager
