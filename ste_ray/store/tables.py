@@ -21,7 +21,7 @@ from ste_ray.core.records import Record
 from ste_ray.errors import StageInputError
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.damage import REMEDY, parsing, reading
-from ste_ray.store.schema import arrow_schema, columns_of, rows_of
+from ste_ray.store.schema import arrow_schema, columns_of, field_mappings, rows_of
 
 R = TypeVar("R", bound=Record)
 
@@ -69,6 +69,21 @@ def encode_records(records: Iterable[R], model: type[R]) -> tuple[bytes, int]:
     return buffer.getvalue(), num_records
 
 
+def write_tables(
+    store: RunStore, path: str, tables: Iterable[pa.Table], model: type[Record]
+) -> None:
+    """Write tables of records to the Parquet file ``path``, a row group each, as they come.
+
+    The file appears whole or not at all.
+    """
+    buffer = io.BytesIO()
+    schema = arrow_schema(model)
+    with pq.ParquetWriter(buffer, schema, compression="zstd", write_page_checksum=True) as writer:
+        for table in tables:
+            writer.write_table(table)
+    store.write_bytes(path, buffer.getvalue())
+
+
 def encode_table(table: pa.Table) -> bytes:
     """Return a table of records as the content of a Parquet file."""
     buffer = io.BytesIO()
@@ -90,14 +105,61 @@ def read_records(store: RunStore, path: str, model: type[R]) -> list[R]:
 def iter_records(store: RunStore, path: str, model: type[R]) -> Iterator[R]:
     """Yield what ``read_records`` returns, with one file, still compressed, in memory at a time."""
     for part in parquet_parts(store, path):
-        source = store.address(part)
-        file = _open_buffer(store.read_bytes(part), source)
-        for index in range(file.num_row_groups):
-            with parsing(source):
-                table = file.read_row_group(index)
-            yield from from_table(table, model, source)
-        if file.num_row_groups == 0:
-            require_columns(file.schema_arrow.names, model, source)
+        for table in _row_groups(store, part, model):
+            yield from from_table(table, model, store.address(part))
+
+
+def iter_tables(store: RunStore, path: str, model: type[R]) -> Iterator[pa.Table]:
+    """Yield the records of ``iter_records`` as tables of ``arrow_schema(model)``, without nulls.
+
+    Of a table that is so as it was written, the literals within it are not checked. Of any other,
+    the records are made once, to fill in defaults or to refuse it.
+
+    Raises:
+        StageInputError: as ``read_records``.
+    """
+    for part in parquet_parts(store, path):
+        for table in _row_groups(store, part, model):
+            if table.schema.equals(arrow_schema(model)) and not any(map(_has_null, table.columns)):
+                yield table
+            else:
+                yield to_table(from_table(table, model, store.address(part)), model)
+
+
+def _row_groups(store: RunStore, part: str, model: type[Record]) -> Iterator[pa.Table]:
+    source = store.address(part)
+    file = _open_buffer(store.read_bytes(part), source)
+    for index in range(file.num_row_groups):
+        with parsing(source):
+            table = file.read_row_group(index)
+        yield table
+    if file.num_row_groups == 0:
+        require_columns(file.schema_arrow.names, model, source)
+
+
+def _has_null(column: pa.ChunkedArray | pa.Array) -> bool:
+    """Whether a value is missing in a column, or anywhere within it."""
+    if column.null_count:
+        return True
+    if isinstance(column, pa.ChunkedArray):
+        return any(map(_has_null, column.chunks))
+    if pa.types.is_list(column.type):
+        return _has_null(column.values)
+    if pa.types.is_struct(column.type):
+        return any(map(_has_null, column.flatten()))
+    return False
+
+
+def values_in(table: pa.Table, names: Iterable[str], model: type[Record]) -> dict[str, list[Any]]:
+    """Return the values of some columns of a table that ``iter_tables`` yields, nested as dicts."""
+    mappings = field_mappings(model)
+    return {name: mappings[name].from_column(_combined(table.column(name))) for name in names}
+
+
+def table_of(columns: Mapping[str, list[Any]], model: type[Record]) -> pa.Table:
+    """Return the table of records of which the values are given, by field; the opposite."""
+    arrays = [one.to_column(columns[name]) for name, one in field_mappings(model).items()]
+    return pa.Table.from_arrays(arrays, schema=arrow_schema(model))
 
 
 def to_table(records: Iterable[R], model: type[R]) -> pa.Table:

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import pyarrow as pa
 import ray
 
 from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.records import Prediction, Score
+from ste_ray.core.scoring.columns import NEEDED, ColumnScorer, undecided_pairs
 from ste_ray.core.scoring.equivalence import Pair
 from ste_ray.core.scoring.evaluation import EvaluationSummary, summarise_evaluation
 from ste_ray.core.scoring.scores import score_prediction, undecided_pair, with_verdict
@@ -31,7 +34,17 @@ from ste_ray.stages.base import StageContext
 from ste_ray.stages.evaluate.judging import judge_pairs, write_undecided
 from ste_ray.stages.evaluate.unseen import find_unseen
 from ste_ray.store.artifacts import RunStore
-from ste_ray.store.tables import iter_records, parquet_files, read_records, write_records
+from ste_ray.store.tables import (
+    from_table,
+    iter_records,
+    iter_tables,
+    parquet_files,
+    read_records,
+    table_of,
+    values_in,
+    write_records,
+    write_tables,
+)
 
 
 def run(context: StageContext) -> dict[str, Any]:
@@ -101,16 +114,26 @@ def score_part(store: RunStore, part: str, specs: Mapping[str, ToolSpec]) -> lis
         StageInputError: the file is damaged, or a prediction has no right call or an unknown tool.
     """
     pairs: list[Pair] = []
+    scorer, source = ColumnScorer(specs), store.address(part)
 
-    def scores() -> Iterator[Score]:
-        for prediction in iter_records(store, part, Prediction):
-            score = score_prediction(prediction, specs)
-            if (pair := undecided_pair(prediction, score)) is not None:
-                pairs.append(pair)
-            yield score
+    def scores() -> Iterator[pa.Table]:
+        for table in iter_tables(store, part, Prediction):
+            columns = values_in(table, NEEDED, Prediction)
+            scored = scorer.score(columns, partial(_records, table, source))
+            pairs.extend(undecided_pairs(columns, scored))
+            yield table_of(scored, Score)
 
-    write_records(store, layout.scores_of(part), scores(), Score)
+    write_tables(store, layout.scores_of(part), scores(), Score)
     return pairs
+
+
+def _records(table: pa.Table, source: str, rows: list[int]) -> list[Prediction]:
+    """Return the predictions at some rows of a table."""
+    try:
+        return from_table(table.take(rows), Prediction, source)
+    except StageInputError:
+        from_table(table, Prediction, source)  # which names the row by its place in the table
+        raise
 
 
 def _judge(context: StageContext, undecided: Sequence[Pair]) -> dict[str, Any]:
