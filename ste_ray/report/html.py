@@ -26,6 +26,7 @@ from ste_ray.report.assemble import ReportData
 from ste_ray.report.comparison import ComparisonView
 from ste_ray.report.exploration import ExplorationView, Position
 from ste_ray.report.numbers import (
+    constant_tool_text,
     difference_interval,
     duration,
     metric_label,
@@ -89,6 +90,7 @@ def _environment() -> Environment:
         breakable=_breakable,
         duration=duration,
         metric_label=metric_label,
+        constant_tool_text=constant_tool_text,
         unseen_text=unseen_text,
         outcome_label=lambda name: OUTCOME_LABELS.get(name, name),
         # A needless call is drawn as what it is like: the call of a tool that is not right.

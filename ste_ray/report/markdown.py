@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ste_ray.core import layout
-from ste_ray.core.scoring.evaluation import Difference
+from ste_ray.core.scoring.evaluation import Difference, EvaluationSummary
+from ste_ray.core.scoring.macro import MacroShare
 from ste_ray.core.scoring.restraint import Restraint
 from ste_ray.core.scoring.statistics import Proportion
 from ste_ray.core.scoring.summary import METRICS, Figures
@@ -18,6 +19,7 @@ from ste_ray.report.continual import VARIANT_LABELS
 from ste_ray.report.evaluation import RestraintRow
 from ste_ray.report.numbers import (
     NOTHING,
+    constant_tool_text,
     difference_interval,
     duration,
     metric_label,
@@ -140,12 +142,31 @@ def _results(data: ReportData) -> Iterator[str]:
             for one in summary.settings
         )
     )
+    yield from _means(summary)
     if summary.novelty is not None:
         yield f"Of queries unlike training: {unseen_text(summary.novelty)}."
         yield _figures_table([(one.setting, one.unseen) for one in summary.settings if one.unseen])
     if summary.differences:
         yield _differences_table(summary.differences)
     yield from _restraint(data.evaluation.restraint)
+
+
+def _means(summary: EvaluationSummary) -> Iterator[str]:
+    """Yield the means over tools; nothing with fewer than two."""
+    constant = summary.constant_tool
+    averaged = [(one.setting, one.macro) for one in summary.settings if one.macro]
+    if constant is None or not averaged or averaged[0][1].tools < 2:
+        return
+    reached = escaped(constant_tool_text(constant))
+    yield f"Mean over tools, where every tool counts the same; {reached}."
+    header = ["setting", *(metric_label(name).lower() for name in METRICS), "tools"]
+    yield table(
+        header,
+        [
+            [escaped(name), *(_share(getattr(one, metric)) for metric in METRICS), str(one.tools)]
+            for name, one in averaged
+        ],
+    )
 
 
 def _restraint(rows: Sequence[RestraintRow]) -> Iterator[str]:
@@ -262,7 +283,7 @@ def _differences_table(differences: Sequence[Difference]) -> str:
     return table(header, rows)
 
 
-def _share(share: Proportion) -> str:
+def _share(share: Proportion | MacroShare) -> str:
     if share.share is None:
         return NOTHING
     return f"{percent(share.share)} ({share_interval(share)})"

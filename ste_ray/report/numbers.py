@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ste_ray.core.scoring.macro import ConstantTool, MacroShare
 from ste_ray.core.scoring.statistics import Interval, Proportion
 from ste_ray.core.scoring.unseen import TestNovelty
 
@@ -30,6 +31,15 @@ def unseen_text(novelty: TestNovelty) -> str:
     )
 
 
+def constant_tool_text(constant: ConstantTool) -> str:
+    """Return what calling one tool whatever is asked reaches, which a model has to exceed."""
+    return (
+        f"always calling {constant.tool}, the tool most often right, would match the tool in"
+        f" {percent(constant.share)} of all queries and {percent(constant.macro_share)} in this"
+        " mean"
+    )
+
+
 def percent(fraction: float | None) -> str:
     """Return a fraction of one as a percentage with one decimal, or a dash for none."""
     return NOTHING if fraction is None else f"{100 * fraction:.1f}%"
@@ -40,7 +50,7 @@ def points(fraction: float) -> str:
     return f"{100 * fraction:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
-def share_interval(proportion: Proportion) -> str:
+def share_interval(proportion: Proportion | MacroShare) -> str:
     """Return the interval of a share in percent, such as ``1.2–3.4``, or a dash for none."""
     bounds = proportion.interval
     if bounds is None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ste_ray.core.scoring.evaluation import EvaluationSummary
+from ste_ray.core.scoring.macro import MacroShare
 from ste_ray.core.scoring.statistics import Proportion
 from ste_ray.core.scoring.summary import METRICS
 from ste_ray.report.assemble import ReportData
 from ste_ray.report.numbers import (
     NOTHING,
+    constant_tool_text,
     difference_interval,
     metric_label,
     percent,
@@ -65,8 +67,22 @@ def summary_table(summary: EvaluationSummary) -> str:
     )
     if tested:
         note += f"\n{_restraint_note(summary)}"
-    unseen = unseen_table(summary)
-    return "\n\n".join([f"{aligned(header, rows)}\n{note}", *([unseen] if unseen else [])])
+    parts = [f"{aligned(header, rows)}\n{note}", macro_table(summary), unseen_table(summary)]
+    return "\n\n".join(filter(None, parts))
+
+
+def macro_table(summary: EvaluationSummary) -> str:
+    """Return the means over tools, a row a setting; empty with fewer than two tools."""
+    constant = summary.constant_tool
+    averaged = [(one.setting, one.macro) for one in summary.settings if one.macro]
+    if constant is None or not averaged or averaged[0][1].tools < 2:
+        return ""
+    header = ["mean over tools", *(metric_label(name).lower() for name in METRICS), "tools"]
+    rows = [
+        [setting, *(_share(getattr(one, name)) for name in METRICS), str(one.tools)]
+        for setting, one in averaged
+    ]
+    return f"{aligned(header, rows)}\nevery tool counts the same; {constant_tool_text(constant)}"
 
 
 def unseen_table(summary: EvaluationSummary) -> str:
@@ -137,7 +153,7 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], texts: bool = 
     return "\n".join(lines)
 
 
-def _share(share: Proportion) -> str:
+def _share(share: Proportion | MacroShare) -> str:
     if share.share is None:
         return NOTHING
     return f"{percent(share.share).rstrip('%')} ({share_interval(share)})"

@@ -51,7 +51,7 @@ def test_the_shares_of_unseen_requests_stand_in_every_form(known: ReportData) ->
             assert share.interval is not None
             low, high = 100 * share.interval.low, 100 * share.interval.high
             assert f"{low:.1f}–{high:.1f}" in text
-    rows = before_after_table(known).split("\n\n")[1].splitlines()
+    rows = before_after_table(known).split("\n\n")[2].splitlines()
     assert [row.split()[0] for row in rows[2:5]] == list(synthetic.SETTINGS)
     assert all(row.endswith(" 100") for row in rows[2:5])
 

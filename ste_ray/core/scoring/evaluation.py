@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from ste_ray.core.records import Record, Score
+from ste_ray.core.scoring.macro import ConstantTool, constant_tool
 from ste_ray.core.scoring.statistics import NUM_RESAMPLES, PairedComparison
 from ste_ray.core.scoring.summary import METRICS, Metric, Summary, compare_settings, summarise
 from ste_ray.core.scoring.unseen import TestNovelty, Unseen
@@ -30,6 +31,8 @@ class EvaluationSummary(Record):
     differences: tuple[Difference, ...]
     # How many test requests are unseen in training; None: no training data are known.
     novelty: TestNovelty | None = Field(default=None, exclude_if=lambda found: found is None)
+    # What one tool called whatever is asked reaches; None: as of ``Summary.macro``.
+    constant_tool: ConstantTool | None = Field(default=None, exclude_if=lambda found: found is None)
 
     def between(self, first: str, second: str) -> tuple[Difference, ...]:
         """The differences of two settings, a figure each."""
@@ -91,4 +94,5 @@ def summarise_evaluation(
             for metric in METRICS
         ),
         novelty=None if unseen is None else unseen.novelty,
+        constant_tool=constant_tool(groups[0]),
     )

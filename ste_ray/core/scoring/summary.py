@@ -14,6 +14,7 @@ from typing import Literal, get_args
 from pydantic import Field
 
 from ste_ray.core.records import Record, Score
+from ste_ray.core.scoring.macro import MacroFigures, macro_share
 from ste_ray.core.scoring.restraint import Restraint, summarise_restraint
 from ste_ray.core.scoring.statistics import (
     CONFIDENCE,
@@ -83,6 +84,8 @@ class Summary(Record):
     without_arguments: Figures
     # Requests whose phrasing and values are unseen in training; None: no training data are known.
     unseen: Figures | None = Field(default=None, exclude_if=lambda found: found is None)
+    # Means over tools; None: no request needs a call, or the summary is of an earlier version.
+    macro: MacroFigures | None = Field(default=None, exclude_if=lambda found: found is None)
     tools: tuple[ToolFigures, ...]  # by name
     outcomes: dict[str, int]  # all outcomes, also those that never came
     failure_kinds: dict[str, int]  # why replies were malformed or no call
@@ -131,6 +134,7 @@ def summarise(
         with_arguments=figures(lambda score: score.num_gold_arguments > 0),
         without_arguments=figures(lambda score: score.num_gold_arguments == 0),
         unseen=None if unseen is None else figures(lambda score: score.example_id in unseen),
+        macro=_macro_figures(groups, seed, num_resamples, confidence) if groups else None,
         tools=tuple(
             ToolFigures(tool=group[0].tool, figures=_single_figures(group, confidence))
             for group in groups
@@ -197,6 +201,21 @@ def _clustered_figures(
         for metric in METRICS
     }
     return Figures(n=sum(map(len, groups)), **proportions)
+
+
+def _macro_figures(
+    groups: Sequence[Sequence[Score]], seed: int, num_resamples: int, confidence: float
+) -> MacroFigures:
+    shares = {
+        metric: macro_share(
+            [(_count(group, metric), len(group)) for group in groups],
+            seed=seed,
+            num_resamples=num_resamples,
+            confidence=confidence,
+        )
+        for metric in METRICS
+    }
+    return MacroFigures(tools=len(groups), **shares)
 
 
 def _single_figures(scores: Sequence[Score], confidence: float) -> Figures:

@@ -208,6 +208,9 @@ def _headline(summary: Summary) -> dict[str, Any]:
     rounded = {
         name: None if one.share is None else round(one.share, 4) for name, one in shares.items()
     }
+    if summary.macro is not None:
+        rounded["tool_match_macro"] = round(summary.macro.tool_match.share, 4)
+        rounded["correct_macro"] = round(summary.macro.correct.share, 4)
     restraint = summary.restraint
     if restraint is not None:
         needless = restraint.needless_calls.share
