@@ -23,7 +23,7 @@ from ste_ray.resources import resource_folder
 from ste_ray.tools.spec.files import read_tool_files
 
 GOAL_STRICT, GOAL_STUDY, GOAL_GROWTH = 60_000, 10_000, 32
-_NUMBER, _MILLION = 100_000, 1_000_000
+_NUMBER, _MILLION, _FEW = 100_000, 1_000_000, 10_000
 _TABLE = 1_024  # predictions, as many as a row group has
 _WORDS = ("Lisbon", "Oslo", "2024-03-05", "km", "a longer text of some words", "EUR", "LHR")
 
@@ -103,15 +103,17 @@ def score_table(
 def _memory_row(specs: dict[str, ToolSpec]) -> Row:
     """Score a million distinct predictions with one scorer: what more than the first it takes."""
     scorer, process, after = ColumnScorer(specs), psutil.Process(), []
-    for seed in range(_MILLION // _NUMBER):
-        predictions = _predictions(specs, seed=seed)
+    # A few at a time: what the predictions themselves take is not to be seen here.
+    for seed in range(_MILLION // _FEW):
+        predictions = _predictions(specs, seed=seed, number=_FEW)
         columns = columns_of(predictions)
-        for first in range(0, _NUMBER, _TABLE):
+        for first in range(0, _FEW, _TABLE):
             score_table(scorer, predictions, columns, first)
         del predictions, columns
         gc.collect()
         after.append(process.memory_info().rss)
-    growth = (max(after[1:]) - after[0]) / 2**20
+    begun = _NUMBER // _FEW
+    growth = (max(after[begun:]) - after[begun - 1]) / 2**20
     return Row(
         "memory that 900,000 further predictions add to the first 100,000",
         f"{growth:.0f} MiB",
@@ -132,7 +134,9 @@ def _rate(score: Callable[[], object], times: int = 3) -> float:
     return max(rates)
 
 
-def _predictions(specs: dict[str, ToolSpec], wrong: float = 0.5, seed: int = 0) -> list[Prediction]:
+def _predictions(
+    specs: dict[str, ToolSpec], wrong: float = 0.5, seed: int = 0, number: int = _NUMBER
+) -> list[Prediction]:
     """Calls with the arguments of the shipped tools, a share wrong, no two with the same arguments.
 
     With half of them wrong a fifth of the names is made up, else a fiftieth.
@@ -141,23 +145,23 @@ def _predictions(specs: dict[str, ToolSpec], wrong: float = 0.5, seed: int = 0) 
     names = sorted(specs)
     made_up = [f"{name[:-1]}{rng.choice('xyz')}{number}" for number, name in enumerate(names)]
     found = []
-    for number in range(_NUMBER):
+    for place in range(number):
         tool = rng.choice(names)
         properties = list(specs[tool].parameters.get("properties", {}))
         gold = {name: _value(rng) for name in properties}
         if properties:
-            gold[properties[0]] = f"{rng.choice(_WORDS)} {seed}/{number}"
+            gold[properties[0]] = f"{rng.choice(_WORDS)} {seed}/{place}"
         call = dict(gold)
         if properties and rng.random() < wrong:
             call[rng.choice(properties)] = _value(rng)
         name = rng.choice(made_up) if rng.random() < (0.2 if wrong == 0.5 else 0.02) else tool
-        thought = "Thought: I look at what is asked for and call the tool.\n" * (number % 2)
+        thought = "Thought: I look at what is asked for and call the tool.\n" * (place % 2)
         text = f"{thought}Action: {name}\nAction Input: {json.dumps(call)}"
-        if number % 20 == 0:
+        if place % 20 == 0:
             text = "Final Answer: I cannot do that."
         found.append(
             Prediction(
-                example_id=f"e{number}",
+                example_id=f"e{place}",
                 setting="s",
                 tool=tool,
                 query="",
