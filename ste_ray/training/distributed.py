@@ -50,6 +50,9 @@ def shard_model(
 
     Each layer is a group of its own; embeddings, last norm and head make up the root's, because
     tied embeddings cannot lie in two groups. Parameters move to the device one group at a time.
+
+    Frozen weights that every rank can hold stay whole (``keeps_frozen_whole``): they never change,
+    so gathering them in each step would be for nothing. What is trained then is one group.
     """
     layers = transformer_layers(model)
     if activation_checkpointing:
@@ -68,14 +71,31 @@ def shard_model(
         else MixedPrecisionPolicy(),
         "reshard_after_forward": not _is_small(model),
     }
-    for layer in layers:
-        fully_shard(layer, **options)
+    if keeps_frozen_whole(model):
+        frozen = _frozen(model)
+        for parameter in frozen:
+            parameter.data = parameter.data.to(device)
+        options["ignored_params"] = set(frozen)
+    else:
+        for layer in layers:
+            fully_shard(layer, **options)
     fully_shard(model, **options)
     for name, buffer in model.named_buffers():
         if buffer.device != device:
             owner, _, last = name.rpartition(".")
             setattr(model.get_submodule(owner), last, buffer.to(device))
     return model
+
+
+def keeps_frozen_whole(model: nn.Module) -> bool:
+    """Whether the model has frozen weights that stay whole on every rank."""
+    return _is_small(model) and bool(_frozen(model))
+
+
+def lower_frozen(model: nn.Module) -> None:
+    """Hold the frozen weights that stay whole in bf16, in which training computes with them."""
+    for parameter in _frozen(model):
+        parameter.data = parameter.data.to(torch.bfloat16)
 
 
 def prepare_backward(model: nn.Module, last: bool) -> None:
@@ -136,6 +156,10 @@ def from_rank_0(value: Any) -> Any:
 def full_value(tensor: torch.Tensor) -> torch.Tensor:
     """Return the whole of a tensor that may be distributed; every rank must ask."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def _frozen(model: nn.Module) -> list[nn.Parameter]:
+    return [each for each in model.parameters() if not each.requires_grad]
 
 
 def _is_small(model: nn.Module) -> bool:

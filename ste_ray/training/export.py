@@ -16,6 +16,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from ste_ray.errors import TrainingError
 from ste_ray.process.model_folder import share_weights
 from ste_ray.training.adapters import merged
 from ste_ray.training.chat_format import ChatFormat
@@ -32,7 +33,7 @@ def export_model(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerFast,
     folder: Path,
-    build_empty: Callable[[], Any],
+    to_fill: Callable[[], Any],
     retired: Sequence[int] = (),
     ends: Sequence[int] = (),
 ) -> bool:
@@ -45,28 +46,39 @@ def export_model(
         model: sharded or not.
         tokenizer: with all toolkens.
         folder: where to write.
-        build_empty: makes an unsharded model of the same kind, whose weights do not matter.
+        to_fill: makes an unsharded model of the same kind, in which frozen weights are set and
+            others do not matter.
         retired: ids of toolkens that must not be generated.
         ends: tokens that end a reply, beside those that end any.
 
     Returns:
         Whether this rank wrote the folder.
     """
-    # With full_state_dict, only rank 0 gets the tensors.
-    state = get_model_state_dict(
-        model, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
-    )
+    # With full_state_dict, only rank 0 gets the tensors. Frozen ones may be here in a lower precision
+    # than the base model has them.
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    state = get_model_state_dict(model, options=options)
     if rank() != 0:
         return False
     # Into a model of its own, because sharding has changed the class of this one.
-    whole = build_empty()
+    whole = to_fill()
     # Weights are taken over, not copied; but adapters of tied rows must stay in one place.
-    whole.load_state_dict(state, assign=not isinstance(whole, PeftModel))
+    found = whole.load_state_dict(state, assign=not isinstance(whole, PeftModel), strict=False)
+    _check_complete(whole, found.missing_keys, found.unexpected_keys)
     plain = merged(whole)
     plain.tie_weights()
     _finish(plain, tokenizer, retired, ends)
     _write(plain, tokenizer, folder)
     return True
+
+
+def _check_complete(whole: nn.Module, missing: Sequence[str], unexpected: Sequence[str]) -> None:
+    trained = {name for name, one in whole.named_parameters() if one.requires_grad}
+    if lost := sorted(trained.intersection(missing).union(unexpected)):
+        raise TrainingError(
+            f"the trained model cannot be written: {len(lost)} of its weights do not fit, such as"
+            f" {lost[0]!r}; please report this"
+        )
 
 
 def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

@@ -38,7 +38,9 @@ from ste_ray.training.figures import (
 )
 from ste_ray.training.optimiser import learning_rate, make_adamw
 
-NUM_VALIDATIONS = 10  # over the whole training, plus one at the end
+NUM_VALIDATIONS = 10  # over the whole training at most, plus one at the end
+_VALIDATION_SHARE = 0.1  # of a training's computation at most, unless one validation takes more
+_FORWARD_SHARE = 1 / 3  # of the computation of forward and backward pass
 _SHOWN_ROW_IDS = 8
 
 
@@ -104,7 +106,7 @@ class Trainer:
             TemporaryError: the training was stopped; the state is saved.
         """
         num_steps = self.plan.num_steps
-        validate_every = max(1, num_steps // NUM_VALIDATIONS)
+        validate_every = max(1, num_steps // self._num_validations())
         records = list(done)
         for step in range(len(records), num_steps):
             last = step == num_steps - 1
@@ -190,6 +192,12 @@ class Trainer:
             workers=num_ranks(),
             mfu=self._mfu(batch, seconds),
         )
+
+    def _num_validations(self) -> int:
+        """Return how many validations a training can afford."""
+        rows = len(self._validation.row_ids) if self._validation is not None else 0
+        affordable = _VALIDATION_SHARE * self.plan.num_examples / max(1.0, _FORWARD_SHARE * rows)
+        return min(NUM_VALIDATIONS, max(1, int(affordable)))
 
     def validation_loss(self) -> float | None:
         """Return the mean loss of a label token over the validation rows; None without rows."""

@@ -123,7 +123,7 @@ class _Rank:
             model,
             tokenizer,
             self._folder / "model",
-            build_empty=models.shell,
+            to_fill=models.to_fill,
             retired=vocabulary.retired,
             ends=NativeChat(tokenizer).stop_ids() if config.format == "native" else (),
         )

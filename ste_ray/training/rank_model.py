@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from ste_ray.training.adapters import adapt
 from ste_ray.training.attention import can_pack, can_share, use_packed_attention
 from ste_ray.training.batches import Batching
 from ste_ray.training.distributed import (
+    keeps_frozen_whole,
     load_weights,
+    lower_frozen,
     num_ranks,
     rank,
     shard_model,
@@ -55,6 +58,10 @@ class RankModels:
         trusted = self._job.trust_remote_code
         return self._adapted(empty_model(self._base, rows, self._dtype, trusted))
 
+    def to_fill(self) -> Any:
+        """Return an unsharded model that a trained one's weights, without frozen ones, complete."""
+        return self.shell() if self._job.config.mode == "full" else self.whole()
+
     def batching(self, whole: Any) -> Batching:
         """Return how rows are batched, and make a model that is not sharded yet ready for it."""
         config = self._job.config
@@ -78,6 +85,7 @@ class RankModels:
     def sharded(self, whole: Any) -> Any:
         """Return the model on this rank's device, in parts if there are several ranks."""
         weights = whole_weights(whole) if rank() == 0 and num_ranks() > 1 else {}
+        frozen_whole = keeps_frozen_whole(whole)
         model = shard_model(
             whole,
             self._device,
@@ -87,6 +95,8 @@ class RankModels:
         )
         if num_ranks() > 1:
             load_weights(model, weights)
+        if frozen_whole and self._job.precision == "mixed" and dist.is_initialized():
+            lower_frozen(model)
         return model
 
     def _adapted(self, model: Any) -> Any:
