@@ -62,6 +62,10 @@ def export_model(
         return False
     # Into a model of its own, because sharding has changed the class of this one.
     whole = to_fill()
+    # That option leaves a frozen weight in under its further names, where it is tied.
+    names = whole.named_parameters(remove_duplicate=False)
+    frozen = {name for name, one in names if not one.requires_grad}
+    state = {name: value for name, value in state.items() if name not in frozen}
     # Weights are taken over, not copied; but adapters of tied rows must stay in one place.
     found = whole.load_state_dict(state, assign=not isinstance(whole, PeftModel), strict=False)
     _check_complete(whole, found.missing_keys, found.unexpected_keys)

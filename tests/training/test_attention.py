@@ -3,6 +3,7 @@
 import itertools
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, BloomConfig, GPT2Config
 
 from ste_ray.errors import ConfigError
+from ste_ray.training import attention
 from ste_ray.training.attention import can_share, use_packed_attention
 from ste_ray.training.batches import divide_rows
 from ste_ray.training.config import TrainConfig
@@ -72,6 +74,25 @@ def test_a_shared_beginning_changes_no_gradient(architecture):
             torch.testing.assert_close(ours[name], one, atol=1e-5, rtol=1e-5, msg=name)
         assert step.useful_tokens == grouped.useful_tokens
         assert (step.shared_tokens > 0) is (batching == "shared")
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "gemma3"])
+def test_short_rows_in_bf16_are_attended_as_torch_attends_in_fp32(architecture, monkeypatch):
+    model = build(architecture, num_key_value_heads=2)
+    use_packed_attention(model)
+    loss, grads, _ = gradients(model, "shared")
+    model.to(torch.bfloat16)
+    by_products = Mock(wraps=attention._by_products)
+    monkeypatch.setattr(attention, "_by_products", by_products)
+    found, ours, _ = gradients(model, "shared")
+    assert by_products.called
+    torch.testing.assert_close(found, loss, atol=0.0, rtol=5e-3)
+    monkeypatch.setattr(attention, "_SHORT_ROWS", 0)
+    _, by_torch, _ = gradients(model, "shared")
+    for name, one in grads.items():
+        scale = one.norm()
+        off, torchs = ((each[name] - one).norm() / scale for each in (ours, by_torch))
+        assert off < max(0.05, 1.5 * torchs), name
 
 
 def test_a_beginning_is_computed_once_a_pack():

@@ -92,6 +92,25 @@ def test_mixed_precision_on_cpus_computes_in_bf16_on_weights_in_fp32(two_ranks, 
     assert model.dtype == torch.float32
 
 
+def test_frozen_weights_are_computed_with_in_bf16_and_written_as_they_were(
+    two_ranks, tmp_path, tokenizer
+):
+    base = save_base(tmp_path / "base", tokenizer)
+    section = {"mode": "toolkens", "model": {"base": str(base)}, "learning_rate": 0.1}
+    whole = two_ranks.run(train, job_of(tmp_path / "whole", **section))[0][0]
+    job = job_of(tmp_path / "mixed", **section, precision="mixed")
+    mixed = two_ranks.run(train, job)[0][0]
+    torch.testing.assert_close(losses(mixed), losses(whole), atol=2e-2, rtol=2e-2)
+    assert not torch.equal(losses(mixed), losses(whole))
+    before = AutoModelForCausalLM.from_pretrained(base).state_dict()
+    after = AutoModelForCausalLM.from_pretrained(tmp_path / "mixed/train/model").state_dict()
+    assert len(before) == len(after)
+    for name, weight in before.items():
+        assert after[name].dtype == torch.float32
+        # The toolkens' rows stand behind those of the base.
+        assert torch.equal(after[name][: len(weight)], weight), name
+
+
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("mode", ["lora", "toolkens"])
 def test_adapters_train_their_part_on_one_rank_and_two(two_ranks, tmp_path, tokenizer, mode, tied):

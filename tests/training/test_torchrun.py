@@ -63,7 +63,8 @@ def test_two_processes_train_as_one_does_and_say_so(tmp_path, run):
 
 
 def test_a_mistake_is_one_line_and_nobody_waits_for_ever(run):
-    done = torchrun(run.uri, "train.model.base=./none")
+    # Behind an option, where overrides may stand too.
+    done = torchrun(run.uri, "--config", "jobs/tiny.yaml", "train.model.base=./none")
     assert done.returncode != 0
     assert "train.model.base='./none' is no folder" in done.stderr
     assert "exitcode  : 2" in done.stderr

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", metavar="URI", help="the run's place")
     parser.add_argument("--config", metavar="FILE.yaml", help="configuration; see jobs/*.yaml")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)  # overrides may stand behind options
     try:
         config = load_config(options.config, options.overrides)
         _start(config)
