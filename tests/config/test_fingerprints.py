@@ -19,12 +19,12 @@ PINNED = {
     },
     "demo.yaml": {
         "explore": "7d10046c0539f9e6",
-        "prepare": "29b31f4e62a7cd14",
+        "prepare": "7fbaa557c1340ee1",
         "retrieve": "10a6de52aac01900",
-        "train": "b700c9d83e6aaa6b",
+        "train": "1b3b2313e6aef42e",
         "infer": "875e2c7aee57de06",
         "evaluate": "6e94ad41c1446134",
-        "continual": "35ecb08e56b4cbb1",
+        "continual": "a06172bc7e4b3127",
     },
     "demo_from_scratch.yaml": {
         "explore": "7d10046c0539f9e6",

@@ -1,15 +1,28 @@
 """The exported folder in plain transformers, and served to the official client."""
 
+import json
+
 import openai
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from ste_ray.chat_tokens.native_chat import NativeChat
 from ste_ray.core import layout
-from ste_ray.core.replies.chat_form import chat_messages
+from ste_ray.core.native_calls.reading import read_reply
+from ste_ray.core.preparing.formatting import native_dialog
+from ste_ray.core.preparing.offering import asked_row
+from ste_ray.core.prompts import offered_tool
+from ste_ray.core.replies.chat_form import chat_messages, chat_tool
+from ste_ray.core.texts.safe_names import safe_name
 from ste_ray.core.toolkens import toolken
 from ste_ray.llm.local_server import running_local_model
-from tests.training.training_runs import job_of, some_rows, train
+from ste_ray.retrieval.encoder import HASHED_NGRAMS, make_encoder
+from ste_ray.retrieval.offering import ToolOffers
+from ste_ray.stages.train.inputs import lay_out
+from ste_ray.stages.train.shards import write_shards_here
+from tests.training.native_runs import PROMPTS, SPECS, an_example, rows_of
+from tests.training.training_runs import job_of, prepared, some_rows, train
 
 CALL = next(row for row in some_rows() if row.kind == "tool_call" and "%%" in row.tool)
 
@@ -52,3 +65,84 @@ def test_the_official_client_gets_it_from_a_server(model_folder):
             model=str(model_folder), messages=messages(), max_tokens=64, temperature=0
         )
     assert reply.choices[0].message.content == CALL.response
+
+
+NASTY = ["abc", 'say "hi" {x}', "a\\b\nc: é☃ </b>"]
+NATIVE = {
+    "format": "native",
+    "tools_per_row": 2,
+    "max_tokens": 2048,
+    "model": {"vocab_size": 600, "hidden_size": 64, "num_heads": 2, "max_positions": 2048},
+}
+
+
+@pytest.fixture(scope="module")
+def native_folder(tmp_path_factory):
+    """A model that natively calls what it knows by heart, with the requests and their tools."""
+    torch.set_num_threads(1)
+    run = tmp_path_factory.mktemp("run")
+    examples = [an_example(number, value) for number, value in enumerate(NASTY)]
+    rows = [row for one in examples for row in rows_of(one)]
+    section = {"max_steps": 110, "examples_per_step": 6, "learning_rate": 0.006}
+    context, _ = prepared(run, rows, list(SPECS), batch_tokens=8192, **NATIVE, **section)
+    stored = [spec.model_dump(mode="json") for spec in SPECS.values()]
+    context.store.write_json(layout.TOOLS, stored)
+    records, _ = train(lay_out(context, write_shards_here))
+    assert records[-1].loss < 0.02
+    offers = ToolOffers(make_encoder(HASHED_NGRAMS), list(SPECS.values()), 2, seed=5)
+    asked = []
+    for example in examples:
+        (names,) = offers.of([asked_row(rows_of(example)[0])])
+        tools = [chat_tool(offered_tool(SPECS[one]), safe_name(one)) for one in names]
+        asked.append((example, native_dialog(example.query, (), PROMPTS), tools))
+    return run / layout.TUNED_MODEL, asked
+
+
+def called_here(folder, asked):
+    """What the model calls when this project asks it: names and arguments."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    chat = NativeChat(tokenizer, name_of=safe_name)
+    found = []
+    for _, dialog, tools in asked:
+        prompt = torch.tensor([chat.prompt(dialog, tools)])
+        mask = torch.ones_like(prompt)
+        ids = model.generate(prompt, attention_mask=mask, max_new_tokens=120)
+        read = read_reply(tokenizer.decode(ids[0, prompt.shape[1] :]), chat.facts.form)
+        found.append([(one.name, json.loads(one.arguments_text)) for one in read.calls])
+    return found
+
+
+def test_a_natively_trained_model_is_served_with_its_calls(native_folder):
+    folder, asked = native_folder
+    here = called_here(folder, asked)
+    wanted = [[(safe_name(one.tool), json.loads(one.arguments_json))] for one, _, _ in asked]
+    assert here == wanted
+    with running_local_model(str(folder)) as url:
+        client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
+        for (example, dialog, tools), expected in zip(asked, here, strict=True):
+            fields = {"model": str(folder), "tools": tools, "max_tokens": 120, "temperature": 0}
+            said = chat_messages(dialog)
+            choice = client.chat.completions.create(messages=said, **fields).choices[0]
+            assert choice.finish_reason == "tool_calls"
+            calls = [
+                (one.function.name, json.loads(one.function.arguments))
+                for one in choice.message.tool_calls
+            ]
+            assert calls == expected
+            pieces = [
+                piece.choices[0]
+                for piece in client.chat.completions.create(messages=said, stream=True, **fields)
+                if piece.choices
+            ]
+            names = [one for each in pieces for one in each.delta.tool_calls or []]
+            told = "".join(one.function.arguments or "" for one in names)
+            assert [(names[0].function.name, json.loads(told))] == expected
+            assert pieces[-1].finish_reason == "tool_calls"
+            (call,) = choice.message.tool_calls
+            result = {"role": "tool", "tool_call_id": call.id, "content": example.observation}
+            answered = client.chat.completions.create(
+                messages=[*said, choice.message.to_dict(), result], **fields
+            )
+            assert answered.choices[0].message.content == example.final_answer
+            assert not answered.choices[0].message.tool_calls
