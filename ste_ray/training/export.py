@@ -54,8 +54,8 @@ def export_model(
     Returns:
         Whether this rank wrote the folder.
     """
-    # With full_state_dict, only rank 0 gets the tensors. Frozen ones may be here in a lower precision
-    # than the base model has them.
+    # With full_state_dict, only rank 0 gets the tensors. Frozen ones may be here in a lower
+    # precision than the base model has them.
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
     state = get_model_state_dict(model, options=options)
     if rank() != 0:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ste_ray.chat_tokens.native_chat import NativeChat
+from ste_ray.chat_tokens.native.chat import NativeChat
 from ste_ray.core import layout
 from ste_ray.core.native_calls.reading import read_reply
 from ste_ray.core.preparing.formatting import native_dialog
