@@ -78,7 +78,11 @@ def _report(options: argparse.Namespace) -> None:
         data = load_report_data(store)
         text = render_html(data) if form == "html" else report_markdown(data)
         general = data.training and data.training.general
-        told = {"general_ability": general.model_dump()} if general else {}
+        told: dict[str, Any] = {"general_ability": general.model_dump()} if general else {}
+        if data.evaluation is not None:
+            told["evaluation"] = data.evaluation.summary.model_dump(
+                mode="json", exclude={"settings": {"__all__": {"tools", "confusion"}}}
+            )
         default, figures = "", {"run": store.uri, **told}
     # Models emit halves of characters, which have no UTF-8 form.
     content = text.encode("utf-8", errors="replace")

@@ -155,7 +155,7 @@ class NativeCalling:
                 "final_error": completion.error or _error_of(reply, text, completion),
                 "final_cut": completion.cut,
                 "final_reasoning": reasoning["reasoning"],
-                "completion_tokens": prediction.completion_tokens + completion.num_tokens,
+                "final_completion_tokens": completion.num_tokens,
                 "reasoning_tokens": prediction.reasoning_tokens + reasoning["reasoning_tokens"],
                 "oddities": (*prediction.oddities, *placed(found.oddities, 1)),
             }

@@ -175,9 +175,7 @@ class Predictor:
         )
         for place, prompt, completion in zip(places, prompts, completions, strict=True):
             before = predictions[place]
-            # Both prompts are read by the model, as they are by an endpoint.
-            read = before.prompt_tokens + len(prompt)
-            before = before.model_copy(update={"prompt_tokens": read})
+            before = before.model_copy(update={"final_prompt_tokens": len(prompt)})
             if self._native is not None:
                 shown, opened = answered[place].prompt, decoding.opened
                 predictions[place] = self._native.conclude(before, shown, completion, opened)
@@ -188,7 +186,7 @@ class Predictor:
                     "final_error": completion.error,
                     "final_cut": completion.cut,
                     "final_reasoning": completion.reasoning,
-                    "completion_tokens": before.completion_tokens + completion.num_tokens,
+                    "final_completion_tokens": completion.num_tokens,
                     "reasoning_tokens": before.reasoning_tokens + completion.reasoning_tokens,
                 }
             )

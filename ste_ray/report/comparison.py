@@ -12,6 +12,7 @@ from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.evaluation import Difference, EvaluationSummary
 from ste_ray.core.scoring.restraint import Restraint, summarise_restraint
 from ste_ray.core.scoring.summary import METRICS, Figures, compare_settings, figures_of
+from ste_ray.core.scoring.tokens import TokenUse, token_use
 from ste_ray.core.stages import STAGES
 from ste_ray.core.texts.cutting import cut_text
 from ste_ray.errors import StageInputError
@@ -80,6 +81,7 @@ class ComparisonView(View):
     config: tuple[ConfigDifference, ...]
     first_restraint: Restraint | None = None  # None: no common query needs no call
     second_restraint: Restraint | None = None
+    tokens: TokenUse | None = None  # None: a run does not know them
     tools_omitted: int = 0  # further ones, which lost less
     changed_omitted: int = 0  # further queries that changed
 
@@ -141,6 +143,7 @@ def compare_runs(
         config=tuple(_config_differences(first, second)),
         first_restraint=summarise_restraint(before),
         second_restraint=summarise_restraint(after),
+        tokens=token_use(dict(zip(("first", "second"), (before, after), strict=True)), seed=seed),
     )
 
 

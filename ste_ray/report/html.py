@@ -33,7 +33,13 @@ from ste_ray.report.numbers import (
     p_value,
     percent,
     points,
+    prompt_tokens_text,
     share_interval,
+    tokens,
+    tokens_change,
+    tokens_change_interval,
+    tokens_interval,
+    tokens_text,
     unseen_text,
 )
 from ste_ray.report.predictions import NO_TOOL_LABEL, OUTCOME_LABELS
@@ -92,6 +98,12 @@ def _environment() -> Environment:
         metric_label=metric_label,
         constant_tool_text=constant_tool_text,
         unseen_text=unseen_text,
+        tokens=tokens,
+        tokens_change=tokens_change,
+        tokens_change_interval=tokens_change_interval,
+        tokens_interval=tokens_interval,
+        tokens_text=tokens_text,
+        prompt_tokens_text=prompt_tokens_text,
         outcome_label=lambda name: OUTCOME_LABELS.get(name, name),
         # A needless call is drawn as what it is like: the call of a tool that is not right.
         outcome_style=lambda name: "wrong_tool" if name == "needless_call" else name,

@@ -13,6 +13,7 @@ from ste_ray.core.scoring.macro import MacroShare
 from ste_ray.core.scoring.restraint import Restraint
 from ste_ray.core.scoring.statistics import Proportion
 from ste_ray.core.scoring.summary import METRICS, Figures
+from ste_ray.core.scoring.tokens import Mean, TokenUse
 from ste_ray.report.assemble import ReportData
 from ste_ray.report.comparison import ComparisonView
 from ste_ray.report.continual import VARIANT_LABELS
@@ -27,6 +28,11 @@ from ste_ray.report.numbers import (
     percent,
     points,
     share_interval,
+    tokens,
+    tokens_change,
+    tokens_change_interval,
+    tokens_interval,
+    tokens_text,
     unseen_text,
 )
 from ste_ray.report.predictions import NO_TOOL_LABEL, OUTCOME_LABELS
@@ -56,6 +62,7 @@ def comparison_markdown(view: ComparisonView) -> str:
         f" {view.only_second:,} only in the second.",
         _figures_table([("first", view.first_figures), ("second", view.second_figures)]),
         _differences_table(view.differences),
+        *_tokens(view.tokens),
     ]
     if view.first_restraint and view.second_restraint:
         both = [("first", view.first_restraint), ("second", view.second_restraint)]
@@ -148,6 +155,7 @@ def _results(data: ReportData) -> Iterator[str]:
         yield _figures_table([(one.setting, one.unseen) for one in summary.settings if one.unseen])
     if summary.differences:
         yield _differences_table(summary.differences)
+    yield from _tokens(summary.tokens)
     yield from _restraint(data.evaluation.restraint)
 
 
@@ -167,6 +175,32 @@ def _means(summary: EvaluationSummary) -> Iterator[str]:
             for name, one in averaged
         ],
     )
+
+
+def _tokens(use: TokenUse | None) -> Iterator[str]:
+    """Yield what requests cost in tokens; nothing where that is not known."""
+    if use is None:
+        return
+    yield "### Tokens a request"
+    header = ["setting", "prompt", "reply", "prompt of the final answer", "final answer"]
+    rows = [
+        [escaped(one.setting), _mean(one.prompt), _mean(one.reply), _mean(one.final_prompt),
+         _mean(one.final_reply)]
+        for one in use.settings
+    ]  # fmt: skip
+    yield table(header, rows)
+    yield (
+        f"Means with intervals clustered by tool, over {escaped(tokens_text(use))}. Prompt and"
+        " reply are those of the call; final answers are counted where a setting has them."
+    )
+    if use.differences:
+        header = ["second − first", "prompt tokens", "interval", "reply tokens", "interval", "n"]
+        rows = [
+            [f"{escaped(one.second)} − {escaped(one.first)}", *_change(one.prompt),
+             *_change(one.reply), str(one.prompt.n)]
+            for one in use.differences
+        ]  # fmt: skip
+        yield table(header, rows)
 
 
 def _restraint(rows: Sequence[RestraintRow]) -> Iterator[str]:
@@ -287,6 +321,14 @@ def _share(share: Proportion | MacroShare) -> str:
     if share.share is None:
         return NOTHING
     return f"{percent(share.share)} ({share_interval(share)})"
+
+
+def _mean(mean: Mean | None) -> str:
+    return NOTHING if mean is None else f"{tokens(mean.mean)} ({tokens_interval(mean)})"
+
+
+def _change(mean: Mean) -> tuple[str, str]:
+    return tokens_change(mean.mean), tokens_change_interval(mean.interval)
 
 
 def _points(value: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ste_ray.core.scoring.macro import ConstantTool, MacroShare
 from ste_ray.core.scoring.statistics import Interval, Proportion
+from ste_ray.core.scoring.tokens import Mean, TokenUse
 from ste_ray.core.scoring.unseen import TestNovelty
 
 NOTHING = "\N{EN DASH}"
@@ -61,6 +62,49 @@ def share_interval(proportion: Proportion | MacroShare) -> str:
 def difference_interval(bounds: Interval | None) -> str:
     """Return the interval of a difference in percentage points, or a dash for none."""
     return NOTHING if bounds is None else f"{points(bounds.low)} to {points(bounds.high)}"
+
+
+def tokens(mean: float) -> str:
+    """Return a mean number of tokens: with one decimal below 100."""
+    return f"{mean:,.1f}" if abs(mean) < 99.95 else f"{mean:,.0f}"
+
+
+def tokens_interval(mean: Mean) -> str:
+    """Return the interval of a mean number of tokens, or a dash for none."""
+    bounds = mean.interval
+    if bounds is None:
+        return NOTHING
+    return f"{tokens(bounds.low)}\N{EN DASH}{tokens(bounds.high)}"
+
+
+def tokens_change(difference: float) -> str:
+    """Return a difference in tokens, with its sign."""
+    sign = "\N{MINUS SIGN}" if difference < 0 else "+"
+    return f"{sign}{tokens(abs(difference))}"
+
+
+def tokens_change_interval(bounds: Interval | None) -> str:
+    """Return the interval of a difference in tokens, or a dash for none."""
+    if bounds is None:
+        return NOTHING
+    return f"{tokens_change(bounds.low)} to {tokens_change(bounds.high)}"
+
+
+def tokens_text(use: TokenUse) -> str:
+    """Return over which requests tokens were counted, and of which settings they are not known."""
+    text = f"{use.n:,} of {use.of:,} test requests, those whose tokens every setting counted"
+    if use.uncounted:
+        text += f"; not known of {', '.join(use.uncounted)}"
+    return text
+
+
+def prompt_tokens_text(use: TokenUse) -> str:
+    """Return the tokens of a prompt in the first and in the last setting that know them."""
+    first, last = use.settings[0], use.settings[-1]
+    shown = [tokens(one.prompt.mean) for one in (first, last)]
+    if len(use.settings) == 1:
+        return f"{shown[0]} prompt tokens a request"
+    return " \N{RIGHTWARDS ARROW} ".join(shown) + " prompt tokens a request"
 
 
 def p_value(value: float) -> str:

@@ -8,6 +8,7 @@ from ste_ray.core.scoring.evaluation import EvaluationSummary
 from ste_ray.core.scoring.macro import MacroShare
 from ste_ray.core.scoring.statistics import Proportion
 from ste_ray.core.scoring.summary import METRICS
+from ste_ray.core.scoring.tokens import TokenUse
 from ste_ray.report.assemble import ReportData
 from ste_ray.report.numbers import (
     NOTHING,
@@ -17,6 +18,11 @@ from ste_ray.report.numbers import (
     percent,
     points,
     share_interval,
+    tokens,
+    tokens_change,
+    tokens_change_interval,
+    tokens_interval,
+    tokens_text,
     unseen_text,
 )
 
@@ -68,7 +74,7 @@ def summary_table(summary: EvaluationSummary) -> str:
     if tested:
         note += f"\n{_restraint_note(summary)}"
     parts = [f"{aligned(header, rows)}\n{note}", macro_table(summary), unseen_table(summary)]
-    return "\n\n".join(filter(None, parts))
+    return "\n\n".join(filter(None, [*parts, tokens_table(summary.tokens)]))
 
 
 def macro_table(summary: EvaluationSummary) -> str:
@@ -99,6 +105,28 @@ def unseen_table(summary: EvaluationSummary) -> str:
         if one.unseen is not None
     ]
     return f"{aligned(header, rows)}\n{unseen_text(summary.novelty)}"
+
+
+def tokens_table(use: TokenUse | None) -> str:
+    """Return the tokens a request, a row a setting; empty where no setting knows them."""
+    if use is None:
+        return ""
+    finals = any(one.final_prompt for one in use.settings)
+    header = ["tokens a request", "prompt", "reply"]
+    header += ["prompt of final answer", "final answer"] if finals else []
+    rows = []
+    for one in use.settings:
+        means = [one.prompt, one.reply, *([one.final_prompt, one.final_reply] if finals else [])]
+        shown = [f"{tokens(mean.mean)} ({tokens_interval(mean)})" if mean else NOTHING
+                 for mean in means]  # fmt: skip
+        rows.append([one.setting, *shown])
+    if last := use.since_first(use.settings[-1].setting):
+        changes = [
+            f"{tokens_change(mean.mean)} ({tokens_change_interval(mean.interval)})"
+            for mean in (last.prompt, last.reply)
+        ]
+        rows.append(["last - first", *changes, *([""] * (len(header) - 3))])
+    return f"{aligned(header, rows)}\nmeans over {tokens_text(use)}"
 
 
 def _restraint_note(summary: EvaluationSummary) -> str:

@@ -103,7 +103,10 @@ def test_failures_stay_in_the_row(reply, error):
 
 
 def test_a_call_is_executed_and_answered_if_that_is_wanted():
-    answers = [CALL, ToolResult(status="ok", text="2"), "Thought: done\nFinal Answer: It is 2."]
+    call = ModelReply(text=CALL, prompt_tokens=90, completion_tokens=9)
+    final = "Thought: done\nFinal Answer: It is 2."
+    answer = ModelReply(text=final, prompt_tokens=120, completion_tokens=7)
+    answers = [call, ToolResult(status="ok", text="2"), answer]
     found, asked = run("endpoint/plain", answers, execute={"t1"})
     assert asked[1] == CallTool(tool="t1", arguments_json='{"a":1}')
     assert isinstance(asked[2], AskModel)
@@ -111,6 +114,8 @@ def test_a_call_is_executed_and_answered_if_that_is_wanted():
     assert (found.observation, found.observation_status) == ("2", "ok")
     assert found.final_answer == "It is 2."
     assert found.output_text == CALL
+    assert (found.prompt_tokens, found.completion_tokens) == (90, 9)
+    assert (found.final_prompt_tokens, found.final_completion_tokens) == (120, 7)
 
 
 def test_why_there_is_no_final_answer_is_kept_and_the_call_counts():

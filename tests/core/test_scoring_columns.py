@@ -135,6 +135,8 @@ def predictions(draw: st.DrawFn) -> Prediction:
         fields["accepted_json"] = json.dumps({"text": [draw(VALUES)]})
     if draw(st.integers(0, 9)) == 0:
         fields["error"] = "the endpoint is gone"
+    for name in ("prompt", "completion", "final_prompt", "final_completion"):
+        fields[f"{name}_tokens"] = draw(st.integers(0, 3))
     return predict(tool, json.dumps(gold) if tool else "", text, **fields)
 
 

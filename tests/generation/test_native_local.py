@@ -211,7 +211,12 @@ def test_what_a_call_returned_goes_back_as_the_tools_message(shape: str, write: 
     text = made(shape).tokenizer.decode(shown[1])
     reply = tools_of(made(shape).tokenizer).form.started + written(shape, ONE)
     assert "returned 6" in text.partition(reply.strip()[:20])[2]
-    assert found.completion_tokens > answered[0].prediction.completion_tokens
+    before = answered[0].prediction
+    assert (found.prompt_tokens, found.completion_tokens) == (
+        before.prompt_tokens, before.completion_tokens
+    )  # fmt: skip
+    assert found.final_prompt_tokens == len(shown[1])
+    assert found.final_completion_tokens > 0
 
 
 def test_prompts_offer_candidates_all_tools_and_demonstrations() -> None:

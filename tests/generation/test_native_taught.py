@@ -107,7 +107,8 @@ def test_what_was_taught_as_labels_is_called_executed_and_answered(
     (concluded,) = asking.conclude([answered], {0: ToolResult(status="ok", text="it is 6")})
     assert (concluded.final_answer, concluded.final_cut) == ("Six it is.", False)
     assert concluded.oddities == ()
-    assert concluded.prompt_tokens > 2 * answered.prediction.prompt_tokens
+    assert concluded.prompt_tokens == answered.prediction.prompt_tokens
+    assert concluded.final_prompt_tokens > concluded.prompt_tokens
 
 
 def test_ask_asks_it_likewise(taught: LocalModel) -> None:

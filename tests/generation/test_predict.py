@@ -151,10 +151,12 @@ def test_the_model_answers_after_what_its_call_returned(random_model: LocalModel
     assert first == answered[0].prediction
     assert (second.observation, second.observation_status) == ("it is 3", "ok")
     assert second.final_answer
-    assert second.completion_tokens > answered[1].prediction.completion_tokens
-    # The second prompt holds the first one, the call and what it returned.
-    assert second.prompt_tokens > 2 * answered[1].prediction.prompt_tokens
-    assert first.prompt_tokens == len(answered[0].prompt.token_ids)
+    # The second prompt holds the first one, the call and what it returned; it counts apart.
+    assert second.prompt_tokens == len(answered[1].prompt.token_ids)
+    assert second.completion_tokens == answered[1].prediction.completion_tokens
+    assert second.final_prompt_tokens > second.prompt_tokens + second.completion_tokens - 1
+    assert second.final_completion_tokens > 0
+    assert (first.final_prompt_tokens, first.final_completion_tokens) == (0, 0)
     # Random weights know no end.
     assert answered[1].prediction.output_cut
     assert second.final_cut

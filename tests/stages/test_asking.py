@@ -74,7 +74,7 @@ class Scripted:
                     "observation_status": result.status,
                     "final_answer": self.final,
                     "final_cut": self.cut,
-                    "completion_tokens": found.completion_tokens + 3,
+                    "final_completion_tokens": 3,
                 }
             )
 

@@ -145,8 +145,8 @@ def conclude_flow(asked: AskedQuery, result: ToolResult, sampling: Sampling) -> 
             "final_error": _problem_of(reply, sampling),
             "final_cut": reply.finish_reason == "length",
             "final_reasoning": reply.reasoning,
-            "prompt_tokens": prediction.prompt_tokens + reply.prompt_tokens,
-            "completion_tokens": prediction.completion_tokens + reply.completion_tokens,
+            "final_prompt_tokens": reply.prompt_tokens,
+            "final_completion_tokens": reply.completion_tokens,
             "reasoning_tokens": prediction.reasoning_tokens + reply.reasoning_tokens,
             "oddities": (*prediction.oddities, *placed(reply.oddities, 1)),
         }

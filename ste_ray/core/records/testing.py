@@ -49,8 +49,10 @@ class Prediction(Record):
     output_text: str
     accepted_json: str = ""  # as in the example
     error: str = ""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int = 0  # of the prompt that asks for the call; 0: not known
+    completion_tokens: int = 0  # of the reply to it
+    final_prompt_tokens: int = 0  # of the prompt that asks for the final answer; 0: there is none
+    final_completion_tokens: int = 0
     tools_left_out: int = 0  # candidates that did not fit the model's positions
     demonstrations_left_out: int = 0
     observation: str = ""  # of the call, where it was executed
@@ -61,7 +63,7 @@ class Prediction(Record):
     final_cut: bool = False  # nor has the final answer
     reasoning: str = ""  # what the model wrote before the output
     final_reasoning: str = ""  # and before the final answer
-    reasoning_tokens: int = 0  # of the completion tokens; see ``ModelReply``
+    reasoning_tokens: int = 0  # of the completion tokens of both; see ``ModelReply``
     native: bool = False  # whether the call is looked for in ``calls``, not in the text
     calls: tuple[MessageCall, ...] = ()
     oddities: tuple[Oddity, ...] = ()
@@ -105,6 +107,10 @@ class Score(Record):
     decided_by: Literal["rules", "judge"] = "rules"
     verdict: Literal["", "same", "different", "unsure"] = ""  # the judge's; empty: not asked
     verdict_reason: str = ""
+    prompt_tokens: int = 0  # these four as in the prediction
+    completion_tokens: int = 0
+    final_prompt_tokens: int = 0
+    final_completion_tokens: int = 0
 
     @property
     def needs_call(self) -> bool:

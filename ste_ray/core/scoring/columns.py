@@ -23,9 +23,15 @@ from ste_ray.core.tool_specs import ToolSpec
 
 Columns = Mapping[str, Sequence[Any]]
 
+# Those that a score has from its prediction.
+_COPIED = (
+    *("example_id", "setting", "tool", "prompt_tokens", "completion_tokens"),
+    *("final_prompt_tokens", "final_completion_tokens"),
+)
 # Those of a prediction that are looked at; records are asked for where these do not suffice.
 NEEDED = (
-    *("example_id", "setting", "tool", "query", "arguments_json", "accepted_json"),
+    *_COPIED,
+    *("query", "arguments_json", "accepted_json"),
     *("output_text", "error", "native", "calls", "oddities"),
 )
 _INPUT = re.compile("input", re.IGNORECASE)
@@ -51,7 +57,7 @@ class _Decision(NamedTuple):
 _REST = {
     name: field.default
     for name, field in Score.model_fields.items()
-    if name not in (*_Decision._fields, "example_id", "setting", "tool")
+    if name not in (*_Decision._fields, *_COPIED)
 }
 
 
@@ -83,7 +89,7 @@ class ColumnScorer:
         left = [row for row, found in enumerate(decisions) if found is None]
         for row, prediction in zip(left, records_of(left) if left else (), strict=True):
             decisions[row] = _of_score(score_prediction(prediction, self._specs))
-        scored = {name: list(columns[name]) for name in ("example_id", "setting", "tool")}
+        scored = {name: list(columns[name]) for name in _COPIED}
         fields = map(list, zip(*decisions, strict=True)) if decisions else ([],) * 10
         scored |= dict(zip(_Decision._fields, fields, strict=True))
         scored |= {name: [default] * len(decisions) for name, default in _REST.items()}

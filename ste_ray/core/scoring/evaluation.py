@@ -11,6 +11,7 @@ from ste_ray.core.records import Record, Score
 from ste_ray.core.scoring.macro import ConstantTool, constant_tool
 from ste_ray.core.scoring.statistics import NUM_RESAMPLES, PairedComparison
 from ste_ray.core.scoring.summary import METRICS, Metric, Summary, compare_settings, summarise
+from ste_ray.core.scoring.tokens import TokenUse, token_use
 from ste_ray.core.scoring.unseen import TestNovelty, Unseen
 
 
@@ -33,6 +34,8 @@ class EvaluationSummary(Record):
     novelty: TestNovelty | None = Field(default=None, exclude_if=lambda found: found is None)
     # What one tool called whatever is asked reaches; None: as of ``Summary.macro``.
     constant_tool: ConstantTool | None = Field(default=None, exclude_if=lambda found: found is None)
+    # Tokens a request; None: no setting knows them.
+    tokens: TokenUse | None = Field(default=None, exclude_if=lambda found: found is None)
 
     def between(self, first: str, second: str) -> tuple[Difference, ...]:
         """The differences of two settings, a figure each."""
@@ -95,4 +98,9 @@ def summarise_evaluation(
         ),
         novelty=None if unseen is None else unseen.novelty,
         constant_tool=constant_tool(groups[0]),
+        tokens=token_use(
+            {scores[0].setting: scores for scores in groups},
+            seed=seed,
+            num_resamples=num_resamples,
+        ),
     )

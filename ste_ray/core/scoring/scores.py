@@ -149,6 +149,10 @@ def _score(prediction: Prediction, gold: dict[str, Any], **fields: Any) -> Score
         setting=prediction.setting,
         tool=prediction.tool,
         num_gold_arguments=len(gold),
+        prompt_tokens=prediction.prompt_tokens,
+        completion_tokens=prediction.completion_tokens,
+        final_prompt_tokens=prediction.final_prompt_tokens,
+        final_completion_tokens=prediction.final_completion_tokens,
         **fields,
     )
 

@@ -123,8 +123,8 @@ class Answer:
         """What to set so that it is not cut; empty: it is whole."""
         if not self.cut:
             return ""
-        before = self.proposal.reply.prediction.completion_tokens
-        num_tokens = self.prediction.completion_tokens - (before if self._final else 0)
+        found = self.prediction
+        num_tokens = found.final_completion_tokens if self._final else found.completion_tokens
         if num_tokens <= 0:  # the endpoint does not count them
             return "cut at infer.max_new_tokens; raise it to see the rest"
         return (
@@ -157,8 +157,8 @@ class Answer:
             "cut": self.cut,
             "problem": self.problem,
             "tokens": {
-                "prompt": found.prompt_tokens,
-                "completion": found.completion_tokens,
+                "prompt": found.prompt_tokens + found.final_prompt_tokens,
+                "completion": found.completion_tokens + found.final_completion_tokens,
                 "reasoning": found.reasoning_tokens,
             },
             "seconds": round(self.seconds, 3),

@@ -26,6 +26,7 @@ from ste_ray.core.scoring.evaluation import EvaluationSummary, summarise_evaluat
 from ste_ray.core.scoring.scores import score_prediction, undecided_pair, with_verdict
 from ste_ray.core.scoring.statistics import NUM_RESAMPLES, Proportion
 from ste_ray.core.scoring.summary import METRICS, Summary
+from ste_ray.core.scoring.tokens import TokenUse
 from ste_ray.core.scoring.unseen import Unseen
 from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.core.tool_specs import ToolSpec
@@ -65,7 +66,7 @@ def run(context: StageContext) -> dict[str, Any]:
     store.write_json(layout.EVALUATION_SUMMARY, summary.model_dump(mode="json"))
     return {
         "predictions": num_predictions,
-        "settings": {one.setting: _headline(one) for one in summary.settings},
+        "settings": {one.setting: _headline(one, summary.tokens) for one in summary.settings},
         **({"spent": spent} if spent else {}),
         "report": layout.REPORT,  # which ``run_stage`` writes once the manifest is there
     }
@@ -200,7 +201,7 @@ def summarise_settings(
         raise StageInputError(f"the predictions cannot be compared: {error}") from error
 
 
-def _headline(summary: Summary) -> dict[str, Any]:
+def _headline(summary: Summary, tokens: TokenUse | None) -> dict[str, Any]:
     shares: dict[str, Proportion] = {name: getattr(summary.overall, name) for name in METRICS}
     shares["correct_with_arguments"] = summary.with_arguments.correct
     if summary.unseen is not None:
@@ -216,4 +217,8 @@ def _headline(summary: Summary) -> dict[str, Any]:
         needless = restraint.needless_calls.share
         rounded["needless_calls"] = None if needless is None else round(needless, 4)
         rounded["no_call_tests"] = restraint.n
+    for one in tokens.settings if tokens is not None else ():
+        if one.setting == summary.setting:
+            rounded["prompt_tokens"] = round(one.prompt.mean, 1)
+            rounded["reply_tokens"] = round(one.reply.mean, 1)
     return {"n": summary.overall.n, **rounded}

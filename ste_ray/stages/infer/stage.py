@@ -45,6 +45,8 @@ _COUNTED = (
     "errors",
     "prompt_tokens",
     "completion_tokens",
+    "final_prompt_tokens",
+    "final_completion_tokens",
     "tools_left_out",
     "demonstrations_left_out",
     "executed",
@@ -242,7 +244,7 @@ def _complete(context: StageContext, setting: Setting, seconds: float, num_timed
         counts["queries"] += 1
         counts["errors"] += bool(item.error)
         counts["executed"] += item.observation_status in MADE_CALLS
-        for name in _COUNTED[2:6]:
+        for name in _COUNTED[2:-1]:
             counts[name] += getattr(item, name)
     timing = {"seconds": round(seconds, 3), "queries": num_timed}
     context.store.write_json(

@@ -145,7 +145,7 @@ class EndpointWorker(Worker):
                     tools=calls,
                     may_repeat=self._repeatable,
                 )
-                self._progress.count_tokens(found.completion_tokens)
+                self._progress.count_tokens(found.completion_tokens + found.final_completion_tokens)
                 self._progress.end_batch(1, 1.0)
                 return found
 
