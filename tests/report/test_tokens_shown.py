@@ -74,7 +74,7 @@ def test_the_texts_show_them_too(shown: ReportData) -> None:
     assert (
         row
         == "| tuned/toolken | 70.0 (70.0–70.0) | 25.0 (25.0–25.0) | 130 (130–130) | 9.0 (9.0–9.0) |"
-    )  # noqa: E501
+    )
     assert "| tuned/toolken − base/icl | −1,973 | " in text
     lines = before_after_table(shown).splitlines()
     place = next(n for n, line in enumerate(lines) if line.startswith("tokens a request"))

@@ -22,12 +22,18 @@ ID_PATTERN = "[a-zA-Z0-9]{9}"
 #: Writes a fixed text as the notation has it, special tokens in it as tokens.
 Literal = Callable[[str], str]
 
-_ANY = """\
+#: Numbers that are values: a double holds each. Any number of JSON would go up to 1e999 and on.
+NUMBER_PATTERN = r"-?(0|[1-9][0-9]{0,199})(\.[0-9]{1,200})?([eE][+-]?[0-9]{1,2})?"
+INTEGER_PATTERN = "-?(0|[1-9][0-9]{0,199})"
+_ANY = f"""\
 loose: quoted | NUMBER | "true" | "false" | "null" | list | object
 list: "[" (loose ("," loose)*)? "]"
-object: "{" (KEY ":" loose ("," KEY ":" loose)*)? "}"
-NUMBER: /-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][+-]?[0-9]+)?/
+object: "{{" (KEY ":" loose ("," KEY ":" loose)*)? "}}"
+NUMBER: /{NUMBER_PATTERN}/
 KEY: /[A-Za-z_][A-Za-z0-9_.-]*/"""
+_BOUNDS = frozenset(
+    ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "enum", "const")
+)
 _SCALARS = ("number", "integer", "boolean", "null")
 
 
@@ -168,7 +174,7 @@ class _Rules:
         if kind == "null" and elements.python:
             return '"None"'
         own = schema if isinstance(schema, dict) else {}
-        return f"%json {json.dumps({**own, 'type': _json_type(own, kind)})}"
+        return _json({**own, "type": _json_type(own, kind)})
 
     def _loose(self, rule: str, key: str, schema: Any) -> str:
         own = schema if isinstance(schema, dict) else {}
@@ -179,9 +185,17 @@ class _Rules:
         elif own.get("type") == "string":
             value = "quoted"
         elif own.get("type") in _SCALARS:
-            value = f"%json {json.dumps(own)}"
+            value = _json(own)
         self.rules.append(f"{rule}: {self._literal(f'{key}:')} {value}")
         return rule
+
+
+def _json(schema: Mapping[str, Any]) -> str:
+    """Return what stands for JSON of a schema; numbers that it does not bound are bound here."""
+    pattern = {"number": NUMBER_PATTERN, "integer": INTEGER_PATTERN}.get(str(schema.get("type")))
+    if pattern is None or not _BOUNDS.isdisjoint(schema):
+        return f"%json {json.dumps(schema)}"
+    return f"/{pattern}/"
 
 
 def _kinds(schema: Any) -> list[ValueType]:

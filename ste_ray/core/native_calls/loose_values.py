@@ -14,7 +14,7 @@ from ste_ray.core.replies.strict_json import MAX_DEPTH, JSONTextError, clip, dec
 
 _WORDS = {"true": True, "True": True, "false": False, "False": False, "null": None, "None": None}
 _WORD = re.compile(r"[A-Za-z]++")
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,400}+)(?:\.[0-9]{1,400}+)?(?:[eE][+-]?[0-9]{1,4}+)?")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
 _SPACE = re.compile(r"\s*+")
 _BARE_KEY = re.compile(r"[^\s:{}\[\],\"'<>|]++")
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*+)'|\"((?:[^\"\\]|\\.)*+)\"", re.DOTALL)
