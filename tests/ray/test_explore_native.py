@@ -79,6 +79,7 @@ def test_a_server_without_a_parser_of_calls_ends_the_run_early(tmp_path: Path) -
     assert raised.value.exit_code == 2
 
 
+@pytest.mark.timeout(900)  # five stages, each with actors of its own: 20 s, and more beside others
 def test_native_from_exploration_to_scores(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "run"))
     settings = "infer.settings=[endpoint/retrieved, endpoint/native, endpoint/native_icl]"
@@ -87,6 +88,7 @@ def test_native_from_exploration_to_scores(tmp_path: Path) -> None:
             *SHAPE,
             "prepare.test_fraction=0.4",
             "infer.execute=true",
+            "infer.num_workers=1",
             settings,
             f"llm.base_url={server.url}",
         )
