@@ -1,6 +1,7 @@
-"""The tools that rows offer: for each tool those most like it, for a request those nearest to it.
+"""The tools that rows offer: lists of tools that are like each other, by name and description.
 
-Tools are compared by name and description. Which of the nearest a row offers is drawn elsewhere.
+A row takes one of the lists with its right tool, the tool that is not there, or the one nearest to
+a request that needs none. How lists are made of likenesses is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ste_ray.core.preparing.offering import POOL, AskedRow, draw_offer
+from ste_ray.core.preparing.mixing import draw_number
+from ste_ray.core.preparing.offering import POOL, AskedRow, alike_lists, shuffled
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.retrieval.encoder import SentenceEncoder, Vectors
 from ste_ray.retrieval.search import Corpus
@@ -19,6 +21,7 @@ class ToolOffers:
 
     What is most like each tool is found once, at the beginning: its siblings (the tools of its
     family), nearest first and no more of them than a row has distractors, then the nearest of all.
+    The lists are made of that, once too.
 
     Args:
         encoder: what texts are compared by; it is fitted to the tools here.
@@ -42,6 +45,11 @@ class ToolOffers:
             self._corpus = Corpus(vectors, search="exact")
             self._places = {name: place for place, name in enumerate(self._names)}
             self._likest = self._ranked(vectors, [tool.family for tool in ordered])
+            self._lists = alike_lists(self._likest, self._number, seed)
+            self._lists_of: list[list[int]] = [[] for _ in ordered]
+            for place, members in enumerate(self._lists):
+                for tool in members:
+                    self._lists_of[tool].append(place)
 
     def of(self, rows: Sequence[AskedRow]) -> list[list[str]]:
         """Return the names of the tools that each row offers, in an order that tells nothing.
@@ -51,12 +59,13 @@ class ToolOffers:
         Raises:
             KeyError: the right tool of a row is not among those that may be offered.
         """
-        near = iter(self._near([row.query for row in rows if not row.right]))
+        known = self._places if self._encoder is not None else ()
+        homes = [row.right or (row.absent if row.absent in known else "") for row in rows]
+        near = iter(self._nearest([row.query for row, home in zip(rows, homes, strict=True)
+                                   if not home]))  # fmt: skip
         return [
-            draw_offer(
-                self.likest(row.right) if row.right else next(near), self._number, row, self._seed
-            )
-            for row in rows
+            shuffled(self._around(home or next(near), row), row, self._seed)
+            for row, home in zip(rows, homes, strict=True)
         ]
 
     def likest(self, tool: str) -> list[str]:
@@ -69,23 +78,39 @@ class ToolOffers:
             return self._names
         return [self._names[place] for place in self._likest[self._places[tool]]]
 
-    def _near(self, queries: Sequence[str]) -> list[list[str]]:
+    def _around(self, home: str, row: AskedRow) -> list[str]:
+        """Return the tools of a row, in no order: one of the lists with ``home``.
+
+        In the place of a tool that is not there stands another one that is most like it.
+        """
         if self._encoder is None:
-            return [self._names for _ in queries]
-        # One more, because a tool that is not there may be among them.
-        found = self._corpus.nearest(self._encoder.encode(queries), POOL * self._number + 1)
-        return [[self._names[hit.index] for hit in hits] for hits in found]
+            return [name for name in self._names if name != row.absent]
+        lists = self._lists_of[self._places[home]]
+        drawn = draw_number(home, self._seed, f"{row.key} list") % len(lists)
+        names = [self._names[tool] for tool in self._lists[lists[drawn]]]
+        if not row.absent:
+            return names
+        others = (name for name in (*self.likest(home), *self._names) if name not in names)
+        return [next(others) if name == row.absent else name for name in names]
+
+    def _nearest(self, queries: Sequence[str]) -> list[str]:
+        """Return for each request the tool nearest to it; where all are offered, any."""
+        if self._encoder is None or not queries:
+            return self._names[:1] * len(queries)
+        found = self._corpus.nearest(self._encoder.encode(queries), 1)
+        return [self._names[hits[0].index] for hits in found]
 
     def _ranked(self, vectors: Vectors, families: Sequence[str]) -> list[list[int]]:
         """Return for each tool the places of those most like it, as many as are drawn from."""
         num_others = self._number - 1
         siblings = _siblings(vectors, families, num_others)
-        found = self._corpus.nearest(vectors, POOL * num_others + 1)
+        pool = POOL * max(1, num_others)  # at least what may take the place of another tool
+        found = self._corpus.nearest(vectors, pool + 1)
         ranked = []
         for place, hits in enumerate(found):
             order = dict.fromkeys([*siblings.get(place, ()), *(hit.index for hit in hits)])
             order.pop(place, None)
-            ranked.append(list(order)[: POOL * num_others])
+            ranked.append(list(order)[:pool])
         return ranked
 
 

@@ -61,8 +61,8 @@ class TrainConfig(Section):
     )
     tools_per_row: int = key(
         8,
-        "Tools that a native row offers: the right one and those most like it, or those nearest to "
-        "a request that needs no call; 0: all.",
+        "Tools that a native row offers: the right one, or the one nearest to a request that needs "
+        "no call, among tools that are like each other; 0: all.",
         ge=0,
         unless_default=True,
     )

@@ -1,10 +1,12 @@
-"""Which tools rows offer: the draw from a ranking, and what of a row decides it."""
+"""Which tools rows offer: lists of tools that are alike, and what of a row decides."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ste_ray.core.preparing.formatting import (
     absent_tool_row,
@@ -13,65 +15,78 @@ from ste_ray.core.preparing.formatting import (
     general_row,
     training_rows,
 )
-from ste_ray.core.preparing.offering import POOL, AskedRow, asked_row, draw_offer
+from ste_ray.core.preparing.offering import (
+    ROUNDS,
+    AskedRow,
+    alike_lists,
+    asked_row,
+    shuffled,
+)
 from ste_ray.core.records import Example, Message
 from ste_ray.stages.base import load_prompts
 
-RANKED = [f"t{number:02}" for number in range(40)]
-NUMBER = 8
-ROWS = [AskedRow(f"row {number}", "", right="right") for number in range(800)]
+NUMBER = 4
+# Forty tools in eight families of five; each knows its siblings, then a few of the next family.
+FAMILIES = [tool // 5 for tool in range(40)]
+LIKEST = [
+    [*(one for one in range(40) if one != tool and one // 5 == tool // 5),
+     *(one % 40 for one in range(tool // 5 * 5 + 5, tool // 5 * 5 + 7))]
+    for tool in range(40)
+]  # fmt: skip
 
 
-def test_the_right_tool_is_always_offered_at_any_place():
-    places = Counter[int]()
-    for row in ROWS:
-        offered = draw_offer(RANKED, NUMBER, row, seed=0)
-        assert len(set(offered)) == NUMBER
-        places[offered.index("right")] += 1
-    # 100 at each place are expected, and 40 are more than four standard deviations away.
-    assert sorted(places) == list(range(NUMBER))
-    assert all(60 < count < 140 for count in places.values())
+def check(lists: list[tuple[int, ...]], num_tools: int, number: int) -> None:
+    assert all(len(set(one)) == len(one) == number for one in lists)
+    counts = Counter(tool for one in lists for tool in one)
+    assert set(counts) == set(range(num_tools))
+    assert set(counts.values()) <= {ROUNDS, ROUNDS + 1}
 
 
-def test_the_likest_tools_are_nearly_always_offered_and_the_others_vary():
-    drawn = Counter(tool for row in ROWS for tool in draw_offer(RANKED, NUMBER, row, seed=0))
-    pool = RANKED[: POOL * (NUMBER - 1)]
-    assert set(drawn) == {"right", *pool}
-    assert drawn[pool[0]] > 0.9 * len(ROWS)
-    halves = [sum(drawn[tool] for tool in half) for half in (pool[:7], pool[7:])]
-    assert halves[0] > 2 * halves[1]
-    assert min(drawn[tool] for tool in pool) > 0.05 * len(ROWS)
-    lists = {tuple(sorted(draw_offer(RANKED, NUMBER, row, seed=0))) for row in ROWS}
-    assert len(lists) > 100
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 7, 16, 39, 40])
+def test_each_tool_is_in_as_many_lists_as_any_other(number):
+    check(alike_lists(LIKEST, number, seed=0), 40, number)
 
 
-def test_a_wrong_tool_has_no_place_of_its_own_either():
-    places = Counter(draw_offer(RANKED, NUMBER, row, 0).index(RANKED[0]) for row in ROWS
-                     if RANKED[0] in draw_offer(RANKED, NUMBER, row, 0))  # fmt: skip
-    assert all(50 < places[place] < 150 for place in range(NUMBER))
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), num_tools=st.integers(1, 24), seed=st.integers(0, 5))
+def test_it_is_so_however_likeness_is_ranked(data, num_tools, seed):
+    tool = st.integers(0, num_tools - 1)
+    ranked = data.draw(
+        st.lists(st.lists(tool, unique=True, max_size=9), min_size=num_tools, max_size=num_tools)
+    )
+    likest = [[other for other in others if other != one] for one, others in enumerate(ranked)]
+    number = data.draw(st.integers(1, num_tools))
+    check(alike_lists(likest, number, seed), num_tools, number)
 
 
-def test_seed_and_row_alone_decide():
-    before = [draw_offer(RANKED, NUMBER, row, seed=1) for row in ROWS[:20]]
-    assert before == [draw_offer(RANKED, NUMBER, row, seed=1) for row in reversed(ROWS[:20])][::-1]
-    assert before != [draw_offer(RANKED, NUMBER, row, seed=2) for row in ROWS[:20]]
+def test_a_list_holds_tools_that_are_like_each_other_and_lists_differ():
+    lists = alike_lists(LIKEST, NUMBER, seed=0)
+    related = sum(
+        len({FAMILIES[tool] for tool in one}) <= 2
+        and max(Counter(FAMILIES[tool] for tool in one).values()) >= NUMBER - 1
+        for one in lists
+    )
+    assert related > 0.6 * len(lists)  # five siblings make no two lists of four
+    assert len({tuple(sorted(one)) for one in lists}) > 60
+    assert alike_lists(LIKEST, NUMBER, seed=0) == lists != alike_lists(LIKEST, NUMBER, seed=1)
 
 
-@pytest.mark.parametrize("number", [1, 8, 39, 40])
-def test_what_is_not_there_is_never_offered(number):
-    for count in range(50):
-        row = AskedRow(f"row {count}", "?", absent=RANKED[0])
-        offered = draw_offer(RANKED, number, row, seed=0)
-        assert RANKED[0] not in offered
-        assert len(set(offered)) == len(offered) == min(number, 39)
+def test_a_list_of_more_tools_than_there_are_is_an_error():
+    for number in (0, 41):
+        with pytest.raises(ValueError, match=f"number={number} must be at least 1 and at most 40"):
+            alike_lists(LIKEST, number, seed=0)
 
 
-def test_the_right_tool_alone_or_all_there_are():
-    row = AskedRow("row", "", right="t03")
-    assert draw_offer(RANKED, 1, row, seed=0) == ["t03"]
-    assert sorted(draw_offer(RANKED, 40, row, seed=0)) == RANKED
-    assert sorted(draw_offer(RANKED[:5], 8, row, seed=0)) == RANKED[:5]
-    assert draw_offer([], 8, AskedRow("row", "?"), seed=0) == []
+def test_every_tool_of_a_row_stands_at_any_place():
+    tools = [f"t{number}" for number in range(8)]
+    rows = [AskedRow(f"row {number}", "", right="t0") for number in range(800)]
+    orders = [shuffled(tools, row, seed=0) for row in rows]
+    assert all(sorted(order) == tools for order in orders)
+    for tool in ("t0", "t5"):
+        places = Counter(order.index(tool) for order in orders)
+        # 100 at each place are expected, and 40 are more than four standard deviations away.
+        assert all(60 < places[place] < 140 for place in range(8))
+    assert shuffled(tools[::-1], rows[3], seed=0) == orders[3] != shuffled(tools, rows[3], seed=1)
 
 
 def test_what_of_a_row_decides_its_offer():

@@ -254,7 +254,7 @@ def test_rows_offer_the_tools_most_like_the_right_one(tmp_path, form):
     assert all(len(set(names)) == 2 and (right or names[0]) in names for right, names in rows)
     of_add = [names for right, names in rows if right == "add"]
     beside = [name for names in of_add for name in names if name != "add"]
-    assert set(beside) == {"find", safe_name(long_name)}
+    assert len(set(beside)) > 1  # now and then another one than its sibling
     assert beside.count("find") > len(beside) / 2
     assert 5 < sum(names[0] == "add" for names in of_add) < len(of_add) - 5
     export(form, store, tmp_path / "again", "--tools-per-row", "2")

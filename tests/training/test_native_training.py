@@ -62,7 +62,7 @@ class Asked:
 
 
 def test_what_is_learned_by_heart_is_called_by_the_exported_model(tmp_path):
-    called, answered_too = EXAMPLES[1], EXAMPLES[3]
+    called, answered_too = EXAMPLES[0], EXAMPLES[3]  # other tools are offered with each
     (alone,) = [row for row in other_rows() if row.kind == "no_call" and not row.tool]
     rows = [*rows_of(called, tool_responses=False), *rows_of(answered_too), alone]
     job, _ = native_job(
