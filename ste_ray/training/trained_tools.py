@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from ste_ray.core import layout
 from ste_ray.core.tool_specs import ToolSpec
@@ -29,11 +30,20 @@ def write_trained_tools(folder: Path, base: Path, files: RunFiles, names: Collec
     except FileNotFoundError:
         listed = []
     specs = [ToolSpec.model_validate(one) for one in listed if one["name"] in names]
-    before = base / TOOLS_FILE
-    known = json.loads(before.read_text("utf-8")) if before.is_file() else None
-    if not isinstance(known, dict):  # another program's file of that name
-        known = None
+    known = _known(base / TOOLS_FILE)
     if not specs and known is None:
         return
     text = json.dumps(described(specs, known), indent=2, ensure_ascii=False) + "\n"
     (folder / TOOLS_FILE).write_text(text, "utf-8")
+
+
+def _known(path: Path) -> dict[str, Any] | None:
+    """Return what the base's folder says; None: nothing, or the file is another program's."""
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        described((), found)
+        return {"tools": found["tools"], "names": found["names"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
