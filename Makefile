@@ -47,7 +47,14 @@ $(THIRD_PARTY):
 	$(PYTHON) -m venv .third-party/git && .third-party/git/bin/pip install --quiet --disable-pip-version-check mcp-server-git==2026.10.19
 	touch $@
 
-third-party: $(THIRD_PARTY)  ## MCP servers and an OpenAPI description to test against; needs npm
+# Those modules of vLLM that read replies, and its grammars; its tests are skipped where they cannot be had.
+VLLM := .third-party/vllm/.installed-1
+$(VLLM): $(THIRD_PARTY) tests/vllm_wheel.py
+	rm -rf .third-party/vllm
+	$(PYTHON) tests/vllm_wheel.py .third-party/vllm && $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --target .third-party/vllm/grammars xgrammar==0.2.8 apache-tvm-ffi==0.1.15.post2 && touch $@ || echo "vLLM cannot be had here"
+
+third-party: $(THIRD_PARTY) $(VLLM)  ## what is tested against: MCP servers, an OpenAPI description, vLLM; needs npm
 
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate $(addprefix --find-links ,$(PIP_FIND_LINKS))
 lock: venv  ## the image's packages with their hashes, from constraints.txt

@@ -62,6 +62,11 @@ def add_export_commands(commands: argparse._SubParsersAction[Any]) -> None:
     data_dict.add_argument("--out", required=True, metavar="FILE.json", help="file to write")
     data_dict.set_defaults(function=_export_data_dict)
 
+    model = forms.add_parser("model", help="the trained model as a folder, for servers of models")
+    _add_run(model)
+    model.add_argument("--out", required=True, metavar="DIR", help="folder to make")
+    model.set_defaults(function=_export_model)
+
     predictions = forms.add_parser(
         "predictions", help="predictions of a setting in the shape of the study's saved results"
     )
@@ -179,6 +184,30 @@ def _export_data_dict(options: argparse.Namespace) -> None:
     print_result(
         {"file": options.out, **asdict(counts)},
         f"{options.out}\n{''.join(lines)}",
+        options.json,
+    )
+
+
+def _export_model(options: argparse.Namespace) -> None:
+    from ste_ray.process.new_folder import new_folder
+    from ste_ray.stages.ask.recorded import default_setting
+    from ste_ray.store.artifacts import open_store
+    from ste_ray.training.tool_parser import write_tool_parser
+
+    store = open_store(options.run)
+    if not store.exists(f"{layout.TUNED_MODEL}/config.json"):
+        raise StageInputError(
+            f"{store.uri!r} holds no trained model; run 'ste-ray train --run "
+            f"{shlex.quote(store.uri)}' first"
+        )
+    with new_folder(options.out) as folder:
+        store.download_folder(layout.TUNED_MODEL, folder)
+        if default_setting(store)[0] == "tuned/toolken":
+            write_tool_parser(folder)  # also where an older version has trained it
+        sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
+    print_result(
+        {"folder": options.out, "files": len(sizes), "bytes": sum(sizes)},
+        f"{options.out}\n  files: {len(sizes)}\n  MB: {sum(sizes) / 1e6:.1f}\n",
         options.json,
     )
 

@@ -11,6 +11,7 @@ from ste_ray.core.texts.local_paths import public_name
 from ste_ray.core.toolkens import toolken
 from ste_ray.training.config import TrainConfig
 from ste_ray.training.figures import TrainSummary
+from ste_ray.training.tool_parser import TOOL_PARSER_FILE
 
 _MAX_TOOLS = 200
 
@@ -113,7 +114,10 @@ def _toolken_form(facts: CardFacts) -> list[str]:
         "",
         *(answers if "final_answer" in facts.rows else []),
         "`toolkens.json` lists the tools' tokens. No description of a tool is needed in the"
-        " prompt.",
+        " prompt. vLLM returns",
+        f"its calls as tool calls by `{TOOL_PARSER_FILE}` beside it: `vllm serve FOLDER"
+        f" --tool-parser-plugin FOLDER/{TOOL_PARSER_FILE}",
+        "--tool-call-parser toolken --enable-auto-tool-choice`.",
     ]
 
 

@@ -41,6 +41,7 @@ from ste_ray.training.model import num_parameters
 from ste_ray.training.model_card import CardFacts, model_card
 from ste_ray.training.rank_model import RankModels
 from ste_ray.training.shards import CachedShards, Shard, parse_shard
+from ste_ray.training.tool_parser import TOOL_PARSER_FILE, write_tool_parser
 from ste_ray.training.toolkens import Vocabulary, tokenizer_of, write_toolkens
 from ste_ray.training.tracking import TensorBoard
 from ste_ray.training.trained_tools import write_trained_tools
@@ -244,10 +245,13 @@ class _Rank:
     ) -> None:
         folder, files = self._folder / "model", self._job.files
         for code in self._base.glob("*.py"):  # there only if it is trusted
-            shutil.copy(code, folder)
+            if code.name != TOOL_PARSER_FILE:  # which is the form's, not the model's
+                shutil.copy(code, folder)
         if self._job.config.format == "toolken" or vocabulary.ids or vocabulary.retired:
             write_toolkens(folder, vocabulary)
         write_trained_tools(folder, self._base, files, self._job.tools)
+        if self._job.config.format == "toolken":
+            write_tool_parser(folder)
         (folder / "README.md").write_text(card, "utf-8")
         files.delete_folder(layout.TUNED_MODEL)
         files.upload_folder(folder, layout.TUNED_MODEL)

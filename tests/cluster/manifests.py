@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
 CRDS = ROOT.parent / "shared" / "kuberay-crds"
 OVERLAYS = ("local", "cpu", "gpu", "s3")
+SERVE = "overlays/serve"  # serves a model, and runs no stages
 KUBERNETES = "1.33"
 # Required by the CRDs' schemas, but filled in by the server or by KubeRay.
 _DEFAULTED = {"minReplicas", "maxReplicas"}

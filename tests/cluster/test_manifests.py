@@ -20,6 +20,7 @@ from tests.cluster.manifests import (
     KUBERNETES,
     OVERLAYS,
     ROOT,
+    SERVE,
     containers,
     crd_problems,
     of_kind,
@@ -27,7 +28,7 @@ from tests.cluster.manifests import (
     render,
 )
 
-FOLDERS = [f"{kind}/{name}" for kind in ("overlays", "jobs") for name in OVERLAYS]
+FOLDERS = [*(f"{kind}/{name}" for kind in ("overlays", "jobs") for name in OVERLAYS), SERVE]
 JOBS = (*STAGES, "continual", "pipeline")
 CLUSTER_PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
 
@@ -74,14 +75,21 @@ def test_every_pod_is_fit_for_restricted_namespaces(folder: str) -> None:
             assert "automountServiceAccountToken" in spec, place
         for place, container in containers(document):
             check_container(container, place)
-        if document["kind"] in ("RayCluster", "RayJob"):
-            spec = document["spec"].get("rayClusterSpec", document["spec"])
+        if spec := cluster_spec(document):
             check_container({**spec["autoscalerOptions"], "image": "x:1"}, "autoscaler")
     assert seen >= 2
     if folder.startswith("overlays"):
         (namespace,) = of_kind(render(folder), "Namespace")
         labels = namespace["metadata"]["labels"]
         assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def cluster_spec(document: dict[str, Any]) -> dict[str, Any]:
+    """The specification of the Ray cluster in a document; empty: there is none."""
+    field = {"RayJob": "rayClusterSpec", "RayService": "rayClusterConfig"}.get(document["kind"])
+    if field:
+        return dict(document["spec"][field])
+    return dict(document["spec"]) if document["kind"] == "RayCluster" else {}
 
 
 def check_container(container: dict[str, Any], place: str) -> None:
@@ -98,13 +106,14 @@ def check_container(container: dict[str, Any], place: str) -> None:
 def test_versions_agree(folder: str) -> None:
     package, ray = version("ste-ray"), pinned("ray")
     for document in render(folder):
-        if document["kind"] in ("RayCluster", "RayJob"):
-            spec = document["spec"].get("rayClusterSpec", document["spec"])
+        if spec := cluster_spec(document):
             assert spec["rayVersion"] == ray
         for place, container in containers(document):
             name, _, tag = container["image"].rpartition(":")
             if name.rpartition("/")[2] == "ste-ray":
                 assert tag in (f"{package}-ray{ray}-cpu", f"{package}-ray{ray}-gpu"), place
+            if name.rpartition("/")[2] == "ray-llm":
+                assert tag.startswith(f"{ray}-"), place
 
 
 def pinned(package: str) -> str:

@@ -156,7 +156,13 @@ def test_the_export_gives_the_trainers_logits_and_says_what_it_is(two_ranks, tmp
     records, figures = two_ranks.run(train, job)[0]
     folder = tmp_path / layout.TUNED_MODEL
     names = {path.name for path in folder.iterdir()}
-    assert {"model.safetensors", "generation_config.json", "README.md", "toolkens.json"} <= names
+    assert {
+        "model.safetensors",
+        "generation_config.json",
+        "README.md",
+        "toolkens.json",
+        "tool_parser.py",
+    } <= names
     model = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert type(model).__name__ == "LlamaForCausalLM"

@@ -23,6 +23,7 @@ from ste_ray.retrieval.encoder import HASHED_NGRAMS, make_encoder
 from ste_ray.retrieval.offering import ToolOffers
 from ste_ray.stages.train.inputs import lay_out
 from ste_ray.stages.train.shards import write_shards_here
+from ste_ray.training.tool_parser import TOOL_PARSER_FILE
 from tests.native_templates import HERMES, SILENT
 from tests.training.native_runs import PROMPTS, SPECS, an_example, other_rows, rows_of
 from tests.training.training_runs import prepared, save_base, train
@@ -90,6 +91,7 @@ def test_what_is_learned_by_heart_is_called_by_the_exported_model(tmp_path):
         assert (read.calls, read.content) == ((), said)
 
     assert not (folder / TOOLKENS_FILE).exists()
+    assert not (folder / TOOL_PARSER_FILE).exists()
     assert len(tokenizer) == len(AutoTokenizer.from_pretrained(tmp_path / layout.BASE_MODEL))
     card = (folder / "README.md").read_text("utf-8")
     assert "apply_chat_template" in card
