@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ste_ray.cli.gate import add_gate_options, asks_for_gate, gate
 from ste_ray.core import layout
 from ste_ray.core.stages import STAGES
 from ste_ray.errors import ConfigError
@@ -15,6 +16,8 @@ from ste_ray.process.output import print_json, print_result, say, write_text
 
 if TYPE_CHECKING:
     from ste_ray.config import Config
+    from ste_ray.stages.base import StageContext
+    from ste_ray.store.manifest import StageManifest
 
 _JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the driver of a submitted job
 _STAGE_HELP = {
@@ -38,6 +41,7 @@ def add_stage_commands(commands: argparse._SubParsersAction[Any]) -> None:
             _add_explore_options(command)
         if stage == "evaluate":
             _add_study_options(command)
+            add_gate_options(command)
     pipeline = commands.add_parser("pipeline", help="all stages in order; goes on where it stopped")
     add_run_options(pipeline, run_required=True)
     pipeline.set_defaults(function=_run_stages, stages=STAGES, show=False)
@@ -99,14 +103,8 @@ def _add_study_options(command: argparse.ArgumentParser) -> None:
 def _run_stages(options: argparse.Namespace) -> None:
     if options.show and options.json:
         raise ConfigError("--show and --json both write to standard output; give one of them")
-    context = _context(options)
-    from ste_ray.stages.cluster.connect import ray_connection
-    from ste_ray.stages.registry import run_stages
-
-    started, store = time.time(), context.store
-    _check_before_ray(options.stages, context)
-    with ray_connection(options.address):
-        manifests = run_stages(options.stages, context)
+    started, context = time.time(), _context(options)
+    store, manifests = context.store, _run(options, context)
     results = [
         {"stage": m.stage, "run": store.uri, "seconds": m.seconds, "counts": m.counts}
         | ({"stopped_by": m.stopped_by} if m.stopped_by else {})
@@ -120,6 +118,16 @@ def _run_stages(options: argparse.Namespace) -> None:
             ended = "stopped" if manifest.stopped_by else "done"
             say(f"{manifest.stage}: {ended} after {manifest.seconds:.1f} s")
         write_text(_stage_text(manifest.stage, manifest.counts, store))
+
+
+def _run(options: argparse.Namespace, context: StageContext) -> list[StageManifest]:
+    """Run the stages of a command, under Ray."""
+    from ste_ray.stages.cluster.connect import ray_connection
+    from ste_ray.stages.registry import run_stages
+
+    _check_before_ray(options.stages, context)
+    with ray_connection(options.address):
+        return run_stages(options.stages, context)
 
 
 def _explore(options: argparse.Namespace) -> None:
@@ -156,7 +164,7 @@ def _config(options: argparse.Namespace) -> Config:
     return load_config(options.config, options.overrides)
 
 
-def _context(options: argparse.Namespace) -> Any:
+def _context(options: argparse.Namespace) -> StageContext:
     """Return what the stages work with, from the command's options."""
     config = _config(options)
     # Ray and torch take seconds to import; bad arguments are answered before that.
@@ -174,14 +182,24 @@ def _context(options: argparse.Namespace) -> Any:
     )
 
 
-def _evaluate(options: argparse.Namespace) -> None:
+def _evaluate(options: argparse.Namespace) -> int:
+    gated = asks_for_gate(options)
     if options.predictions is None:
         if options.run is None:
             raise ConfigError("evaluate needs --run URI, or --predictions FILE")
+        if gated:
+            return gate(options, _context(options), _run)
         _run_stages(options)
-        return
+        return 0
     if options.run is not None:
         raise ConfigError("--predictions scores a file of its own; leave out --run")
+    if gated:
+        raise ConfigError("a gate looks at a run; give --run URI in place of --predictions")
+    _evaluate_file(options)
+    return 0
+
+
+def _evaluate_file(options: argparse.Namespace) -> None:
     if options.profile == "strict":
         _score_predictions(options)
         return
@@ -214,7 +232,7 @@ def _score_predictions(options: argparse.Namespace) -> None:
         write_text(f"{summary_table(summary)}\n")
 
 
-def _check_before_ray(stages: Sequence[str], context: Any) -> None:
+def _check_before_ray(stages: Sequence[str], context: StageContext) -> None:
     """Find mistakes in tool files, endpoints and the choice of the run before Ray is started."""
     from ste_ray.stages.running import check_stages
     from ste_ray.stages.shared.endpoints import check_before_ray

@@ -15,6 +15,7 @@ METRIC_LABELS = {
     "correct_with_arguments": "Correct, calls with arguments",
     "correct_without_arguments": "Correct, calls without",
     "correct_unseen": "Correct, unseen phrasing and values",
+    "restrained": "Restrained",
 }
 
 

@@ -11,8 +11,9 @@ Above a block of commands (``bash``) stands ``<!-- run: WORDS -->``. The words:
 - ``slow``: runs with the tests that are marked slow.
 - ``parse``: needs a cluster, containers, GPUs or the network; its arguments are checked.
 
-Above a block of ``yaml`` or ``python`` stands ``<!-- check: configuration -->``, ``<!-- check: tool
-file NAME -->`` or ``<!-- check: python NAME -->``; commands find the named file in their folder.
+Above a block of ``yaml`` or ``python`` stands ``<!-- check: configuration -->``, ``<!-- check:
+workflow -->`` (of GitHub Actions), ``<!-- check: tool file NAME -->`` or ``<!-- check: python NAME
+-->``; commands find the named file in their folder.
 ``text`` blocks are drawings.
 """
 
@@ -70,7 +71,7 @@ class Block:
         if self.mark != wanted:
             return f"a {self.language} block needs '<!-- {wanted}… -->' in the line above it"
         if wanted == "check":
-            known = re.fullmatch(r"(tool file|python) \S+|configuration", self.words)
+            known = re.fullmatch(r"(tool file|python) \S+|configuration|workflow", self.words)
             return "" if known else f"unknown check {self.words!r}"
         left = " ".join(one for one in self._tokens() if one not in _FLAGS)
         if left and not re.fullmatch(f"after ({'|'.join(_STAGES)})", left):

@@ -98,6 +98,17 @@ def check_run(store: RunStore) -> None:
     assert "explored by | a script" in store.read_bytes("train/model/README.md").decode()
 
 
+def check_gate(store: RunStore, config: str, baseline: str) -> None:
+    """A run that is not evaluated is evaluated before it is held against its own outcomes."""
+    run("evaluate", "--run", store.uri, "--save-baseline", baseline)
+    store.delete_folder("evaluate")
+    gated = run("evaluate", "--run", store.uri, "--config", config, "--gate", baseline, "--json")
+    found = json.loads(gated.stdout)["result"]
+    assert not found["failed"]
+    assert {row["difference"] for row in found["rows"]} == {0.0}
+    assert listing(store.list("")) == COMPLETE_RUN
+
+
 @pytest.mark.slow  # tests/cluster/test_jobs.py runs the same stages, as jobs
 def test_pipeline_runs_and_a_second_time_has_nothing_to_do(tmp_path: Path, config: str) -> None:
     place = str(tmp_path / RUN)
@@ -114,6 +125,7 @@ def test_pipeline_runs_and_a_second_time_has_nothing_to_do(tmp_path: Path, confi
     assert asked["status"] in ("answered", "tool_failed")  # which depends on what is learnt so soon
     assert asked["call"]["tool"] in TOOLS
     assert listing(open_store(place).list("")) == COMPLETE_RUN
+    check_gate(open_store(place), config, str(tmp_path / "baseline.json"))
     other = subprocess.run(
         command("explore", "--run", place, "--config", config, "explore.max_turns=2"),
         capture_output=True,

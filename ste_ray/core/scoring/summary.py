@@ -43,6 +43,11 @@ _SUCCESSES: Mapping[Metric, frozenset[str]] = {
 }
 
 
+def succeeds(outcome: str, metric: Metric) -> bool:
+    """Whether the outcome of a request that needs a call is a success by ``metric``."""
+    return outcome in _SUCCESSES[metric]
+
+
 class Figures(Record):
     """The three headline figures of predictions whose request needs a call, shares of all these."""
 

@@ -1,0 +1,273 @@
+"""Whether an evaluation is worse than another one by more than chance explains.
+
+The figures over all tools and those of each tool are two families. Each has half of the chance of
+a false alarm (``LEVEL``), corrected within by Holm's procedure
+(``ste_ray.core.scoring.multiplicity``). Worse and better are asked apart, so that a gate fails
+without cause in at most ``LEVEL`` of all cases. How one figure is compared is in
+``ste_ray.core.scoring.estimates``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ste_ray.core.scoring.baseline import Outcomes
+from ste_ray.core.scoring.estimates import (
+    Estimate,
+    ToolCounts,
+    least_loss,
+    loss_of_all,
+    paired_estimate,
+    unpaired_estimate,
+)
+from ste_ray.core.scoring.gate_result import (
+    FIGURES,
+    LEVEL,
+    Bound,
+    Compared,
+    Figure,
+    GateResult,
+    Row,
+    Verdict,
+)
+from ste_ray.core.scoring.multiplicity import family_levels, holm_levels
+from ste_ray.core.scoring.statistics import NUM_RESAMPLES
+from ste_ray.core.scoring.summary import succeeds
+from ste_ray.errors import StageInputError
+
+OF_TOOLS: tuple[Figure, ...] = ("tool_match", "correct")
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A figure before it is known what its p-values must not exceed."""
+
+    setting: str
+    figure: Figure
+    tool: str
+    paired: bool
+    counts: Sequence[ToolCounts]
+    estimate: Estimate
+
+
+class _Levels(NamedTuple):
+    worse: float
+    better: float
+
+
+def run_gate(
+    baseline: Mapping[str, Outcomes],
+    now: Mapping[str, Outcomes],
+    *,
+    seed: int,
+    bounds: Sequence[tuple[Figure, float]] = (),
+    each_tool: bool = True,
+    num_resamples: int = NUM_RESAMPLES,
+    level: float = LEVEL,
+) -> GateResult:
+    """Compare the settings of a run with a baseline.
+
+    Args:
+        baseline: outcomes by setting; empty: only the bounds are looked at.
+        now: of the same settings.
+        seed: of the intervals; no verdict depends on it.
+        bounds: the least share of a figure.
+        each_tool: whether the figures of each tool are compared too.
+        num_resamples: of the intervals.
+        level: the bound on the chance of a false alarm.
+
+    Raises:
+        StageInputError: there is nothing in common, or nothing that a bound is of.
+    """
+    drafts: list[_Draft] = []
+    compared = []
+    for setting, before in baseline.items():
+        common = _Common.of(setting, before, now[setting])
+        compared.append(common.compared)
+        drafts += _drafts(common, each_tool, seed, num_resamples)
+    rows = _judged(drafts, level)
+    reached = tuple(
+        _bound(setting, outcomes, figure, bound)
+        for setting, outcomes in now.items()
+        for figure, bound in bounds
+    )
+    failed = any(row.verdict == "worse" for row in rows) or not all(one.met for one in reached)
+    return GateResult(
+        failed=failed, level=level, compared=tuple(compared), rows=rows, bounds=reached
+    )
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What two evaluations of a setting have in common, in pairs or tool by tool.
+
+    ``cells`` counts requests by tool and the outcomes in the baseline and now; None: the request
+    was not, or is not paired.
+    """
+
+    compared: Compared
+    cells: Counter[tuple[str, str | None, str | None]]
+
+    @classmethod
+    def of(cls, setting: str, before: Outcomes, now: Outcomes) -> _Common:
+        same = before.keys() & now.keys()
+        paired = 2 * len(same) >= max(len(before), len(now))
+        cells: Counter[tuple[str, str | None, str | None]]
+        if paired:
+            cells = Counter((now[key].tool, before[key].outcome, now[key].outcome) for key in same)
+            num_before = num_now = len(same)
+        else:
+            tools = {one.tool for one in before.values()} & {one.tool for one in now.values()}
+            first = [(one.tool, one.outcome, None) for one in before.values() if one.tool in tools]
+            second = [(one.tool, None, one.outcome) for one in now.values() if one.tool in tools]
+            cells = Counter([*first, *second])
+            num_before, num_now = len(first), len(second)
+        if not cells:
+            raise StageInputError(
+                f"setting {setting!r}: the baseline and the run have neither a request nor a tool"
+                " in common; compare evaluations of the same tools"
+            )
+        return cls(
+            Compared(
+                setting=setting,
+                paired=paired,
+                num_same=len(same),
+                num_tools=len({tool for tool, _, _ in cells if tool}),
+                num_baseline=num_before,
+                num_now=num_now,
+                only_baseline=len(before) - num_before,
+                only_now=len(now) - num_now,
+            ),
+            cells,
+        )
+
+    def counts(self, figure: Figure) -> dict[str, ToolCounts]:
+        """Return the counts of a figure by tool, in order of their names."""
+        success = _success(figure)
+        found: dict[str, list[int]] = defaultdict(lambda: [0] * 6)
+        for (tool, before, now), count in self.cells.items():
+            if not is_counted(figure, tool):
+                continue
+            was_good = before is not None and success(before)
+            good = now is not None and success(now)
+            both = before is not None and now is not None
+            for place, told in enumerate(
+                (
+                    *(before is not None, was_good, now is not None, good),
+                    *(both and good and not was_good, both and was_good and not good),
+                )
+            ):
+                found[tool][place] += count * told
+        return {tool: ToolCounts(*found[tool]) for tool in sorted(found)}
+
+
+def is_counted(figure: Figure, tool: str) -> bool:
+    """Whether requests whose right tool is ``tool`` are of those that a figure is a share of."""
+    return bool(tool) is (figure != "restrained")
+
+
+def _success(figure: Figure) -> Callable[[str], bool]:
+    if figure == "restrained":
+        return lambda outcome: outcome == "correct"
+    return lambda outcome: succeeds(outcome, figure)
+
+
+def _drafts(common: _Common, each_tool: bool, seed: int, num_resamples: int) -> Iterator[_Draft]:
+    def draft(figure: Figure, tool: str, counts: Sequence[ToolCounts]) -> _Draft:
+        paired = common.compared.paired
+        estimate = (
+            paired_estimate(counts, seed=seed, num_resamples=num_resamples)
+            if paired
+            else unpaired_estimate(counts)
+        )
+        return _Draft(common.compared.setting, figure, tool, paired, counts, estimate)
+
+    found = {figure: common.counts(figure) for figure in FIGURES}
+    for figure, counts in found.items():
+        if counts:
+            yield draft(figure, "", list(counts.values()))
+    for figure in OF_TOOLS if each_tool else ():
+        if len(found[figure]) > 1:  # one tool alone has been looked at already
+            for tool, one in found[figure].items():
+                yield draft(figure, tool, [one])
+
+
+def _judged(drafts: Sequence[_Draft], level: float) -> tuple[Row, ...]:
+    families = [[one for one in drafts if bool(one.tool) is of_tools] for of_tools in (False, True)]
+    families = [family for family in families if family]
+    worse = _levels(families, level, lambda one: (one.evidence.worse, one.evidence.least_worse))
+    better = _levels(families, level, lambda one: (one.evidence.better, one.evidence.least_better))
+    ordered = (one for family in families for one in family)
+    return tuple(
+        _row(one, _Levels(*levels))
+        for one, levels in zip(ordered, zip(worse, better, strict=True), strict=True)
+    )
+
+
+def _levels(
+    families: Sequence[Sequence[_Draft]],
+    level: float,
+    direction: Callable[[Estimate], tuple[float, float]],
+) -> Iterable[float]:
+    """Yield what the p-values of one direction must not exceed, family by family."""
+    found = [[direction(one.estimate) for one in family] for family in families]
+    parts = family_levels([[least for _, least in family] for family in found], level)
+    for family, part in zip(found, parts, strict=True):
+        yield from holm_levels([p for p, _ in family], [least for _, least in family], part)
+
+
+def _row(draft: _Draft, levels: _Levels) -> Row:
+    estimate, counts = draft.estimate, draft.counts
+    found_from = None if draft.tool else least_loss(counts, levels.worse, draft.paired)
+    return Row(
+        setting=draft.setting,
+        figure=draft.figure,
+        tool=draft.tool,
+        num_baseline=sum(one.num_before for one in counts),
+        num_now=sum(one.num_now for one in counts),
+        baseline=estimate.before,
+        now=estimate.now,
+        difference=estimate.now - estimate.before,
+        interval=estimate.interval,
+        gained=sum(one.gained for one in counts) if draft.paired else None,
+        lost=sum(one.lost for one in counts) if draft.paired else None,
+        by_tool=estimate.by_tool,
+        p_worse=estimate.evidence.worse,
+        level_worse=levels.worse,
+        p_better=estimate.evidence.better,
+        level_better=levels.better,
+        found_from=found_from,
+        verdict=_verdict(draft, levels, found_from),
+    )
+
+
+def _verdict(draft: _Draft, levels: _Levels, found_from: float | None) -> Verdict:
+    evidence, before = draft.estimate.evidence, draft.estimate.before
+    if evidence.worse <= levels.worse:
+        return "worse"
+    if evidence.better <= levels.better:
+        return "better"
+    # A figure of which nothing is left to lose cannot have become worse.
+    if before and (
+        (found_from is not None and found_from > before)
+        or loss_of_all(draft.counts, draft.paired) > levels.worse
+    ):
+        return "too few to say"
+    return "within chance"
+
+
+def _bound(setting: str, outcomes: Outcomes, figure: Figure, bound: float) -> Bound:
+    success = _success(figure)
+    found = [success(one.outcome) for one in outcomes.values() if is_counted(figure, one.tool)]
+    if not found:
+        kind = "needs no call" if figure == "restrained" else "needs a call"
+        raise StageInputError(
+            f"--min {figure}={bound:g}: no test request of setting {setting!r} {kind}; leave it out"
+        )
+    share = sum(found) / len(found)
+    return Bound(
+        setting=setting, figure=figure, bound=bound, share=share, n=len(found), met=share >= bound
+    )
