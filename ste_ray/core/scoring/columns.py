@@ -180,7 +180,7 @@ def _flat_object(written: str) -> tuple[dict[str, Any], str] | None:
     """Read an object of plain values and write its canonical JSON.
 
     Returns:
-        What ``strict_json.decode_value`` returns of it; None where that has to look itself: what it
+        What ``decode_value`` returns of it; None where that has to look itself: what it
         refuses, and objects with anything nested or escaped.
     """
     if "\\" in written or len(written) > _MAX_CHARS or written[:1] != "{" or written[-1] != "}":

@@ -146,7 +146,7 @@ def _model_path(target: Target, store: Any) -> str:
 
 
 def _name_of(uri: str) -> str:
-    """Return a name after a run or a folder: ``runs/demo`` and its model are called ``demo``."""
+    """Return a name after a run or a folder: the last part of its address that is no model's."""
     path = uri.rstrip("/").partition("://")[2] or str(Path(uri).resolve())
     parts = [one for one in path.split("/") if one not in ("", ".")]
     if "/".join(parts[-2:]) == layout.TUNED_MODEL and len(parts) > 2:
