@@ -17,9 +17,10 @@ import yaml
 from ste_ray.cli.main import parse_arguments
 from ste_ray.config import load_config
 from ste_ray.core.stages import STAGES
+from ste_ray.training.tool_parser import TOOL_PARSER_FILE
 from tests.docs.blocks import ROOT
 
-KUSTOMIZED = ("k8s/overlays/local", "k8s/jobs/local")
+KUSTOMIZED = ("k8s/overlays/local", "k8s/overlays/serve", "k8s/jobs/local")
 _RUNNING = (*STAGES, "continual", "pipeline", "demo")
 _SUBSTITUTION = re.compile(r"\$\([^()]*\)")
 _ASSIGNMENT = re.compile(r"[A-Z_]+=")
@@ -80,6 +81,7 @@ def check_arguments(command: Command) -> None:
         "kind": _check_kind,
         "helm": _check_helm,
         "make": _check_make,
+        "vllm": _check_vllm,
     }
     assert command.program in checks, f"nothing checks {command.program!r}; add how"
     checks[command.program](command.arguments)
@@ -114,6 +116,19 @@ def _check_ray(arguments: tuple[str, ...]) -> None:
     assert all(option in help_text for option in before if option.startswith("--"))
     assert after[0] == "python"
     _check_python(after[1:])
+
+
+def _check_vllm(arguments: tuple[str, ...]) -> None:
+    # vLLM is not installed here: these options are those that the tests of the parser rest on.
+    command, folder, *options = arguments
+    assert command == "serve"
+    assert not folder.startswith("-")
+    names = {one for one in options if one.startswith("--")}
+    parser = {"--enable-auto-tool-choice", "--tool-call-parser"}
+    assert parser <= names <= parser | {"--tool-parser-plugin", "--served-model-name"}
+    if "--tool-parser-plugin" in names:
+        plugin = options[options.index("--tool-parser-plugin") + 1]
+        assert plugin == f"{folder}/{TOOL_PARSER_FILE}"
 
 
 def _check_kubectl(arguments: tuple[str, ...]) -> None:
@@ -153,6 +168,7 @@ def _check_names(words: list[str]) -> None:
         }
         # KubeRay makes the head's service, after the cluster's name.
         made |= {("Service", f"{n}-head-svc") for k, n in made if k == "RayCluster"}
+        made |= {("Service", f"{n}-serve-svc") for k, n in made if k == "RayService"}
         assert (kinds[kind], name) in made, (kind, name)
 
 
