@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ste_ray.core.scoring.gate_result import FIGURES, Figure
+from ste_ray.core.scoring.gate_figures import FIGURES, Figure
 from ste_ray.errors import ConfigError
 from ste_ray.process import stopping
 from ste_ray.process.output import print_json, say, write_text

@@ -23,12 +23,11 @@ from ste_ray.core.scoring.estimates import (
     paired_estimate,
     unpaired_estimate,
 )
+from ste_ray.core.scoring.gate_figures import FIGURES, Figure
 from ste_ray.core.scoring.gate_result import (
-    FIGURES,
     LEVEL,
     Bound,
     Compared,
-    Figure,
     GateResult,
     Row,
     Verdict,

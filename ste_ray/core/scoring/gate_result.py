@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from ste_ray.core.records import Record
+from ste_ray.core.scoring.gate_figures import Figure
 from ste_ray.core.scoring.statistics import Interval
 
 LEVEL = 0.05
-Figure = Literal["wellformed", "tool_match", "correct", "restrained"]
-FIGURES: tuple[Figure, ...] = get_args(Figure)
 Verdict = Literal["worse", "better", "within chance", "too few to say"]
 
 
