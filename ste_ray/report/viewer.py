@@ -6,7 +6,6 @@ them. It answers GET alone, reads nothing but the run, and is meant for the pers
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from ste_ray.process.web_app import http_address, serve_app
 from ste_ray.report.assemble import ReportData
 from ste_ray.report.html import render_html, render_page
 from ste_ray.report.predictions import OUTCOME_LABELS, PredictionView
@@ -149,15 +149,10 @@ async def serve(
         OSError: the address cannot be used.
     """
     names = (host, socket.gethostname(), socket.getfqdn(), *allow_hosts)
-    runner = web.AppRunner(make_app(run, names), access_log=None)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        ready(f"http://{host}:{runner.addresses[0][1]}")
-        await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
+    # The host as it was given, since it is the one that requests may name.
+    await serve_app(
+        make_app(run, names), host, port, lambda _, bound: ready(http_address(host, bound))
+    )
 
 
 def _list(

@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from ste_ray.process.memory import is_lack_of_memory
+from ste_ray.process.web_app import http_address, serve_app
 from ste_ray.serving.decoding import Asked, Decoder
 from ste_ray.serving.drift import ToolWatch
 from ste_ray.serving.model import ServedModel
@@ -24,7 +25,6 @@ from ste_ray.serving.stops import until_stop
 from ste_ray.serving.wire import Reply, error_body, event
 
 _MAX_BODY_BYTES = 16 * 2**20
-_SHUTDOWN_SECONDS = 1.0  # for what is being answered
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _SSE = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
 
@@ -218,20 +218,9 @@ async def serve(server: ModelServer, host: str, port: int, ready: Callable[[str]
     Raises:
         OSError: the address cannot be bound.
     """
-    # A request ends when its client goes.
-    runner = web.AppRunner(
+    await serve_app(
         server.app(),
-        access_log=None,
-        handler_cancellation=True,
-        shutdown_timeout=_SHUTDOWN_SECONDS,
+        host,
+        port,
+        lambda *address: ready(f"{http_address(*address)}/v1"),
     )
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        bound_host, bound_port = runner.addresses[0][:2]
-        shown = f"[{bound_host}]" if ":" in str(bound_host) else bound_host
-        ready(f"http://{shown}:{bound_port}/v1")
-        await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ste_ray.process.web_app import http_address, serve_app
 from ste_ray.simulated_provider.chat import Teacher
 from ste_ray.simulated_provider.completions import MODEL, error_response
 from ste_ray.simulated_provider.settings import TeacherSettings
@@ -20,7 +21,6 @@ __all__ = ["MODEL", "TeacherSettings", "build_app", "running_teacher", "serve"]
 
 _MAX_BODY_BYTES = 16 * 2**20
 _START_SECONDS = 30.0
-_SHUTDOWN_SECONDS = 1.0  # what is in flight may still be answered
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -75,22 +75,12 @@ async def serve(
         OSError: the address cannot be bound.
     """
     # A request ends when its client goes, so that nothing counts as answered that nobody received.
-    runner = web.AppRunner(
+    await serve_app(
         build_app(settings),
-        access_log=None,
-        handler_cancellation=True,
-        shutdown_timeout=_SHUTDOWN_SECONDS,
+        host,
+        port,
+        lambda *address: ready(f"{http_address(*address)}/v1"),
     )
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        bound_host, bound_port = runner.addresses[0][:2]
-        shown = f"[{bound_host}]" if ":" in str(bound_host) else bound_host
-        ready(f"http://{shown}:{bound_port}/v1")
-        await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
 
 
 @contextlib.contextmanager
