@@ -61,7 +61,7 @@ def check_template_options(options: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"{name!r} is no name of an option; use a word such as enable_thinking"
             )
-        _literal(name, value)
+        literal(name, value)
 
 
 def with_options(template: str, options: Mapping[str, Any], *, fixed: bool = False) -> str:
@@ -75,7 +75,7 @@ def with_options(template: str, options: Mapping[str, Any], *, fixed: bool = Fal
     """
     default = "{% set NAME = VALUE %}" if fixed else "{% set NAME = NAME | default(VALUE) %}"
     lines = [
-        default.replace("NAME", name).replace("VALUE", _literal(name, value))
+        default.replace("NAME", name).replace("VALUE", literal(name, value))
         for name, value in sorted(options.items())
     ]
     return "".join(lines) + template
@@ -86,8 +86,12 @@ def unused_options(template: str, options: Mapping[str, Any]) -> list[str]:
     return [name for name in sorted(options) if name not in template]
 
 
-def _literal(name: str, value: Any) -> str:
-    """Return a value as Jinja writes it."""
+def literal(name: str, value: Any) -> str:
+    """Return a value as Jinja writes it.
+
+    Raises:
+        ValueError: Jinja cannot hold it; the message begins with ``name``.
+    """
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -101,9 +105,9 @@ def _literal(name: str, value: Any) -> str:
     if isinstance(value, float) and value - value == 0:
         return repr(value)
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_literal(name, one) for one in value)}]"
+        return f"[{', '.join(literal(name, one) for one in value)}]"
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        pairs = (f"{_literal(name, key)}: {_literal(name, one)}" for key, one in value.items())
+        pairs = (f"{literal(name, key)}: {literal(name, one)}" for key, one in value.items())
         return "{ " + ", ".join(pairs) + " }"
     raise ValueError(f"{name!r} is {value!r}; use texts, numbers, true, false, lists or mappings")
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ste_ray.chat_tokens.native.chat import NativeChat
+from ste_ray.chat_tokens.served_toolkens.chat_template import without_toolkens
 from ste_ray.core.effects import AskModel, ModelReply, OfferedTool, Sampling, ToolChoice
 from ste_ray.core.inferring.answering import calls_of, final_answer_of, placed
 from ste_ray.core.inferring.settings import PromptMaterial, Setting
@@ -40,6 +41,8 @@ def native_chat(tokenizer: Any, setting: Setting) -> NativeChat:
         ToolTemplateError: the model's chat template knows no tools, or how it writes calls cannot
             be told.
     """
+    # Toolkens are another form than that of the base, which is asked for.
+    tokenizer.chat_template = without_toolkens(tokenizer.chat_template)
     try:
         return NativeChat(tokenizer, name_of=safe_name)
     except ToolTemplateError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from ste_ray.chat_tokens.served_toolkens.chat_template import with_toolkens
+from ste_ray.chat_tokens.served_toolkens.response_template import toolken_responses
 from ste_ray.errors import TrainingError
 from ste_ray.process.model_folder import share_weights
 from ste_ray.training.adapters import merged
@@ -27,6 +29,19 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folde
     """Write a plain model and its tokenizer."""
     _finish(model, tokenizer)
     _write(model, tokenizer, folder)
+
+
+def serve_toolkens(tokenizer: PreTrainedTokenizerFast, tools: Iterable[str], system: str) -> None:
+    """Let a tokenizer's templates write and read calls as they were trained, in place.
+
+    Args:
+        tokenizer: with all toolkens.
+        tools: those whose toolkens are in use.
+        system: the system line of tool mode.
+    """
+    ends = [tokenizer.eos_token_id, ChatFormat(tokenizer).end_id]
+    tokenizer.response_template = toolken_responses(tokenizer.convert_ids_to_tokens(ends))
+    tokenizer.chat_template = with_toolkens(tokenizer, tools, system)
 
 
 def export_model(

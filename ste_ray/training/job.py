@@ -31,6 +31,7 @@ class TrainJob:
         base_rows: rows of the base model's vocabulary.
         fingerprint: of all that decides the result.
         explorer: who explored the data; None: nobody here, they were imported.
+        system: the system line of tool mode, which the exported chat template writes.
     """
 
     files: RunFiles
@@ -43,6 +44,7 @@ class TrainJob:
     base_rows: int
     fingerprint: str
     explorer: AskedModel | None = None
+    system: str = ""
 
     def split(self, name: str) -> list[Shard]:
         """Return the shards of a split that hold rows."""

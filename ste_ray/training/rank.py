@@ -29,7 +29,7 @@ from ste_ray.training.batches import Batching, StepLoader, divide_rows
 from ste_ray.training.checkpoints import Checkpoint, Checkpoints, choose_checkpoint
 from ste_ray.training.distributed import num_ranks, rank, training_device
 from ste_ray.training.examples import TokenisedRow
-from ste_ray.training.export import export_model
+from ste_ray.training.export import export_model, serve_toolkens
 from ste_ray.training.figures import FlopCounter, StepRecord, num_trainable
 from ste_ray.training.general_check import GeneralCheck
 from ste_ray.training.job import (
@@ -120,6 +120,8 @@ class _Rank:
             general = check.measure_after(trainer.mean_loss) if check is not None else None
         finally:
             loader.close()
+        if config.format == "toolken" and vocabulary.ids:
+            serve_toolkens(tokenizer, vocabulary.ids, job.system)
         wrote = export_model(
             model,
             tokenizer,

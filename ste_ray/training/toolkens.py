@@ -18,6 +18,7 @@ import torch
 from tokenizers import AddedToken
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from ste_ray.chat_tokens.served_toolkens.chat_template import without_toolkens
 from ste_ray.core.template_options import with_options
 from ste_ray.core.texts.nearest import did_you_mean, listed
 from ste_ray.core.toolkens import TOOLKENS_FILE, toolken
@@ -102,6 +103,9 @@ def tokenizer_of(
     tokenizer.chat_template = with_options(tokenizer.chat_template, config.template_options)
     native = config.format == "native"
     if native:
+        plain = without_toolkens(tokenizer.chat_template)
+        if plain != tokenizer.chat_template:  # the base was trained with toolkens
+            tokenizer.chat_template, tokenizer.response_template = plain, None
         give_tools(tokenizer)
     known, retired = read_toolkens(folder)
     vocabulary = add_toolkens(

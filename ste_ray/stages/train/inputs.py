@@ -21,7 +21,7 @@ from ste_ray.core.template_options import unused_options
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.process.scratch import ScratchFolder
-from ste_ray.stages.base import StageContext
+from ste_ray.stages.base import StageContext, load_prompts
 from ste_ray.stages.train.native import native_form
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.damage import reading
@@ -105,6 +105,7 @@ def lay_out(context: StageContext, write_shards: WriteShards) -> TrainJob:
         base_rows=base["rows"],
         fingerprint=print_of,
         explorer=read_models(store, "explore").get("explorer"),
+        system=load_prompts().render("act_system"),
     )
     if (checkpoint := latest_checkpoint(store, print_of)) is not None:
         context.progress(f"train: going on from the checkpoint of step {checkpoint.step}")
