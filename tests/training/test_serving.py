@@ -14,17 +14,30 @@ from ste_ray.core.preparing.formatting import native_dialog
 from ste_ray.core.preparing.offering import asked_row
 from ste_ray.core.prompts import offered_tool
 from ste_ray.core.replies.chat_form import chat_messages, chat_tool
+from ste_ray.core.replies.parsing import parse_action
 from ste_ray.core.texts.safe_names import safe_name
 from ste_ray.core.toolkens import toolken
 from ste_ray.llm.local_server import running_local_model
 from ste_ray.retrieval.encoder import HASHED_NGRAMS, make_encoder
 from ste_ray.retrieval.offering import ToolOffers
+from ste_ray.stages.base import load_prompts
 from ste_ray.stages.train.inputs import lay_out
 from ste_ray.stages.train.shards import write_shards_here
 from tests.training.native_runs import PROMPTS, SPECS, an_example, rows_of
 from tests.training.training_runs import job_of, prepared, some_rows, train
 
-CALL = next(row for row in some_rows() if row.kind == "tool_call" and "%%" in row.tool)
+SYSTEM = load_prompts().render("act_system")
+
+
+def in_tool_mode(row):
+    """The row behind the system line of tool mode, as prepared rows are."""
+    system, *others = row.dialog_history
+    history = (system.model_copy(update={"content": SYSTEM}), *others)
+    return row.model_copy(update={"dialog_history": history})
+
+
+ROWS = [in_tool_mode(row) for row in some_rows() if row.split == "train"]
+CALL = next(row for row in ROWS if row.kind == "tool_call" and "%%" in row.tool)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +45,7 @@ def model_folder(tmp_path_factory):
     """A model that knows a few requests by heart."""
     torch.set_num_threads(1)
     run = tmp_path_factory.mktemp("run")
-    rows = [row for row in some_rows() if row.split == "train"][:12]
+    rows = ROWS[:12]
     rows += [CALL] if CALL.row_id not in {row.row_id for row in rows} else []
     settings = {"max_steps": 400, "examples_per_step": 13, "learning_rate": 0.02}
     records, _ = train(job_of(run, rows, **settings))
@@ -64,7 +77,42 @@ def test_the_official_client_gets_it_from_a_server(model_folder):
         reply = client.chat.completions.create(
             model=str(model_folder), messages=messages(), max_tokens=64, temperature=0
         )
-    assert reply.choices[0].message.content == CALL.response
+    # transformers reads calls whether or not tools are offered.
+    (call,) = reply.choices[0].message.tool_calls
+    assert (call.function.name, json.loads(call.function.arguments)) == parsed_call(CALL)
+
+
+def test_a_client_that_sends_tools_gets_tool_calls_of_toolkens(model_folder):
+    (name, arguments), asked = parsed_call(CALL), CALL.dialog_history[-1].content
+    function = {"name": CALL.tool, "description": "d", "parameters": {"type": "object"}}
+    said = [{"role": "user", "content": asked}]
+    fields = {
+        "model": str(model_folder),
+        "tools": [{"type": "function", "function": function}],
+        "max_tokens": 64,
+        "temperature": 0,
+    }
+    with running_local_model(str(model_folder)) as url:
+        client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
+        choice = client.chat.completions.create(messages=said, **fields).choices[0]
+        (call,) = choice.message.tool_calls
+        assert (call.function.name, json.loads(call.function.arguments)) == (name, arguments)
+        assert choice.finish_reason == "tool_calls"
+        assert not choice.message.content
+        pieces = [
+            piece.choices[0]
+            for piece in client.chat.completions.create(messages=said, stream=True, **fields)
+            if piece.choices
+        ]
+        calls = [one for each in pieces for one in each.delta.tool_calls or []]
+        told = "".join(one.function.arguments or "" for one in calls)
+        assert (calls[0].function.name, json.loads(told)) == (name, arguments)
+
+
+def parsed_call(row):
+    """The call that a row trains."""
+    read = parse_action(row.response, [row.tool])
+    return read.tool, json.loads(read.arguments_text)
 
 
 NASTY = ["abc", 'say "hi" {x}', "a\\b\nc: é☃ </b>"]
