@@ -54,7 +54,15 @@ $(VLLM): $(THIRD_PARTY) tests/vllm_wheel.py
 	$(PYTHON) tests/vllm_wheel.py .third-party/vllm && $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps \
 	  --target .third-party/vllm/grammars xgrammar==0.2.8 apache-tvm-ffi==0.1.15.post2 && touch $@ || echo "vLLM cannot be had here"
 
-third-party: $(THIRD_PARTY) $(VLLM)  ## what is tested against: MCP servers, an OpenAPI description, vLLM; needs npm
+# llama.cpp as npm brings it, built; no scripts, which would fetch or build another. Its tests are skipped without it.
+LLAMA_CPP := .third-party/llama-cpp/.installed-1
+$(LLAMA_CPP): $(THIRD_PARTY)
+	rm -rf .third-party/llama-cpp && mkdir .third-party/llama-cpp
+	echo '{"private": true}' > .third-party/llama-cpp/package.json
+	cd .third-party/llama-cpp && npm install --silent --no-fund --no-audit --save-exact --ignore-scripts --omit=optional \
+	  node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1 && touch .installed-1 || echo "llama.cpp cannot be had here"
+
+third-party: $(THIRD_PARTY) $(VLLM) $(LLAMA_CPP)  ## what is tested against: MCP servers, an OpenAPI description, vLLM, llama.cpp; needs npm
 
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate $(addprefix --find-links ,$(PIP_FIND_LINKS))
 lock: venv  ## the image's packages with their hashes, from constraints.txt

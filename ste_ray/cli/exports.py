@@ -10,8 +10,8 @@ import itertools
 import json
 import re
 import shlex
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
@@ -66,6 +66,24 @@ def add_export_commands(commands: argparse._SubParsersAction[Any]) -> None:
     _add_run(model)
     model.add_argument("--out", required=True, metavar="DIR", help="folder to make")
     model.set_defaults(function=_export_model)
+
+    gguf = forms.add_parser(
+        "gguf",
+        help="the trained model as a GGUF file, for llama.cpp and Ollama",
+        description="Write the trained model of a run, or a model folder, as a GGUF file.",
+    )
+    source = gguf.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", metavar="URI", help="a folder or s3://bucket/prefix")
+    source.add_argument("--model", metavar="FOLDER", help="a model folder instead of a run's model")
+    gguf.add_argument("--out", required=True, metavar="FILE.gguf", help="file to write")
+    gguf.add_argument(
+        "--type",
+        choices=["auto", "f32", "bf16", "f16", "q8_0"],
+        default="auto",
+        help="of the weights (default: auto, as the folder stores them)",
+    )
+    gguf.add_argument("--json", action="store_true", help="print the result as JSON")
+    gguf.set_defaults(function=_export_gguf)
 
     predictions = forms.add_parser(
         "predictions", help="predictions of a setting in the shape of the study's saved results"
@@ -191,15 +209,9 @@ def _export_data_dict(options: argparse.Namespace) -> None:
 def _export_model(options: argparse.Namespace) -> None:
     from ste_ray.process.new_folder import new_folder
     from ste_ray.stages.ask.recorded import default_setting
-    from ste_ray.store.artifacts import open_store
     from ste_ray.training.tool_parser import write_tool_parser
 
-    store = open_store(options.run)
-    if not store.exists(f"{layout.TUNED_MODEL}/config.json"):
-        raise StageInputError(
-            f"{store.uri!r} holds no trained model; run 'ste-ray train --run "
-            f"{shlex.quote(store.uri)}' first"
-        )
+    store = _trained(options.run)
     with new_folder(options.out) as folder:
         store.download_folder(layout.TUNED_MODEL, folder)
         if default_setting(store)[0] == "tuned/toolken":
@@ -212,21 +224,64 @@ def _export_model(options: argparse.Namespace) -> None:
     )
 
 
+def _export_gguf(options: argparse.Namespace) -> None:
+    from ste_ray.exports.gguf_model import export_gguf
+    from ste_ray.process.new_file import new_file
+
+    source = options.run or options.model
+    name = Path(source if "://" in source else Path(source).resolve()).name
+    with _model_folder(options) as folder, new_file(options.out) as file:
+        found = export_gguf(folder, file, options.type, name, say)
+    for note in found.notes:
+        say(f"note: {note}")
+    text = (
+        f"{options.out}\n"
+        f"  {found.name}: {found.architecture}, {found.parameters:,} parameters\n"
+        f"  vocabulary: {found.vocabulary:,} tokens, {found.added_tokens:,} of them added\n"
+        f"  weights: stored as {found.stored_types}\n"
+        f"  size: {found.num_bytes / 1e6:,.1f} MB\n"
+    )
+    print_result({"file": options.out, **asdict(found)}, text, options.json)
+
+
+@contextmanager
+def _model_folder(options: argparse.Namespace) -> Iterator[Path]:
+    """Yield the folder that is given, or a run's trained model, from object storage as a copy."""
+    import pyarrow.fs as pafs
+
+    from ste_ray.process.scratch import ScratchFolder
+
+    if options.model:
+        yield Path(options.model).expanduser()
+        return
+    store = _trained(options.run)
+    if isinstance(store.filesystem, pafs.LocalFileSystem):
+        yield Path(store.path(layout.TUNED_MODEL))
+        return
+    with ScratchFolder(prefix="ste-model-") as folder:
+        store.download_folder(layout.TUNED_MODEL, folder)
+        yield Path(folder)
+
+
+def _trained(uri: str) -> RunStore:
+    """Return the store of a run that holds a trained model."""
+    from ste_ray.store.artifacts import open_store
+
+    store = open_store(uri)
+    if not store.exists(f"{layout.TUNED_MODEL}/config.json"):
+        raise StageInputError(
+            f"{store.uri!r} holds no trained model; run 'ste-ray train --run "
+            f"{shlex.quote(store.uri)}' first"
+        )
+    return store
+
+
 def _write_whole(path: str, write: Callable[[TextIO], T]) -> T:
     """Let ``write`` fill the file at ``path``, which appears whole or not at all."""
-    file = Path(path)
-    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("x", encoding="utf-8") as stream:
-            result = write(stream)
-        temporary.replace(file)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write {path!r}: {error}; give --out a file in an existing folder"
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    return result
+    from ste_ray.process.new_file import new_file
+
+    with new_file(path) as file, file.open("x", encoding="utf-8") as stream:
+        return write(stream)
 
 
 def _export_predictions(options: argparse.Namespace) -> None:

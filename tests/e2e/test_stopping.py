@@ -48,7 +48,8 @@ WAITS_FOR_OTHERS = (
 SHORT = (
     *("tools list", "tools show", "tools import toolbench", "tools import study"),
     *("export trl", "export openai", "export huggingface", "export study", "export data-dict"),
-    *("export predictions", "export model", "import tool-data", "import tests", "report"),
+    *("export predictions", "export model", "export gguf", "import tool-data"),
+    *("import tests", "report"),
     "config show",
 )
 
