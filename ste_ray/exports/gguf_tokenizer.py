@@ -3,7 +3,7 @@
 llama.cpp cuts a text before merging by rules that it knows by name and cannot be told otherwise, so
 a tokenizer with other rules is refused: its texts would become other tokens. Toolkens go as tokens
 that a user defined, which llama.cpp matches in any text and writes out; special tokens it does not
-write. The names of the rules: llama.cpp, ``src/llama-vocab.cpp``.
+write. The names of the rules are those of llama.cpp.
 """
 
 from __future__ import annotations
