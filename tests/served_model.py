@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from ste_ray.chat_tokens.native.chat import NativeChat
+from ste_ray.core.texts.safe_names import safe_name
+from ste_ray.core.toolkens import TOOLKENS_FILE, toolken
 from ste_ray.core.trained_tools import TOOLS_FILE
 from ste_ray.process.model_folder import share_weights
+from ste_ray.training.export import serve_toolkens
 from tests.byte_models import answer_row, byte_llama, byte_tokenizer, learn_by_heart
-from tests.native_templates import HERMES
+from tests.native_templates import HERMES, NO_TOOLS
 
 POSITIONS = 700
 REQUEST = "Weather in Oslo?"
 REPLY = "Hello to you."
 GREETING = "Say hello."
+SYSTEM = "Call a tool, or answer."
 STORY, TALE = "Tell a story.", "and on and "  # without an end
 ARGUMENTS = {"city": "Oslo"}
 
@@ -61,3 +65,33 @@ def _prompt(tokenizer: Any, request: str, tools: list[dict[str, Any]]) -> list[i
 
 def _ids(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+LEARNED = "weather: now"  # a name that no request can have
+
+
+def save_toolken_model(folder: Path) -> Path:
+    """Write a model with toolkens that has learned a call and a greeting by heart."""
+    tokenizer = byte_tokenizer([REQUEST, SYSTEM, str(tool())], 420, NO_TOOLS)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.add_tokens([toolken(LEARNED), toolken("other")])
+    serve_toolkens(tokenizer, [LEARNED, "other"], SYSTEM)
+    model = byte_llama(tokenizer, positions=POSITIONS)
+    call = f'Action: {toolken(LEARNED)}\nAction Input: {{"city":"Oslo"}}<|im_end|>'
+    offered = [tool(safe_name(LEARNED))]
+    rows = [
+        answer_row(_prompt(tokenizer, REQUEST, offered), _ids(tokenizer, call)),
+        answer_row(_prompt(tokenizer, GREETING, []), _ids(tokenizer, f"{REPLY}<|im_end|>")),
+    ]
+    learn_by_heart(model, rows)
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, end]
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    share_weights(folder)
+    ids = {one: tokenizer.convert_tokens_to_ids(toolken(one)) for one in (LEARNED, "other")}
+    stored = {"tools": ids, "retired": []}
+    (folder / TOOLKENS_FILE).write_text(json.dumps(stored), "utf-8")
+    known = {"tools": [tool(safe_name(LEARNED))], "names": {safe_name(LEARNED): LEARNED}}
+    (folder / TOOLS_FILE).write_text(json.dumps(known), "utf-8")
+    return folder

@@ -42,7 +42,7 @@ class ModelServer:
         self._model = model
         self._decoder = decoder
         self._log = log
-        self._watch = ToolWatch(model.trained, model.callable_names, log)
+        self._watch = ToolWatch(model.trained, model.known_names, log)
         self._started = int(time.time())
 
     def app(self) -> web.Application:
@@ -112,7 +112,8 @@ class ModelServer:
         """Yield a reply as it comes, and note in ``reply`` how long it is and why it ended."""
         model = self._model
         shown = model.tokenizer.decode(list(wanted.prompt))
-        reader = ReplyReader(model.tokenizer, model.template, shown, asked.offered)
+        names = model.names_of(asked)
+        reader = ReplyReader(model.tokenizer, model.template, shown, asked.offered, names)
         last, num_calls = None, 0
         one_call = asked.parallel_tool_calls is False
 

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import GenerationConfig
 
-from ste_ray.chat_tokens.structure import structure_tokens
-from ste_ray.core.records import Message
+from ste_ray.core.texts.safe_names import safe_name
 from ste_ray.serving.decoding import Asked
 from ste_ray.serving.penalties import Penalties
-from ste_ray.serving.requests import ChatMessage, ChatRequest, RequestError
+from ste_ray.serving.requests import ChatRequest, RequestError
 
 DEFAULT_NEW_TOKENS = 1024  # of a reply to a request that does not say, as ``transformers serve``
-# What a template is given in any case, or would do another thing with.
-_RESERVED = frozenset(
-    {"tools", "messages", "conversation", "tokenize", "return_dict", "return_tensors"}
-    | {"add_generation_prompt", "continue_final_message", "chat_template", "documents"}
-)
-_TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, KeyError, AttributeError)
-
 #: Makes what binds a reply to calls of some of the offered tools, given these, the names of which
 #: one must be called, and the most tokens. Raises ``RequestError``.
 Binder = Callable[[Sequence[Mapping[str, Any]], Sequence[str], int, int], Any]
+#: Writes the prompt of a request as token ids. Raises ``RequestError``.
+Writer = Callable[[ChatRequest], list[int]]
 
 
 @dataclass(frozen=True)
@@ -40,10 +32,12 @@ class ServedModel:
         tokenizer: its tokenizer.
         max_positions: the most tokens of prompt and reply; None: no limit.
         template: by which replies are read; None: calls cannot be read.
-        toolkens: ids of the tokens that stand for tools, by the tools' names in requests.
+        write: writes prompts.
+        bind: binds replies to calls.
+        toolkens: ids of the tokens that stand for tools, by the tools' true names; empty: it calls
+            in another form.
         call_tokens: ids of tokens that begin a call of any tool.
         trained: the functions that it was trained on, by name; empty: its folder does not say.
-        bind: binds replies to calls.
     """
 
     name: str
@@ -51,46 +45,28 @@ class ServedModel:
     tokenizer: Any
     max_positions: int | None
     template: Mapping[str, Any] | None
+    write: Writer
     bind: Binder
     toolkens: Mapping[str, int] = field(default_factory=dict)
     call_tokens: Sequence[int] = ()
     trained: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
-    def callable_names(self) -> frozenset[str] | None:
-        """The only tools that it can call; None: any that is offered."""
-        return frozenset(self.toolkens) or None
+    def learned(self) -> dict[str, str]:
+        """True names of the tools that have a toolken, by each name that requests may use."""
+        return learned_names(self.toolkens)
 
-    def prompt(self, request: ChatRequest) -> list[int]:
-        """Return the token ids of a conversation, up to where the reply begins.
+    @property
+    def known_names(self) -> frozenset[str] | None:
+        """Names in requests of the tools that it has learned; None: its folder does not say."""
+        return frozenset(self.learned or self.trained) or None
 
-        Raises:
-            RequestError: the chat template refuses it, or it is too long.
-        """
-        options = request.chat_template_kwargs or {}
-        if taken := sorted(_RESERVED & options.keys()):
-            raise RequestError(
-                f"chat_template_kwargs: {taken[0]!r} is set by the server; leave it out",
-                "chat_template_kwargs",
-            )
-        try:
-            ids = self.tokenizer.apply_chat_template(
-                [self._message(one) for one in request.messages],
-                tools=request.offered or None,
-                add_generation_prompt=True,
-                return_dict=True,
-                tokenize=True,
-                **options,
-            )["input_ids"]
-        except _TEMPLATE_ERRORS as error:
-            told = " ".join(str(error).split())
-            roles = ", ".join(one.role for one in request.messages)
-            raise RequestError(
-                f"messages: the model's chat template refuses a conversation of {roles} with"
-                f" {len(request.offered)} tools: {told}",
-                "messages",
-            ) from None
-        return list(ids)
+    def names_of(self, request: ChatRequest) -> dict[str, str]:
+        """Return the name in a request of each tool that the model writes by another one."""
+        learned = self.learned
+        offered = [one["function"]["name"] for one in request.offered]
+        found = {learned[name]: name for name in offered if name in learned}
+        return {true: name for true, name in found.items() if true not in offered}
 
     def asked(self, request: ChatRequest) -> Asked:
         """Return what is to be decoded for a request.
@@ -104,7 +80,7 @@ class ServedModel:
                 " tokenizer); leave the tools out, or serve a folder that was trained on calls",
                 "tools",
             )
-        prompt = self.prompt(request)
+        prompt = self.write(request)
         config = self._config(request, self._num_new(request, len(prompt)))
         processors: list[Any] = []
         if request.frequency_penalty or request.presence_penalty:
@@ -159,35 +135,18 @@ class ServedModel:
 
     def _banned(self, request: ChatRequest) -> set[int]:
         """Return the tokens with which a tool would be called that is not offered."""
+        learned = self.learned
         offered = {one["function"]["name"] for one in request.offered}
-        banned = {token for name, token in self.toolkens.items() if name not in offered}
+        callable_ones = {learned[name] for name in offered if name in learned}
+        banned = {token for name, token in self.toolkens.items() if name not in callable_ones}
         return banned | (set() if offered else set(self.call_tokens))
 
     @property
     def _num_tokens(self) -> int:
         return int(self.model.get_output_embeddings().weight.shape[0])
 
-    def _message(self, message: ChatMessage) -> dict[str, Any]:
-        """Return a message as chat templates take it, its content text whatever it holds."""
-        role = "system" if message.role == "developer" else message.role
-        tokens = structure_tokens(self.tokenizer, len(self.tokenizer))
-        said = Message.model_construct(role=role, content=message.text)
-        found: dict[str, Any] = {"role": role, "content": tokens.escape(said).content}
-        if message.reasoning_content:
-            found["reasoning_content"] = message.reasoning_content
-        if message.tool_calls:
-            found["tool_calls"] = [
-                {
-                    "id": one.id,
-                    "type": "function",
-                    "function": {
-                        "name": one.function.name,
-                        "arguments": json.loads(one.function.arguments),
-                    },
-                }
-                for one in message.tool_calls
-            ]
-        for name in ("tool_call_id", "name"):
-            if (value := getattr(message, name)) is not None:
-                found[name] = value
-        return found
+
+def learned_names(toolkens: Iterable[str]) -> dict[str, str]:
+    """Return true names of tools by each name that requests may use: safe names and themselves."""
+    names = list(toolkens)
+    return {safe_name(name): name for name in names} | {name: name for name in names}

@@ -40,6 +40,7 @@ class ReplyReader:
         template: by which replies are read; None: all is text.
         prompt: what the model was shown, as text.
         tools: that were offered; without any, what looks like a call is text.
+        names: of tools in the request, by those that the model writes where they differ.
 
     Attributes:
         problem: why what looked like a call is given as text; empty: nothing was.
@@ -51,6 +52,7 @@ class ReplyReader:
         template: Mapping[str, Any] | None,
         prompt: str,
         tools: Sequence[Mapping[str, Any]],
+        names: Mapping[str, str] | None = None,
     ) -> None:
         self._backend = tokenizer.backend_tokenizer
         self._stream = DecodeStream([], skip_special_tokens=template is None)
@@ -58,6 +60,7 @@ class ReplyReader:
         self._parser = (
             ResponseParser(dict(template), prefix=prompt, tools=list(tools)) if template else None
         )
+        self._names = names or {}
         self._written = ""
         self._calls = bool(tools)
         self._given = 0  # characters of what was written that were given
@@ -108,13 +111,14 @@ class ReplyReader:
                     found.append(Piece("content", text))
             elif event["type"] == "region_close" and field == "tool_calls":
                 value = event["value"]
-                calls = [_call(one) for one in (value if isinstance(value, list) else [value])]
+                listed = value if isinstance(value, list) else [value]
+                calls = [_call(one, self._names) for one in listed]
                 written, self._given = self._written[self._given :], len(self._written)
-                found += calls if self._calls else [Piece("content", written)]
+                found += calls if self._calls else self._text(written)
         return found
 
 
-def _call(value: Mapping[str, Any]) -> Piece:
+def _call(value: Mapping[str, Any], names: Mapping[str, str]) -> Piece:
     function = value["function"]
     name, arguments = function["name"], function["arguments"]
     if not isinstance(name, str):
@@ -123,4 +127,4 @@ def _call(value: Mapping[str, Any]) -> Piece:
         arguments = json.loads(arguments or "{}")
     if not isinstance(arguments, dict):
         raise ValueError(f"the arguments of a call are {arguments!r}, no object")
-    return Piece("call", json.dumps(arguments, ensure_ascii=False), name)
+    return Piece("call", json.dumps(arguments, ensure_ascii=False), names.get(name, name))

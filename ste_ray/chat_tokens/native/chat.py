@@ -10,6 +10,7 @@ proven: each is read back as the message that it is, and its tokens decode to it
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,9 +74,16 @@ class NativeChat:
         self._tokenizer = tokenizer
         self._template = template or named_template(tokenizer) or ""
         self._name_of = name_of
+        self._own_template = template
         self._render = renderer(tokenizer, template)
         self._tokens = structure_tokens(tokenizer, len(tokenizer))
         self.facts: TemplateTools = tools_of(tokenizer, template)
+
+    def with_options(self, options: Mapping[str, Any]) -> NativeChat:
+        """Return what writes likewise, with these variables of the template."""
+        found = copy.copy(self)
+        found._render = renderer(self._tokenizer, self._own_template, options)
+        return found
 
     def text(
         self,

@@ -46,7 +46,7 @@ class Conversation:
         """Return the conversation with all contents rewritten: texts, arguments, descriptions."""
         messages = tuple(_message(one, rewrite) for one in self.messages)
         tools = tuple(
-            {**one, "function": _deep(one["function"], lambda text: rewrite(text, False))}
+            {**one, "function": rewritten_json(one["function"], lambda text: rewrite(text, False))}
             for one in self.tools
         )
         return Conversation(messages, tools)
@@ -130,29 +130,36 @@ def _id(identity: str, facts: TemplateTools) -> str:
 def _message(message: Mapping[str, Any], rewrite: Rewrite) -> dict[str, Any]:
     own = message["role"] == "assistant"
     found = dict(message)
-    for field in ("content", "reasoning_content"):
+    for field in ("content", "reasoning_content", "name", "tool_call_id"):
         if isinstance(found.get(field), str):
             found[field] = rewrite(found[field], own)
     if "tool_calls" in found:
         found["tool_calls"] = [
-            {**one, "function": _deep(one["function"], lambda text: rewrite(text, own))}
+            {
+                **one,
+                "id": rewrite(one["id"], own),
+                "function": rewritten_json(one["function"], lambda text: rewrite(text, own)),
+            }
             for one in found["tool_calls"]
         ]
     return found
 
 
-def _deep(value: Any, rewrite: Callable[[str], str]) -> Any:
-    """Return a JSON value with its texts rewritten, keys too; names of fields stay."""
+def rewritten_json(value: Any, rewrite: Callable[[str], str]) -> Any:
+    """Return a JSON value with its texts rewritten, keys too; names of fields and types stay."""
     if isinstance(value, str):
         return rewrite(value)
     if isinstance(value, Mapping):
         return {
-            key if key in _FIELDS else rewrite(key): one if key == "type" else _deep(one, rewrite)
+            key if key in _FIELDS else rewrite(key): one
+            if key == "type" and one in _TYPES  # which templates look at
+            else rewritten_json(one, rewrite)
             for key, one in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_deep(one, rewrite) for one in value]
+        return [rewritten_json(one, rewrite) for one in value]
     return value
 
 
 _FIELDS = frozenset({"name", "description", "parameters", "arguments", "type", "properties"})
+_TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")

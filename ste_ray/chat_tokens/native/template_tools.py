@@ -83,8 +83,16 @@ def named_template(tokenizer: Any) -> str | None:
     return text
 
 
-def renderer(tokenizer: Any, template: str | None = None) -> Render:
-    """Return what renders messages with tools by a tokenizer's template, or another one."""
+def renderer(
+    tokenizer: Any, template: str | None = None, options: Mapping[str, Any] | None = None
+) -> Render:
+    """Return what renders messages with tools by a tokenizer's template, or another one.
+
+    Args:
+        tokenizer: of transformers.
+        template: another chat template; None: its own.
+        options: variables of the template.
+    """
 
     def render(messages: Any, tools: Any, add_generation_prompt: bool) -> str:
         text = tokenizer.apply_chat_template(
@@ -93,6 +101,7 @@ def renderer(tokenizer: Any, template: str | None = None) -> Render:
             chat_template=template,
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
+            **(options or {}),
         )
         return str(text)
 

@@ -68,7 +68,8 @@ _TEMPLATE = r"""
 {%- for found, written in QUOTED -%}
 {%- if found in kept.text -%}{%- set kept.text = kept.text.replace(found, written) -%}{%- endif -%}
 {%- endfor -%}
-{{- ('' if loop.first else '\n') + 'Action: ' + toolken_names.get(call.name, call.name)
+{{- ('' if loop.first else '\n') + 'Action: '
+ + (toolken_names[call.name] if call.name in toolken_names else toolken_escaped(call.name))
  + '\nAction Input: ' + kept.text.replace('<tool_', '\\u003ctool_') -}}
 {%- endfor -%}
 {%- endmacro -%}
@@ -152,6 +153,11 @@ def with_toolkens(tokenizer: Any, tools: Iterable[str], system: str) -> str:
     prelude = re.sub("|".join(values), lambda found: values[found[0]], _TEMPLATE)
     body = prelude.strip("\n").replace("\n ", " ").replace("\n", "")
     return _placed(str(tokenizer.chat_template), f"{_BEGIN}{body}{_END}")
+
+
+def has_toolkens(template: Any) -> bool:
+    """Whether a chat template has the tool mode of toolkens."""
+    return isinstance(template, str) and _PRELUDE.search(template) is not None
 
 
 def without_toolkens(template: Any) -> Any:

@@ -70,13 +70,10 @@ class CallBinder:
         # Each with its own, since constraints keep grammars by the names of tools alone.
         constraints = Constraints(self._model, limit)
         if self._toolkens:
-            known = {self._toolkens[one]: schemas[one] for one in schemas if one in self._toolkens}
-            if not known:
-                raise ConfigError(
-                    f"the model has learned none of {', '.join(map(repr, schemas))}; force a call"
-                    f" of {', '.join(map(repr, sorted(self._toolkens)[:8]))}"
-                )
-            return constraints.grammar(known)
+            # Others are described in the prompt, and called by their names.
+            return constraints.grammar(
+                {self._toolkens.get(name, name): schema for name, schema in schemas.items()}
+            )
         if self._chat is None:
             raise ConfigError("the model's chat template knows no tools; leave tool_choice out")
         marks = {

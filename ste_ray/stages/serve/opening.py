@@ -14,19 +14,24 @@ from transformers.cli.serving.utils import get_response_template
 from transformers.utils import logging as transformers_logging
 
 from ste_ray.chat_tokens.native.chat import NativeChat
+from ste_ray.chat_tokens.served_toolkens.chat_template import has_toolkens
 from ste_ray.config import Config
 from ste_ray.core import layout
-from ste_ray.core.texts.safe_names import safe_name
+from ste_ray.core.records import Message
 from ste_ray.core.toolkens import toolken
 from ste_ray.core.trained_tools import TOOLS_FILE
 from ste_ray.errors import StageInputError, ToolTemplateError
 from ste_ray.generation.model import LocalModel, load_model
 from ste_ray.process.scratch import ScratchFolder
-from ste_ray.serving.model import ServedModel
+from ste_ray.serving.model import ServedModel, learned_names
+from ste_ray.serving.prompts import PromptWriter
 from ste_ray.stages.infer.models import loading_of
 from ste_ray.stages.serve.binding import CallBinder
 from ste_ray.store.artifacts import open_store
+from ste_ray.training.tool_parser import TOOL_PARSER_FILE
 from ste_ray.training.toolkens import read_toolkens
+
+_ANSWERED = tuple(Message(role=role, content="a") for role in ("user", "assistant", "user"))
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ def open_model(target: Target, config: Config, say: Callable[[str], None]) -> It
 
 
 def _served(loaded: LocalModel, folder: Path, name: str) -> ServedModel:
-    toolkens, _ = read_toolkens(folder)
+    toolkens = _toolkens(folder, loaded.tokenizer)
     chat = None if toolkens else _native_chat(loaded.tokenizer)
     ends = {*loaded.eos_token_ids, *(chat.stop_ids() if chat else ())}
     loaded = replace(loaded, eos_token_ids=tuple(sorted(ends)))
@@ -70,33 +75,51 @@ def _served(loaded: LocalModel, folder: Path, name: str) -> ServedModel:
     template = get_response_template(loaded.tokenizer, loaded.model)
     if template is None and chat is not None:
         template = chat.response_template()
+    tokens = {name: toolken(true) for name, true in learned_names(toolkens).items()}
     return ServedModel(
         name=name,
         model=loaded.model,
         tokenizer=loaded.tokenizer,
         max_positions=loaded.max_positions,
         template=template,
-        bind=CallBinder(loaded, chat, {safe_name(tool): toolken(tool) for tool in toolkens}),
-        toolkens={safe_name(tool): token for tool, token in toolkens.items()},
+        write=PromptWriter(
+            loaded.tokenizer, chat, writes_calls=has_toolkens(loaded.tokenizer.chat_template)
+        ),
+        bind=CallBinder(loaded, chat, tokens),
+        toolkens=toolkens,
         call_tokens=_call_tokens(loaded, chat),
         trained=_trained(folder),
     )
 
 
+def _toolkens(folder: Path, tokenizer: Any) -> dict[str, int]:
+    """Return the toolkens with which the model calls; none: it calls in another form.
+
+    A model that was trained natively after an earlier training keeps its list of toolkens. One
+    that an earlier version trained has its form in no template, only in a parser beside it.
+    """
+    toolkens, _ = read_toolkens(folder)
+    calls = has_toolkens(tokenizer.chat_template) or (folder / TOOL_PARSER_FILE).is_file()
+    return toolkens if calls else {}
+
+
 def _native_chat(tokenizer: Any) -> NativeChat | None:
     try:
-        return NativeChat(tokenizer, name_of=safe_name)
+        return NativeChat(tokenizer)
     except ToolTemplateError:
         return None
 
 
 def _call_tokens(loaded: LocalModel, chat: NativeChat | None) -> list[int]:
-    """Return the token that opens a call, where the form of calls has one."""
+    """Return the token that opens a call, where there is one that opens nothing else."""
     if chat is None:
         return []
-    opening = chat.facts.form.opening.strip()
+    form = chat.facts.form
+    opening = form.opening[len(form.started) :].strip()
     marks = [one for one in chat.kept_tokens() if one and opening.startswith(one)]
-    return [int(loaded.tokenizer.convert_tokens_to_ids(one)) for one in marks]
+    # The same token may begin any part of a reply.
+    answer = chat.text(_ANSWERED, [], add_generation_prompt=False)
+    return [int(loaded.tokenizer.convert_tokens_to_ids(one)) for one in marks if one not in answer]
 
 
 def _trained(folder: Path) -> Mapping[str, Mapping[str, Any]]:
@@ -104,9 +127,11 @@ def _trained(folder: Path) -> Mapping[str, Mapping[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        listed = json.loads(path.read_text("utf-8"))["tools"]
-        return {one["function"]["name"]: one["function"] for one in listed}
-    except (ValueError, KeyError, TypeError) as error:
+        told = json.loads(path.read_text("utf-8"))
+        found = {one["function"]["name"]: one["function"] for one in told["tools"]}
+        true = {name: found[safe] for safe, name in told.get("names", {}).items()}
+        return {**found, **true}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StageInputError(
             f"{str(path)!r} is no list of tools ({error!r}); export the model again, or delete the"
             " file to go without"
