@@ -62,7 +62,14 @@ $(LLAMA_CPP): $(THIRD_PARTY)
 	cd .third-party/llama-cpp && npm install --silent --no-fund --no-audit --save-exact --ignore-scripts --omit=optional \
 	  node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1 && touch .installed-1 || echo "llama.cpp cannot be had here"
 
-third-party: $(THIRD_PARTY) $(VLLM) $(LLAMA_CPP)  ## what is tested against: MCP servers, an OpenAPI description, vLLM, llama.cpp; needs npm
+# Programs that read what exports write, without what they need beyond this project: their loaders and checkers are tried.
+PEERS := .third-party/peers/.installed-1
+$(PEERS): $(THIRD_PARTY)
+	rm -rf .third-party/peers
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --target .third-party/peers \
+	  llamafactory==0.9.5 axolotl==0.19.0 addict==2.4.0 bfcl-eval==2026.3.23 && touch $@ || echo "readers of exports cannot be had here"
+
+third-party: $(THIRD_PARTY) $(VLLM) $(LLAMA_CPP) $(PEERS)  ## what is tested against: MCP servers, vLLM, llama.cpp, readers of exports; needs npm
 
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate $(addprefix --find-links ,$(PIP_FIND_LINKS))
 lock: venv  ## the image's packages with their hashes, from constraints.txt

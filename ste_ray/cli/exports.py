@@ -1,5 +1,7 @@
 """The commands ``ste-ray export FORM``: a run in a form that other programs read.
 
+Those that make a folder of the training data are in ``exported_folders``.
+
 What runs imports the rest only then, so that the command line starts quickly.
 """
 
@@ -8,7 +10,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import re
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,54 +17,30 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
+from ste_ray.cli.exported_folders import add_folder_exports, add_run
 from ste_ray.core import layout
 from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.process.output import print_result, say
 
 if TYPE_CHECKING:
-    from ste_ray.exports.source import ExportSource
     from ste_ray.store.artifacts import RunStore
 
 T = TypeVar("T")
-_FOLDERS = {
-    "trl": "conversations with tools for TRL's trainers",
-    "openai": "JSON lines for OpenAI's fine-tuning",
-    "huggingface": "a Hugging Face dataset folder with its card",
-    "study": "the published study's files: tool_data.json and others",
-}
 
 
 def add_export_commands(commands: argparse._SubParsersAction[Any]) -> None:
     """Declare ``export`` and its forms."""
     export = commands.add_parser("export", help="write a run in a form that other programs read")
     forms = export.add_subparsers(dest="export_command", required=True, metavar="FORM")
-    for form, what in _FOLDERS.items():
-        command = forms.add_parser(form, help=what)
-        _add_run(command)
-        command.add_argument("--out", required=True, metavar="DIR", help="folder to make")
-        command.set_defaults(function=_export_folder)
-        if form in ("trl", "openai"):
-            command.add_argument(
-                "--tools-per-row",
-                type=int,
-                default=8,
-                metavar="N",
-                help="how many tools each row offers: the right one and those most like it, or "
-                "those nearest to a request that needs no call; 0: all (default 8)",
-            )
-            command.add_argument("--seed", type=int, default=0, help="of the draw of those tools")
-        if form == "huggingface":
-            command.add_argument(
-                "--license", default="other", metavar="ID", help="of the data (default: other)"
-            )
+    add_folder_exports(forms)
     data_dict = forms.add_parser("data-dict", help="the trials as the study's data_dict.json")
-    _add_run(data_dict)
+    add_run(data_dict)
     data_dict.add_argument("--out", required=True, metavar="FILE.json", help="file to write")
     data_dict.set_defaults(function=_export_data_dict)
 
     model = forms.add_parser("model", help="the trained model as a folder, for servers of models")
-    _add_run(model)
+    add_run(model)
     model.add_argument("--out", required=True, metavar="DIR", help="folder to make")
     model.set_defaults(function=_export_model)
 
@@ -88,101 +65,10 @@ def add_export_commands(commands: argparse._SubParsersAction[Any]) -> None:
     predictions = forms.add_parser(
         "predictions", help="predictions of a setting in the shape of the study's saved results"
     )
-    _add_run(predictions)
+    add_run(predictions)
     predictions.add_argument("--setting", required=True, help="such as tuned/toolken")
     predictions.add_argument("--out", required=True, metavar="FILE.json", help="file to write")
     predictions.set_defaults(function=_export_predictions)
-
-
-def _add_run(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--run", required=True, metavar="URI", help="a folder or s3://bucket/prefix"
-    )
-    command.add_argument("--json", action="store_true", help="print the result as JSON")
-
-
-def _export_folder(options: argparse.Namespace) -> None:
-    from ste_ray import __version__
-    from ste_ray.exports.folder import MARKER, write_json
-    from ste_ray.exports.openai_jsonl import MIN_EXAMPLES
-    from ste_ray.process.new_folder import new_folder
-    from ste_ray.store.artifacts import open_store
-
-    form = options.export_command
-    if form in ("trl", "openai") and options.tools_per_row < 0:
-        raise ConfigError(
-            f"--tools-per-row {options.tools_per_row!r} must be 0 (all tools) or more"
-        )
-    source = _source(open_store(options.run))
-    with new_folder(options.out) as folder:
-        counts = _write(form, folder, source, options)
-        result = {
-            "format": form,
-            # The folder is given to others, whom the places on this machine do not concern.
-            "run": source.run if "://" in source.run else Path(source.run).name,
-            "tools": len(source.tools),
-            "rows": counts,
-            "code_version": __version__,
-        }
-        write_json(folder / MARKER, result)
-    if form == "openai" and counts.get("train", 0) < MIN_EXAMPLES:
-        say(f"note: OpenAI takes no fewer than {MIN_EXAMPLES} examples to train on")
-    lines = "".join(f"  {name}: {number}\n" for name, number in counts.items())
-    print_result({"folder": options.out, **result}, f"{options.out}\n{lines}", options.json)
-
-
-def _write(
-    form: str, folder: Path, source: ExportSource, options: argparse.Namespace
-) -> dict[str, int]:
-    from ste_ray.exports.chat import Offers
-    from ste_ray.exports.huggingface import write_huggingface
-    from ste_ray.exports.openai_jsonl import write_openai
-    from ste_ray.exports.study import write_study
-    from ste_ray.exports.trl import write_trl
-    from ste_ray.retrieval.encoder import HASHED_NGRAMS, make_encoder
-    from ste_ray.retrieval.offering import ToolOffers
-
-    if form == "huggingface":
-        return write_huggingface(folder, source, options.license)
-    if form == "study":
-        return write_study(folder, source)
-    tools = [source.spec(tool) for tool in source.tools]
-    choice = ToolOffers(make_encoder(HASHED_NGRAMS), tools, options.tools_per_row, options.seed)
-    offers = Offers(source, choice)
-    return (write_trl if form == "trl" else write_openai)(folder, source, offers)
-
-
-def _source(store: RunStore) -> ExportSource:
-    """Return what a prepared run holds.
-
-    Raises:
-        StageInputError: it is not prepared.
-    """
-    from ste_ray.core.records import Example, TrainRow
-    from ste_ray.exports.source import ExportSource
-    from ste_ray.stages.base import load_prompts, read_specs
-    from ste_ray.store.manifest import read_manifest, read_models
-    from ste_ray.store.tables import iter_records
-
-    manifest = read_manifest(store, "prepare")
-    if manifest is None:
-        raise StageInputError(
-            f"{store.uri!r} holds no prepared data; run 'ste-ray prepare --run "
-            f"{shlex.quote(store.uri)}' first"
-        )
-    explored = read_manifest(store, "explore")
-    notes = dict.fromkeys([*(explored.notes if explored else ()), *manifest.notes])
-    models = {stage: read_models(store, stage) for stage in ("explore", "prepare")}
-    return ExportSource(
-        run=re.sub(r"//[^/@]*@", "//", store.uri),
-        specs=read_specs(store),
-        tools=tuple(sorted(tool["name"] for tool in store.read_json(layout.PREPARED_TOOLS))),
-        prompts=load_prompts(),
-        manifest={**manifest.model_dump(mode="json"), "notes": list(notes)},
-        models={stage: asked for stage, asked in models.items() if asked},
-        examples=lambda: iter_records(store, layout.EXAMPLES, Example),
-        rows=lambda: iter_records(store, layout.ROWS, TrainRow),
-    )
 
 
 def _export_data_dict(options: argparse.Namespace) -> None:

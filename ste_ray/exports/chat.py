@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from ste_ray.core.preparing.offering import ToolChoice, asked_row
 from ste_ray.core.prompts import offered_tool
@@ -20,9 +20,26 @@ from ste_ray.core.toolkens import unescape_toolkens
 from ste_ray.exports.source import ExportSource
 
 Row = TypeVar("Row", Example, TrainRow)
+Style = Literal["object", "text"]
 _ROWS_AT_ONCE = 256  # whose tools are chosen together, which is faster than one by one
 _FINAL_ANSWER = "Final Answer: "
 _OWN_PROMPTS = ("act_system", "general_system")
+
+
+class Conversation(NamedTuple):
+    """One row of an export in which a conversation is one row.
+
+    Attributes:
+        row_id: of the example, or of the row of general data.
+        split: train, validation or test.
+        messages: as chat endpoints and chat templates take them.
+        tools: that are offered, likewise; None: general data, in which tools play no part.
+    """
+
+    row_id: str
+    split: str
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None
 
 
 class Offers:
@@ -62,8 +79,19 @@ class Offers:
         return chat_tool(offered_tool(spec), self.names.safe(tool))
 
 
+def conversations(source: ExportSource, offers: Offers, style: Style) -> Iterator[Conversation]:
+    """Yield all examples, then general data and requests without a call, as conversations."""
+    for example, tools in offers.beside(source.examples()):
+        name = offers.name_of(example)
+        messages = example_messages(example, name, style, source.tool_responses)
+        yield Conversation(example.example_id, example.split, messages, tools)
+    for row, tools in offers.beside(source.other_rows()):
+        offered = tools if row.kind == "no_call" else None
+        yield Conversation(row.row_id, row.split, row_messages(row, source), offered)
+
+
 def example_messages(
-    example: Example, name: str, style: Literal["object", "text"], tool_responses: bool
+    example: Example, name: str, style: Style, tool_responses: bool
 ) -> list[dict[str, Any]]:
     """Return an example as messages.
 
@@ -78,23 +106,33 @@ def example_messages(
             {"role": "user", "content": example.query},
             {"role": "assistant", "content": example.final_answer},
         ]
-    call: dict[str, Any] = {"type": "function"}
     result: dict[str, Any] = {"role": "tool"}
     if style == "object":
-        arguments: Any = json.loads(example.arguments_json)
+        message = call_message(name, json.loads(example.arguments_json))
         result["name"] = name
     else:
-        arguments = example.arguments_json
-        call["id"] = result["tool_call_id"] = f"call_{example.example_id}"
-    call["function"] = {"name": name, "arguments": arguments}
-    messages: list[dict[str, Any]] = [
-        {"role": "user", "content": example.query},
-        {"role": "assistant", "tool_calls": [call]},
-    ]
+        result["tool_call_id"] = f"call_{example.example_id}"
+        message = call_message(name, example.arguments_json, result["tool_call_id"])
+    messages: list[dict[str, Any]] = [{"role": "user", "content": example.query}, message]
     if tool_responses:
         messages.append(result | {"content": example.observation})
         messages.append({"role": "assistant", "content": example.final_answer})
     return messages
+
+
+def call_message(name: str, arguments: Any, call_id: str = "") -> dict[str, Any]:
+    """Return the assistant's message that makes one call.
+
+    Args:
+        name: the tool's safe name.
+        arguments: as an object, or as JSON text.
+        call_id: what joins it to its result; empty: nothing does.
+    """
+    call: dict[str, Any] = {"type": "function"}
+    if call_id:
+        call["id"] = call_id
+    call["function"] = {"name": name, "arguments": arguments}
+    return {"role": "assistant", "tool_calls": [call]}
 
 
 def row_messages(row: TrainRow, source: ExportSource) -> list[dict[str, Any]]:

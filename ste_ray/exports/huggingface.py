@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from ste_ray.core.preparing.formatting import example_dialog
 from ste_ray.core.records import Example, TrainRow
 from ste_ray.exports.dataset_card import dataset_card
+from ste_ray.exports.folder import Written
 from ste_ray.exports.source import ExportSource
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -37,7 +38,7 @@ ROWS = pa.schema([
 _ROWS_PER_GROUP = 1000
 
 
-def write_huggingface(folder: Path, source: ExportSource, license_id: str) -> dict[str, int]:
+def write_huggingface(folder: Path, source: ExportSource, license_id: str) -> Written:
     """Write the dataset into ``folder``; return rows by configuration and split.
 
     Args:
@@ -53,7 +54,7 @@ def write_huggingface(folder: Path, source: ExportSource, license_id: str) -> di
     counts |= {f"rows/{name}": n for name, n in _write(folder, "rows", rows, ROWS).items()}
     card = dataset_card(source, counts, license_id)
     (folder / "README.md").write_text(card, encoding="utf-8")
-    return counts
+    return Written(counts)
 
 
 def _example(example: Example, source: ExportSource) -> dict[str, Any]:

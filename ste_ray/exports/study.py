@@ -17,11 +17,11 @@ from typing import Any
 from ste_ray.core.records import Example
 from ste_ray.core.toolkens import toolken
 from ste_ray.exports.data_dict import api_choice
-from ste_ray.exports.folder import write_json, write_json_list
+from ste_ray.exports.folder import Written, write_json, write_json_list
 from ste_ray.exports.source import ExportSource
 
 
-def write_study(folder: Path, source: ExportSource) -> dict[str, int]:
+def write_study(folder: Path, source: ExportSource) -> Written:
     """Write the files into ``folder``; return how many rows each holds."""
     counts = {
         "tool_data": write_json_list(folder / "tool_data.json", _items(source, "train")),
@@ -30,7 +30,7 @@ def write_study(folder: Path, source: ExportSource) -> dict[str, int]:
     }
     validation = write_json_list(folder / "tool_validation.json", _items(source, "validation"))
     write_json(folder / "toolken_list.json", [toolken(tool) for tool in source.tools])
-    return {**counts, "tool_validation": validation}
+    return Written({**counts, "tool_validation": validation})
 
 
 def _items(source: ExportSource, split: str) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,7 @@ from ste_ray.store.tables import write_records
 REFERENCE = Path(__file__).parents[3] / "shared/reference"
 
 
+FORMS = ("trl", "openai", "llamafactory", "huggingface", "study")
 KEYS = [
     "query", "API_name_list", "api_descriptions", "action", "action_input", "observation",
     "final_ans",
@@ -196,7 +197,7 @@ def test_the_study_form_has_the_shape_of_the_studys_own_files(tmp_path):
 
 def test_every_export_says_what_it_holds(tmp_path, capsys):
     store, _, _ = make_run(tmp_path / "run")
-    for form in ("trl", "openai", "huggingface", "study"):
+    for form in FORMS:
         assert export(form, store, tmp_path / form, "--json") == 0
         told = json.loads(capsys.readouterr().out)
         marker = json.loads((tmp_path / form / "export.json").read_text())
@@ -206,7 +207,7 @@ def test_every_export_says_what_it_holds(tmp_path, capsys):
         assert marker["tools"] == 4
 
 
-@pytest.mark.parametrize("form", ["trl", "openai", "huggingface", "study"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_run_that_is_not_prepared_is_told_so(tmp_path, capsys, form):
     store, _, _ = make_run(tmp_path / "run")
     store.delete("prepare/manifest.json")
@@ -215,7 +216,7 @@ def test_a_run_that_is_not_prepared_is_told_so(tmp_path, capsys, form):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("form", ["trl", "openai", "huggingface", "study"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_tool_that_is_not_described_is_named_and_nothing_left(tmp_path, capsys, form):
     store, examples, _ = make_run(tmp_path / "run")
     foreign = examples[0].model_copy(update={"tool": "foreign"})

@@ -37,6 +37,14 @@ def test_conversations_offer_tools_and_call_none(tmp_path, store, form):
     assert len(row["tools"]) == len(NAMES)
 
 
+def test_sharegpt_conversations_offer_tools_and_call_none(tmp_path, store):
+    export("llamafactory", store, tmp_path / "out")
+    rows = [json.loads(line) for line in (tmp_path / "out/test.jsonl").read_text().splitlines()]
+    (row,) = (one for one in rows if one["conversations"][0]["value"] == QUERY)
+    assert row["conversations"][1:] == [{"from": "gpt", "value": ANSWER}]
+    assert len(json.loads(row["tools"])) == len(NAMES)
+
+
 def test_a_dataset_holds_them_with_an_empty_tool_and_says_so(tmp_path, monkeypatch, store):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     from datasets import load_dataset
