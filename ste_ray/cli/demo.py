@@ -211,7 +211,7 @@ def _exchanges(store: RunStore, config: Config) -> Exchanges | None:
 
     settings = parse_settings(config.infer.settings, config.infer.models)
     trained = [one for one in settings if one.model == "tuned"]
-    if not trained or not config.infer.execute:
+    if not trained or not config.infer.executes(trained[-1].name):
         return None
     folder = layout.predictions(trained[-1].folder_name)
     return draw_exchanges(

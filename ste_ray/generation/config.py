@@ -56,7 +56,10 @@ class InferConfig(Section):
         "constrained.",
         unless_default=True,
     )
-    execute: bool = key(False, "Execute the call that was chosen, and let the model answer.")
+    execute: bool | tuple[str, ...] = key(
+        False,
+        "Execute the call that was chosen, and let the model answer; a list: in these settings.",
+    )
     batch_size: int = operational(32, "Requests of a batch at most.", ge=1)
     batch_tokens: int | None = operational(
         None,
@@ -73,3 +76,7 @@ class InferConfig(Section):
     gpus_per_worker: int = operational(
         1, "GPUs of a worker; more than one: the layers are spread over them.", ge=1
     )
+
+    def executes(self, setting: str) -> bool:
+        """Whether the calls chosen in a setting are executed."""
+        return self.execute if isinstance(self.execute, bool) else setting in self.execute

@@ -39,7 +39,7 @@ from ste_ray.training.figures import (
 from ste_ray.training.optimiser import learning_rate, make_adamw
 
 NUM_VALIDATIONS = 10  # over the whole training at most, plus one at the end
-_VALIDATION_SHARE = 0.1  # of a training's computation at most, unless one validation takes more
+_VALIDATION_SHARE = 0.05  # of a training's computation at most, unless one validation takes more
 _FORWARD_SHARE = 1 / 3  # of the computation of forward and backward pass
 _SHOWN_ROW_IDS = 8
 

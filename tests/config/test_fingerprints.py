@@ -22,9 +22,9 @@ PINNED = {
         "prepare": "7fbaa557c1340ee1",
         "retrieve": "10a6de52aac01900",
         "train": "1b3b2313e6aef42e",
-        "infer": "875e2c7aee57de06",
+        "infer": "6f5c7b503b246f5f",
         "evaluate": "6e94ad41c1446134",
-        "continual": "a06172bc7e4b3127",
+        "continual": "a00e0759d17a1fe4",
     },
     "demo_from_scratch.yaml": {
         "explore": "7d10046c0539f9e6",
@@ -37,12 +37,12 @@ PINNED = {
     },
     "smollm2.yaml": {
         "explore": "044dd45c65698ddf",
-        "prepare": "a3affed0c91323cc",
+        "prepare": "ca32351e502a23ee",
         "retrieve": "6050ca052bc202de",
-        "train": "5d30a9ee1fd1155a",
+        "train": "6f98f088f2b9029d",
         "infer": "b2962c1cd78d1832",
         "evaluate": "6e94ad41c1446134",
-        "continual": "0a55964628b95191",
+        "continual": "38034989972b6a75",
     },
     "study.yaml": {
         "explore": "caa3c0b7bad7b3c1",

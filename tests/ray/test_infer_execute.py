@@ -17,6 +17,7 @@ from tiny_model import save_tiny_model
 from ste_ray.cli.main import main
 from ste_ray.core import layout
 from ste_ray.core.records import Prediction
+from ste_ray.errors import ConfigError
 from ste_ray.stages.registry import run_stages
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.tables import read_records
@@ -112,6 +113,27 @@ def test_neither_does_it_where_a_local_model_calls(tmp_path: Path) -> None:
     run_stages(("infer",), context_of(store, [], *options))
     # A random model writes random calls, but calls they are.
     assert [len(json.loads(one)) for one in observations(store)] == [1] * 12
+
+
+def test_calls_are_executed_in_the_settings_that_are_named(tmp_path: Path) -> None:
+    store = imported(tmp_path, note_taker(), "x")
+    call = 'Action: note\nAction Input: {"text": "x"}'
+    with teacher("--fixed-reply", call) as server:
+        options = ["infer.settings=[endpoint/plain, endpoint/native_plain]"]
+        options += ["infer.execute=[endpoint/plain]", f"llm.base_url={server.url}"]
+        run_stages(("infer",), context_of(store, [], *options))
+    found = read_records(store, layout.PREDICTIONS, Prediction)
+    executed = [(one.setting, one.observation_status) for one in found]
+    assert sorted(set(executed)) == [("endpoint/native_plain", "none"), ("endpoint/plain", "ok")]
+    assert len(executed) == 24
+
+
+def test_a_setting_that_is_not_there_cannot_be_executed(tmp_path: Path) -> None:
+    store = imported(tmp_path, note_taker(), "x")
+    options = ["infer.settings=[endpoint/plain]", "infer.execute=[endpoint/plan]"]
+    options += ["llm.base_url=http://127.0.0.1:9"]
+    with pytest.raises(ConfigError, match="'endpoint/plan' .did you mean 'endpoint/plain'"):
+        run_stages(("infer",), context_of(store, [], *options))
 
 
 @pytest.mark.parametrize("limit", [{"concurrency": 1}, {"requests_per_minute": 240}])

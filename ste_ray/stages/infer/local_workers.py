@@ -16,8 +16,8 @@ from ste_ray.core.inferring.settings import Query, Setting
 from ste_ray.core.records import Prediction
 from ste_ray.generation.model import LocalModel
 from ste_ray.generation.predict import AnsweredQuery, Predictor
-from ste_ray.generation.prompting import Prompt
 from ste_ray.ports import ToolExecutor
+from ste_ray.process.memory import give_back_freed
 from ste_ray.runtime.bounded import bounded
 from ste_ray.stages.infer.models import configured_decoding, load_named_model
 from ste_ray.stages.infer.pieces import Pieces
@@ -54,29 +54,31 @@ class LocalWorker(Worker):
                 answer_tokens = len(places) * section.max_new_tokens
                 self._progress.begin_batch(prompt_tokens, answer_tokens)
                 batch = [queries[place] for place in places], [prompts[place] for place in places]
-                predictions = await self._batch(predictor, *batch, calls)
+                answered = await self._watch.run(predictor.answer, *batch)
+                predictions = await self._concluded(predictor, setting, answered, calls)
                 pieces.add(predictions)
+                give_back_freed()
                 self._progress.end_batch(len(places), prompt_tokens + answer_tokens)
                 pieces.flush_if_due()
 
-    async def _batch(
+    async def _concluded(
         self,
         predictor: Predictor,
-        queries: Sequence[Query],
-        prompts: Sequence[Prompt | str],
+        setting: Setting,
+        answered: Sequence[AnsweredQuery],
         calls: ToolExecutor,
     ) -> list[Prediction]:
-        answered = await self._watch.run(predictor.answer, queries, prompts)
-        if self._plan.execute is None:
+        """Return the predictions, with the final answers where calls are executed."""
+        executed = self._plan.executed_in(setting)
+        if executed is None:
             return [one.prediction for one in answered]
-        results = await self._execute(answered, calls)
+        results = await self._execute(answered, calls, executed)
         return await self._watch.run(predictor.conclude, answered, results)
 
     async def _execute(
-        self, answered: Sequence[AnsweredQuery], calls: ToolExecutor
+        self, answered: Sequence[AnsweredQuery], calls: ToolExecutor, execute: frozenset[str]
     ) -> dict[int, ToolResult]:
-        """Call what was chosen; return the results by place."""
-        execute = self._plan.execute or frozenset()
+        """Call what was chosen of the tools that may be; return the results by place."""
         chosen = {
             place: call
             for place, one in enumerate(answered)

@@ -24,6 +24,7 @@ from ste_ray.core.inferring.settings import (
     parse_settings,
 )
 from ste_ray.core.records import MADE_CALLS
+from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.errors import ConfigError
 from ste_ray.generation.config import InferConfig
 from ste_ray.stages.base import StageContext
@@ -61,6 +62,7 @@ def run(context: StageContext) -> dict[str, Any]:
     """Answer the test queries in all settings; see the module's docstring."""
     config, store = context.config.infer, context.store
     settings = parse_settings(config.settings, config.models)
+    _check_executed(config)
     for setting in settings:
         check_model(store, setting, config)
         check_native(store, setting, context.config)
@@ -87,6 +89,22 @@ def run(context: StageContext) -> dict[str, Any]:
     }
     store.delete_folder(layout.PREDICTION_PIECES)  # what is in them is in the predictions now
     return {"queries": len(queries), "settings": counts, **spent}
+
+
+def _check_executed(config: InferConfig) -> None:
+    """Check that calls are executed in settings that there are.
+
+    Raises:
+        ConfigError: one is not among ``infer.settings``.
+    """
+    if isinstance(config.execute, bool):
+        return
+    for name in config.execute:
+        if name not in config.settings:
+            raise ConfigError(
+                f"infer.execute names the setting {name!r}{did_you_mean(name, config.settings)};"
+                f" allowed: true, false, or a list of infer.settings: {', '.join(config.settings)}"
+            )
 
 
 def _infer(
@@ -179,7 +197,7 @@ def _executable(context: StageContext) -> tuple[ToolsConfig, frozenset[str] | No
     allowed = {name for name, spec in context.specs.items() if not why_not_executed(spec, allow)}
     if not allowed:
         raise ConfigError(
-            "infer.execute=true, but no tool of this run may be called; allow tools with effects"
+            "infer.execute is set, but no tool of this run may be called; allow tools with effects"
             " by tools.allow or by allow: in their file, or set infer.execute=false"
         )
     others = sorted(context.specs.keys() - allowed)

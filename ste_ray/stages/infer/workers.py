@@ -45,7 +45,7 @@ class WorkerPlan:
         store: the run.
         epoch: of the run lock.
         shared: one reference to the ``PromptMaterial``, of which a node keeps one copy.
-        execute: tools whose calls are executed; None: none is.
+        execute: tools whose calls are executed, where any are; None: nowhere.
         report: is told how far the worker is.
         slots: who says when a call of a tool may go; None: no tool has limits.
     """
@@ -62,6 +62,10 @@ class WorkerPlan:
         """Return what prompts are made of."""
         found: PromptMaterial = ray.get(self.shared[0])
         return found
+
+    def executed_in(self, setting: Setting) -> frozenset[str] | None:
+        """Return the tools whose calls are executed in a setting; None: none is asked for."""
+        return self.execute if self.config.infer.executes(setting.name) else None
 
     def calls(
         self, material: PromptMaterial, name: str
@@ -139,7 +143,9 @@ class EndpointWorker(Worker):
             async def ask(query: Query) -> Prediction:
                 scope = _scope(setting, query)
                 found = await session.run(
-                    answer_flow(query, setting, self._material, sampling, plan.execute),
+                    answer_flow(
+                        query, setting, self._material, sampling, plan.executed_in(setting)
+                    ),
                     scope,
                     recorded.get(scope),
                     tools=calls,
