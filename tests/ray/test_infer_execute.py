@@ -132,7 +132,7 @@ def test_a_setting_that_is_not_there_cannot_be_executed(tmp_path: Path) -> None:
     store = imported(tmp_path, note_taker(), "x")
     options = ["infer.settings=[endpoint/plain]", "infer.execute=[endpoint/plan]"]
     options += ["llm.base_url=http://127.0.0.1:9"]
-    with pytest.raises(ConfigError, match="'endpoint/plan' .did you mean 'endpoint/plain'"):
+    with pytest.raises(ConfigError, match=r"'endpoint/plan' .did you mean 'endpoint/plain'"):
         run_stages(("infer",), context_of(store, [], *options))
 
 
