@@ -26,11 +26,13 @@ _OFFERING = {
     "trl": "conversations with tools for TRL's trainers",
     "openai": "JSON lines for OpenAI's fine-tuning",
     "llamafactory": "ShareGPT conversations with calls for LLaMA-Factory, and dataset_info.json",
+    "axolotl": "conversations with tools for axolotl, and a recipe to train on them",
 }
 _OTHERS = {
     "huggingface": "a Hugging Face dataset folder with its card",
     "study": "the published study's files: tool_data.json and others",
 }
+_DEFAULT_BASE = "Qwen/Qwen2.5-0.5B-Instruct"
 
 
 def add_run(command: argparse.ArgumentParser) -> None:
@@ -58,6 +60,14 @@ def add_folder_exports(forms: argparse._SubParsersAction[Any]) -> None:
                 "those nearest to a request that needs no call; 0: all (default 8)",
             )
             command.add_argument("--seed", type=int, default=0, help="of the draw of those tools")
+        if form == "axolotl":
+            command.add_argument(
+                "--base-model",
+                default=_DEFAULT_BASE,
+                metavar="MODEL",
+                help="that the recipe trains: a name of the hub or a folder, with a chat template "
+                f"that knows tools (default: {_DEFAULT_BASE})",
+            )
         if form == "huggingface":
             command.add_argument(
                 "--license", default="other", metavar="ID", help="of the data (default: other)"
@@ -110,11 +120,16 @@ def _write(form: str, folder: Path, source: ExportSource, options: argparse.Name
         return write_study(folder, source)
     tools = [source.spec(tool) for tool in source.tools]
     choice = ToolOffers(make_encoder(HASHED_NGRAMS), tools, options.tools_per_row, options.seed)
-    return _writer(form)(folder, source, Offers(source, choice))
+    return _writer(form, options)(folder, source, Offers(source, choice))
 
 
-def _writer(form: str) -> Callable[[Path, ExportSource, Offers], Written]:
+def _writer(
+    form: str, options: argparse.Namespace
+) -> Callable[[Path, ExportSource, Offers], Written]:
     """Return what writes a form whose rows offer tools."""
+    import functools
+
+    from ste_ray.exports.axolotl import write_axolotl
     from ste_ray.exports.llamafactory import write_llamafactory
     from ste_ray.exports.openai_jsonl import write_openai
     from ste_ray.exports.trl import write_trl
@@ -124,6 +139,8 @@ def _writer(form: str) -> Callable[[Path, ExportSource, Offers], Written]:
         "openai": write_openai,
         "llamafactory": write_llamafactory,
     }
+    if form == "axolotl":
+        return functools.partial(write_axolotl, base_model=options.base_model)
     return writers[form]
 
 

@@ -49,6 +49,7 @@ SHORT = (
     *("tools list", "tools show", "tools import toolbench", "tools import study"),
     *("export trl", "export openai", "export huggingface", "export study", "export data-dict"),
     "export llamafactory",
+    "export axolotl",
     *("export predictions", "export model", "export gguf", "import tool-data"),
     *("import tests", "report"),
     "config show",
