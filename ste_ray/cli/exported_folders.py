@@ -27,6 +27,7 @@ _OFFERING = {
     "openai": "JSON lines for OpenAI's fine-tuning",
     "llamafactory": "ShareGPT conversations with calls for LLaMA-Factory, and dataset_info.json",
     "axolotl": "conversations with tools for axolotl, and a recipe to train on them",
+    "hermes": "conversations with calls in the form of the Hermes models",
 }
 _OTHERS = {
     "huggingface": "a Hugging Face dataset folder with its card",
@@ -130,6 +131,7 @@ def _writer(
     import functools
 
     from ste_ray.exports.axolotl import write_axolotl
+    from ste_ray.exports.hermes import write_hermes
     from ste_ray.exports.llamafactory import write_llamafactory
     from ste_ray.exports.openai_jsonl import write_openai
     from ste_ray.exports.trl import write_trl
@@ -138,6 +140,7 @@ def _writer(
         "trl": write_trl,
         "openai": write_openai,
         "llamafactory": write_llamafactory,
+        "hermes": write_hermes,
     }
     if form == "axolotl":
         return functools.partial(write_axolotl, base_model=options.base_model)

@@ -50,6 +50,7 @@ SHORT = (
     *("export trl", "export openai", "export huggingface", "export study", "export data-dict"),
     "export llamafactory",
     "export axolotl",
+    "export hermes",
     *("export predictions", "export model", "export gguf", "import tool-data"),
     *("import tests", "report"),
     "config show",

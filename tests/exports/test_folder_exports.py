@@ -22,7 +22,7 @@ from ste_ray.store.tables import write_records
 REFERENCE = Path(__file__).parents[3] / "shared/reference"
 
 
-FORMS = ("trl", "openai", "llamafactory", "axolotl", "huggingface", "study")
+FORMS = ("trl", "openai", "llamafactory", "axolotl", "hermes", "huggingface", "study")
 KEYS = [
     "query", "API_name_list", "api_descriptions", "action", "action_input", "observation",
     "final_ans",

@@ -1,16 +1,9 @@
 """A chat template of our own, for a base model whose template knows no tools.
 
 It keeps the base's way of marking turns, found by rendering, and writes tools and calls in the form
-of the Hermes models, which servers of models read without being told more:
-
-- The system message ends with the tools, one JSON object a line between ``<tools>`` and
-  ``</tools>``, and with how to call one.
-- A call is ``<tool_call>``, a JSON object with ``name`` and ``arguments``, and ``</tool_call>``,
-  each on a line of its own; several calls follow each other.
-- What tools returned stands in a turn of the user, between ``<tool_response>`` and
-  ``</tool_response>``.
-
-Without tools it writes what the base's template writes.
+of the Hermes models (``core.native_calls.hermes``), which servers of models read without being told
+more. What tools returned stands in a turn of the user. Without tools it writes what the base's
+template writes.
 """
 
 from __future__ import annotations
@@ -25,22 +18,13 @@ from ste_ray.chat_tokens.call_forms.probes import RENDERING_ERRORS
 from ste_ray.chat_tokens.call_forms.turns import FormError
 from ste_ray.chat_tokens.native.template_tools import plain_renderer, renderer, special_tokens
 from ste_ray.chat_tokens.rendering import INST_TEMPLATE
+from ste_ray.core.native_calls import hermes
 from ste_ray.errors import ToolTemplateError
 
 _SYSTEM, _FIRST, _SECOND = "zq system", "zq first", "zq second"
 _ANSWER = "zq answer"
 _Messages = Sequence[Mapping[str, Any]]
 _Write = Callable[[_Messages, bool], str]
-
-_INSTRUCTION = (
-    "# Tools\n\nYou may call one or more functions to answer the request. Their signatures stand"
-    " between <tools> and </tools>:\n<tools>"
-)
-_HOW_TO_CALL = (
-    "\n</tools>\n\nTo call a function, write a JSON object with its name and arguments between"
-    " <tool_call> and </tool_call>:\n<tool_call>\n"
-    '{"name": <function-name>, "arguments": <arguments-object>}\n</tool_call>'
-)
 
 # Words in capitals are replaced by what the base writes there, as Jinja texts.
 _TEMPLATE = """\
@@ -186,15 +170,15 @@ def _filled(turns: _Turns) -> str:
         "ASSISTANT_OPENS": turns.assistant_opens,
         "ASSISTANT_ENDS": turns.assistant_ends,
         "PROMPT_ENDS": turns.prompt_ends,
-        "INSTRUCTION": _INSTRUCTION,
-        "HOW_TO_CALL": _HOW_TO_CALL,
+        "INSTRUCTION": hermes.INSTRUCTION,
+        "HOW_TO_CALL": hermes.HOW_TO_CALL,
         "SPACE": "\n\n",
         "NEWLINE": "\n",
-        "RESULT_OPENS": "<tool_response>\n",
-        "RESULT_ENDS": "\n</tool_response>",
-        "CALL_OPENS": '<tool_call>\n{"name": ',
-        "CALL_GOES_ON": ', "arguments": ',
-        "CALL_ENDS": "}\n</tool_call>",
+        "RESULT_OPENS": hermes.RESULT_OPENS,
+        "RESULT_ENDS": hermes.RESULT_ENDS,
+        "CALL_OPENS": hermes.CALL_OPENS,
+        "CALL_GOES_ON": hermes.CALL_GOES_ON,
+        "CALL_ENDS": hermes.CALL_ENDS,
     }
     template = _TEMPLATE
     # The longest first: the name of one begins the name of another.
