@@ -28,6 +28,7 @@ _OFFERING = {
     "llamafactory": "ShareGPT conversations with calls for LLaMA-Factory, and dataset_info.json",
     "axolotl": "conversations with tools for axolotl, and a recipe to train on them",
     "hermes": "conversations with calls in the form of the Hermes models",
+    "bfcl": "the test requests as tests and answers of the Berkeley Function-Calling Leaderboard",
 }
 _OTHERS = {
     "huggingface": "a Hugging Face dataset folder with its card",
@@ -131,6 +132,7 @@ def _writer(
     import functools
 
     from ste_ray.exports.axolotl import write_axolotl
+    from ste_ray.exports.bfcl import write_bfcl
     from ste_ray.exports.hermes import write_hermes
     from ste_ray.exports.llamafactory import write_llamafactory
     from ste_ray.exports.openai_jsonl import write_openai
@@ -141,6 +143,7 @@ def _writer(
         "openai": write_openai,
         "llamafactory": write_llamafactory,
         "hermes": write_hermes,
+        "bfcl": write_bfcl,
     }
     if form == "axolotl":
         return functools.partial(write_axolotl, base_model=options.base_model)

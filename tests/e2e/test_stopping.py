@@ -51,6 +51,7 @@ SHORT = (
     "export llamafactory",
     "export axolotl",
     "export hermes",
+    "export bfcl",
     *("export predictions", "export model", "export gguf", "import tool-data"),
     *("import tests", "report"),
     "config show",
