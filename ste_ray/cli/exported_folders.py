@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.process.output import print_result, say
 
 if TYPE_CHECKING:
+    from ste_ray.core.records import Episode
     from ste_ray.exports.chat import Offers
     from ste_ray.exports.folder import Written
     from ste_ray.exports.source import ExportSource
@@ -29,6 +30,7 @@ _OFFERING = {
     "axolotl": "conversations with tools for axolotl, and a recipe to train on them",
     "hermes": "conversations with calls in the form of the Hermes models",
     "bfcl": "the test requests as tests and answers of the Berkeley Function-Calling Leaderboard",
+    "dpo": "pairs of a failed call and the call that mended it, for TRL's preference trainers",
 }
 _OTHERS = {
     "huggingface": "a Hugging Face dataset folder with its card",
@@ -133,6 +135,7 @@ def _writer(
 
     from ste_ray.exports.axolotl import write_axolotl
     from ste_ray.exports.bfcl import write_bfcl
+    from ste_ray.exports.dpo import write_dpo
     from ste_ray.exports.hermes import write_hermes
     from ste_ray.exports.llamafactory import write_llamafactory
     from ste_ray.exports.openai_jsonl import write_openai
@@ -144,6 +147,7 @@ def _writer(
         "llamafactory": write_llamafactory,
         "hermes": write_hermes,
         "bfcl": write_bfcl,
+        "dpo": write_dpo,
     }
     if form == "axolotl":
         return functools.partial(write_axolotl, base_model=options.base_model)
@@ -180,4 +184,13 @@ def _source(store: RunStore) -> ExportSource:
         models={stage: asked for stage, asked in models.items() if asked},
         examples=lambda: iter_records(store, layout.EXAMPLES, Example),
         rows=lambda: iter_records(store, layout.ROWS, TrainRow),
+        episodes=lambda: _episodes(store),
     )
+
+
+def _episodes(store: RunStore) -> Iterator[Episode]:
+    from ste_ray.core.records import Episode
+    from ste_ray.store.tables import iter_records, parquet_files
+
+    if parquet_files(store, layout.EPISODES):  # data that were imported have none
+        yield from iter_records(store, layout.EPISODES, Episode)

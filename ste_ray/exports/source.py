@@ -9,7 +9,7 @@ from typing import Any
 from ste_ray.core import layout
 from ste_ray.core.asked_models import AskedModel
 from ste_ray.core.prompts import PromptSet
-from ste_ray.core.records import Example, TrainRow
+from ste_ray.core.records import Episode, Example, TrainRow
 from ste_ray.core.texts.local_paths import is_local
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StageInputError
@@ -28,6 +28,7 @@ class ExportSource:
         models: stage -> role -> who answered in it.
         examples: yields the examples, those of a tool together; can be called again.
         rows: yields the training rows, likewise.
+        episodes: yields what was explored, likewise; nothing, where the data came otherwise.
     """
 
     run: str
@@ -38,6 +39,7 @@ class ExportSource:
     models: Mapping[str, Mapping[str, AskedModel]]
     examples: Callable[[], Iterator[Example]]
     rows: Callable[[], Iterator[TrainRow]]
+    episodes: Callable[[], Iterator[Episode]]
 
     @property
     def public_origin(self) -> str:

@@ -52,6 +52,7 @@ SHORT = (
     "export axolotl",
     "export hermes",
     "export bfcl",
+    "export dpo",
     *("export predictions", "export model", "export gguf", "import tool-data"),
     *("import tests", "report"),
     "config show",
