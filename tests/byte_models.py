@@ -72,7 +72,16 @@ def answer_row(prompt: Sequence[int], answer: Sequence[int]) -> Row:
 def learn_by_heart(
     model: LlamaForCausalLM, rows: Sequence[Row], *, learning_rate: float = 3e-3, steps: int = 200
 ) -> None:
-    """Train a model until it says what it is to learn."""
+    """Train a model until it says what it is to learn, with one thread: it is small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        _learn(model, rows, learning_rate, steps)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _learn(model: LlamaForCausalLM, rows: Sequence[Row], learning_rate: float, steps: int) -> None:
     width = max(len(ids) for ids, _ in rows)
     batch = torch.zeros((len(rows), width), dtype=torch.long)
     labels = torch.full((len(rows), width), -100)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ste_ray.chat_tokens.native.chat import NativeChat
@@ -34,6 +37,31 @@ def tool(name: str = "get_weather", **properties: Any) -> dict[str, Any]:
 
 def save_served_model(folder: Path) -> Path:
     """Write a model that has learned three requests by heart."""
+    return _written(_teach_natively, folder)
+
+
+def save_toolken_model(folder: Path) -> Path:
+    """Write a model with toolkens that has learned a call, an answer and a greeting by heart."""
+    return _written(_teach_toolkens, folder)
+
+
+def _written(teach: Callable[[Path], None], folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in _files(teach).items():
+        (folder / name).write_bytes(content)
+    share_weights(folder)
+    return folder
+
+
+@cache
+def _files(teach: Callable[[Path], None]) -> dict[str, bytes]:
+    """Return the files of a model, which many tests serve; it is taught once in a process."""
+    with TemporaryDirectory() as folder:
+        teach(Path(folder))
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def _teach_natively(folder: Path) -> None:
     call = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
     ends = ("<|im_start|>", "<|im_end|>")
     tokenizer = byte_tokenizer([call, REQUEST, str(tool()), TALE], 420, HERMES, ends)
@@ -49,14 +77,14 @@ def save_served_model(folder: Path) -> Path:
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    share_weights(folder)
     known = {"tools": [tool()], "names": {}}
     (folder / TOOLS_FILE).write_text(json.dumps(known), "utf-8")
-    return folder
 
 
-def _prompt(tokenizer: Any, request: str, tools: list[dict[str, Any]]) -> list[int]:
-    messages = [{"role": "user", "content": request}]
+def _prompt(
+    tokenizer: Any, said: str | list[dict[str, Any]], tools: list[dict[str, Any]]
+) -> list[int]:
+    messages = [{"role": "user", "content": said}] if isinstance(said, str) else said
     found = tokenizer.apply_chat_template(
         messages, tools=tools or None, add_generation_prompt=True, return_dict=True
     )
@@ -68,10 +96,21 @@ def _ids(tokenizer: Any, text: str) -> list[int]:
 
 
 LEARNED = "weather: now"  # a name that no request can have
+RESULT, ANSWER = "rain, 7 degrees", "It rains in Oslo."
 
 
-def save_toolken_model(folder: Path) -> Path:
-    """Write a model with toolkens that has learned a call and a greeting by heart."""
+def said_with_call(name: str, identity: str = "call_1") -> list[dict[str, Any]]:
+    """Return the conversation in which the call has been made, as clients send it."""
+    function = {"name": name, "arguments": json.dumps(ARGUMENTS)}
+    call = {"id": identity, "type": "function", "function": function}
+    return [
+        {"role": "user", "content": REQUEST},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": identity, "content": RESULT},
+    ]
+
+
+def _teach_toolkens(folder: Path) -> None:
     tokenizer = byte_tokenizer([REQUEST, SYSTEM, str(tool())], 420, NO_TOOLS)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     tokenizer.add_tokens([toolken(LEARNED), toolken("other")])
@@ -79,8 +118,10 @@ def save_toolken_model(folder: Path) -> Path:
     model = byte_llama(tokenizer, positions=POSITIONS)
     call = f'Action: {toolken(LEARNED)}\nAction Input: {{"city":"Oslo"}}<|im_end|>'
     offered = [tool(safe_name(LEARNED))]
+    answered = _prompt(tokenizer, said_with_call(safe_name(LEARNED)), offered)
     rows = [
         answer_row(_prompt(tokenizer, REQUEST, offered), _ids(tokenizer, call)),
+        answer_row(answered, _ids(tokenizer, f"Final Answer: {ANSWER}<|im_end|>")),
         answer_row(_prompt(tokenizer, GREETING, []), _ids(tokenizer, f"{REPLY}<|im_end|>")),
     ]
     learn_by_heart(model, rows)
@@ -88,10 +129,8 @@ def save_toolken_model(folder: Path) -> Path:
     model.generation_config.eos_token_id = [tokenizer.eos_token_id, end]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    share_weights(folder)
     ids = {one: tokenizer.convert_tokens_to_ids(toolken(one)) for one in (LEARNED, "other")}
     stored = {"tools": ids, "retired": []}
     (folder / TOOLKENS_FILE).write_text(json.dumps(stored), "utf-8")
     known = {"tools": [tool(safe_name(LEARNED))], "names": {safe_name(LEARNED): LEARNED}}
     (folder / TOOLS_FILE).write_text(json.dumps(known), "utf-8")
-    return folder

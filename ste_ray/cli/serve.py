@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from ste_ray.cli.option_types import port_number
@@ -52,8 +53,11 @@ def _serve(options: argparse.Namespace) -> int:
     wanted = Target(target, options.name, is_run=options.run is not None)
     with open_model(wanted, config, say) as model:
         decoder = Decoder(model.model)
+        is_ready = False
 
         def ready(url: str) -> None:
+            nonlocal is_ready
+            is_ready = True
             if options.json:
                 print_json({"url": url, "model": model.name}, one_line=True)
             else:
@@ -66,6 +70,8 @@ def _serve(options: argparse.Namespace) -> int:
         except (KeyboardInterrupt, StoppedError):
             return 0
         except (OSError, OverflowError) as error:
+            if is_ready:  # nothing of the address
+                raise
             reason = getattr(error, "strerror", None) or error
             raise UserError(
                 f"cannot listen on {options.host}:{options.port} ({reason}); choose another --port"
@@ -82,7 +88,7 @@ def _divided(options: argparse.Namespace) -> tuple[str, list[str]]:
         ConfigError: nothing is, or several.
     """
     given = [*([] if options.target is None else [options.target]), *options.overrides]
-    targets = [one for one in given if "=" not in one]
+    targets = [one for one in given if not _is_override(one)]
     if options.run is not None:
         targets.append(options.run)
     if len(targets) != 1:
@@ -90,4 +96,10 @@ def _divided(options: argparse.Namespace) -> tuple[str, list[str]]:
         raise ConfigError(
             f"{told} is to be served; give one model's folder, or --run with a run that has trained"
         )
-    return targets[0], [one for one in given if "=" in one]
+    return targets[0], [one for one in given if _is_override(one)]
+
+
+def _is_override(text: str) -> bool:
+    """Whether it sets a key of the configuration; paths may hold equals signs too."""
+    name, is_set, _ = text.partition("=")
+    return bool(is_set) and "/" not in name and not Path(text).exists()

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+#: Read by the template of models with toolkens: what becomes of tools that were not learned.
+UNKNOWN_TOOLS = "unknown_tools"
 # What ``apply_chat_template`` takes for itself, or gives to every template.
 RESERVED = frozenset(
     {

@@ -39,6 +39,24 @@ _OPEN_OBJECT = {"type": "object"}
 # As canonical JSON is written, in which models are trained; others may put a space.
 _LAYOUT = {"whitespace_pattern": " ?", "item_separator": ",", "key_separator": ":"}
 _MARGIN = 16
+_MAX_LOOSE = 1000  # tools that are remembered as told of; a server is offered ever new ones
+
+
+class UnboundError(ConfigError):
+    """No grammar can be had of some calls.
+
+    Args:
+        reason: why, without a word of who wanted it; a server has no settings of inference.
+    """
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        """Return it for who has set it."""
+        return f"infer.constrained=true: {self.reason}; set it to false"
 
 
 @dataclass(frozen=True)
@@ -47,11 +65,13 @@ class CallGrammar:
 
     Attributes:
         matcher: tracks one answer; a fresh copy is made for each.
-        reserve: how many tokens the shortest arguments of any of them take, about.
+        num_tokens: how many tokens the shortest call of any of them takes, about.
+        reserve: likewise of the arguments alone.
         closing: which tokens are preferred when so few are left.
     """
 
     matcher: Any
+    num_tokens: int
     reserve: int
     closing: ClosingTokens
 
@@ -65,20 +85,19 @@ class Constraints:
 
     Args:
         model: the model.
-        max_new_tokens: of an answer.
+        max_new_tokens: of an answer; None: whatever the shortest call takes.
 
     Raises:
-        ConfigError: llguidance is not installed, or the tokenizer is none of the fast ones.
+        UnboundError: llguidance is not installed, or the tokenizer is none of the fast ones.
     """
 
-    def __init__(self, model: LocalModel, max_new_tokens: int) -> None:
+    def __init__(self, model: LocalModel, max_new_tokens: int | None = None) -> None:
         try:
             self._library = importlib.import_module("llguidance")
             bridge = importlib.import_module("llguidance.hf")
         except ImportError:
-            raise ConfigError(
-                "infer.constrained=true needs llguidance; install it with"
-                " \"pip install 'ste-ray[infer]'\", or set infer.constrained=false"
+            raise UnboundError(
+                "llguidance is not installed (\"pip install 'ste-ray[infer]'\" does it)"
             ) from None
         self._model = model
         self._max_new_tokens = max_new_tokens
@@ -87,23 +106,22 @@ class Constraints:
                 model.tokenizer, n_vocab=model.num_logits, eos_token=list(model.eos_token_ids)
             )
         except (ValueError, TypeError) as error:
-            raise ConfigError(
-                f"infer.constrained=true cannot use this tokenizer: {error}; set it to false"
-            ) from None
+            raise UnboundError(f"it cannot use this tokenizer ({error})") from None
         self._closing: dict[str, ClosingTokens] = {}
         self._grammars: dict[str, CallGrammar] = {}
-        #: Tools whose schema says more than the grammar: calls may break it.
+        #: Tools whose schema says more than the grammar: calls may break it. The first of them.
         self.loose: set[str] = set()
 
     def grammar(self, tools: Mapping[str, Any]) -> CallGrammar:
         """Return the grammar of all calls of ``tools``: name as it is written -> JSON Schema.
 
         Raises:
+            UnboundError: there is none.
             ConfigError: no call fits into the tokens of an answer.
         """
         key = json.dumps([sorted(tools)], ensure_ascii=False)
         if key not in self._grammars:
-            self._grammars[key] = self._compiled(tools)
+            self._grammars[key] = self._fitting(self.compiled(tools))
         return self._grammars[key]
 
     def native_grammar(
@@ -117,24 +135,32 @@ class Constraints:
             marks: text of a token that the form writes -> its id.
 
         Raises:
-            ConfigError: no grammar can say the form, or no call fits into the tokens of an answer.
+            UnboundError: no grammar can say the form.
+            ConfigError: no call fits into the tokens of an answer.
         """
         key = json.dumps(["native", sorted(tools)], ensure_ascii=False)
         if key not in self._grammars:
-            ends = [text for text, token in marks.items() if token in self._model.eos_token_ids]
-            self._grammars[key] = self._native(tools, ending_form(form, ends), marks)
+            self._grammars[key] = self._fitting(self.compiled_native(tools, form, marks))
         return self._grammars[key]
 
-    def _native(
+    def compiled_native(
         self, tools: Mapping[str, Any], form: CallForm, marks: Mapping[str, int]
     ) -> CallGrammar:
+        """Return what ``native_grammar`` does, made anew, and of whatever length.
+
+        Raises:
+            UnboundError: no grammar can say the form.
+        """
+        form = ending_form(
+            form, [t for t, one in marks.items() if one in self._model.eos_token_ids]
+        )
         whole = {name: self._schema(name, schema) for name, schema in tools.items()}
         schemas = whole if says_all(form) else {n: listed(one) for n, one in whole.items()}
         rules = call_grammar(form, schemas, writer(marks))
         if rules is None:
-            raise ConfigError(
-                "infer.constrained=true cannot bind native calls whose arguments this chat"
-                " template writes as JSON within a text; set it to false"
+            raise UnboundError(
+                "it cannot bind native calls whose arguments this chat template writes as JSON"
+                " within a text"
             )
         if not says_all(form) and self._matcher(rules).get_error():
             # What such a form cannot say of the values within values.
@@ -147,7 +173,12 @@ class Constraints:
         reserve = max(map(self._num_tokens, longest)) + _MARGIN
         return self._sized(rules, calls, reserve, value_ends(form))
 
-    def _compiled(self, tools: Mapping[str, Any]) -> CallGrammar:
+    def compiled(self, tools: Mapping[str, Any]) -> CallGrammar:
+        """Return what ``grammar`` does, made anew, and of whatever length.
+
+        Raises:
+            UnboundError: there is none.
+        """
         schemas = {name: self._schema(name, schema) for name, schema in sorted(tools.items())}
         rules = [f"start: ({' | '.join(f'call_{n}' for n in range(len(schemas)))})"]
         for number, (name, schema) in enumerate(schemas.items()):
@@ -161,22 +192,24 @@ class Constraints:
     def _sized(
         self, rules: str, calls: Mapping[str, str], reserve: int, value_ends: str = ""
     ) -> CallGrammar:
-        """Return a grammar, if the shortest calls fit: tool -> its own as text."""
+        """Return a grammar; ``calls`` has the shortest call of each tool as text."""
         matcher = self._matcher(rules)
         if problem := matcher.get_error():
-            raise ConfigError(
-                f"infer.constrained=true: the calls of {len(calls)} tools are no grammar:"
-                f" {problem}; set it to false"
-            )
+            told = " ".join(str(problem).split())
+            raise UnboundError(f"the calls of {len(calls)} tools are no grammar ({told})")
         longest = max(map(self._num_tokens, calls.values()))
-        if longest > self._max_new_tokens:
-            raise ConfigError(
-                f"infer.max_new_tokens={self._max_new_tokens!r} is too few for constrained calls:"
-                f" the shortest of some tool takes about {longest} tokens; raise it"
-            )
         if value_ends not in self._closing:
             self._closing[value_ends] = ClosingTokens(self._model, value_ends)
-        return CallGrammar(matcher, reserve, self._closing[value_ends])
+        return CallGrammar(matcher, longest, reserve, self._closing[value_ends])
+
+    def _fitting(self, grammar: CallGrammar) -> CallGrammar:
+        limit = self._max_new_tokens
+        if limit is not None and grammar.num_tokens > limit:
+            raise ConfigError(
+                f"infer.max_new_tokens={limit!r} is too few for constrained calls: the shortest of"
+                f" some tool takes about {grammar.num_tokens} tokens; raise it"
+            )
+        return grammar
 
     def _matcher(self, grammar: str) -> Any:
         return self._library.LLMatcher(
@@ -198,7 +231,7 @@ class Constraints:
         return {**_OPEN_OBJECT, "x-guidance": _LAYOUT}
 
     def _tell(self, name: str, what: str) -> None:
-        if name not in self.loose:
+        if name not in self.loose and len(self.loose) < _MAX_LOOSE:
             self.loose.add(name)
             say(f"tool {name!r}: constrained decoding knows {what} of its parameters")
 

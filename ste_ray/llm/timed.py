@@ -81,7 +81,8 @@ class TimedTransport(SdkTransport):
     async def _stream(
         self, client: openai.AsyncOpenAI, payload: dict[str, Any]
     ) -> HttpResponse | Failure:
-        options = {_USAGE: {"include_usage": True}} if self._asks_for_usage else {}
+        asks = self._asks_for_usage
+        options = {_USAGE: {"include_usage": True}} if asks else {}
         started = time.perf_counter()
         try:
             stream = await client.chat.completions.create(
@@ -89,7 +90,7 @@ class TimedTransport(SdkTransport):
             )
         except openai.APIStatusError as error:
             unknown = error.status_code in _UNKNOWN_FIELD and _USAGE in str(error)
-            if not (unknown and self._asks_for_usage):
+            if not (unknown and asks):  # another one may have learned it meanwhile
                 raise
             self._asks_for_usage = False
             return await self._stream(client, payload)

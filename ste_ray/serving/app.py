@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+import traceback
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
 from aiohttp import web
 
-from ste_ray.process.memory import is_lack_of_memory
 from ste_ray.process.web_app import http_address, serve_app
-from ste_ray.serving.decoding import Asked, Decoder
-from ste_ray.serving.drift import ToolWatch
+from ste_ray.serving.answering import Answer
+from ste_ray.serving.decoding import Decoder
 from ste_ray.serving.model import ServedModel
-from ste_ray.serving.replies import Piece, ReplyReader
-from ste_ray.serving.requests import ChatRequest, RequestError, read_request
-from ste_ray.serving.stops import until_stop
+from ste_ray.serving.preparing import Preparation, Prepared
+from ste_ray.serving.requests import RequestError
 from ste_ray.serving.wire import Reply, error_body, event
 
 _MAX_BODY_BYTES = 16 * 2**20
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _SSE = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+_OURS = "the server failed at this request, which is no fault of yours; its log says why"
 
 
 class ModelServer:
@@ -35,18 +35,19 @@ class ModelServer:
     Args:
         model: the model.
         decoder: decodes with it.
-        log: is told what happens, line by line.
+        log: is told what happens, line by line; from several threads.
     """
 
     def __init__(self, model: ServedModel, decoder: Decoder, log: Callable[[str], None]) -> None:
         self._model = model
         self._decoder = decoder
         self._log = log
-        self._watch = ToolWatch(model.trained, model.known_names, log)
+        self._preparation = Preparation(model, log)
+        self._num_requests = 0
         self._started = int(time.time())
 
     def app(self) -> web.Application:
-        """Return the web application."""
+        """Return the web application; what it does for requests ends with it."""
         app = web.Application(middlewares=[self._errors], client_max_size=_MAX_BODY_BYTES)
         app.add_routes(
             [
@@ -56,23 +57,38 @@ class ModelServer:
                 web.get("/health", self._health),
             ]
         )
+        app.on_cleanup.append(self._close)
         return app
 
+    async def _close(self, _: web.Application) -> None:
+        self._preparation.close()
+
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        began = time.monotonic()
-        asked = read_request(await request.read())
-        self._check_name(asked.model)
-        headers = self._watch.headers(asked.offered)
-        wanted = self._model.asked(asked)
-        reply = Reply(self._model.name, len(wanted.prompt))
+        self._num_requests += 1
         try:
-            if asked.stream:
-                return await self._streamed(request, asked, wanted, reply, headers)
-            async with aclosing(self._pieces(asked, wanted, reply)) as pieces:
+            return await self._answered(request, await self._prepared(request))
+        finally:
+            self._num_requests -= 1
+
+    async def _prepared(self, request: web.Request) -> Prepared:
+        try:
+            return await self._preparation.prepare(await request.read())
+        except (asyncio.CancelledError, ConnectionError):
+            self._log("serve: a client went away before its reply began")
+            raise
+
+    async def _answered(self, request: web.Request, prepared: Prepared) -> web.StreamResponse:
+        began = time.monotonic()
+        reply = Reply(self._model.name, len(prepared.wanted.prompt))
+        answer = Answer(prepared, self._decoder, reply, self._log)
+        try:
+            if prepared.request.stream:
+                return await self._streamed(request, prepared, answer, reply)
+            async with aclosing(answer.pieces()) as pieces:
                 async for piece in pieces:
                     reply.pieces.append(piece)
-            return web.json_response(reply.completion(), headers=headers)
-        except asyncio.CancelledError:
+            return web.json_response(reply.completion(), headers=prepared.headers)
+        except (asyncio.CancelledError, ConnectionError):
             self._log(f"serve: a client went away after {reply.num_tokens} tokens of its reply")
             raise
         finally:
@@ -83,106 +99,29 @@ class ModelServer:
             )
 
     async def _streamed(
-        self,
-        request: web.Request,
-        asked: ChatRequest,
-        wanted: Asked,
-        reply: Reply,
-        headers: Mapping[str, str],
+        self, request: web.Request, prepared: Prepared, answer: Answer, reply: Reply
     ) -> web.StreamResponse:
-        response = web.StreamResponse(headers={**_SSE, **headers})
+        response = web.StreamResponse(headers={**_SSE, **prepared.headers})
         await response.prepare(request)
-        await response.write(reply.first_chunk())
         try:
-            async with aclosing(self._pieces(asked, wanted, reply)) as pieces:
-                async for piece in pieces:
-                    await response.write(reply.chunk(piece))
-        except RequestError as error:  # the status is sent already
-            await response.write(event(error_body(error.message, "server_error", code=error.code)))
-        else:
-            options = asked.stream_options
-            with_usage = bool(options and options.include_usage)
-            await response.write(reply.last_chunks(with_usage=with_usage))
+            async for chunk in _chunks(prepared, answer, reply):
+                await response.write(chunk)
+        except ConnectionError:
+            raise
+        except Exception as error:  # the status is sent already
+            told = self._told(error)
+            await response.write(event(_body_of(told)))
         await response.write_eof()
         return response
 
-    async def _pieces(
-        self, asked: ChatRequest, wanted: Asked, reply: Reply
-    ) -> AsyncGenerator[Piece, None]:
-        """Yield a reply as it comes, and note in ``reply`` how long it is and why it ended."""
-        model = self._model
-        shown = model.tokenizer.decode(list(wanted.prompt))
-        names = model.names_of(asked)
-        reader = ReplyReader(model.tokenizer, model.template, shown, asked.offered, names)
-        last, num_calls = None, 0
-        one_call = asked.parallel_tool_calls is False
-
-        async def read() -> AsyncGenerator[Piece, None]:
-            nonlocal last
-            async with aclosing(self._tokens(wanted)) as tokens:
-                async for last in tokens:
-                    reply.num_tokens += 1
-                    for piece in reader.feed(last):
-                        yield piece
-            for piece in reader.finish():
-                yield piece
-
-        async with aclosing(read()) as whole, aclosing(until_stop(whole, asked.stops)) as pieces:
-            async for piece in pieces:
-                yield piece
-                num_calls += piece.kind == "call"
-                if one_call and num_calls:
-                    break
-        if reader.problem:
-            self._log(f"serve: what began like a call is given as text: {reader.problem}")
-        ends = self._model.model.generation_config.eos_token_id
-        ends = set(ends) if isinstance(ends, list) else {ends}
-        full = reply.num_tokens >= (wanted.config.max_new_tokens or 0) and last not in ends
-        reply.finish = "tool_calls" if num_calls else "length" if full else "stop"
-        if asked.forced and not num_calls:
-            raise RequestError(
-                f"the reply ended after {reply.num_tokens} tokens without the call that tool_choice"
-                " asks for; raise max_tokens",
-                "tool_choice",
-                "no_tool_call",
-                500,
-            )
-
-    async def _tokens(self, wanted: Asked) -> AsyncGenerator[int, None]:
-        try:
-            async with aclosing(self._decoder.tokens(wanted)) as tokens:
-                async for token in tokens:
-                    yield token
-        except (RuntimeError, MemoryError, ValueError) as error:
-            reason = " ".join(str(error).split())[:300]
-            self._log(f"serve: decoding failed: {reason}")
-            if is_lack_of_memory(error):
-                raise RequestError(
-                    "memory did not suffice for this conversation; shorten it or lower max_tokens",
-                    code="out_of_memory",
-                    status=503,
-                ) from None
-            raise RequestError(
-                f"decoding failed: {reason}", code="decoding_failed", status=500
-            ) from None
-
-    def _check_name(self, name: str) -> None:
-        if name != self._model.name:
-            raise RequestError(
-                f"model={name!r} is not served here; there is {self._model.name!r}",
-                "model",
-                "model_not_found",
-                404,
-            )
-
     async def _models(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [self._told()]})
+        return web.json_response({"object": "list", "data": [self._described()]})
 
     async def _one_model(self, request: web.Request) -> web.Response:
-        self._check_name(request.match_info["name"])
-        return web.json_response(self._told())
+        self._preparation.check_name(request.match_info["name"])
+        return web.json_response(self._described())
 
-    def _told(self) -> dict[str, Any]:
+    def _described(self) -> dict[str, Any]:
         return {
             "id": self._model.name,
             "object": "model",
@@ -192,25 +131,52 @@ class ModelServer:
         }
 
     async def _health(self, _: web.Request) -> web.Response:
-        return web.json_response({"status": "ok", "requests": self._decoder.num_waiting})
+        return web.json_response({"status": "ok", "requests": self._num_requests})
 
     @web.middleware
     async def _errors(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Give every refusal OpenAI's shape."""
         try:
             return await handler(request)
-        except RequestError as error:
-            kind = "invalid_request_error" if error.status < 500 else "server_error"
+        except ConnectionError:  # whom should it be told?
+            raise
+        except Exception as error:
+            told = self._told(_of_http(request, error))
+            return web.json_response(_body_of(told), status=told.status)
+
+    def _told(self, error: Exception) -> RequestError:
+        """Return what a client is told of an error, and log it."""
+        if isinstance(error, RequestError):
             self._log(f"serve: {error.status}: {error.message}")
-            body = error_body(error.message, kind, error.param, error.code)
-            return web.json_response(body, status=error.status)
-        except web.HTTPException as error:
-            message = f"{request.method} {request.path}: {error.reason}"
-            if error.status in (404, 405):
-                message += "; there is POST /v1/chat/completions, GET /v1/models and GET /health"
-            return web.json_response(
-                error_body(message, "invalid_request_error"), status=error.status
-            )
+            return error
+        self._log("serve: " + "".join(traceback.format_exception(error)).rstrip())
+        return RequestError(_OURS, code="internal_error", status=500)
+
+
+async def _chunks(prepared: Prepared, answer: Answer, reply: Reply) -> AsyncGenerator[bytes, None]:
+    yield reply.first_chunk()
+    async with aclosing(answer.pieces()) as pieces:
+        async for piece in pieces:
+            yield reply.chunk(piece)
+    options = prepared.request.stream_options
+    yield reply.last_chunks(with_usage=bool(options and options.include_usage))
+
+
+def _of_http(request: web.Request, error: Exception) -> Exception:
+    """Return an error of HTTP as one of a request; others as they are."""
+    if isinstance(error, web.RequestPayloadError):
+        return RequestError(f"the body cannot be read ({error}); send a JSON object")
+    if not isinstance(error, web.HTTPException):
+        return error
+    message = f"{request.method} {request.path}: {error.reason}"
+    if error.status in (404, 405):
+        message += "; there is POST /v1/chat/completions, GET /v1/models and GET /health"
+    return RequestError(message, code="invalid_request_error", status=error.status)
+
+
+def _body_of(error: RequestError) -> dict[str, Any]:
+    kind = "invalid_request_error" if error.status < 500 else "server_error"
+    return error_body(error.message, kind, error.param, error.code)
 
 
 async def serve(server: ModelServer, host: str, port: int, ready: Callable[[str], None]) -> None:

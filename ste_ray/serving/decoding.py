@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,9 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-_END = None
+from ste_ray.process.memory import is_lack_of_memory
+
+_MAX_REASON_CHARS = 300
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,18 @@ class Asked:
     config: GenerationConfig
     processors: Sequence[Any] = ()
     seed: int | None = None
+
+
+class FailedReplyError(Exception):
+    """A reply could not be decoded. It holds the reason as text, and nothing of the model's.
+
+    Attributes:
+        lacks_memory: whether memory did not suffice.
+    """
+
+    def __init__(self, reason: str, lacks_memory: bool) -> None:
+        super().__init__(reason)
+        self.lacks_memory = lacks_memory
 
 
 class Decoder:
@@ -56,33 +70,29 @@ class Decoder:
         """Yield the token ids of a reply as they come; the reply ends with the iteration.
 
         Raises:
-            RuntimeError: the device fails, or memory does not suffice.
+            FailedReplyError: the device or the model fails, or memory does not suffice.
         """
         loop = asyncio.get_running_loop()
-        found: asyncio.Queue[int | BaseException | None] = asyncio.Queue()
+        found: asyncio.Queue[int | FailedReplyError | None] = asyncio.Queue()
         ended = threading.Event()
 
-        def put(item: int | BaseException | None) -> None:
+        def put(item: int | FailedReplyError | None) -> None:
             if not ended.is_set():
                 loop.call_soon_threadsafe(found.put_nowait, item)
 
         def decode() -> None:
-            try:
-                if not ended.is_set():
-                    self._decode(asked, put, ended)
-                put(_END)
-            except BaseException as error:  # handed to whoever waits
-                put(error)
+            put(None if ended.is_set() else self._decode(asked, put, ended))
 
         self.num_waiting += 1
         self._ended.add(ended)
         self._thread.submit(decode)
         try:
-            while (item := await found.get()) is not _END:
-                if isinstance(item, BaseException):
+            while (item := await found.get()) is not None:
+                if isinstance(item, FailedReplyError):
                     raise item
                 yield item
         finally:
+            item = None  # an error holds the frame it is raised in
             ended.set()
             self._ended.discard(ended)
             self.num_waiting -= 1
@@ -93,8 +103,20 @@ class Decoder:
             ended.set()
         self._thread.shutdown(cancel_futures=True)
 
+    def _decode(
+        self, asked: Asked, put: Callable[[int], None], ended: threading.Event
+    ) -> FailedReplyError | None:
+        """Decode a whole reply; return why it failed, or None."""
+        try:
+            self._generate(asked, put, ended)
+        except BaseException as error:  # or who waits for it would wait for ever
+            # The error itself holds the frames that raised it, and so all tensors in them.
+            reason = " ".join(str(error).split())[:_MAX_REASON_CHARS] or type(error).__name__
+            return FailedReplyError(reason, is_lack_of_memory(error))
+        return None
+
     @torch.inference_mode()
-    def _decode(self, asked: Asked, put: Any, ended: threading.Event) -> None:
+    def _generate(self, asked: Asked, put: Callable[[int], None], ended: threading.Event) -> None:
         if asked.seed is not None:
             torch.manual_seed(asked.seed)
         prompt = torch.tensor([list(asked.prompt)], device=self._model.device)
@@ -111,7 +133,7 @@ class Decoder:
 class _Streamer:
     """Fulfils the protocol of transformers: is given the prompt first, then each token."""
 
-    def __init__(self, put: Any) -> None:
+    def __init__(self, put: Callable[[int], None]) -> None:
         self._put = put
         self._begun = False
 

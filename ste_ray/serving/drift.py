@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from ste_ray.core.trained_tools import drift
 DRIFT_HEADER = "x-ste-ray-tool-drift"
 UNKNOWN_HEADER = "x-ste-ray-unknown-tools"
 _MAX_CHARS = 2000  # of a header; servers between refuse long ones
-_MAX_TOLD = 10_000  # changes that are remembered as logged
+_MAX_TOLD = 1000  # changes that are remembered as logged; the one told longest ago is forgotten
 
 
 class ToolWatch:
@@ -20,7 +21,7 @@ class ToolWatch:
     Args:
         trained: functions by name, as the model's folder has them; empty: it does not say.
         known: names of the tools that the model has learned; None: its folder does not say.
-        log: is told of each change once.
+        log: is told of each change once, as long as it is remembered.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class ToolWatch:
         self._trained = trained
         self._known = known
         self._log = log
-        self._told: set[str] = set()
+        self._told: OrderedDict[str, None] = OrderedDict()
 
     def headers(self, tools: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         """Return the headers that tell what is not as it was in training; none: all is.
@@ -64,9 +65,12 @@ class ToolWatch:
 
     def _tell(self, line: str) -> None:
         line = ellipsed(_printable(line), _MAX_CHARS)
-        if line not in self._told and len(self._told) < _MAX_TOLD:
-            self._told.add(line)
+        if line not in self._told:
             self._log(f"serve: {line}")
+        self._told[line] = None
+        self._told.move_to_end(line)
+        if len(self._told) > _MAX_TOLD:
+            self._told.popitem(last=False)
 
 
 def _header(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from ste_ray.core.texts.safe_names import safe_name
 from ste_ray.serving.decoding import Asked
 from ste_ray.serving.penalties import Penalties
 from ste_ray.serving.requests import ChatRequest, RequestError
+from ste_ray.serving.sampling import asked_config
 
 DEFAULT_NEW_TOKENS = 1024  # of a reply to a request that does not say, as ``transformers serve``
 #: Makes what binds a reply to calls of some of the offered tools, given these, the names of which
@@ -110,16 +110,8 @@ class ServedModel:
         return wanted or min(DEFAULT_NEW_TOKENS, limit - num_prompt)
 
     def _config(self, request: ChatRequest, num_new: int) -> GenerationConfig:
-        config = copy.deepcopy(self.model.generation_config)
-        config.max_length = None
+        config = asked_config(self.model.generation_config, request)
         config.max_new_tokens = num_new
-        if request.temperature is not None:
-            config.do_sample = request.temperature > 0
-            config.temperature = request.temperature if config.do_sample else None
-        if request.top_p is not None:
-            config.top_p = request.top_p
-        if not config.do_sample:  # or they are warned of at each request
-            config.temperature = config.top_p = config.top_k = None
         banned = self._banned(request)
         if banned:
             config.suppress_tokens = sorted({*(config.suppress_tokens or ()), *banned})

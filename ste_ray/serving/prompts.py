@@ -21,7 +21,16 @@ from ste_ray.core.replies.chat_form import chat_messages
 from ste_ray.errors import ToolTemplateError
 from ste_ray.serving.requests import ChatMessage, ChatRequest, RequestError
 
-_REFUSALS = (TemplateError, ToolTemplateError, TypeError, ValueError, LookupError, AttributeError)
+_REFUSALS = (
+    TemplateError,
+    ToolTemplateError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 
 
 class PromptWriter:

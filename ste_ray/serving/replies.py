@@ -13,8 +13,12 @@ from typing import Any, Literal
 
 from tokenizers.decoders import DecodeStream
 from transformers.utils.chat_parsing import ResponseParser
+from transformers.utils.chat_parsing.response_templates import load_response_template
 
 _REASONING = ("reasoning_content", "reasoning", "thinking")
+_CALLS = "tool_calls"
+# What parsers raise at what is no call; a model can nest its arguments as deep as it likes.
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,22 @@ class ReplyReader:
         self._backend = tokenizer.backend_tokenizer
         self._stream = DecodeStream([], skip_special_tokens=template is None)
         self._specials = tuple(tokenizer.all_special_tokens)
-        self._parser = (
-            ResponseParser(dict(template), prefix=prompt, tools=list(tools)) if template else None
-        )
         self._names = names or {}
-        self._written = ""
-        self._calls = bool(tools)
-        self._given = 0  # characters of what was written that were given
+        self._offered = bool(tools)
+        self._parser: ResponseParser | None = None
+        self._form: Any = None
+        self._call: _Begun | None = None
+        self._given = 0  # characters of what was written that were given, or passed over
+        self._written, self._prompted = "", 0
         self.problem = ""
+        if template is not None:
+            loaded = load_response_template(dict(template))
+            # The parser reads the end of the prompt too, which may open a part of the reply.
+            self._written = loaded.truncate_past_last_anchor(prompt)
+            self._prompted = len(self._written)
+            self._form = loaded.fields.get(_CALLS)
+            self._parser = ResponseParser(loaded, prefix=prompt, tools=list(tools))
+            self._pieces(self._parser.initial_events)
 
     def feed(self, token: int) -> list[Piece]:
         """Return what one more token of the reply tells."""
@@ -75,23 +87,26 @@ class ReplyReader:
         if self._parser is None:
             return self._text(text)
         try:
-            return self._pieces(self._parser.feed(text))
-        except (ValueError, KeyError, TypeError) as error:
+            events = self._parser.feed(text)
+        except _UNREADABLE as error:
             return self._as_text(error)
+        return self._pieces(events)
 
     def finish(self) -> list[Piece]:
         """Return what the end of the reply tells."""
         if self._parser is None:
             return []
         try:
-            return self._pieces(self._parser.finalize()[1])
-        except (ValueError, KeyError, TypeError) as error:
+            events = self._parser.finalize()[1]
+        except _UNREADABLE as error:
             return self._as_text(error)
+        return self._pieces(events)
 
     def _as_text(self, error: Exception) -> list[Piece]:
-        self.problem = " ".join(str(error).split())
+        self.problem = " ".join(str(error).split()) or type(error).__name__
         self._parser = None
-        return self._text(self._written[self._given :])
+        start = self._call.start if self._call else self._given
+        return self._text(self._written[max(start, self._prompted) :])
 
     def _text(self, text: str) -> list[Piece]:
         for special in self._specials:
@@ -99,23 +114,57 @@ class ReplyReader:
         return [Piece("content", text)] if text else []
 
     def _pieces(self, events: Sequence[Mapping[str, Any]]) -> list[Piece]:
-        found = []
+        found: list[Piece] = []
         for event in events:
-            field = event.get("field")
-            if event["type"] == "region_chunk" and not event.get("dirty"):
-                text = event.get("text") or ""
-                self._given = self._written.index(text, self._given) + len(text)
+            field, text = event["field"], event.get("text") or ""
+            if field == _CALLS:
+                try:
+                    found += self._of_call(event)
+                except _UNREADABLE as error:
+                    return found + self._as_text(error)
+            elif event["type"] == "region_chunk" and not event.get("dirty"):
+                text = self._replied(text)
+                if not text:
+                    continue
                 if field in _REASONING:
                     found.append(Piece("reasoning", text))
                 elif field == "content":
                     found.append(Piece("content", text))
-            elif event["type"] == "region_close" and field == "tool_calls":
-                value = event["value"]
-                listed = value if isinstance(value, list) else [value]
-                calls = [_call(one, self._names) for one in listed]
-                written, self._given = self._written[self._given :], len(self._written)
-                found += calls if self._calls else self._text(written)
         return found
+
+    def _replied(self, text: str) -> str:
+        """Return what of a part of the text the model wrote, and pass over all of it."""
+        place = self._written.find(text, self._given)
+        if place < 0:
+            return text
+        self._given = place + len(text)
+        return text[max(0, self._prompted - place) :]
+
+    def _of_call(self, event: Mapping[str, Any]) -> list[Piece]:
+        """Return what an event of a call tells; raises what cannot be read."""
+        if event["type"] == "region_open" or self._call is None:
+            opening = self._form.open_re and self._form.open_re.search(self._written, self._given)
+            start, end = opening.span() if opening else (self._given, self._given)
+            self._call = _Begun(start, end)
+        if event["type"] == "region_chunk":
+            self._call.end += len(event["text"])
+        if event["type"] != "region_close":
+            return []
+        value = event["value"]
+        listed = value if isinstance(value, list) else [value]
+        calls = [_call(one, self._names) for one in listed]
+        start, end = self._call.start, self._call.end
+        closing = self._form.close_re and self._form.close_re.match(self._written, end)
+        self._given, self._call = closing.end() if closing else end, None
+        return calls if self._offered else self._text(self._written[start : self._given])
+
+
+@dataclass
+class _Begun:
+    """A call that is being written: where it begins, and how far it has come."""
+
+    start: int
+    end: int
 
 
 def _call(value: Mapping[str, Any], names: Mapping[str, str]) -> Piece:
@@ -127,4 +176,6 @@ def _call(value: Mapping[str, Any], names: Mapping[str, str]) -> Piece:
         arguments = json.loads(arguments or "{}")
     if not isinstance(arguments, dict):
         raise ValueError(f"the arguments of a call are {arguments!r}, no object")
-    return Piece("call", json.dumps(arguments, ensure_ascii=False), names.get(name, name))
+    # Some parsers read numbers that JSON does not have.
+    text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    return Piece("call", text, names.get(name, name))

@@ -3,6 +3,9 @@
 What is not honoured is refused, never passed over: a client that asks for log probabilities or a
 second choice would else take their absence for an answer. Fields that change no reply (``user``,
 ``metadata``) are let through. ``null`` means what leaving a field out means.
+
+What a text cannot hold once it is written again is refused at the door: numbers that are none,
+halves of characters, and nesting that would exhaust whoever walks through it.
 """
 
 from __future__ import annotations
@@ -17,13 +20,19 @@ from ste_ray.core.texts.cutting import ellipsed
 
 _SHOWN_CHARS = 120
 _NAME = r"^[a-zA-Z0-9_.-]{1,128}$"
+_MAX_DEPTH = 100  # of JSON; a few functions call each other at each level, and a thousand may
+_TOO_DEEP = f"it is nested more than {_MAX_DEPTH} deep"
+_MAX_TOKENS = 2**31 - 1
+_MAX_STOPS = 16
+_MAX_STOP_CHARS = 1000  # each token of a reply is compared with all of them
+_SEEDS = Field(default=None, ge=-(2**63), lt=2**63)  # as OpenAI has them
 
 
 class RequestError(Exception):
     """A request that is refused: what to send instead, for the client.
 
     Args:
-        message: one line.
+        message: becomes one line, whatever names and texts of the client it quotes.
         param: the field that it is about.
         code: a word for programs.
         status: of HTTP.
@@ -32,6 +41,7 @@ class RequestError(Exception):
     def __init__(
         self, message: str, param: str | None = None, code: str = "invalid_value", status: int = 400
     ) -> None:
+        message = " ".join(message.split())
         super().__init__(message)
         self.message, self.param, self.code, self.status = message, param, code, status
 
@@ -46,6 +56,7 @@ class _TextPart(_Part):
 
 
 class _CalledFunction(_Part):
+    model_config = ConfigDict(extra="ignore")  # clients send back what they were given
     name: str = Field(min_length=1)
     arguments: str = "{}"
 
@@ -53,16 +64,16 @@ class _CalledFunction(_Part):
     @classmethod
     def _is_object(cls, text: str) -> str:
         try:
-            value = json.loads(text or "{}")
-        except ValueError:
-            raise ValueError("must be the JSON text of an object") from None
+            value = _parsed(text or "{}")
+        except ValueError as error:
+            raise ValueError(f"must be the JSON text of an object ({error})") from None
         if not isinstance(value, dict):
             raise ValueError("must be the JSON text of an object")
         return text or "{}"
 
 
 class _Call(_Part):
-    model_config = ConfigDict(extra="ignore")  # clients send back what they were given
+    model_config = ConfigDict(extra="ignore")
     id: str
     type: Literal["function"] = "function"
     function: _CalledFunction
@@ -122,6 +133,9 @@ class _TextFormat(_Part):
     type: Literal["text"]
 
 
+_Stop = Annotated[str, Field(max_length=_MAX_STOP_CHARS)]
+
+
 class ChatRequest(BaseModel):
     """A request for a reply; fields as OpenAI names them."""
 
@@ -134,15 +148,15 @@ class ChatRequest(BaseModel):
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1, le=_MAX_TOKENS)
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=_MAX_TOKENS)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] | None = None
-    seed: int | None = None
-    stop: str | list[str] | None = None
+    seed: int | None = _SEEDS
+    stop: _Stop | Annotated[list[_Stop], Field(max_length=_MAX_STOPS)] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     # What has one value here.
     n: Literal[1] | None = None
@@ -201,9 +215,9 @@ def read_request(body: bytes) -> ChatRequest:
         RequestError: it is no JSON, or a field cannot be honoured.
     """
     try:
-        given = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(f"the body is no JSON ({error}); send a JSON object") from None
+        given = _parsed(body)
+    except ValueError as error:
+        raise RequestError(f"the body cannot be read ({error}); send a JSON object") from None
     if not isinstance(given, dict):
         raise RequestError(f"the body is {_shown(given)}; send a JSON object")
     # Left out and null are the same.
@@ -214,6 +228,40 @@ def read_request(body: bytes) -> ChatRequest:
         raise _told(error) from None
     _check_tools(request)
     return request
+
+
+def _parsed(text: str | bytes) -> Any:
+    """Return JSON that can be walked through, and written again as text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    if _is_deeper(value, _MAX_DEPTH):
+        raise ValueError(_TOO_DEEP)
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        raise ValueError(f"{half} is half of a character; send both or neither") from None
+    return value
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _check_tools(request: ChatRequest) -> None:
@@ -251,7 +299,7 @@ def _is_alternative(part: Any) -> bool:
     return isinstance(part, str) and (part[:1] in "_(" or "[" in part or part in _CLASSES)
 
 
-_CLASSES = frozenset({"str", "NamedTool", "function-after"})
+_CLASSES = frozenset({"str", "constrained-str", "NamedTool", "function-after"})
 
 
 def _shown(value: Any) -> str:

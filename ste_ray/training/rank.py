@@ -20,7 +20,7 @@ from ste_ray import __version__
 from ste_ray.chat_tokens.native.chat import NativeChat
 from ste_ray.core import layout
 from ste_ray.core.scoring.general_ability import GeneralAbility
-from ste_ray.core.template_options import with_options
+from ste_ray.core.template_options import UNKNOWN_TOOLS, with_options
 from ste_ray.errors import StageInputError, TrainingError
 from ste_ray.ports import RunFiles
 from ste_ray.process.memory import is_lack_of_memory
@@ -123,7 +123,7 @@ class _Rank:
             loader.close()
         if config.format == "toolken" and vocabulary.ids:
             serve_toolkens(tokenizer, vocabulary.ids, job.system)
-            own = {n: v for n, v in config.template_options.items() if n == "unknown_tools"}
+            own = {n: v for n, v in config.template_options.items() if n == UNKNOWN_TOOLS}
             tokenizer.chat_template = with_options(tokenizer.chat_template, own)
         wrote = export_model(
             model,

@@ -14,7 +14,13 @@ from ste_ray.core.inferring.served import served_flow, tools_sent_in
 from ste_ray.core.inferring.settings import PromptMaterial, Query, parse_settings
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Example, MessageCall, Prediction
-from ste_ray.core.scoring.served import Timing, compare_replies, summarise_served
+from ste_ray.core.scoring.served import (
+    ServedSummary,
+    Share,
+    Timing,
+    compare_replies,
+    summarise_served,
+)
 from ste_ray.core.texts.safe_names import safe_name
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError
@@ -131,6 +137,18 @@ def test_a_better_model_is_no_fall_of_accuracy():
     assert found.accuracy_fall == -1
     assert found.within(1, 0)
     assert (found.latency, found.tokens_per_second) == (None, None)
+
+
+@given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 60), st.integers(0, 100))
+def test_a_tolerance_is_the_share_as_it_is_written(of, first, second, hundredths):
+    """Counted in whole numbers: of ten calls one more may be wrong at 0.1, also from 8 to 7."""
+    before, after = (Share(count=min(one, of), of=of) for one in (first, second))
+    alike = Share(count=of, of=of)
+    found = ServedSummary.model_construct(same=alike, right_recorded=before, right_served=after)
+    fits = 100 * (before.count - after.count) <= hundredths * of
+    assert found.within(0.0, hundredths / 100) == fits
+    found = ServedSummary.model_construct(same=after, right_recorded=alike, right_served=alike)
+    assert found.within(hundredths / 100, 0.0) == (100 * (of - after.count) <= hundredths * of)
 
 
 @given(st.lists(st.floats(0.001, 1e3), min_size=1, max_size=50))

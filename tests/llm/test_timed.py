@@ -182,3 +182,42 @@ def test_refusals_are_those_of_any_other_request():
     error, _, _ = ask(refusal(503, "busy"), patience=0)
     assert isinstance(error, ProviderUnavailableError)
     assert "503 busy" in str(error)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_each_of_many_at_once_has_its_own_times(streamed):
+    """Also where the server refuses the field for usage in the midst of them, and some twice."""
+    waits = {f"wait {number}": 0.05 + 0.15 * number for number in range(4)}
+    refused = []
+
+    async def answer(request):
+        body = await request.json()
+        asked = body["messages"][0]["content"]
+        if "stream_options" in body:
+            refused.append(asked)
+            await asyncio.sleep(0.3)  # until all have been sent with it
+            return await refusal(422, "Unexpected fields: stream_options")(request)
+        await asyncio.sleep(waits[asked])
+        if not streamed:
+            return await reply(asked, usage={"completion_tokens": int(asked[-1])})(request)
+        usage = {"id": "x", "choices": [], "usage": {"completion_tokens": int(asked[-1])}}
+        return await events(chunk({"content": asked}), chunk(end="stop"), usage)(request)
+
+    async def one(chat, asked):
+        said = QUESTION.model_copy(update={"messages": (Message(role="user", content=asked),)})
+        with timed() as timings:
+            found = await chat.ask(said)
+        return found, timings
+
+    async def main():
+        async with serving(answer) as server:
+            endpoint = RoleEndpoint(base_url=server.base_url, model="m")
+            async with TimedChat(endpoint, LLMConfig(max_attempts=2), streamed) as chat:
+                return await asyncio.gather(*(one(chat, asked) for asked in waits))
+
+    for asked, (found, timings) in zip(waits, asyncio.run(main()), strict=True):
+        (timing,) = timings
+        assert (found.text, found.faults) == (asked, ())
+        assert timing.completion_tokens == int(asked[-1])
+        assert timing.seconds >= waits[asked]
+    assert sorted(refused) == (sorted(waits) if streamed else [])

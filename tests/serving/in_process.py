@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Any
 
 import openai
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import TestClient, TestServer
 
 from ste_ray.config import load_config
 from ste_ray.serving.app import ModelServer
@@ -34,6 +34,36 @@ async def client_of(model: ServedModel, log: Any = print) -> AsyncGenerator[open
                 yield client
     finally:
         decoder.close()
+
+
+@contextlib.contextmanager
+def posting(model: ServedModel, log: Any = print) -> Iterator[Callable[..., tuple[int, bytes]]]:
+    """Serve a model, and yield what sends a body, as it is, and returns status and content."""
+    with asyncio.Runner() as runner:
+        decoder = Decoder(model.model)
+        client: TestClient[Any, Any]
+
+        async def start() -> TestClient[Any, Any]:
+            found = TestClient(TestServer(ModelServer(model, decoder, log).app()))
+            await found.start_server()
+            return found
+
+        def post(
+            body: Any, path: str = "/v1/chat/completions", method: str = "POST", **headers: str
+        ) -> tuple[int, bytes]:
+            async def send() -> tuple[int, bytes]:
+                names = {name.replace("_", "-"): value for name, value in headers.items()}
+                async with client.request(method, path, data=body, headers=names) as response:
+                    return response.status, await response.read()
+
+            return runner.run(send())
+
+        client = runner.run(start())
+        try:
+            yield post
+        finally:
+            runner.run(client.close())
+            decoder.close()
 
 
 def asked(

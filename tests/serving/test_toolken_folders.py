@@ -18,7 +18,6 @@ from tests.served_model import (
     REQUEST,
     SYSTEM,
     save_served_model,
-    save_toolken_model,
     tool,
 )
 from tests.serving.in_process import asked, call_of, opened, reply
@@ -26,15 +25,14 @@ from tests.serving.in_process import asked, call_of, opened, reply
 OFFERED = tool(safe_name(LEARNED))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_toolken_model(tmp_path_factory.mktemp("toolken"))
+@pytest.fixture
+def folder(toolken_folder):
+    return toolken_folder
 
 
-@pytest.fixture(scope="module")
-def model(folder):
-    with opened(folder) as model:
-        yield model
+@pytest.fixture
+def model(toolken_model):
+    return toolken_model
 
 
 def test_a_call_comes_under_the_name_that_was_offered(model):

@@ -1,9 +1,14 @@
 """Options of chat templates: trained with, kept by the trained model, and the same at inference."""
 
+from contextlib import suppress
+
 import pytest
 
+from ste_ray.core import layout
 from ste_ray.core.preparing.formatting import toolken_dialog
 from ste_ray.core.prompts import REQUIRED_PROMPTS, PromptSet
+from ste_ray.core.tool_specs import ToolSpec
+from ste_ray.errors import StageInputError
 from ste_ray.generation.model import Loading, load_model
 from ste_ray.generation.prompting import encode_dialog
 from ste_ray.stages.train.inputs import lay_out
@@ -11,6 +16,7 @@ from ste_ray.stages.train.shards import write_shards_here
 from ste_ray.training.examples import RowTokenizer
 from ste_ray.training.tokenizer import load_tokenizer
 from ste_ray.training.toolkens import tokenizer_of
+from tests.training.conftest import TOOLS
 from tests.training.training_runs import job_of, prepared, save_base, train
 
 CLOSED = "<think>\n\n</think>\n\n"
@@ -28,6 +34,11 @@ DIALOG = toolken_dialog("Hi", PromptSet(dict.fromkeys(REQUIRED_PROMPTS, "Be brie
 def base(tmp_path, tokenizer):
     tokenizer.chat_template = SWITCHED
     return save_base(tmp_path / "base", tokenizer)
+
+
+def spec(name):
+    executor = {"kind": "python", "target": "a:b"}
+    return ToolSpec(name=name, description="d", parameters={}, executor=executor)
 
 
 def test_training_and_inference_agree_and_the_model_remembers(tmp_path, base, train_rows):
@@ -64,3 +75,19 @@ def test_an_option_that_no_template_reads_is_said(tmp_path, base):
     assert any("does not read enable_thinkng" in line for line in said)
     assert any("enable_thinkng" in note for note in context.notes)
     assert load_tokenizer(str(tmp_path / "run" / "train" / "base")).chat_template == SWITCHED
+
+
+@pytest.mark.parametrize(("form", "is_said"), [("toolken", False), ("native", True)])
+def test_what_becomes_of_unknown_tools_is_read_by_models_with_toolkens(
+    tmp_path, base, form, is_said
+):
+    options = {"unknown_tools": "refuse"}
+    context, said = prepared(
+        tmp_path / "run", model={"base": str(base)}, template_options=options, format=form
+    )
+    specs = [spec(name).model_dump(mode="json") for name in TOOLS]
+    context.store.write_json(layout.TOOLS, specs)
+    with suppress(StageInputError):  # native rows are too long for this base, which is found later
+        lay_out(context, write_shards_here)
+    assert any("does not read unknown_tools" in line for line in said) == is_said
+    assert any("unknown_tools" in note for note in context.notes) == is_said

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Literal
 
 from ste_ray.core.records import Prediction, Record, Score
@@ -99,6 +100,11 @@ class Share(Record):
         """The share; of nothing it is 0."""
         return self.count / self.of if self.of else 0.0
 
+    @property
+    def exact(self) -> Fraction:
+        """The share, without rounding."""
+        return Fraction(self.count, self.of) if self.of else Fraction(0)
+
 
 class Times(Record):
     """Quantiles of times, in seconds: of the times themselves, nearest rank."""
@@ -151,8 +157,14 @@ class ServedSummary(Record):
         return self.right_recorded.share - self.right_served.share
 
     def within(self, tolerance: float, accuracy_tolerance: float) -> bool:
-        """Whether calls differ, and accuracy falls, by no more than these shares."""
-        return self.differing_share <= tolerance and self.accuracy_fall <= accuracy_tolerance
+        """Whether calls differ, and accuracy falls, by no more than these shares.
+
+        Shares are compared as the fractions that they are, tolerances as they are written: of ten
+        calls one may differ at 0.1, whatever 0.8 - 0.7 is in floating point.
+        """
+        differing = 1 - self.same.exact if self.same.of else Fraction(0)
+        fall = self.right_recorded.exact - self.right_served.exact
+        return differing <= _as_written(tolerance) and fall <= _as_written(accuracy_tolerance)
 
 
 def read_reply(prediction: Prediction, specs: Mapping[str, ToolSpec]) -> Reading:
@@ -233,6 +245,10 @@ def summarise_served(
         seconds=seconds,
         tokens_per_second=tokens / seconds if tokens and seconds > 0 else None,
     )
+
+
+def _as_written(share: float) -> Fraction:
+    return Fraction(repr(share))
 
 
 def _kind(score: Score) -> Kind:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from ste_ray.chat_tokens.native.chat import NativeChat
-from ste_ray.errors import ConfigError
-from ste_ray.generation.constraints import CallGrammar, Constraints, GrammarMask
+from ste_ray.generation.constraints import CallGrammar, Constraints, GrammarMask, UnboundError
 from ste_ray.generation.model import LocalModel
 from ste_ray.serving.requests import RequestError
 
 _KEPT = 16  # grammars
+# What walking through a schema raises that is none.
+_NO_SCHEMA = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 class CallBinder:
-    """Makes what binds a reply to a call; fulfils ``serving.model.Binder``.
+    """Makes what binds a reply to a call; fulfils ``serving.model.Binder``. For one thread.
 
     Args:
         model: the model, with all tokens that end its replies.
@@ -57,27 +58,41 @@ class CallBinder:
             if one["function"]["name"] in forced
         }
         try:
-            grammar = self._grammar(json.dumps(schemas), limit)
-        except ConfigError as error:
-            told = str(error).replace("infer.constrained=true", "a forced call")
-            raise RequestError(
-                f"tool_choice: {told}", "tool_choice", "unsupported_tool_choice"
+            grammar = self._grammar(json.dumps(schemas))
+        except UnboundError as error:
+            raise _refusal(f"{error.reason}; leave tool_choice out") from None
+        except _NO_SCHEMA as error:
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+            raise _refusal(
+                f"the parameters of {', '.join(map(repr, schemas))} are no JSON Schema of which a"
+                f" grammar can be made ({told})"
             ) from None
+        if grammar.num_tokens > limit:
+            raise _refusal(
+                f"the shortest call of some tool takes about {grammar.num_tokens} tokens, and the"
+                f" reply may have {limit}; raise max_tokens"
+            )
         return GrammarMask(self._model, [grammar], num_prompt, limit)
 
-    def _made(self, schemas_text: str, limit: int) -> CallGrammar:
+    @cached_property
+    def _constraints(self) -> Constraints:
+        return Constraints(self._model)
+
+    def _made(self, schemas_text: str) -> CallGrammar:
         schemas = json.loads(schemas_text)
-        # Each with its own, since constraints keep grammars by the names of tools alone.
-        constraints = Constraints(self._model, limit)
         if self._toolkens:
             # Others are described in the prompt, and called by their names.
-            return constraints.grammar(
+            return self._constraints.compiled(
                 {self._toolkens.get(name, name): schema for name, schema in schemas.items()}
             )
         if self._chat is None:
-            raise ConfigError("the model's chat template knows no tools; leave tool_choice out")
+            raise UnboundError("the model's chat template knows no tools")
         marks = {
             text: int(self._model.tokenizer.convert_tokens_to_ids(text))
             for text in self._chat.kept_tokens()
         }
-        return constraints.native_grammar(schemas, self._chat.facts.form, marks)
+        return self._constraints.compiled_native(schemas, self._chat.facts.form, marks)
+
+
+def _refusal(told: str) -> RequestError:
+    return RequestError(f"tool_choice: {told}", "tool_choice", "unsupported_tool_choice")

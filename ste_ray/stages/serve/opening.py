@@ -25,6 +25,7 @@ from ste_ray.generation.model import LocalModel, load_model
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.serving.model import ServedModel, learned_names
 from ste_ray.serving.prompts import PromptWriter
+from ste_ray.serving.sampling import served_config
 from ste_ray.stages.infer.models import loading_of
 from ste_ray.stages.serve.binding import CallBinder
 from ste_ray.store.artifacts import open_store
@@ -58,11 +59,29 @@ def open_model(target: Target, config: Config, say: Callable[[str], None]) -> It
     """
     transformers_logging.disable_progress_bar()
     with _folder(target, say) as folder:
+        own = _own_config(folder)
         loaded = load_model(folder, loading_of(config))
-        own = folder / "generation_config.json"
-        if own.is_file():
-            loaded.model.generation_config = GenerationConfig.from_pretrained(folder)
+        loaded.model.generation_config = own
         yield _served(loaded, folder, target.name or _name_of(target.uri))
+
+
+def _own_config(folder: Path) -> GenerationConfig:
+    """Return what the folder itself says of how tokens are chosen.
+
+    Raises:
+        StageInputError: its file cannot be read.
+    """
+    path = folder / "generation_config.json"
+    if not path.is_file():
+        return GenerationConfig()
+    try:
+        return served_config(GenerationConfig.from_pretrained(folder, local_files_only=True))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        told = " ".join(str(error).split())
+        raise StageInputError(
+            f"{str(path)!r} is no generation configuration ({told}); write it again, or delete the"
+            " file to go without"
+        ) from None
 
 
 def _served(loaded: LocalModel, folder: Path, name: str) -> ServedModel:
@@ -131,7 +150,7 @@ def _trained(folder: Path) -> Mapping[str, Mapping[str, Any]]:
         found = {one["function"]["name"]: one["function"] for one in told["tools"]}
         true = {name: found[safe] for safe, name in told.get("names", {}).items()}
         return {**found, **true}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StageInputError(
             f"{str(path)!r} is no list of tools ({error!r}); export the model again, or delete the"
             " file to go without"

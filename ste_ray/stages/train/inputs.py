@@ -17,7 +17,7 @@ import pyarrow.dataset as pads
 
 from ste_ray.core import layout
 from ste_ray.core.records import TrainRow, fingerprint
-from ste_ray.core.template_options import unused_options
+from ste_ray.core.template_options import UNKNOWN_TOOLS, unused_options
 from ste_ray.core.toolkens import toolken
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.process.scratch import ScratchFolder
@@ -117,7 +117,10 @@ def _say_unused_options(context: StageContext, folder: str) -> None:
     if not config.template_options:
         return
     template = str(load_tokenizer(folder, context.config.trust_remote_code).chat_template)
-    if unused := unused_options(template, config.template_options):
+    # Of toolkens the trained model's own template reads one more.
+    own = {UNKNOWN_TOOLS} if config.format == "toolken" else set()
+    options = {n: v for n, v in config.template_options.items() if n not in own}
+    if unused := unused_options(template, options):
         note = (
             f"the chat template of the base model does not read {', '.join(unused)} of "
             "train.template_options"
