@@ -68,7 +68,8 @@ class Config(Section):
         if stage == "continual":
             for name in ("train", "retrieve", "infer", "evaluate"):
                 fields[name] = self._section_fields(name)
-        if stage == "infer" and self.infer.execute:
+        executes = {"infer": self.infer.execute, "evaluate": self.evaluate.execute}
+        if executes.get(stage):
             fields["tools"] = self.tools.result_fields()
         if roles := self.stage_roles(stage):
             others = {role for role in get_args(Role) if role not in roles}

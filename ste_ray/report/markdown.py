@@ -27,6 +27,7 @@ from ste_ray.report.numbers import (
     p_value,
     percent,
     points,
+    results_text,
     share_interval,
     tokens,
     tokens_change,
@@ -149,6 +150,9 @@ def _results(data: ReportData) -> Iterator[str]:
             for one in summary.settings
         )
     )
+    for one in summary.settings:
+        if one.results is not None:
+            yield f"{escaped(one.setting)}: {results_text(one.results)}."
     yield from _means(summary)
     if summary.novelty is not None:
         yield f"Of queries unlike training: {unseen_text(summary.novelty)}."

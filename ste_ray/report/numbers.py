@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ste_ray.core.scoring.macro import ConstantTool, MacroShare
+from ste_ray.core.scoring.results import ResultCounts
 from ste_ray.core.scoring.statistics import Interval, Proportion
 from ste_ray.core.scoring.tokens import Mean, TokenUse
 from ste_ray.core.scoring.unseen import TestNovelty
@@ -122,3 +123,14 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def results_text(counts: ResultCounts) -> str:
+    """Say what executing calls with wrong arguments has shown."""
+    executed = counts.same + counts.different + counts.indistinct + counts.failed
+    return (
+        f"{executed:,} calls with wrong arguments were executed beside the right ones:"
+        f" {counts.same:,} came to the same and count as right, {counts.different:,} did not,"
+        f" {counts.indistinct:,} to what other requests have too, and of {counts.failed:,} the"
+        " right call failed"
+    )

@@ -17,6 +17,7 @@ from ste_ray.report.numbers import (
     metric_label,
     percent,
     points,
+    results_text,
     share_interval,
     tokens,
     tokens_change,
@@ -73,6 +74,9 @@ def summary_table(summary: EvaluationSummary) -> str:
     )
     if tested:
         note += f"\n{_restraint_note(summary)}"
+    for one in summary.settings:
+        if one.results is not None:
+            note += f"\n{one.setting}: {results_text(one.results)}"
     parts = [f"{aligned(header, rows)}\n{note}", macro_table(summary), unseen_table(summary)]
     return "\n\n".join(filter(None, [*parts, tokens_table(summary.tokens)]))
 

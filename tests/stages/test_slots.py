@@ -10,7 +10,7 @@ import pytest
 from jumping_clock import JumpingClock
 
 from ste_ray.core.tool_specs import ToolSpec
-from ste_ray.stages.infer.slots import SharedGates, SlotCalls, SlotServer
+from ste_ray.stages.shared.slots import SharedGates, SlotCalls, SlotServer
 
 
 def tool(name: str, **limits: Any) -> ToolSpec:

@@ -75,7 +75,7 @@ class Prediction(Record):
 
 
 class Score(Record):
-    """The outcome of one prediction, decided by rules, or by a judge where no rule can tell.
+    """The outcome of one prediction, decided by rules, by the results of both calls, or by a judge.
 
     Where no call is right (``tool`` is empty), it is ``correct``, ``needless_call``, ``malformed``
     or ``error``.
@@ -104,7 +104,9 @@ class Score(Record):
     wrong: tuple[str, ...] = ()
     detail: str = ""
     undecided: bool = False  # only texts differ, of which no rule can tell what they mean
-    decided_by: Literal["rules", "judge"] = "rules"
+    # What the right call and this one returned, where both were executed; empty: they were not.
+    results: Literal["", "same", "different", "indistinct", "failed"] = ""
+    decided_by: Literal["rules", "results", "judge"] = "rules"
     verdict: Literal["", "same", "different", "unsure"] = ""  # the judge's; empty: not asked
     verdict_reason: str = ""
     prompt_tokens: int = 0  # these four as in the prediction

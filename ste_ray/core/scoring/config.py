@@ -41,6 +41,12 @@ class EvaluateConfig(Section):
     }
     settled: ClassVar = {"num_bootstrap": NUM_RESAMPLES, "confidence": CONFIDENCE}
 
+    execute: bool = key(
+        False,
+        "Execute calls with wrong arguments of tools that only read, and the right ones: those "
+        "that come to the same count as right.",
+        unless_default=True,
+    )
     judge: ScorerConfig = ScorerConfig()
 
 

@@ -16,6 +16,7 @@ from pydantic import Field
 from ste_ray.core.records import Record, Score
 from ste_ray.core.scoring.macro import MacroFigures, macro_share
 from ste_ray.core.scoring.restraint import Restraint, summarise_restraint
+from ste_ray.core.scoring.results import ResultCounts, count_results
 from ste_ray.core.scoring.statistics import (
     CONFIDENCE,
     NUM_RESAMPLES,
@@ -97,6 +98,8 @@ class Summary(Record):
     confusion: tuple[ConfusionCell, ...]  # by right tool, then most frequent first
     undecided: int = 0  # predictions of which no rule can tell whether they are right
     correct_by_judge: int = 0  # of those, counted as correct by a judge
+    # What executing calls with wrong arguments showed; None: none was executed.
+    results: ResultCounts | None = Field(default=None, exclude_if=lambda found: found is None)
     # Of requests that need no call, which nothing above counts; None: there are none.
     restraint: Restraint | None = Field(default=None, exclude_if=lambda found: found is None)
 
@@ -151,6 +154,7 @@ def summarise(
         confusion=_confusion(scores),
         undecided=sum(score.undecided for score in scores),
         correct_by_judge=sum(s.decided_by == "judge" and s.outcome == "correct" for s in scores),
+        results=count_results(scores),
         restraint=restraint,
     )
 

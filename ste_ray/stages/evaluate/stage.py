@@ -23,6 +23,7 @@ from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.columns import NEEDED, ColumnScorer, undecided_pairs
 from ste_ray.core.scoring.equivalence import Pair
 from ste_ray.core.scoring.evaluation import EvaluationSummary, summarise_evaluation
+from ste_ray.core.scoring.results import pair_to_execute, with_results
 from ste_ray.core.scoring.scores import score_prediction, undecided_pair, with_verdict
 from ste_ray.core.scoring.statistics import NUM_RESAMPLES, Proportion
 from ste_ray.core.scoring.summary import METRICS, Summary
@@ -32,6 +33,7 @@ from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext
+from ste_ray.stages.evaluate.executing import execute_pairs
 from ste_ray.stages.evaluate.judging import judge_pairs, write_undecided
 from ste_ray.stages.evaluate.unseen import find_unseen
 from ste_ray.store.artifacts import RunStore
@@ -56,6 +58,8 @@ def run(context: StageContext) -> dict[str, Any]:
     """
     store, config = context.store, context.config
     undecided = _score_all(store, context.specs)
+    if config.evaluate.execute:
+        undecided = _execute(context)
     write_undecided(context, dict.fromkeys(undecided))
     spent = _judge(context, undecided) if config.evaluate.judge.enabled else {}
     scores = read_records(store, layout.SCORES, Score)
@@ -137,14 +141,45 @@ def _records(table: pa.Table, source: str, rows: list[int]) -> list[Prediction]:
         raise
 
 
+def _execute(context: StageContext) -> list[Pair]:
+    """Add to the scores what executing wrong calls shows; return what is left undecided."""
+    store = context.store
+    pairs = [
+        pair
+        for part in _parts(store)
+        for prediction, score in _scored(store, part)
+        if (pair := pair_to_execute(prediction, score)) is not None
+    ]
+    found = execute_pairs(context, pairs)
+
+    def changed(prediction: Prediction, score: Score) -> Score:
+        pair = pair_to_execute(prediction, score)
+        return with_results(score, found[pair]) if pair in found else score
+
+    undecided: list[Pair] = []
+    for part in _parts(store):
+        scores = [changed(prediction, score) for prediction, score in _scored(store, part)]
+        if found:
+            write_records(store, layout.scores_of(part), scores, Score)
+        predictions = iter_records(store, part, Prediction)
+        left = map(undecided_pair, predictions, scores)
+        undecided += [pair for pair in left if pair is not None]
+    return undecided
+
+
+def _scored(store: RunStore, part: str) -> Iterator[tuple[Prediction, Score]]:
+    """Yield the predictions of a part with their scores."""
+    scores = iter_records(store, layout.scores_of(part), Score)
+    yield from zip(iter_records(store, part, Prediction), scores, strict=True)
+
+
 def _judge(context: StageContext, undecided: Sequence[Pair]) -> dict[str, Any]:
     """Add the scorer's verdicts to the scores; return what it took."""
     store = context.store
     verdicts, report, spent = judge_pairs(context, list(dict.fromkeys(undecided)))
     for part in _parts(store) if undecided else ():
         changed = []
-        scores = iter_records(store, layout.scores_of(part), Score)
-        for prediction, score in zip(iter_records(store, part, Prediction), scores, strict=True):
+        for prediction, score in _scored(store, part):
             pair = undecided_pair(prediction, score)
             changed.append(
                 with_verdict(score, verdicts[pair], report.gates) if pair is not None else score

@@ -34,10 +34,10 @@ from ste_ray.stages.infer.needs import check_model, check_native, described_need
 from ste_ray.stages.infer.pieces import answered, put_in_order
 from ste_ray.stages.infer.progress import progress
 from ste_ray.stages.infer.queries import load_queries
-from ste_ray.stages.infer.slots import shared_slots
 from ste_ray.stages.infer.workers import EndpointWorker, WorkerPlan
 from ste_ray.stages.shared.model_session import open_models
 from ste_ray.stages.shared.reasoning import journal_reasoning
+from ste_ray.stages.shared.slots import shared_slots
 from ste_ray.stages.shared.tools import permissions, why_not_executed
 from ste_ray.tools.config import ToolsConfig
 

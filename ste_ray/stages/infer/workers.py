@@ -30,9 +30,9 @@ from ste_ray.runtime.journal_reader import JournalReader
 from ste_ray.stages.cluster.nodes import naming_node
 from ste_ray.stages.infer.pieces import Pieces
 from ste_ray.stages.infer.progress import Reporter, TellProgress
-from ste_ray.stages.infer.slots import SlotCalls
-from ste_ray.stages.infer.tools import open_calls
 from ste_ray.stages.shared.model_session import JournalPlace, Models, ModelSession
+from ste_ray.stages.shared.single_calls import open_calls
+from ste_ray.stages.shared.slots import SlotCalls
 from ste_ray.store.artifacts import RunStore
 
 

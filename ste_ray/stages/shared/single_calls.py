@@ -10,7 +10,7 @@ from itertools import count
 from ste_ray.core.effects import CallTool, ToolResult
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.ports import ToolExecutor
-from ste_ray.stages.infer.slots import SharedGates, SlotCalls
+from ste_ray.stages.shared.slots import SharedGates, SlotCalls
 from ste_ray.stages.shared.tools import open_tools
 from ste_ray.tools.config import ToolsConfig
 from ste_ray.tools.run.toolbox import Toolbox
