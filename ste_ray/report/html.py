@@ -26,6 +26,7 @@ from ste_ray.report.assemble import ReportData
 from ste_ray.report.comparison import ComparisonView
 from ste_ray.report.exploration import ExplorationView, Position
 from ste_ray.report.numbers import (
+    answers_text,
     constant_tool_text,
     difference_interval,
     duration,
@@ -98,6 +99,7 @@ def _environment() -> Environment:
         duration=duration,
         metric_label=metric_label,
         constant_tool_text=constant_tool_text,
+        answers_text=answers_text,
         results_text=results_text,
         unseen_text=unseen_text,
         tokens=tokens,

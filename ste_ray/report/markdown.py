@@ -20,6 +20,7 @@ from ste_ray.report.continual import VARIANT_LABELS
 from ste_ray.report.evaluation import RestraintRow
 from ste_ray.report.numbers import (
     NOTHING,
+    answers_text,
     constant_tool_text,
     difference_interval,
     duration,
@@ -153,6 +154,8 @@ def _results(data: ReportData) -> Iterator[str]:
     for one in summary.settings:
         if one.results is not None:
             yield f"{escaped(one.setting)}: {results_text(one.results)}."
+        if one.answers is not None:
+            yield f"{escaped(one.setting)}: {answers_text(one.answers)}."
     yield from _means(summary)
     if summary.novelty is not None:
         yield f"Of queries unlike training: {unseen_text(summary.novelty)}."

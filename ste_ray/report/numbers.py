@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ste_ray.core.scoring.answers import AnswerFigures
 from ste_ray.core.scoring.macro import ConstantTool, MacroShare
 from ste_ray.core.scoring.results import ResultCounts
 from ste_ray.core.scoring.statistics import Interval, Proportion
@@ -133,4 +134,16 @@ def results_text(counts: ResultCounts) -> str:
         f" {counts.same:,} came to the same and count as right, {counts.different:,} did not,"
         f" {counts.indistinct:,} to what other requests have too, and of {counts.failed:,} the"
         " right call failed"
+    )
+
+
+def answers_text(figures: AnswerFigures) -> str:
+    """Say what final answers are worth."""
+    counts = figures.counts
+    return (
+        f"of {figures.n:,} calls that a tool answered, {percent(figures.supported.share)}"
+        f" ({share_interval(figures.supported)}) of the final answers tell what it said and no"
+        f" number from nowhere; {counts['unanswered']:,} tell nothing of it,"
+        f" {counts['unsupported']:,} a number that nobody gave, {counts['missing']:,} are missing"
+        f" or another call, {counts['undecided']:,} no rule decides"
     )

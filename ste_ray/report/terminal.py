@@ -12,6 +12,7 @@ from ste_ray.core.scoring.tokens import TokenUse
 from ste_ray.report.assemble import ReportData
 from ste_ray.report.numbers import (
     NOTHING,
+    answers_text,
     constant_tool_text,
     difference_interval,
     metric_label,
@@ -77,6 +78,8 @@ def summary_table(summary: EvaluationSummary) -> str:
     for one in summary.settings:
         if one.results is not None:
             note += f"\n{one.setting}: {results_text(one.results)}"
+        if one.answers is not None:
+            note += f"\n{one.setting}: {answers_text(one.answers)}"
     parts = [f"{aligned(header, rows)}\n{note}", macro_table(summary), unseen_table(summary)]
     return "\n\n".join(filter(None, [*parts, tokens_table(summary.tokens)]))
 

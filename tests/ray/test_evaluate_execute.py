@@ -51,7 +51,7 @@ CASES: tuple[tuple[str, dict[str, Any], dict[str, Any], str, str], ...] = (
 )
 
 
-def context_with(tmp_path: Path, *overrides: str) -> StageContext:
+def context_with(tmp_path: Path, *overrides: str, **fields: Any) -> StageContext:
     store = open_store(str(tmp_path / "run"))
     store.write_json(layout.TOOLS, [spec.model_dump(mode="json") for spec in TOOLS])
     predictions = [
@@ -63,6 +63,7 @@ def context_with(tmp_path: Path, *overrides: str) -> StageContext:
             arguments_json=canonical_json(gold),
             candidates=(name,),
             output_text=f"Action: {name}\nAction Input: {json.dumps(predicted)}",
+            **fields,
         )
         for place, (name, gold, predicted, _, _) in enumerate(CASES)
     ]
@@ -111,3 +112,16 @@ def test_again_gives_the_same(tmp_path: Path) -> None:
     first = read_records(context.store, layout.SCORES, Score)
     evaluate.run(context)
     assert read_records(context.store, layout.SCORES, Score) == first
+
+
+def test_final_answers_are_scored(tmp_path: Path) -> None:
+    seen = {"observation": '{"metres": 1234.5}', "observation_status": "ok"}
+    context = context_with(tmp_path, **seen, final_answer="It is 1,234.5 m.")
+    evaluate.run(context)
+    scores = read_records(context.store, layout.SCORES, Score)
+    assert [one.answer for one in scores] == ["supported"] * len(CASES)
+    told = f"of {len(CASES)} calls that a tool answered, 100.0%"
+    data = load_report_data(context.store)
+    assert data.evaluation is not None
+    assert told in report_markdown(data)
+    assert told in summary_table(data.evaluation.summary)

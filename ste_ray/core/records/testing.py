@@ -106,6 +106,8 @@ class Score(Record):
     undecided: bool = False  # only texts differ, of which no rule can tell what they mean
     # What the right call and this one returned, where both were executed; empty: they were not.
     results: Literal["", "same", "different", "indistinct", "failed"] = ""
+    # What the final answer is worth; empty: no call was executed, or the tool failed.
+    answer: Literal["", "supported", "unanswered", "unsupported", "missing", "undecided"] = ""
     decided_by: Literal["rules", "results", "judge"] = "rules"
     verdict: Literal["", "same", "different", "unsure"] = ""  # the judge's; empty: not asked
     verdict_reason: str = ""

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 from pydantic import Field
 
 from ste_ray.core.records import Record, Score
+from ste_ray.core.scoring.answers import AnswerFigures, summarise_answers
 from ste_ray.core.scoring.macro import MacroFigures, macro_share
 from ste_ray.core.scoring.restraint import Restraint, summarise_restraint
 from ste_ray.core.scoring.results import ResultCounts, count_results
@@ -100,6 +101,8 @@ class Summary(Record):
     correct_by_judge: int = 0  # of those, counted as correct by a judge
     # What executing calls with wrong arguments showed; None: none was executed.
     results: ResultCounts | None = Field(default=None, exclude_if=lambda found: found is None)
+    # Final answers after calls; None: there are none.
+    answers: AnswerFigures | None = Field(default=None, exclude_if=lambda found: found is None)
     # Of requests that need no call, which nothing above counts; None: there are none.
     restraint: Restraint | None = Field(default=None, exclude_if=lambda found: found is None)
 
@@ -155,6 +158,9 @@ def summarise(
         undecided=sum(score.undecided for score in scores),
         correct_by_judge=sum(s.decided_by == "judge" and s.outcome == "correct" for s in scores),
         results=count_results(scores),
+        answers=summarise_answers(
+            scores, seed=seed, num_resamples=num_resamples, confidence=confidence
+        ),
         restraint=restraint,
     )
 

@@ -20,6 +20,7 @@ import ray
 from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.records import Prediction, Score
+from ste_ray.core.scoring.answers import score_answer
 from ste_ray.core.scoring.columns import NEEDED, ColumnScorer, undecided_pairs
 from ste_ray.core.scoring.equivalence import Pair
 from ste_ray.core.scoring.evaluation import EvaluationSummary, summarise_evaluation
@@ -87,6 +88,8 @@ def score_predictions(
     by_setting: dict[str, list[Score]] = {}
     for prediction in predictions:
         score = score_prediction(prediction, specs)
+        answer = score_answer(prediction, score.predicted_arguments_json)
+        score = score.model_copy(update={"answer": answer})
         by_setting.setdefault(score.setting, []).append(score)
     return summarise_settings(by_setting, config.seed)
 
@@ -125,11 +128,22 @@ def score_part(store: RunStore, part: str, specs: Mapping[str, ToolSpec]) -> lis
         for table in iter_tables(store, part, Prediction):
             columns = values_in(table, NEEDED, Prediction)
             scored = scorer.score(columns, partial(_records, table, source))
+            scored["answer"] = _answers(table, source, scored)
             pairs.extend(undecided_pairs(columns, scored))
             yield table_of(scored, Score)
 
     write_tables(store, layout.scores_of(part), scores(), Score)
     return pairs
+
+
+def _answers(table: pa.Table, source: str, scored: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Return what final answers are worth, a row a prediction; most tables hold none."""
+    (statuses,) = values_in(table, ["observation_status"], Prediction).values()
+    answers = [""] * len(statuses)
+    executed = [row for row, status in enumerate(statuses) if status == "ok"]
+    for row, one in zip(executed, _records(table, source, executed), strict=True):
+        answers[row] = score_answer(one, scored["predicted_arguments_json"][row])
+    return answers
 
 
 def _records(table: pa.Table, source: str, rows: list[int]) -> list[Prediction]:
