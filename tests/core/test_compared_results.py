@@ -50,7 +50,7 @@ def test_calls_that_fail_are_not_alike() -> None:
 
 
 def test_of_results_that_were_cut_only_a_difference_is_known() -> None:
-    cut, other = (result(text, shown_chars=3, total_chars=9) for text in ("abc …", "abd …"))
+    cut, other = (result(text, shown_chars=3, total_chars=9) for text in ("one …", "two …"))
     assert compare_results(PAIR, cut, cut, KnownResults()) == "indistinct"
     assert compare_results(PAIR, cut, other, KnownResults()) == "different"
 
