@@ -7,7 +7,9 @@ requests. Client and server share the machine; each side decodes with one thread
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -224,8 +226,27 @@ def _served_by_transformers(folder: Path) -> Iterator[tuple[str, str]]:
         yield url, str(folder)
 
 
+@contextmanager
+def _served_by_ste_ray(folder: Path) -> Iterator[tuple[str, str]]:
+    """Serve a model by ``ste-ray serve``; yield the address and its name there."""
+    command = [sys.executable, "-m", "ste_ray", "serve", str(folder), "--port", "0", "--json"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        yield ready["url"], ready["model"]
+    finally:
+        process.terminate()
+        process.communicate()
+
+
 # By how each is called.
-_SERVERS = {"`transformers serve`": _served_by_transformers}
+_SERVERS = {
+    "`ste-ray serve`": _served_by_ste_ray,
+    "`transformers serve`": _served_by_transformers,
+}
 
 
 if __name__ == "__main__":
