@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-all third-party lock docs bench-demo bench-explore bench-tools bench-prepare bench-train bench-infer bench-serve build clean
+.PHONY: help venv demo check test test-all third-party lock docs bench-demo bench-explore bench-tools bench-prepare bench-train bench-infer bench-serve bench-native build clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -99,6 +99,10 @@ bench-infer: venv  ## decoding, scoring, retrieval, the report (PARTS="decoding 
 
 bench-serve: venv  ## tokens/s through a server, beside decoding in one process (MODEL=folder, REQUESTS=32)
 	MODEL="$(MODEL)" REQUESTS="$(or $(REQUESTS),32)" $(BIN)/python tests/bench/serve.py
+
+bench-native: venv  ## toolkens beside native calls; served; exploring (PARTS="compare served explore", SEEDS, STEPS=128, TOOLS=3, MODEL=folder)
+	$(BIN)/python tests/bench/native.py $(PARTS) --seeds $(or $(SEEDS),7 8 9) --steps $(or $(STEPS),128) --tools $(or $(TOOLS),3) \
+	  $(if $(MODEL),--model $(MODEL))
 
 build: venv  ## the wheel and the source distribution
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

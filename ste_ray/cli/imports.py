@@ -7,6 +7,7 @@ import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ste_ray.core.stages import DATA_STAGES
 from ste_ray.errors import ToolSpecError
 from ste_ray.process.output import print_result, say
 
@@ -79,6 +80,24 @@ def add_import_commands(commands: argparse._SubParsersAction[Any]) -> None:
     )
     model.add_argument("--json", action="store_true", help="print the result as JSON")
     model.set_defaults(function=_import_model)
+    run = forms.add_parser(
+        "run",
+        help="the data of another run, to train and test in another way on the same",
+        description="Copy the finished stages of a run that make its data: tools, trials, examples,"
+        " tests and what was retrieved for them. The other run is only read.",
+    )
+    run.add_argument("source", metavar="RUN", help="run to take them from")
+    run.add_argument(
+        "--run", required=True, metavar="URI", help="run to make: a folder or s3://bucket/prefix"
+    )
+    run.add_argument(
+        "--through",
+        choices=DATA_STAGES,
+        default="prepare",
+        help="last stage to take (default: prepare, what a training reads)",
+    )
+    run.add_argument("--json", action="store_true", help="print the result as JSON")
+    run.set_defaults(function=_import_run)
 
 
 def _import_tool_data(options: argparse.Namespace) -> None:
@@ -128,6 +147,17 @@ def _import_model(options: argparse.Namespace) -> None:
         f"train it with {shlex.quote(f'train.model.base={found.folder}')}\n"
     )
     print_result(asdict(found), text, options.json)
+
+
+def _import_run(options: argparse.Namespace) -> None:
+    from ste_ray.stages.imports.runs import import_run
+    from ste_ray.store.artifacts import open_store
+
+    store = open_store(options.run)
+    manifests = import_run(store, open_store(options.source), options.through, say)
+    stages = [one.stage for one in manifests]
+    result = {"run": store.uri, "from": options.source, "stages": stages}
+    print_result(result, f"{store.uri}\n  stages: {', '.join(stages)}\n", options.json)
 
 
 def _describe(descriptions: str | None) -> Describe:

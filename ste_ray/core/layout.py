@@ -10,6 +10,7 @@ No other module spells such a path. In capitals stands what varies: ``NNNNN`` is
     STAGE/models.json                       which model answers for each role it asks
     STAGE/failure.json                      why it failed for good, if it did
     STAGE/manifest.json                     what it made and how; with it the stage is complete
+    STAGE/imported.json                     the run that it was taken from, if it was; written first
     explore/tools.json                      the tools: a list of ``ToolSpec``
     explore/rounds.json                     names of tools by batch, of an import in batches
     explore/journal/                        recorded answers (``runtime.journal``)
@@ -143,6 +144,11 @@ def failure(stage: str) -> str:
 def manifest(stage: str) -> str:
     """Return where a stage says what it made."""
     return f"{stage}/manifest.json"
+
+
+def imported(stage: str) -> str:
+    """Return where a stage says that it was taken from another run, and from which."""
+    return f"{stage}/imported.json"
 
 
 def part_name(number: int) -> str:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:  # the command line reads the names of the stages before anyth
 
 # In their order; the continual stage runs some of them once a round.
 STAGES = ("explore", "prepare", "retrieve", "train", "infer", "evaluate")
+# Those that make what models are trained and tested on, which runs can share.
+DATA_STAGES = ("explore", "prepare", "retrieve")
 # The models of roles that a stage does not ask are none of its business.
 STAGE_ROLES: dict[str, tuple[Role, ...]] = {
     "explore": ("explorer", "tool_simulator"),
