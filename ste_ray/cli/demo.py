@@ -49,6 +49,7 @@ def add_demo_command(commands: argparse._SubParsersAction[Any]) -> None:
 
 def _run_demo(options: argparse.Namespace) -> None:
     from ste_ray.stages.demo import run_demo
+    from ste_ray.stages.needs import check_models
     from ste_ray.stages.shared.endpoints import check_before_ray
     from ste_ray.store.artifacts import open_store
 
@@ -58,6 +59,7 @@ def _run_demo(options: argparse.Namespace) -> None:
     own = _own_arguments(options)
     config = _config(own or _arguments(_PRETRAINED, options.overrides))
     check_before_ray(config, store, STAGES)  # before much is fetched
+    check_models(config, store, STAGES)
     arguments, model = _chosen(options, store, own, config)
     say(f"demo: base model: {model.text()}")
     config = _config(arguments)

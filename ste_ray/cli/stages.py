@@ -233,7 +233,8 @@ def _score_predictions(options: argparse.Namespace) -> None:
 
 
 def _check_before_ray(stages: Sequence[str], context: StageContext) -> None:
-    """Find mistakes in tool files, endpoints and the choice of the run before Ray is started."""
+    """Find mistakes in tool files, endpoints, models and the choice of the run before Ray."""
+    from ste_ray.stages.needs import check_models
     from ste_ray.stages.running import check_stages
     from ste_ray.stages.shared.endpoints import check_before_ray
 
@@ -241,6 +242,7 @@ def _check_before_ray(stages: Sequence[str], context: StageContext) -> None:
     if "explore" in stages:
         _ = context.configured_tools  # handed over to the stage
     check_stages(stages, context)
+    check_models(context.config, context.store, stages)
 
 
 def _stage_text(stage: str, counts: Mapping[str, Any], store: Any) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ste_ray.errors import ConfigError
+from ste_ray.errors import ConfigError, TemporaryError
 
 HASHED_NGRAMS = "hashed-ngrams"
 
@@ -105,6 +105,7 @@ def make_encoder(name: str) -> SentenceEncoder:
 
     Raises:
         ConfigError: sentence-transformers is not installed, or it cannot load the model.
+        TemporaryError: the hub, which has the model, cannot be reached.
     """
     if name == HASHED_NGRAMS:
         return HashedNgramEncoder()
@@ -118,6 +119,12 @@ def make_encoder(name: str) -> SentenceEncoder:
     try:
         return SentenceTransformerEncoder(library.SentenceTransformer(name))
     except (OSError, ValueError) as error:
+        from ste_ray.process.hub import (
+            hub_error,
+        )  # the hub's client, which the offline default spares
+
+        if isinstance(told := hub_error(error, f"retrieve.encoder={name!r}"), TemporaryError):
+            raise told from None
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(
             f"retrieve.encoder={name!r} cannot be loaded: {reason}; give the hub name or folder of"

@@ -96,8 +96,22 @@ def empty_model(
     return model
 
 
-def check_base(folder: Path, given: str, max_tokens: int, trust_remote_code: bool = False) -> int:
+def check_base(
+    folder: Path,
+    given: str,
+    max_tokens: int,
+    trust_remote_code: bool = False,
+    *,
+    weights: bool = True,
+) -> int:
     """Check a model folder without loading its weights; return how many rows its vocabulary has.
+
+    Args:
+        folder: of the model.
+        given: how it was named, for errors.
+        max_tokens: of a training row.
+        trust_remote_code: whether Python code that comes with it may run.
+        weights: whether they are in the folder, so that they are looked at too.
 
     Raises:
         ConfigError: no causal language model of plain transformer layers, weights that are missing
@@ -107,7 +121,8 @@ def check_base(folder: Path, given: str, max_tokens: int, trust_remote_code: boo
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-        _check_weights(folder)
+        if weights:
+            _check_weights(folder)
     except _UNUSABLE as error:
         raise _unusable(given, error) from None
     check_positions(model, max_tokens)

@@ -85,23 +85,31 @@ def _with_byte_fallback(tokenizer: Tokenizer) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(state))
 
 
-def load_tokenizer(base: str, trust_remote_code: bool = False) -> PreTrainedTokenizerFast:
+def load_tokenizer(
+    base: str, trust_remote_code: bool = False, given: str = ""
+) -> PreTrainedTokenizerFast:
     """Load the tokenizer of a base model, fit for training: with EOS, PAD and a chat template.
+
+    Args:
+        base: its folder, or hub name.
+        trust_remote_code: whether Python code that comes with it may run.
+        given: how the base was named, for errors; empty: like ``base``.
 
     Raises:
         ConfigError: there is none, or it has no end-of-sequence token.
     """
+    given = given or base
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(
-            f"cannot load the tokenizer of train.model.base={base!r}: {reason}; give a folder"
+            f"cannot load the tokenizer of train.model.base={given!r}: {reason}; give a folder"
             " or hub name with a Hugging Face tokenizer"
         ) from None
     if tokenizer.eos_token_id is None:
         raise ConfigError(
-            f"the tokenizer of train.model.base={base!r} has no end-of-sequence token; set"
+            f"the tokenizer of train.model.base={given!r} has no end-of-sequence token; set"
             " 'eos_token' in its tokenizer_config.json"
         )
     if tokenizer.pad_token_id is None:

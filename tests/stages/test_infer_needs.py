@@ -61,8 +61,7 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
         check(tmp_path, "mine/native")
 
 
-def test_endpoints_texts_and_what_lies_elsewhere_are_not_looked_at(tmp_path: Path) -> None:
+def test_endpoints_and_texts_are_not_looked_at(tmp_path: Path) -> None:
     check(tmp_path, "endpoint/native", tool_choice="required")
     save(tmp_path / layout.BASE_MODEL, NO_TOOLS)
     check(tmp_path, "base/icl", tool_choice="required")
-    check(tmp_path, "mine/native")  # no folder here: a hub name, or one that actors see

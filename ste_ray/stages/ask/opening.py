@@ -201,7 +201,7 @@ def _assistant(
     from ste_ray.stages.infer.models import load_named_model
     from ste_ray.stages.infer.needs import check_model, check_native
 
-    check_model(store, setting, config.infer)
+    check_model(store, setting, config)
     check_native(store, setting, config)
     if setting.name == "tuned/toolken" and not has_toolkens(store):  # told before it is loaded
         raise StageInputError(

@@ -17,7 +17,7 @@ from ste_ray.generation.decode import Decoding
 from ste_ray.generation.model import Loading, LocalModel, load_model
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.store.artifacts import RunStore, open_store
-from ste_ray.training.base import base_folder
+from ste_ray.training.base import base_folder, check_hub_weights
 
 # A batch of long prompts takes a CPU minutes; what is finished shall be kept now and then.
 _BATCH_TOKENS_ON_CPU = 16_384
@@ -97,22 +97,28 @@ def model_folder(store: RunStore, name: str, config: Config) -> Iterator[Path]:
 
 
 @contextmanager
-def tokenizer_folder(store: RunStore, name: str, config: Config) -> Iterator[Path | None]:
-    """Yield a local folder with the tokenizer of a model; None: it is not known before it is used.
+def tokenizer_folder(store: RunStore, name: str, config: Config) -> Iterator[Path]:
+    """Yield a local folder with all of a model but its weights, tokenizer and configuration.
 
-    Of a model in object storage all but the weights is fetched. One of the hub is left to whoever
-    answers with it.
+    Of object storage and of the hub no weights are fetched.
 
     Raises:
         ConfigError: there is no such model.
+        TemporaryError: the hub cannot be reached.
     """
     if name in layout.RUN_MODELS:
         place, path = store, layout.RUN_MODELS[name]
     elif "://" in config.infer.models[name]:
         place, path = open_store(config.infer.models[name]), ""
     else:
-        folder = Path(config.infer.models[name]).expanduser()
-        yield folder if folder.is_dir() else None
+        given = config.infer.models[name]
+        key, trust = f"infer.models.{name}", config.trust_remote_code
+        if Path(given).expanduser().is_dir():
+            yield Path(given).expanduser()
+            return
+        with base_folder(given, trust, key, weights=False) as folder:
+            check_hub_weights(given, key)
+            yield folder
         return
     if isinstance(place.filesystem, pafs.LocalFileSystem):
         yield Path(place.path(path))

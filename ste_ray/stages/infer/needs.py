@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 from ste_ray.config import Config
 from ste_ray.core import layout
@@ -18,12 +20,18 @@ from ste_ray.stages.infer.models import loading_of, tokenizer_folder
 from ste_ray.store.artifacts import RunStore
 
 
-def check_model(store: RunStore, setting: Setting, config: InferConfig) -> None:
-    """Check before any actor starts what would fail in all of them."""
+def check_model(store: RunStore, setting: Setting, config: Config) -> None:
+    """Check before any actor starts what would fail in all of them.
+
+    Raises:
+        ConfigError: there is no such model, it cannot be used, or the hub does not give it.
+        StageInputError: the run has not trained it.
+        TemporaryError: the hub cannot be reached.
+    """
     if setting.is_endpoint:
         return
     if setting.model not in RUN_MODELS:
-        _check_own_model(setting, config)
+        _check_own_model(store, setting, config)
         return
     path = layout.RUN_MODELS[setting.model]
     try:
@@ -33,42 +41,67 @@ def check_model(store: RunStore, setting: Setting, config: InferConfig) -> None:
             f"setting {setting.name!r} needs the model in {store.address(path)!r}, which is not"
             f" there; run 'ste-ray train --run {shlex.quote(store.uri)}' first"
         ) from None
-    max_prompt_tokens(position_limit(found.get("text_config", found)), config.max_new_tokens)
+    _check_positions(found, config)
 
 
 def check_native(store: RunStore, setting: Setting, config: Config) -> None:
     """Check before any actor starts that the model of a setting calls natively, if it has to.
 
-    Models of the hub are checked by the actors, which fetch them.
-
     Raises:
         ConfigError: calls are required and nothing binds the model to them.
         ToolTemplateError: its chat template knows no tools, or cannot be read.
         StageInputError: there is no tokenizer.
+        TemporaryError: the hub cannot be reached.
     """
     if setting.is_endpoint or not setting.is_native:
         return
     check_tool_choice(setting, config.infer.tool_choice, config.infer.constrained)
     with tokenizer_folder(store, setting.model, config) as folder:
-        if folder is not None:
-            native_chat(load_tokenizer(folder, loading_of(config)), setting)
+        native_chat(load_tokenizer(folder, loading_of(config)), setting)
 
 
-def _check_own_model(setting: Setting, config: InferConfig) -> None:
-    given = config.models[setting.model]
-    folder = Path(given).expanduser()
-    if not folder.is_dir():
-        if given.startswith(("/", ".", "~")):
-            raise ConfigError(
-                f"infer.models: {setting.model}={given!r} is no folder here; give the folder of a"
-                " model that all nodes see, a hub name, or the URI of a model in a run"
-            )
-        return  # a hub name or a URI, which the actors fetch
-    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+def _check_own_model(store: RunStore, setting: Setting, config: Config) -> None:
+    given = config.infer.models[setting.model]
+    if "://" in given:
+        return  # fetched by the actors; a check would read all of its tokenizer first
+    if given.startswith(("/", ".", "~")) and not Path(given).expanduser().is_dir():
         raise ConfigError(
-            f"infer.models: {setting.model}={given!r} holds neither config.json nor"
-            f" adapter_config.json; give the folder of a model, such as RUN/{layout.TUNED_MODEL}"
+            f"infer.models: {setting.model}={given!r} is no folder here; give the folder of a"
+            " model that all nodes see, a hub name, or the URI of a model in a run"
         )
+    with tokenizer_folder(store, setting.model, config) as folder:
+        if (folder / "adapter_config.json").is_file():
+            return
+        path = folder / "config.json"
+        if not path.is_file():
+            raise ConfigError(
+                f"infer.models: {setting.model}={given!r} holds neither config.json nor"
+                " adapter_config.json; give the folder of a model, such as"
+                f" RUN/{layout.TUNED_MODEL}"
+            )
+        found = _read_config(path, setting, given)
+    _check_positions(found, config)
+
+
+def _read_config(path: Path, setting: Setting, given: str) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ConfigError(
+            f"infer.models: {setting.model}={given!r}: config.json is no valid JSON ({error});"
+            " save the model again"
+        ) from None
+    if not isinstance(found, dict):
+        raise ConfigError(
+            f"infer.models: {setting.model}={given!r}: config.json holds no object; save the model"
+            " again"
+        )
+    return found
+
+
+def _check_positions(found: dict[str, Any], config: Config) -> None:
+    limit = position_limit(found.get("text_config", found))
+    max_prompt_tokens(limit, config.infer.max_new_tokens)
 
 
 def need_of_one(config: InferConfig) -> Need:

@@ -64,7 +64,7 @@ def run(context: StageContext) -> dict[str, Any]:
     settings = parse_settings(config.settings, config.models)
     _check_executed(config)
     for setting in settings:
-        check_model(store, setting, config)
+        check_model(store, setting, context.config)
         check_native(store, setting, context.config)
     queries, material = load_queries(context, settings)
     needless = sum(not query.example.needs_call for query in queries)

@@ -59,6 +59,7 @@ def lay_out(context: StageContext, write_shards: WriteShards) -> TrainJob:
 
     Raises:
         ConfigError: the base model cannot be used for this training.
+        TemporaryError: the hub, which has it, cannot be reached.
         StageInputError: there is no row to train on, or the run has another training's checkpoint.
     """
     store, config = context.store, context.config.train
@@ -149,7 +150,7 @@ def _save_base(context: StageContext) -> None:
     with _base(context) as folder:
         given = config.model.base or "a built model"
         rows = check_base(folder, given, config.max_tokens, context.config.trust_remote_code)
-        load_tokenizer(str(folder), context.config.trust_remote_code)
+        load_tokenizer(str(folder), context.config.trust_remote_code, given)
         store.upload_folder(folder, layout.BASE_MODEL)
     store.write_json(layout.BASE_MARKER, {"base": config.model.base, "rows": rows})
 
