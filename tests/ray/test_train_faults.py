@@ -18,8 +18,9 @@ from ste_ray.errors import TemporaryError
 from ste_ray.stages.cluster.drain import is_worker
 from ste_ray.stages.train import stage as train
 from ste_ray.stages.train.inputs import lay_out
-from ste_ray.stages.train.shards import write_shards_by_ray, write_shards_here
+from ste_ray.stages.train.shards import _part_groups, write_shards_by_ray, write_shards_here
 from ste_ray.training.figures import StepRecord
+from tests.training.native_runs import an_example, native_job, other_rows, rows_of
 from tests.training.ranks import TwoRanks
 from tests.training.training_runs import SECTION, job_of, losses, prepared
 from tests.training.training_runs import train as train_here
@@ -176,3 +177,24 @@ def test_ray_data_writes_the_shards_that_one_process_writes(ray_cluster, tmp_pat
         if shard.rows:
             assert by_ray.files.read_bytes(shard.path) == here.files.read_bytes(shard.path)
     assert any("truncated from the left" in note for note in context.notes)
+
+
+def test_native_rows_of_two_partitions_are_those_of_one_process(ray_cluster, tmp_path, monkeypatch):
+    """Which tools a row offers must not depend on the rows that are beside it."""
+    rows = [row for number in range(12) for row in rows_of(an_example(number, f"word{number}"))]
+    broken = rows[0].model_copy(update={"row_id": "broken", "response": "Action: none"})
+    rows = [*rows, *other_rows(), broken]
+    here, _ = native_job(tmp_path / "here", rows)
+    monkeypatch.setattr("ste_ray.stages.train.shards._SPOOL_ROWS", 1)
+    groups = []
+    monkeypatch.setattr(
+        "ste_ray.stages.train.shards._part_groups",
+        lambda store: groups.append(_part_groups(store)) or groups[0],
+    )
+    by_ray, context = native_job(tmp_path / "ray", rows, write=write_shards_by_ray)
+    assert [len(group) for group in groups[0]] == [1, 1]
+    assert by_ray.shards == here.shards
+    assert sum(shard.rows for shard in here.shards) == len(rows) - 1
+    assert any("cannot be written" in note for note in context.notes)
+    for shard in here.shards:
+        assert by_ray.files.read_bytes(shard.path) == here.files.read_bytes(shard.path)

@@ -6,6 +6,7 @@ import json
 
 from tokenizers import AddedToken
 
+from ste_ray.core import layout
 from ste_ray.core.preparing.formatting import (
     absent_tool_row,
     general_no_call_row,
@@ -17,8 +18,11 @@ from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.retrieval.encoder import HASHED_NGRAMS, make_encoder
 from ste_ray.retrieval.offering import ToolOffers
 from ste_ray.stages.base import load_prompts
+from ste_ray.stages.train.inputs import lay_out
+from ste_ray.stages.train.shards import write_shards_here
 from ste_ray.training.native_form import NativeForm, give_tools
 from tests.training.conftest import small_tokenizer
+from tests.training.training_runs import prepared
 
 PROMPTS = load_prompts()
 _DESCRIBED = {
@@ -38,6 +42,8 @@ SPECS = {
     )
     for name, text in _DESCRIBED.items()
 }
+MODEL = {"vocab_size": 600, "hidden_size": 64, "num_heads": 2, "max_positions": 2048}
+SECTION = {"format": "native", "tools_per_row": 2, "max_tokens": 2048, "model": MODEL}
 SPECIAL = ("<|im_start|>", "<|im_end|>", "[TOOL_CALLS]")
 
 
@@ -88,3 +94,17 @@ def offers(number=2):
 
 def form_of(tokenizer, number=2):
     return NativeForm(tokenizer, SPECS, offers(number), PROMPTS)
+
+
+def native_run(uri, rows, specs=SPECS, **section):
+    """Return the context of a run whose prepare stage made ``rows`` for a native training."""
+    context, _ = prepared(uri, rows, list(SPECS), **{**SECTION, **section})
+    stored = [spec.model_dump(mode="json") for spec in specs.values()]
+    context.store.write_json(layout.TOOLS, stored)
+    return context
+
+
+def native_job(uri, rows, specs=SPECS, write=write_shards_here, **section):
+    """Return the laid out job of such a run, and its context."""
+    context = native_run(uri, rows, specs, **section)
+    return lay_out(context, write), context

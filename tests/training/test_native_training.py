@@ -21,25 +21,22 @@ from ste_ray.core.toolkens import TOOLKENS_FILE
 from ste_ray.errors import ConfigError, StageInputError, ToolTemplateError
 from ste_ray.retrieval.encoder import HASHED_NGRAMS, make_encoder
 from ste_ray.retrieval.offering import ToolOffers
-from ste_ray.stages.train.inputs import lay_out
-from ste_ray.stages.train.shards import write_shards_here
+from ste_ray.training.checkpoints import latest_checkpoint
 from ste_ray.training.tool_parser import TOOL_PARSER_FILE
 from tests.native_templates import HERMES, SILENT
-from tests.training.native_runs import PROMPTS, SPECS, an_example, other_rows, rows_of
-from tests.training.training_runs import prepared, save_base, train
+from tests.training.native_runs import (
+    PROMPTS,
+    SPECS,
+    an_example,
+    native_job,
+    other_rows,
+    rows_of,
+)
+from tests.training.training_runs import losses, save_base, train, train_until_killed
 
-MODEL = {"vocab_size": 600, "hidden_size": 64, "num_heads": 2, "max_positions": 2048}
-SECTION = {"format": "native", "tools_per_row": 2, "max_tokens": 2048, "model": MODEL}
 EXAMPLES = [
     an_example(number, value) for number, value in enumerate(["abc", "zebra", "ox", "milk"])
 ]
-
-
-def native_job(uri, rows, specs=SPECS, **section):
-    context, _ = prepared(uri, rows, list(SPECS), **{**SECTION, **section})
-    stored = [spec.model_dump(mode="json") for spec in specs.values()]
-    context.store.write_json(layout.TOOLS, stored)
-    return lay_out(context, write_shards_here), context
 
 
 class Asked:
@@ -107,6 +104,26 @@ def test_two_ranks_with_adapters_train_native_rows_like_one_process(two_ranks, t
     assert [one.loss for one in sharded] == pytest.approx([one.loss for one in expected], abs=1e-4)
     assert figures["workers"] == 2
     assert expected[-1].loss < expected[0].loss
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
+    rows = [row for example in EXAMPLES for row in rows_of(example)]
+    few = {"max_steps": 5, "examples_per_step": 3, "batch_tokens": 4096, "checkpoint_seconds": 0}
+    expected, _ = train(native_job(tmp_path / "whole", rows, **few)[0])
+    job, _ = native_job(tmp_path / "killed", rows, **few)
+    train_until_killed(job, 4)
+    kept = latest_checkpoint(job.files, job.fingerprint).step
+    assert 1 <= kept < 4
+    job, _ = native_job(tmp_path / "killed", rows, **few)
+    rest, _ = train(job)
+    assert [one.step for one in rest] == list(range(kept + 1, 6))
+    assert torch.equal(losses(rest), losses(expected[kept:]))
+    whole, killed = (
+        AutoModelForCausalLM.from_pretrained(tmp_path / run / layout.TUNED_MODEL).state_dict()
+        for run in ("whole", "killed")
+    )
+    assert whole.keys() == killed.keys()
+    assert all(torch.equal(weight, killed[name]) for name, weight in whole.items())
 
 
 def test_rounds_go_on_from_the_model_of_the_one_before_and_keep_its_toolkens(tmp_path):

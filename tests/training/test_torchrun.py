@@ -10,18 +10,21 @@ import torch
 
 from ste_ray.config import Config
 from ste_ray.core import layout
+from ste_ray.core.toolkens import TOOLKENS_FILE
 from ste_ray.stages.train.torchrun import _start as start
 from ste_ray.store.manifest import StageManifest, read_manifest, write_manifest
 from ste_ray.training.figures import StepRecord
+from tests.training.native_runs import SECTION as NATIVE_SECTION
+from tests.training.native_runs import an_example, native_job, native_run, rows_of
 from tests.training.training_runs import SECTION, job_of, losses, prepared, train
 
 
-def torchrun(run, *overrides):
+def torchrun(run, *overrides, section=SECTION):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
     command += ["-m", "ste_ray.stages.train.torchrun", str(run), "seed=5"]
-    settings = {name: value for name, value in SECTION.items() if name != "model"}
-    settings |= {f"model.{name}": value for name, value in SECTION["model"].items()}
+    settings = {name: value for name, value in section.items() if name != "model"}
+    settings |= {f"model.{name}": value for name, value in section["model"].items()}
     command += [f"train.{name}={json.dumps(value)}" for name, value in settings.items()]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
@@ -32,6 +35,11 @@ def torchrun(run, *overrides):
 @pytest.fixture
 def run(tmp_path):
     context, _ = prepared(tmp_path / "run")
+    return finished(context.store)
+
+
+def finished(store):
+    """Let ``prepare`` be complete."""
     done = StageManifest(
         stage="prepare",
         config={},
@@ -43,8 +51,8 @@ def run(tmp_path):
         counts={},
         seed=5,
     )
-    write_manifest(context.store, done)
-    return context.store
+    write_manifest(store, done)
+    return store
 
 
 def test_two_processes_train_as_one_does_and_say_so(tmp_path, run):
@@ -60,6 +68,23 @@ def test_two_processes_train_as_one_does_and_say_so(tmp_path, run):
     again = torchrun(run.uri)
     assert again.returncode == 0, again.stderr
     assert "already complete" in again.stderr
+
+
+def test_two_processes_train_native_rows_as_one_does(tmp_path):
+    rows = [row for number in range(6) for row in rows_of(an_example(number, f"word{number}"))]
+    section = {**SECTION, **NATIVE_SECTION, "max_steps": 3, "batch_tokens": 4096}
+    expected, _ = train(native_job(tmp_path / "alone", rows, **section)[0])
+    store = finished(native_run(tmp_path / "run", rows).store)
+    done = torchrun(store.uri, section=section)
+    assert done.returncode == 0, done.stderr
+    manifest = read_manifest(store, "train")
+    assert manifest.counts["workers"] == 2
+    assert manifest.config["train"]["format"] == "native"
+    records = [StepRecord(**record) for record in store.read_json(layout.TRAIN_METRICS)]
+    torch.testing.assert_close(losses(records), losses(expected), atol=1e-4, rtol=1e-4)
+    template = store.read_bytes(f"{layout.TUNED_MODEL}/chat_template.jinja").decode()
+    assert "<tool_call>" in template
+    assert not store.exists(f"{layout.TUNED_MODEL}/{TOOLKENS_FILE}")
 
 
 def test_a_mistake_is_one_line_and_nobody_waits_for_ever(run):

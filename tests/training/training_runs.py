@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import torch
+import torch.multiprocessing as mp
 from transformers import (
     AutoModelForCausalLM,
     Gemma3TextConfig,
@@ -120,6 +124,25 @@ def train(job, stop_after=0):
     except InterruptedError:
         figures = None
     return records, figures
+
+
+def train_until_killed(job, step):
+    """Train in a process of its own, which is killed after ``step`` steps, whatever it is at."""
+    context = mp.get_context("spawn")
+    process = context.Process(target=_train_and_die, args=(job, step))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def _train_and_die(job, step):
+    torch.set_num_threads(1)  # as in the tests, or sums would differ
+
+    def on_step(record):
+        if record.step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train_rank(job, Hooks(on_step=on_step))
 
 
 def losses(records):
