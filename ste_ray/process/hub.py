@@ -29,7 +29,7 @@ _TOO_MANY_REQUESTS = 429
 _SERVER_ERRORS = 500
 
 
-class _NoBar(tqdm):  # type: ignore[type-arg]
+class _NoBar(tqdm):  # type: ignore[misc]
     """In the place of a progress bar, for what is fetched in no time."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
