@@ -20,8 +20,8 @@ class FakeHub:
     """What a hub has, and what was asked of it.
 
     Attributes:
-        url: its address, for ``HF_ENDPOINT``.
-        models: folders by ``owner/name``.
+        url: its address.
+        models: folders by owner, slash and name.
         status: of every answer; 0: as it should be.
         fetched: the files that were given out.
     """

@@ -42,7 +42,7 @@ def fetch_from_hub(
     """Return a folder with a model's files: from the cache, if they have not changed since.
 
     Args:
-        name: of the model, such as ``owner/model``.
+        name: of the model: its owner's, a slash, its own.
         patterns: of the files that are needed.
         given: the key and the value of it that named the model, for errors.
         shows_progress: whether a bar is drawn while it comes.
