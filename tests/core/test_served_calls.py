@@ -6,7 +6,7 @@ import json
 
 import pytest
 from flow_examples import PROMPT_TEXTS
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
@@ -139,6 +139,9 @@ def test_a_better_model_is_no_fall_of_accuracy():
     assert (found.latency, found.tokens_per_second) == (None, None)
 
 
+@example(10, 8, 7, 10)  # 0.8 - 0.7 is more than 0.1
+@example(10, 1, 9, 10)
+@example(100, 71, 0, 29)  # 1 - 0.71 is more than 0.29
 @given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 60), st.integers(0, 100))
 def test_a_tolerance_is_the_share_as_it_is_written(of, first, second, hundredths):
     """Counted in whole numbers: of ten calls one more may be wrong at 0.1, also from 8 to 7."""

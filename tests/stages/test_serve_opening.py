@@ -65,6 +65,11 @@ def test_files_that_cannot_be_read_are_named(folder, name, text):
     assert "\n" not in str(found.value)
 
 
+# As later ones of its kind do: the channel comes first, in calls and in answers.
+LATE = CHANNELS.replace(
+    "<|start|>assistant to=functions.{{ f.name }}<|channel|>commentary json",
+    "<|start|>assistant<|channel|>commentary to=functions.{{ f.name }} json",
+)
 GPT_OSS = ["<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>"]
 OF_GEMMA = ["<start_of_turn>", "<end_of_turn>", "<start_function_call>", "<end_function_call>"]
 
@@ -77,6 +82,7 @@ OF_GEMMA = ["<start_of_turn>", "<end_of_turn>", "<start_function_call>", "<end_f
         (GEMMA, [*OF_GEMMA, "<escape>"], ["<start_function_call>"]),
         # A call and any other part of a reply begin with the same tokens.
         (CHANNELS, GPT_OSS, []),
+        (LATE, GPT_OSS, []),
     ],
 )
 def test_without_tools_the_token_that_opens_calls_is_banned_and_no_other(
