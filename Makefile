@@ -69,7 +69,15 @@ $(PEERS): $(THIRD_PARTY)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --target .third-party/peers \
 	  llamafactory==0.9.5 axolotl==0.19.0 addict==2.4.0 bfcl-eval==2026.3.23 && touch $@ || echo "readers of exports cannot be had here"
 
-third-party: $(THIRD_PARTY) $(VLLM) $(LLAMA_CPP) $(PEERS)  ## what is tested against: MCP servers, vLLM, llama.cpp, readers of exports; needs npm
+# W&B and the client of MLflow, with what they need beyond this project.
+TRACKERS := .third-party/trackers/.installed-1
+$(TRACKERS): $(THIRD_PARTY)
+	rm -rf .third-party/trackers
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --target .third-party/trackers \
+	  wandb==0.31.0 mlflow-skinny==3.17.2 cachetools==7.3.3 cloudpickle==3.1.3 databricks-sdk==0.162.0 gitpython==3.2.1 gitdb==4.0.12 \
+	  smmap==5.0.3 importlib_metadata==9.1.0 zipp==4.1.2 sqlparse==0.6.1 && touch $@ || echo "W&B and MLflow cannot be had here"
+
+third-party: $(THIRD_PARTY) $(VLLM) $(LLAMA_CPP) $(PEERS) $(TRACKERS)  ## what is tested against: MCP servers, vLLM, llama.cpp, readers of exports, trackers; needs npm
 
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate $(addprefix --find-links ,$(PIP_FIND_LINKS))
 lock: venv  ## the image's packages with their hashes, from constraints.txt

@@ -6,7 +6,7 @@ Each stage reads its own section plus the shared ``seed``, ``tools`` and ``llm``
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic.fields import FieldInfo
 
@@ -32,6 +32,11 @@ class Config(Section):
     trust_remote_code: bool = key(False, "Run Python code that comes with a model; read it before.")
     flush_seconds: float = operational(
         5.0, "Seconds until an answer is stored: so much a crash can lose.", gt=0
+    )
+    track: tuple[Literal["wandb", "mlflow", "otel"], ...] = operational(
+        (),
+        "Where figures go besides the run; empty: nowhere. `wandb` and `mlflow` get those of each "
+        "stage, `otel` spans of an exploration. None of them can end a stage.",
     )
     tools: ToolsConfig = ToolsConfig()
     llm: LLMConfig = LLMConfig()

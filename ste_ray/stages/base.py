@@ -15,6 +15,7 @@ from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError
 from ste_ray.resources import resource_folder
 from ste_ray.stages.shared.tools import ConfiguredTools, configure_tools
+from ste_ray.stages.tracking.tracking import Tracking
 from ste_ray.store.artifacts import RunStore
 
 
@@ -34,6 +35,7 @@ class StageContext:
         notes: honest remarks for manifest and report, appended by the stage.
         models: which models were asked by role, where the stage does not ask them itself.
         stopped_by: set by a stage that ends before its work is done, for example by its budget.
+        tracking: takes figures while the stage runs.
     """
 
     config: Config
@@ -47,6 +49,7 @@ class StageContext:
     notes: list[str] = field(default_factory=list)
     models: dict[str, AskedModel] = field(default_factory=dict)
     stopped_by: str = ""
+    tracking: Tracking = field(default_factory=Tracking)
 
     @cached_property
     def specs(self) -> dict[str, ToolSpec]:

@@ -26,6 +26,8 @@ from ste_ray.process.environment import environment_masker
 from ste_ray.runtime.segments import is_seal
 from ste_ray.stages.base import StageBody, StageContext
 from ste_ray.stages.inputs import check_format, input_fingerprints
+from ste_ray.stages.tracking.figures import flat_figures
+from ste_ray.stages.tracking.opening import open_tracking
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.lock import RunLock
 from ste_ray.store.manifest import (
@@ -73,7 +75,7 @@ def run_stage(stage: str, context: StageContext, body: StageBody) -> StageManife
         _raise_known_failure(stage, context, attempt)
         clear_failure(store, stage)
         started, begun = time.time(), time.monotonic()
-        counts = _run_body(stage, context, body, attempt)
+        counts = _tracked_body(stage, context, body, attempt)
         lock.check()
         masker = _masker(context)
         manifest = StageManifest(
@@ -172,6 +174,27 @@ def _raise_known_failure(stage: str, context: StageContext, attempt: str) -> Non
         " cause is mended outside of the configuration, give --again"
     )
     raise failure.error()
+
+
+def _tracked_body(
+    stage: str, context: StageContext, body: StageBody, attempt: str
+) -> dict[str, Any]:
+    """Run the body, and tell trackers how it began and ended, if there are any."""
+    config = context.config
+    context.tracking = open_tracking(
+        config.track,
+        context.store.uri,
+        stage,
+        config.stage_fields(stage),
+        _masker(context),
+        context.progress,
+    )
+    counts: dict[str, Any] | None = None
+    try:
+        counts = _run_body(stage, context, body, attempt)
+        return counts
+    finally:
+        context.tracking.end(flat_figures(stage, counts or {}), complete=counts is not None)
 
 
 def _run_body(stage: str, context: StageContext, body: StageBody, attempt: str) -> dict[str, Any]:

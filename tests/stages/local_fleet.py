@@ -25,7 +25,7 @@ from ste_ray.runtime.fakes import ConstantTool, FakeToolbox
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.explore.coordinator import Coordinator, packed
 from ste_ray.stages.explore.exploration import Departure, Exploration
-from ste_ray.stages.explore.explorer import Explorer
+from ste_ray.stages.explore.explorer import Explorer, OpenSpans
 from ste_ray.stages.explore.messages import Directive, News, Report, Status
 from ste_ray.stages.explore.parts import sort_episodes
 from ste_ray.stages.shared.limit_server import LimitServer
@@ -132,6 +132,7 @@ class LocalFleet:
         lost: names of explorers, with why, that ``wait`` will tell of as departed.
         silent: names of explorers whose reports do not get through.
         clock: of the coordinator.
+        open_spans: makes what makes spans of explorers; None: nothing does.
     """
 
     def __init__(self, context: StageContext, models: Models) -> None:
@@ -139,6 +140,7 @@ class LocalFleet:
         self.lost: dict[str, str] = {}
         self.silent: set[str] = set()
         self.clock = Clock()
+        self.open_spans: OpenSpans | None = None
         self._context = context
         self._models = models
         self._runs: dict[str, asyncio.Task[bool]] = {}
@@ -172,6 +174,7 @@ class LocalFleet:
                 self._context.epoch,
                 self._exchange,
                 open_toolbox=lambda *_: FakeToolbox(ConstantTool("stored")),
+                open_spans=self.open_spans,
             )
             self.explorers[name] = explorer
             self._runs[name] = asyncio.create_task(explorer.run())

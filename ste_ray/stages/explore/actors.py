@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -25,11 +26,12 @@ from ste_ray.stages.base import StageContext
 from ste_ray.stages.cluster.nodes import Need, naming_node, require_place
 from ste_ray.stages.explore.coordinator import Coordinator
 from ste_ray.stages.explore.exploration import Departure, Exploration
-from ste_ray.stages.explore.explorer import Exchange, Explorer
+from ste_ray.stages.explore.explorer import Exchange, Explorer, OpenSpans
 from ste_ray.stages.explore.messages import News, Status
 from ste_ray.stages.explore.metrics import ExploreMetrics
 from ste_ray.stages.shared.limit_actor import Limiting, RemoteCall, beside_driver
 from ste_ray.stages.shared.model_session import Models
+from ste_ray.stages.tracking.tracker import run_name
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.lock import require_epoch
 
@@ -66,13 +68,14 @@ class ExplorerProcess(Explorer):
         epoch: int,
         exchange: Exchange,
         show: bool,
+        open_spans: OpenSpans | None,
     ) -> None:
         # What has been imported stays; looking through it again and again for garbage takes a
         # fifth of the time that a call costs.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
-        super().__init__(name, config, models, store, epoch, exchange, show)
+        super().__init__(name, config, models, store, epoch, exchange, show, open_spans=open_spans)
         self._place = (store, epoch)
 
     async def run(self) -> bool:
@@ -130,6 +133,7 @@ class RayFleet:
                 context.epoch,
                 RemoteCall(self._coordinator, "exchange"),
                 context.show,
+                open_collector(context),
             )
         )
         self._explorers[name] = actor
@@ -190,6 +194,15 @@ class RayFleet:
     def _news(self, patience_seconds: float | None = None) -> News:
         news: News = ray.get(self._coordinator.news.remote(), timeout=patience_seconds)
         return news
+
+
+def open_collector(context: StageContext) -> OpenSpans | None:
+    """Return what makes spans in explorers, if ``track`` asks for them."""
+    if "otel" not in context.config.track:
+        return None
+    from ste_ray.stages.tracking.otlp import Collector
+
+    return Collector.of(run_name(context.store.uri), os.environ).open
 
 
 def _reason(error: BaseException) -> str:

@@ -5,6 +5,7 @@ Where they run is left to a ``Fleet``: ``actors`` has one of Ray actors.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ from ste_ray.stages.base import StageContext
 from ste_ray.stages.explore.display import Limits, StatusDisplay
 from ste_ray.stages.explore.messages import News, Status
 from ste_ray.stages.explore.show import print_conversations
+from ste_ray.stages.tracking.figures import explore_figures
 
 _POLL_SECONDS = 0.5
 _MAX_LOST_IN_A_ROW = 10  # without anything finished in between
 _MAX_SEGMENTS = 256  # of the journal, before small ones are merged
 _SECONDS_BETWEEN_MERGES = 60.0
 _SECONDS_ALONE = 30.0  # without any explorer, before that is said
+_SECONDS_BETWEEN_FIGURES = 10.0  # that trackers are told
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,9 @@ class Exploration:
         self._alike_said = ""
         self._merged_at = self._alone_since = time.monotonic()
         self._display = StatusDisplay(context.progress, live=context.live)
+        self._began_at = time.monotonic()
+        self._tracked_at = -math.inf
+        self._num_tracked = 0
 
     def run(self, tools: dict[str, bytes]) -> Status:
         """Explore ``tools``, specifications by name as ``packed``; return how far it came.
@@ -135,10 +141,20 @@ class Exploration:
                 status = fleet.status()  # how far they came in the end
             self._print(fleet.news())
             self._display.show(status, self._limiting.snapshot(), finished)
+            self._track(status, finished)
             self._look_at(status.alike, finished)
             if finished:
                 return status
             self._merge_segments()
+
+    def _track(self, status: Status, final: bool) -> None:
+        """Tell trackers how far it is; the last status is always told."""
+        now = time.monotonic()
+        tracking = self._context.tracking
+        if tracking and (final or now - self._tracked_at >= _SECONDS_BETWEEN_FIGURES):
+            self._tracked_at = now
+            tracking.log(explore_figures(status, now - self._began_at), self._num_tracked)
+            self._num_tracked += 1
 
     def _print(self, news: News) -> None:
         print_conversations(news.shown, news.shown_left_out)

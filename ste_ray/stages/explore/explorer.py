@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from ste_ray.config import Config
 from ste_ray.core import layout
@@ -16,6 +17,8 @@ from ste_ray.core.exploring.memory import MemoryEntry
 from ste_ray.core.records import Episode
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import BudgetExhaustedError
+from ste_ray.llm.endpoint import Endpoints
+from ste_ray.ports import ToolExecutor
 from ste_ray.runtime.clock import MonotonicClock
 from ste_ray.runtime.events import EventBuffer
 from ste_ray.runtime.journal import Recorded, by_scope
@@ -36,11 +39,15 @@ from ste_ray.tools.run.opening import Simulator
 from ste_ray.tools.run.secrets import Secrets
 from ste_ray.tools.run.toolbox import Toolbox
 
+if TYPE_CHECKING:
+    from ste_ray.stages.tracking.spans import ExplorationSpans
+
 _HEARTBEAT_SECONDS = 1.0
 _IDLE_SECONDS = 0.2  # between two questions for work
 _TELLING_SECONDS = 5.0  # for the last report of an explorer that fails
 _MIN_SECONDS = 0.05  # between two reports, however many tools end
 Exchange = Callable[[str, Report], Awaitable[Directive]]
+OpenSpans = Callable[[Endpoints, Callable[[str], None]], "ExplorationSpans | None"]
 OpenToolbox = Callable[[ToolsConfig, dict[str, ToolSpec], Simulator], Any]  # see ``open_tools``
 
 
@@ -56,6 +63,7 @@ class Explorer:
         exchange: reports to the coordinator and returns what it says.
         show: whether conversations are kept for display.
         open_toolbox: makes what calls the tools, a ``Toolbox`` or what is like one.
+        open_spans: makes what makes spans, if it can; None: nobody wants any.
     """
 
     def __init__(
@@ -68,6 +76,7 @@ class Explorer:
         exchange: Exchange,
         show: bool = False,
         open_toolbox: OpenToolbox = open_tools,
+        open_spans: OpenSpans | None = None,
     ) -> None:
         self._name = name
         self._config = config
@@ -79,6 +88,9 @@ class Explorer:
         events = EventBuffer(show, RoleCosts(models.endpoints, config.llm))
         self._draft = ReportDraft(name, events)
         self._events = events
+        self._spans = open_spans(models.endpoints, self._draft.say) if open_spans else None
+        if self._spans is not None:
+            models = replace(models, open_chat=self._spans.chat(models.open_chat))
         self._session = ModelSession(
             models,
             config.llm,
@@ -119,6 +131,7 @@ class Explorer:
                 await self._settle()
                 raise
             await self._settle()
+            await self._close_spans()
             await self._exchange()  # what was stored just now
         return self._drain.noticed
 
@@ -193,13 +206,15 @@ class Explorer:
         ) -> Episode:
             scope = self._plan.scope(spec, number)
             async with self._toolbox.episode(scope, gate) as executor:
-                episode = await self._session.run(
-                    self._plan.flow(spec, number, memory),
-                    scope,
-                    recorded,
-                    tools=executor,
-                    may_repeat=lambda _: spec.repeatable,
-                )
+                with self._traced(spec.name, number, scope, executor) as (tools, ended):
+                    episode = await self._session.run(
+                        self._plan.flow(spec, number, memory),
+                        scope,
+                        recorded,
+                        tools=tools,
+                        may_repeat=lambda _: spec.repeatable,
+                    )
+                    ended(episode)
             self._draft.ended(episode)
             if number not in lease.stored:
                 self._events.emit("episode", {})
@@ -214,6 +229,17 @@ class Explorer:
         finally:
             self._toolbox.remove(spec.name)
 
+    @contextmanager
+    def _traced(
+        self, tool: str, number: int, scope: str, executor: ToolExecutor
+    ) -> Iterator[tuple[ToolExecutor, Callable[[Episode], None]]]:
+        """Yield what calls the tools of an episode, and what is told how it ended."""
+        if self._spans is None:
+            yield executor, lambda _: None
+            return
+        with self._spans.episode(tool, number, scope) as span:
+            yield self._spans.tools(executor), span.ended
+
     async def _simulate(self, request: AskModel) -> ModelReply:
         """Ask the model that plays tools; the answer of the tool is recorded with the episode."""
         return await self._session.ask(request, "simulated")
@@ -221,8 +247,17 @@ class Explorer:
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
         simulator = Simulator(self._simulate, self._prompts, self._store)
-        async with (
-            self._open_toolbox(self._config.tools, {}, simulator) as self._toolbox,
-            self._session,
-        ):
-            yield
+        try:
+            async with (
+                self._open_toolbox(self._config.tools, {}, simulator) as self._toolbox,
+                self._session,
+            ):
+                yield
+        finally:
+            await self._close_spans()
+
+    async def _close_spans(self) -> None:
+        """Send what waits to be sent, before the last report: it says if that cannot be."""
+        spans, self._spans = self._spans, None
+        if spans is not None:
+            await asyncio.to_thread(spans.close)

@@ -50,7 +50,11 @@ class ReportDraft:
                 f"failed {fields['failures']} times in a row ({fields['reason']}); its requests "
                 f"pause for {fields['pause_seconds']} s"
             )
-        self._said.append(f"{self._name}: the endpoint {fields['endpoint']!r} {line}")
+        self.say(f"the endpoint {fields['endpoint']!r} {line}")
+
+    def say(self, line: str) -> None:
+        """Note a line for the person who waits."""
+        self._said.append(f"{self._name}: {line}")
 
     def take(self, room: int) -> Report:
         """Return the report, of which each piece is told once, and begin the next one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,11 +20,13 @@ from ste_ray.stages.base import StageContext
 from ste_ray.stages.cluster.drain import DrainWatch
 from ste_ray.stages.explore.metrics import ascii_tag
 from ste_ray.stages.shared.limit_actor import beside_driver
+from ste_ray.stages.tracking.figures import step_figures
 from ste_ray.training.checkpoints import Checkpoint
 from ste_ray.training.distributed import rank
 from ste_ray.training.figures import StepRecord, is_told, progress_line
 from ste_ray.training.job import Hooks, TrainJob
 
+_SECONDS_BETWEEN_FIGURES = 2.0  # of steps, that the driver is told
 _GAUGES = {
     "step": ("ste_train_step", "Optimiser steps done."),
     "num_steps": ("ste_train_steps", "Optimiser steps in all."),
@@ -45,15 +48,25 @@ class DriverChannel:
     """Joins workers to the driver: lines go there, and its wish to stop comes back.
 
     It can be sent to other processes.
+
+    Args:
+        lines: takes lines and, in lists, the figures of steps.
+        stops: brings the wish to stop.
+        tracks: whether figures are wanted.
     """
 
-    def __init__(self, lines: Queue, stops: Queue) -> None:
+    def __init__(self, lines: Queue, stops: Queue, tracks: bool = False) -> None:
         self._lines = lines
         self._stops = stops
+        self.tracks = tracks
 
     def step(self, record: StepRecord) -> None:
         """Tell of a step."""
         self._lines.put_nowait((progress_line(record), False))
+
+    def figures(self, records: list[StepRecord]) -> None:
+        """Tell of the figures of steps."""
+        self._lines.put_nowait([record.to_json() for record in records])
 
     def warn(self, line: str) -> None:
         """Tell of something that went wrong without ending the training."""
@@ -74,6 +87,28 @@ class DriverChannel:
 
         threading.Thread(target=wait, daemon=True).start()
         return asked
+
+
+class Figures:
+    """Gathers the figures of steps for the driver, which is told of many at once."""
+
+    def __init__(self, driver: DriverChannel) -> None:
+        self._driver = driver
+        self._waiting: list[StepRecord] = []
+        self._told_at = time.monotonic()
+
+    def __call__(self, record: StepRecord) -> None:
+        """Take note of a step."""
+        self._waiting.append(record)
+        if time.monotonic() - self._told_at >= _SECONDS_BETWEEN_FIGURES:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell the driver of all that waits."""
+        self._told_at = time.monotonic()
+        if self._waiting:
+            self._driver.figures(self._waiting)
+            self._waiting = []
 
 
 class TrainMetrics:
@@ -98,14 +133,19 @@ def ray_hooks(job: TrainJob, driver: DriverChannel) -> Hooks:
     saved: queue.SimpleQueue[Checkpoint] = queue.SimpleQueue()
     metrics = TrainMetrics(job.files.address("")) if rank() == 0 else None
     stop_asked = driver.stop_asked() if rank() == 0 else threading.Event()
+    figures = Figures(driver) if rank() == 0 and driver.tracks else None
 
     def on_step(record: StepRecord) -> None:
         if metrics is not None:
             metrics(record)
             if is_told(record):
                 driver.step(record)
+        if figures is not None:
+            figures(record)
 
     def on_report(record: StepRecord) -> None:
+        if figures is not None:
+            figures.tell()
         # Rarely: a report waits until Ray Train's controller has come by, every two seconds.
         with _newest(job, saved) as checkpoint:
             ray.train.report(record.to_json(), checkpoint=checkpoint)
@@ -147,7 +187,12 @@ def driver_channel(context: StageContext) -> Iterator[DriverChannel]:
     def report() -> None:
         while True:
             try:
-                line, is_note = lines.get(timeout=0.5)
+                told = lines.get(timeout=0.5)
+                if isinstance(told, list):
+                    for values in told:
+                        context.tracking.log(step_figures(values), values["step"])
+                    continue
+                line, is_note = told
                 context.progress(line)
                 if is_note:
                     context.notes.append(line)
@@ -160,7 +205,7 @@ def driver_channel(context: StageContext) -> Iterator[DriverChannel]:
     thread = threading.Thread(target=report, daemon=True)
     thread.start()
     try:
-        yield DriverChannel(lines, stops)
+        yield DriverChannel(lines, stops, tracks=bool(context.tracking))
     finally:
         done.set()
         thread.join()

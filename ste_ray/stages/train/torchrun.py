@@ -24,6 +24,7 @@ from ste_ray.errors import SteRayError
 from ste_ray.process.output import say
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.running import run_stage
+from ste_ray.stages.tracking.figures import step_figures
 from ste_ray.stages.train.inputs import lay_out, stage_counts
 from ste_ray.stages.train.shards import write_shards_here
 from ste_ray.store.artifacts import open_store
@@ -96,6 +97,7 @@ def _run(config: Config, run: str) -> int:
 
 def _hooks(context: StageContext) -> Hooks:
     def on_step(record: StepRecord) -> None:
+        context.tracking.log(step_figures(record.to_json()), record.step)
         if is_told(record):
             context.progress(progress_line(record))
 
