@@ -149,9 +149,11 @@ def _by_whom(source: ExportSource) -> str:
 
 def _tools(source: ExportSource) -> str:
     splits: dict[str, Counter[str]] = {tool: Counter() for tool in source.tools}
-    restraint = 0
+    restraint = generated = 0
     for example in source.examples():
-        if example.needs_call:
+        if example.kind != "explicit":
+            generated += 1
+        elif example.needs_call:
             splits.setdefault(example.tool, Counter())[example.split] += 1
         else:
             restraint += 1
@@ -166,6 +168,12 @@ def _tools(source: ExportSource) -> str:
         rest += (
             f"\n{restraint:,} general requests of the split `test` need no call: their `tool` and "
             "`arguments` are empty. They were brought in from elsewhere."
+        )
+    if generated:
+        rest += (
+            f"\n{generated:,} further requests of the split `test` are of other kinds (`kind`): "
+            "worded as people talk, indirect, without an argument, fit for no tool, or for only "
+            "one of two that are easily confused."
         )
     return (
         "## Tools\n\n| tool | description | train | validation | test |\n"

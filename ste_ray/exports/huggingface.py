@@ -24,7 +24,7 @@ from ste_ray.exports.source import ExportSource
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 _EXAMPLE_TEXTS = (
     "example_id", "group_id", "trial_id", "tool", "query", "origin", "arguments", "observation",
-    "final_answer",
+    "final_answer", "kind", "near_tool", "missing",
 )  # fmt: skip
 EXAMPLES = pa.schema([*((name, pa.string()) for name in _EXAMPLE_TEXTS), ("messages", _MESSAGES)])
 ROWS = pa.schema([

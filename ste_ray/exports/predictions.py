@@ -24,7 +24,7 @@ def saved_results(
 
     A query that could not be answered has an empty output, which is no call.
     """
-    needed = (one for one in predictions if one.needs_call)
+    needed = (one for one in predictions if one.needs_call and one.kind == "explicit")
     ordered = sorted(needed, key=lambda one: one.example_id)
     tools = tuple(dict.fromkeys(one.tool for one in ordered))
     items: dict[str, list[dict[str, Any]]] = {tool: [] for tool in tools}

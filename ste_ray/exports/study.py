@@ -55,7 +55,11 @@ def _asked(example: Example, source: ExportSource) -> dict[str, Any]:
 def _write_tests(path: Path, source: ExportSource) -> int:
     """Write tool -> test queries, those of one tool in memory at a time."""
     number = 0
-    tests = (one for one in source.examples() if one.split == "test" and one.needs_call)
+    tests = (
+        one
+        for one in source.examples()
+        if one.split == "test" and one.needs_call and one.kind == "explicit"
+    )
     with path.open("w", encoding="utf-8") as stream:
         stream.write("{")
         for tool, group in itertools.groupby(tests, key=lambda example: example.tool):

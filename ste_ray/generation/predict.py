@@ -283,6 +283,8 @@ class Predictor:
             query=example.query,
             arguments_json=example.arguments_json,
             accepted_json=example.accepted_json,
+            kind=example.kind,
+            near_tool=example.near_tool,
             candidates=tools,
             output_text=completion.text,
             output_cut=completion.cut,

@@ -249,6 +249,8 @@ def prediction_of(
         query=example.query,
         arguments_json=example.arguments_json,
         accepted_json=example.accepted_json,
+        kind=example.kind,
+        near_tool=example.near_tool,
         output_text=text,
         output_cut=reply.finish_reason == "length",
         native=native,

@@ -18,19 +18,30 @@ from ste_ray.core.records.exploration import (
     Turn,
 )
 from ste_ray.core.records.fingerprints import canonical_json, fingerprint, text_fingerprint
+from ste_ray.core.records.kinds import CALL_KINDS, TEST_KINDS, TestKind
 from ste_ray.core.records.messages import Message, MessageCall
-from ste_ray.core.records.preparation import Example, Judgment, LedgerEntry, TrainRow, Verdict
+from ste_ray.core.records.preparation import (
+    Example,
+    Judgment,
+    LedgerEntry,
+    MadeTest,
+    TrainRow,
+    Verdict,
+)
 from ste_ray.core.records.replies import Fault, Oddity, OddityKind
 from ste_ray.core.records.testing import Neighbor, Prediction, Retrieved, Score, TestDialog
 
 __all__ = [
+    "CALL_KINDS",
     "MADE_CALLS",
     "SCHEMA_VERSION",
+    "TEST_KINDS",
     "Episode",
     "Example",
     "Fault",
     "Judgment",
     "LedgerEntry",
+    "MadeTest",
     "Message",
     "MessageCall",
     "Neighbor",
@@ -43,6 +54,7 @@ __all__ = [
     "Retrieved",
     "Score",
     "TestDialog",
+    "TestKind",
     "TrainRow",
     "Trial",
     "Turn",

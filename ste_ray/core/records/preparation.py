@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from ste_ray.core.records.base import SCHEMA_VERSION, Record
+from ste_ray.core.records.kinds import TestKind
 from ste_ray.core.records.messages import Message
 
 Verdict = Literal["yes", "no", "unparsable"]
@@ -38,6 +39,11 @@ class Example(Record):
     """A query with the call that answers it: the unit that is split, trained on and tested.
 
     A test without ``tool`` asks for restraint: no call is right, and there are no arguments.
+
+    Attributes:
+        near_tool: the tool that a wrong call is likely to be of: the other one of a confusable
+            pair, the one that a request without an argument means, or the one that nearly fits.
+        missing: the argument that a request does not tell.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -46,12 +52,15 @@ class Example(Record):
     trial_id: str
     tool: str
     query: str
-    origin: Literal["explored", "paraphrase", "general"]
+    origin: Literal["explored", "paraphrase", "general", "generated"]
     arguments_json: str
     observation: str
     final_answer: str
     split: Literal["train", "validation", "test"]
     accepted_json: str = ""  # object: argument -> list of further right values; empty: none
+    kind: TestKind = "explicit"
+    near_tool: str = ""
+    missing: str = ""
 
     @property
     def needs_call(self) -> bool:
@@ -75,6 +84,37 @@ class TrainRow(Record):
     def messages(self) -> tuple[Message, ...]:
         """The dialog with its response, as chat messages."""
         return (*self.dialog_history, Message(role="assistant", content=self.response))
+
+
+class MadeTest(Record):
+    """A test of another kind than explicit that was made, and why it was dropped, if it was.
+
+    Attributes:
+        test_id: of the example that it becomes.
+        kind: of the test.
+        about: the tool that it was made for.
+        near_tool: as in the example.
+        missing: likewise.
+        trial_id: of the request that it was made of; empty: of none.
+        query: its request.
+        status: whether it is used.
+        step: that dropped it: select, execute, write, check or train; of a kept one the last.
+        reason: why it was dropped.
+        judgement: the judge's reply.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    test_id: str
+    kind: TestKind
+    about: str
+    near_tool: str
+    missing: str
+    trial_id: str
+    query: str
+    status: Literal["kept", "dropped"]
+    step: str
+    reason: str
+    judgement: str = ""
 
 
 class LedgerEntry(Record):

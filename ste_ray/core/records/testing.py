@@ -6,6 +6,7 @@ from typing import Literal
 
 from ste_ray.core.records.base import SCHEMA_VERSION, Record
 from ste_ray.core.records.exploration import ObservationStatus
+from ste_ray.core.records.kinds import TestKind
 from ste_ray.core.records.messages import Message, MessageCall
 from ste_ray.core.records.replies import Oddity
 
@@ -67,6 +68,8 @@ class Prediction(Record):
     native: bool = False  # whether the call is looked for in ``calls``, not in the text
     calls: tuple[MessageCall, ...] = ()
     oddities: tuple[Oddity, ...] = ()
+    kind: TestKind = "explicit"  # these two as in the example
+    near_tool: str = ""
 
     @property
     def needs_call(self) -> bool:
@@ -115,8 +118,20 @@ class Score(Record):
     completion_tokens: int = 0
     final_prompt_tokens: int = 0
     final_completion_tokens: int = 0
+    kind: TestKind = "explicit"  # these two as well
+    near_tool: str = ""
 
     @property
     def needs_call(self) -> bool:
         """Whether a call is right; False: the right answer is no call."""
         return bool(self.tool)
+
+    @property
+    def in_headline(self) -> bool:
+        """Whether it counts in the figures over all tools: its request says the call in full."""
+        return bool(self.tool) and self.kind == "explicit"
+
+    @property
+    def fits_no_tool(self) -> bool:
+        """Whether its request, general or a near miss, is one that no tool fits."""
+        return not self.tool and self.kind != "missing_argument"

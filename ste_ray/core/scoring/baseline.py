@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 
 from pydantic import Field, ValidationError
 
-from ste_ray.core.records import Record, Score, canonical_json, text_fingerprint
+from ste_ray.core.records import Record, Score, TestKind, canonical_json, text_fingerprint
 from ste_ray.errors import StageInputError
 
 FORMAT: Literal["ste-ray/baseline"] = "ste-ray/baseline"
@@ -25,6 +25,7 @@ class Answered(NamedTuple):
 
     tool: str
     outcome: str
+    kind: TestKind = "explicit"
 
 
 Outcomes = Mapping[str, Answered]  # by the identity of the request
@@ -40,6 +41,7 @@ class Baseline(Record):
         settings: names, in the order of the outcomes.
         by_judge: of each setting how many outcomes a judge decided.
         requests: by tool and request the outcome in each setting; None: it was not tested there.
+        kinds: of the requests that are not explicit.
     """
 
     format: Literal["ste-ray/baseline"] = FORMAT
@@ -48,12 +50,13 @@ class Baseline(Record):
     settings: tuple[str, ...] = Field(min_length=1)
     by_judge: tuple[int, ...]
     requests: dict[str, dict[str, tuple[str | None, ...]]]
+    kinds: dict[str, TestKind] = Field(default_factory=dict, exclude_if=lambda found: not found)
 
     def outcomes(self, setting: str) -> dict[str, Answered]:
         """Return the outcomes of one of the settings."""
         place = self.settings.index(setting)
         return {
-            request: Answered(tool, outcome)
+            request: Answered(tool, outcome, self.kinds.get(request, "explicit"))
             for tool, requests in self.requests.items()
             for request, outcomes in requests.items()
             if (outcome := outcomes[place]) is not None
@@ -75,6 +78,12 @@ def make_baseline(
         settings=tuple(outcomes),
         by_judge=tuple(by_judge.get(setting, 0) for setting in outcomes),
         requests=requests,
+        kinds={
+            request: one.kind
+            for found in outcomes.values()
+            for request, one in sorted(found.items())
+            if one.kind != "explicit"
+        },
     )
 
 

@@ -26,7 +26,7 @@ Columns = Mapping[str, Sequence[Any]]
 # Those that a score has from its prediction.
 _COPIED = (
     *("example_id", "setting", "tool", "prompt_tokens", "completion_tokens"),
-    *("final_prompt_tokens", "final_completion_tokens"),
+    *("final_prompt_tokens", "final_completion_tokens", "kind", "near_tool"),
 )
 # Those of a prediction that are looked at; records are asked for where these do not suffice.
 NEEDED = (

@@ -102,7 +102,7 @@ def round_result(
         general: loss on general examples.
         options: seed, num_resamples and confidence of the intervals.
     """
-    calls = [score for score in scores if score.needs_call]
+    calls = [score for score in scores if score.in_headline]
     batches = sorted({batch_of[score.tool] for score in calls})
     parts: list[tuple[int | None, list[Score]]] = [
         (batch, [score for score in calls if batch_of[score.tool] == batch]) for batch in batches
@@ -128,7 +128,7 @@ def summarise_variant(
     """Return what the rounds of a variant amount to, in order of their numbers."""
     results = [result for result, _ in rounds]
     rounds = [
-        (result, [score for score in scores if score.needs_call]) for result, scores in rounds
+        (result, [score for score in scores if score.in_headline]) for result, scores in rounds
     ]
     if len(rounds) < 2:
         return VariantSummary(variant=variant, rounds=tuple(results))

@@ -93,7 +93,7 @@ def summarise_evaluation(
         differences=tuple(
             compared(first, second, metric)
             for first, second in itertools.combinations(groups, 2)
-            if any(score.needs_call for score in first)
+            if any(score.in_headline for score in first)
             for metric in METRICS
         ),
         novelty=None if unseen is None else unseen.novelty,

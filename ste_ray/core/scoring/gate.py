@@ -1,9 +1,9 @@
 """Whether an evaluation is worse than another one by more than chance explains.
 
-The figures over all tools and those of each tool are two families. Each has half of the chance of
-a false alarm (``LEVEL``), corrected within by Holm's procedure
-(``ste_ray.core.scoring.multiplicity``). Worse and better are asked apart, so that a gate fails
-without cause in at most ``LEVEL`` of all cases. How one figure is compared is in
+The figures over all tools, with those of other kinds of requests, and the figures of each tool are
+two families. Each has half of the chance of a false alarm (``LEVEL``), corrected within by Holm's
+procedure (``ste_ray.core.scoring.multiplicity``). Worse and better are asked apart, so that a gate
+fails without cause in at most ``LEVEL`` of all cases. How one figure is compared is in
 ``ste_ray.core.scoring.estimates``.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ste_ray.core.records import TestKind
 from ste_ray.core.scoring.baseline import Outcomes
 from ste_ray.core.scoring.estimates import (
     Estimate,
@@ -23,7 +24,7 @@ from ste_ray.core.scoring.estimates import (
     paired_estimate,
     unpaired_estimate,
 )
-from ste_ray.core.scoring.gate_figures import FIGURES, Figure
+from ste_ray.core.scoring.gate_figures import FIGURES, KIND_FIGURES, Figure
 from ste_ray.core.scoring.gate_result import (
     LEVEL,
     Bound,
@@ -50,6 +51,7 @@ class _Draft:
     paired: bool
     counts: Sequence[ToolCounts]
     estimate: Estimate
+    kind: TestKind = "explicit"
 
 
 class _Levels(NamedTuple):
@@ -84,9 +86,12 @@ def run_gate(
     drafts: list[_Draft] = []
     compared = []
     for setting, before in baseline.items():
-        common = _Common.of(setting, before, now[setting])
-        compared.append(common.compared)
-        drafts += _drafts(common, each_tool, seed, num_resamples)
+        first, second = in_figures(before), in_figures(now[setting])
+        if first or second or not (before or now[setting]):
+            common = _Common.of(setting, first, second)
+            compared.append(common.compared)
+            drafts += _drafts(common, each_tool, seed, num_resamples)
+        drafts += _kind_drafts(setting, before, now[setting], seed, num_resamples)
     rows = _judged(drafts, level)
     reached = tuple(
         _bound(setting, outcomes, figure, bound)
@@ -168,6 +173,11 @@ def is_counted(figure: Figure, tool: str) -> bool:
     return bool(tool) is (figure != "restrained")
 
 
+def in_figures(outcomes: Outcomes) -> Outcomes:
+    """Return the outcomes of the requests that the figures over all tools are shares of."""
+    return {key: one for key, one in outcomes.items() if one.kind not in KIND_FIGURES}
+
+
 def _success(figure: Figure) -> Callable[[str], bool]:
     if figure == "restrained":
         return lambda outcome: outcome == "correct"
@@ -192,6 +202,28 @@ def _drafts(common: _Common, each_tool: bool, seed: int, num_resamples: int) -> 
         if len(found[figure]) > 1:  # one tool alone has been looked at already
             for tool, one in found[figure].items():
                 yield draft(figure, tool, [one])
+
+
+def _kind_drafts(
+    setting: str, before: Outcomes, now: Outcomes, seed: int, num_resamples: int
+) -> Iterator[_Draft]:
+    """Yield the figure of each other kind of requests that both evaluations have."""
+    for kind, figure in KIND_FIGURES.items():
+        first, second = (
+            {key: one for key, one in outcomes.items() if one.kind == kind}
+            for outcomes in (before, now)
+        )
+        tools = [{one.tool for one in outcomes.values()} for outcomes in (first, second)]
+        if not tools[0] & tools[1]:
+            continue
+        common = _Common.of(setting, first, second)
+        paired, counts = common.compared.paired, list(common.counts(figure).values())
+        estimate = (
+            paired_estimate(counts, seed=seed, num_resamples=num_resamples)
+            if paired
+            else unpaired_estimate(counts)
+        )
+        yield _Draft(setting, figure, "", paired, counts, estimate, kind)
 
 
 def _judged(drafts: Sequence[_Draft], level: float) -> tuple[Row, ...]:
@@ -240,6 +272,7 @@ def _row(draft: _Draft, levels: _Levels) -> Row:
         level_better=levels.better,
         found_from=found_from,
         verdict=_verdict(draft, levels, found_from),
+        kind=draft.kind,
     )
 
 
@@ -260,7 +293,8 @@ def _verdict(draft: _Draft, levels: _Levels, found_from: float | None) -> Verdic
 
 def _bound(setting: str, outcomes: Outcomes, figure: Figure, bound: float) -> Bound:
     success = _success(figure)
-    found = [success(one.outcome) for one in outcomes.values() if is_counted(figure, one.tool)]
+    counted = (one for one in in_figures(outcomes).values() if is_counted(figure, one.tool))
+    found = [success(one.outcome) for one in counted]
     if not found:
         kind = "needs no call" if figure == "restrained" else "needs a call"
         raise StageInputError(

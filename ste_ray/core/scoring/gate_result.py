@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ste_ray.core.records import Record
+from ste_ray.core.records import Record, TestKind
 from ste_ray.core.scoring.gate_figures import Figure
 from ste_ray.core.scoring.statistics import Interval
 
@@ -19,6 +19,7 @@ class Row(Record):
         setting: that was compared.
         figure: which; ``restrained`` is of requests that need no call.
         tool: empty: of all tools.
+        kind: of the requests; those of other kinds than explicit have a row of their own.
         num_baseline: requests of the baseline that were compared.
         num_now: requests of the run.
         baseline: share; see ``Estimate``.
@@ -53,6 +54,7 @@ class Row(Record):
     level_better: float
     found_from: float | None
     verdict: Verdict
+    kind: TestKind = "explicit"
 
 
 class Compared(Record):

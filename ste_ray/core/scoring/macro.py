@@ -82,7 +82,7 @@ def macro_share(
 
 def constant_tool(scores: Iterable[Score]) -> ConstantTool | None:
     """Return what calling the most frequent tool reaches; None: no request needs a call."""
-    counts = Counter(score.tool for score in scores if score.needs_call)
+    counts = Counter(score.tool for score in scores if score.in_headline)
     if not counts:
         return None
     tool = min(counts, key=lambda name: (-counts[name], name))

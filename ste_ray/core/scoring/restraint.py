@@ -1,7 +1,8 @@
 """What scores of requests that need no call amount to: how often a model calls a tool needlessly.
 
 These requests are apart from all others: no share of right calls counts them, and these shares
-count nothing else. What the model answers instead of calling is not looked at here.
+count nothing else, nor requests that lack an argument (``ste_ray.core.scoring.kinds``). What the
+model answers instead of calling is not looked at here.
 """
 
 from __future__ import annotations
@@ -50,16 +51,16 @@ class Restraint(Record):
 def summarise_restraint(
     scores: Iterable[Score], confidence: float = CONFIDENCE
 ) -> Restraint | None:
-    """Summarise those of the scores of one setting whose request needs no call.
+    """Summarise those of the scores of one setting whose request no tool fits.
 
     Args:
-        scores: in any order, also of requests that need a call.
+        scores: in any order, also of other requests.
         confidence: of the intervals.
 
     Returns:
-        None where no request of them needs no call.
+        None where there is no request of them that no tool fits.
     """
-    tests = [score for score in scores if not score.needs_call]
+    tests = [score for score in scores if score.fits_no_tool]
     if not tests:
         return None
     outcomes = Counter(score.outcome for score in tests)

@@ -24,6 +24,7 @@ from ste_ray.core.scoring.equivalence import Pair, ScorerVerdict
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StageInputError
 
+ASKED = "asks back"  # the detail of a reply that holds a question, where an argument is missing
 _NO_CALL = frozenset({"empty", "no_action", "empty_answer"})
 _CALL_LABELS = ("action", "actioninput")
 
@@ -80,7 +81,7 @@ def _score_restraint(prediction: Prediction, spec_by_name: Mapping[str, ToolSpec
         return _score(prediction, {}, outcome="error", detail=prediction.error)
     reply = read_prediction(prediction, spec_by_name)
     if isinstance(reply, FinalAnswer):
-        return _score(prediction, {}, outcome="correct")
+        return _restrained(prediction)
     if isinstance(reply, ParseFailure):
         return _score_no_answer(prediction, reply)
     return _score(
@@ -101,8 +102,14 @@ def _score_no_answer(prediction: Prediction, failure: ParseFailure) -> Score:
     if failure.kind == "unknown_tool":
         return _score(prediction, {}, outcome="needless_call", **found)
     if failure.kind in _NO_CALL and not _begins_a_call(prediction):
-        return _score(prediction, {}, outcome="correct")
+        return _restrained(prediction)
     return _score(prediction, {}, outcome="malformed", **found)
+
+
+def _restrained(prediction: Prediction) -> Score:
+    """Return the score of a reply without a call; of a value that is missing it may ask."""
+    asks = prediction.kind == "missing_argument" and "?" in prediction.output_text
+    return _score(prediction, {}, outcome="correct", detail=ASKED if asks else "")
 
 
 def _begins_a_call(prediction: Prediction) -> bool:
@@ -153,6 +160,8 @@ def _score(prediction: Prediction, gold: dict[str, Any], **fields: Any) -> Score
         completion_tokens=prediction.completion_tokens,
         final_prompt_tokens=prediction.final_prompt_tokens,
         final_completion_tokens=prediction.final_completion_tokens,
+        kind=prediction.kind,
+        near_tool=prediction.near_tool,
         **fields,
     )
 

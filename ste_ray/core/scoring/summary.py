@@ -1,8 +1,8 @@
 """What the scores of predictions amount to: figures, confusions, and settings compared.
 
 Every share is a share of all predictions whose request needs a call, so a figure never rises
-because more of the output is malformed or unanswered. Requests that need none have figures of
-their own (``ste_ray.core.scoring.restraint``).
+because more of the output is malformed or unanswered. Requests that need none, and those of other
+kinds than ``explicit``, have figures of their own (``ste_ray.core.scoring.restraint``, ``kinds``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pydantic import Field
 
 from ste_ray.core.records import Record, Score
 from ste_ray.core.scoring.answers import AnswerFigures, summarise_answers
+from ste_ray.core.scoring.kinds import KindFigures, summarise_kinds
 from ste_ray.core.scoring.macro import MacroFigures, macro_share
 from ste_ray.core.scoring.restraint import Restraint, summarise_restraint
 from ste_ray.core.scoring.results import ResultCounts, count_results
@@ -105,6 +106,8 @@ class Summary(Record):
     answers: AnswerFigures | None = Field(default=None, exclude_if=lambda found: found is None)
     # Of requests that need no call, which nothing above counts; None: there are none.
     restraint: Restraint | None = Field(default=None, exclude_if=lambda found: found is None)
+    # Of each kind of test requests; empty: all are explicit.
+    kinds: tuple[KindFigures, ...] = Field(default=(), exclude_if=lambda found: not found)
 
 
 def summarise(
@@ -131,6 +134,7 @@ def summarise(
     scores = list(scores)
     setting = _only_setting(scores)
     restraint = summarise_restraint(scores, confidence)
+    kinds = summarise_kinds(scores, seed=seed, num_resamples=num_resamples, confidence=confidence)
     groups = _by_tool(scores)
     scores = [score for group in groups for score in group]
 
@@ -162,6 +166,7 @@ def summarise(
             scores, seed=seed, num_resamples=num_resamples, confidence=confidence
         ),
         restraint=restraint,
+        kinds=kinds,
     )
 
 
@@ -174,16 +179,16 @@ def figures_of(
 ) -> Figures:
     """Return the headline figures of scores, with intervals clustered by tool.
 
-    Scores of requests that need no call do not count.
+    Scores of requests that need no call, and of other kinds than ``explicit``, do not count.
     """
     return _clustered_figures(_by_tool(scores), seed, num_resamples, confidence)
 
 
 def _by_tool(scores: Iterable[Score]) -> list[list[Score]]:
-    """Return the scores of requests that need a call, a group a tool."""
+    """Return the scores of explicit requests that need a call, a group a tool."""
     by_tool: dict[str, list[Score]] = defaultdict(list)
     for score in scores:
-        if score.needs_call:
+        if score.in_headline:
             by_tool[score.tool].append(score)
     return [by_tool[tool] for tool in sorted(by_tool)]
 
@@ -269,7 +274,7 @@ def compare_settings(
 ) -> PairedComparison:
     """Compare two settings on the same examples, clustered by tool.
 
-    Only examples that need a call are compared.
+    Only explicit examples that need a call are compared.
 
     Raises:
         ValueError: a side holds several settings or an example twice, they differ in examples, or
@@ -288,7 +293,7 @@ def compare_settings(
         (
             (score.tool, score.outcome in successes, other[score.example_id].outcome in successes)
             for score in first
-            if score.needs_call
+            if score.in_headline
         ),
         seed=seed,
         num_resamples=num_resamples,

@@ -109,7 +109,9 @@ def prepare_round(context: StageContext, child: RunStore, one: Round, batches: T
     examples = [
         example
         for example in iter_records(store, layout.EXAMPLES, Example)
-        if (example.tool in known or not example.needs_call) and example.split != "validation"
+        if (example.tool in known or not example.needs_call)
+        and (example.near_tool in known or not example.near_tool)
+        and example.split != "validation"
     ]
     tests = sum(example.split == "test" for example in examples)
     if not any(example.needs_call and example.split == "test" for example in examples):

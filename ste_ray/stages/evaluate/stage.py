@@ -255,7 +255,7 @@ def _headline(summary: Summary, tokens: TokenUse | None) -> dict[str, Any]:
     shares["correct_with_arguments"] = summary.with_arguments.correct
     if summary.unseen is not None:
         shares["correct_unseen"] = summary.unseen.correct
-    rounded = {
+    rounded: dict[str, Any] = {
         name: None if one.share is None else round(one.share, 4) for name, one in shares.items()
     }
     if summary.macro is not None:
@@ -266,6 +266,11 @@ def _headline(summary: Summary, tokens: TokenUse | None) -> dict[str, Any]:
         needless = restraint.needless_calls.share
         rounded["needless_calls"] = None if needless is None else round(needless, 4)
         rounded["no_call_tests"] = restraint.n
+    if summary.kinds:
+        rounded["kinds"] = {
+            one.kind: None if one.right.share is None else round(one.right.share, 4)
+            for one in summary.kinds
+        }
     for one in tokens.settings if tokens is not None else ():
         if one.setting == summary.setting:
             rounded["prompt_tokens"] = round(one.prompt.mean, 1)

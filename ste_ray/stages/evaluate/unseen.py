@@ -45,7 +45,7 @@ def find_unseen(context: StageContext) -> Unseen | None:
 
 
 def read_tests(store: RunStore, part: str) -> list[Call]:
-    """Return the test requests in one file of examples that need a call."""
+    """Return the explicit test requests in one file of examples that need a call."""
     return list(_calls(store, part, "test"))
 
 
@@ -55,10 +55,10 @@ def search_training(store: RunStore, part: str, wanted: Wanted) -> Found:
 
 
 def _calls(store: RunStore, part: str, split: str) -> Iterator[Call]:
-    """Yield a file's examples of one split that need a call, a few rows in memory at a time."""
+    """Yield a file's explicit examples of one split that need a call, a few rows at a time."""
     file = open_parquet(store, part)
-    require_columns(file.schema_arrow.names, Example, store.address(part))
-    columns = [*Call._fields, "split"]
+    names = require_columns(file.schema_arrow.names, Example, store.address(part))
+    columns = [*Call._fields, "split", *({"kind"} & set(names))]
     batches = file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns)
     while True:
         with reading(store, part):
@@ -66,5 +66,6 @@ def _calls(store: RunStore, part: str, split: str) -> Iterator[Call]:
         if batch is None:
             return
         for row in batch.to_pylist():
-            if row.pop("split") == split and row["tool"]:
+            explicit = row.pop("kind", "explicit") == "explicit"
+            if row.pop("split") == split and row["tool"] and explicit:
                 yield Call(**row)
