@@ -27,6 +27,7 @@ from ste_ray.cli.serve_check import add_serve_check_command
 from ste_ray.cli.stages import add_stage_commands
 from ste_ray.cli.store import add_store_commands
 from ste_ray.cli.teacher import add_teacher_command
+from ste_ray.cli.test_sets import add_tests_commands
 from ste_ray.cli.tools import add_tools_commands
 from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.errors import ConfigError, SteRayError, TemporaryError
@@ -139,6 +140,7 @@ def argument_parser() -> argparse.ArgumentParser:
     add_tools_commands(commands)
     add_export_commands(commands)
     add_import_commands(commands)
+    add_tests_commands(commands)
     add_ask_command(commands)
     add_serve_command(commands)
     add_serve_check_command(commands)

@@ -1,9 +1,9 @@
 """Predictions that others made, as records that are scored.
 
 A row has the right ``tool`` (or ``action``) and ``arguments`` (or ``action_input``), what the model
-wrote under ``model_output`` (or ``output_text``), and may have ``query``, ``accepted``, ``setting``
-``reasoning`` and ``example_id``. Where no call is right, the tool is empty and there are no
-arguments.
+wrote under ``model_output`` (or ``output_text``), and may have ``query``, ``accepted``,
+``setting``, ``reasoning``, ``example_id``, ``kind`` and ``near_tool``. Where no call is right, the
+tool is empty and there are no arguments.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from ste_ray.core.records import Prediction
 from ste_ray.core.replies.reasoning import separate
 from ste_ray.imports.rows import Row, read_rows, require_tools_named
+from ste_ray.imports.test_sets import kind_fields
 
 SETTING = "predictions"
 
@@ -40,6 +41,7 @@ def _prediction(row: Row, number: int) -> Prediction:
     # What the model reasoned first is told apart as in replies that are asked for here.
     written = separate(row.text("model_output", "output_text"))
     tool, arguments_json = row.right_call
+    kind = kind_fields(row, tool)
     return Prediction(
         example_id=row.text("example_id", default=f"row-{number:06d}"),
         setting=row.text("setting", default=SETTING),
@@ -51,4 +53,6 @@ def _prediction(row: Row, number: int) -> Prediction:
         output_text=written.content,
         reasoning=written.reasoning or row.text("reasoning", default=""),
         error=row.text("error", default=""),
+        kind=kind["kind"],
+        near_tool=kind["near_tool"],
     )

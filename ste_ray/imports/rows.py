@@ -152,10 +152,15 @@ def read_rows(path: str) -> list[Row]:
         raise StageInputError(f"{path!r} holds no rows")
     wrong = [row for row in rows if not isinstance(row.fields, dict)]
     if wrong:
-        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        told = "; ".join(f"{row.place}: {row.fields}" for row in wrong[:_SHOWN])
-        raise StageInputError(f"{told}{more}; every row must be a JSON object")
+        problems = told([f"{row.place}: {row.fields}" for row in wrong])
+        raise StageInputError(f"{problems}; every row must be a JSON object")
     return rows
+
+
+def told(problems: Sequence[str]) -> str:
+    """Return the first of some problems, and how many more there are."""
+    more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    return "; ".join(problems[:_SHOWN]) + more
 
 
 def require_tools_named(rows: Sequence[Row]) -> None:

@@ -4,7 +4,8 @@ A row has ``query`` or ``dialog_history`` (messages that are asked as they are),
 ``action`` (or ``tool``) and ``action_input`` (or ``arguments``), and may have ``accepted``
 (argument -> list of further right values), ``API_name_list`` (candidates) and
 ``api_descriptions``. Where no call is right, the tool is empty and there are no arguments; the row
-may have a ``final_answer`` (or ``final_ans``).
+may have a ``final_answer`` (or ``final_ans``). It may have a ``kind`` of test, ``near_tool`` and
+``missing``, as an example does, and the ``id`` of the test that it was before it was edited.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from ste_ray.core.records import Example, TestDialog, text_fingerprint
-from ste_ray.imports.rows import Row, read_rows, require_tools_named
+from ste_ray.core.records import CALL_KINDS, TEST_KINDS, Example, TestDialog, text_fingerprint
+from ste_ray.core.texts.nearest import did_you_mean
+from ste_ray.errors import StageInputError
+from ste_ray.imports.rows import Row, read_rows, require_tools_named, told
 from ste_ray.imports.tool_data import described_in
 
 
@@ -29,6 +33,7 @@ class TestSet:
         dialogs: messages of those that bring them.
         descriptions: tool -> its description, as rows give it.
         candidates: names of all tools that rows name.
+        rows: of each example.
     """
 
     __test__ = False
@@ -37,6 +42,7 @@ class TestSet:
     dialogs: list[TestDialog] = field(default_factory=list)
     descriptions: dict[str, str] = field(default_factory=dict)
     candidates: set[str] = field(default_factory=set)
+    rows: list[Row] = field(default_factory=list)
 
     @property
     def tools(self) -> set[str]:
@@ -48,13 +54,19 @@ def read_test_set(path: str) -> TestSet:
     """Read a test set.
 
     Raises:
-        StageInputError: the file cannot be used; its first wrong row is named.
+        StageInputError: the file cannot be used; its first wrong rows are named.
     """
     rows = read_rows(path)
     require_tools_named(rows)
     found = TestSet(hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16])
+    problems = []
     for number, row in enumerate(rows):
-        _add(found, row, number)
+        try:
+            _add(found, row, number)
+        except StageInputError as error:
+            problems.append(str(error))
+    if problems:
+        raise StageInputError(told(problems))
     return found
 
 
@@ -65,6 +77,7 @@ def _add(found: TestSet, row: Row, number: int) -> None:
     if not query.strip():
         raise row.error("its query is empty")
     tool, arguments_json = row.right_call
+    kind = kind_fields(row, tool)
     answer = "" if tool else row.text("final_answer", "final_ans", default="")
     # The number keeps the order of the file, because examples are kept in order of their ids.
     example_id = f"test-{number:06d}-{text_fingerprint(query, tool, arguments_json)[:8]}"
@@ -81,14 +94,41 @@ def _add(found: TestSet, row: Row, number: int) -> None:
             final_answer=answer,
             split="test",
             accepted_json=row.accepted_json if tool else "",
+            **kind,
         )
     )
+    found.rows.append(row)
     names = _candidates(row.fields)
     found.candidates.update(names)
     if dialog:
         found.dialogs.append(TestDialog(example_id=example_id, messages=dialog, candidates=names))
     for name, text in described_in(row.fields).items():
         found.descriptions.setdefault(name, text)
+
+
+def kind_fields(row: Row, tool: str) -> dict[str, Any]:
+    """Return what a row says of the kind of its test, as fields of an example.
+
+    Raises:
+        StageInputError: it is no kind, or does not go with whether there is a right tool.
+    """
+    kind = row.text("kind", default="explicit")
+    if kind not in TEST_KINDS:
+        raise row.error(
+            f"its 'kind' is {kind!r}{did_you_mean(kind, TEST_KINDS)}; allowed: "
+            f"{', '.join(TEST_KINDS)}"
+        )
+    if kind in CALL_KINDS and kind != "explicit" and not tool:
+        raise row.error(f"a test of the kind {kind!r} needs the right tool and its arguments")
+    if kind not in CALL_KINDS and tool:
+        raise row.error(
+            f"no call is right in a test of the kind {kind!r}, but it has the tool {tool!r}; leave "
+            "tool and arguments out, and name the tool that is near as 'near_tool'"
+        )
+    near = row.text("near_tool", default="")
+    if kind == "confusable" and (not near or near == tool):
+        raise row.error("a confusable test needs the other one of the two tools as 'near_tool'")
+    return {"kind": kind, "near_tool": near, "missing": row.text("missing", default="")}
 
 
 def call_group(tool: str, query: str, arguments_json: str) -> str:

@@ -12,7 +12,9 @@ from ste_ray.core.inferring.settings import RUN_MODELS, parse_settings
 from ste_ray.core.records import fingerprint
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.stages.base import StageContext
+from ste_ray.stages.imports.edited_tests import edited_tests_fingerprint
 from ste_ray.stages.prepare.general import open_general_data
+from ste_ray.stages.prepare.pairs import confused_tools
 from ste_ray.store.manifest import manifest_fingerprint, read_manifest
 
 # The stages whose artifacts a stage reads; see ``inputs_of`` for infer.
@@ -25,6 +27,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "continual": ("prepare",),
 }
 USES_PROMPTS = ("explore", "prepare", "infer", "evaluate")
+READS_TESTS = ("retrieve", "infer", "continual")
 
 
 def input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
@@ -43,6 +46,11 @@ def input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
     general_data = context.config.prepare.mix.general_data
     if stage == "prepare" and general_data:
         prints["general_data"] = open_general_data(general_data).fingerprint
+    tests = context.config.prepare.tests
+    if stage == "prepare" and tests:
+        prints["test_prompts"] = context.prompts.test_fingerprint
+        if tests.confused_in:
+            prints["confused_in"] = fingerprint(confused_tools(tests.confused_in))
     labels = context.config.evaluate.judge.labels
     if stage == "evaluate" and context.config.evaluate.judge.enabled and labels:
         prints["judge_labels"] = _file_fingerprint(labels, "evaluate.judge.labels")
@@ -54,6 +62,8 @@ def input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
                 f"{store.uri!r}; run 'ste-ray {earlier} --run {shlex.quote(store.uri)}' first"
             )
         prints[earlier] = manifest_fingerprint(manifest)
+    if stage in READS_TESTS and (edited := edited_tests_fingerprint(store)):
+        prints["tests"] = edited
     return prints
 
 

@@ -54,7 +54,7 @@ SHORT = (
     "export bfcl",
     "export dpo",
     *("export predictions", "export model", "export gguf", "import tool-data"),
-    *("import tests", "import run", "report"),
+    *("import tests", "import run", "tests export", "tests import", "report"),
     "config show",
 )
 

@@ -25,6 +25,8 @@ def load_queries(
             f" {store.address(layout.EXAMPLES)!r}; set prepare.test_fraction, in another run, or"
             " bring a test set with 'ste-ray import tests'"
         )
+    if store.exists(layout.EDITED_MARKER):
+        context.notes.append("the tests are those of a file that 'ste-ray tests import' read")
     retrieved = _retrieved(context, examples) if _any_retrieval(settings) else {}
     dialogs = _dialogs(context, tests) if any(one.prompt == "dialog" for one in settings) else {}
     queries = [

@@ -1,0 +1,260 @@
+"""The tests of a run go out to a file, are edited, and come in again; every mistake is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ste_ray.cli.main import main
+from ste_ray.config import load_config
+from ste_ray.core import layout
+from ste_ray.core.records import Example
+from ste_ray.core.tool_specs import ToolSpec
+from ste_ray.errors import RunConflictError, StageInputError
+from ste_ray.imports.predictions import read_predictions
+from ste_ray.imports.test_sets import read_test_set
+from ste_ray.stages.base import StageContext
+from ste_ray.stages.imports.edited_tests import import_edited_tests
+from ste_ray.stages.inputs import input_fingerprints
+from ste_ray.store.artifacts import RunStore, open_store
+from ste_ray.store.manifest import begin_stage, declare_stage, read_manifest
+from ste_ray.store.tables import read_records, write_records
+
+SPECS = {
+    name: ToolSpec(
+        name=name,
+        description="d",
+        parameters={
+            "type": "object",
+            "properties": {"n": {"type": "integer"}},
+            "required": ["n"],
+            "additionalProperties": False,
+        },
+        executor={"kind": "python", "target": "m:f"},
+    )
+    for name in ("double", "halve")
+}
+
+
+def example(number: int, split: str = "test", **fields: Any) -> Example:
+    values: dict[str, Any] = {
+        "example_id": f"e{number}",
+        "group_id": f"g{number}",
+        "trial_id": f"t{number}",
+        "tool": "double",
+        "query": f"Double {number}.",
+        "origin": "explored",
+        "arguments_json": json.dumps({"n": number}, separators=(",", ":")),
+        "observation": str(2 * number),
+        "final_answer": f"It is {2 * number}.",
+        "split": split,
+    }
+    return Example.model_validate(values | fields)
+
+
+NO_CALL = {"tool": "", "arguments_json": "", "observation": "", "final_answer": ""}
+EXAMPLES = (
+    example(1, "train"),
+    example(2, "validation"),
+    example(3),
+    example(4, kind="natural", origin="generated", query="twice 4, pls"),
+    example(5, kind="missing_argument", near_tool="double", missing="n", query="Twice.", **NO_CALL),
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    run = open_store(str(tmp_path / "run"))
+    run.write_json(layout.TOOLS, [one.model_dump(mode="json") for one in SPECS.values()])
+    write_records(run, layout.part(layout.EXAMPLES, 0), EXAMPLES[:3], Example)
+    write_records(run, f"{layout.EXAMPLES}/kinds-00000.parquet", EXAMPLES[3:], Example)
+    declare_stage(run, "prepare", {"made": "here"}, {}, started_at=0.0)
+    return run
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def edit(path: Path, lines: list[Mapping[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(one) + "\n" for one in lines), "utf-8")
+    return str(path)
+
+
+def examples(store: RunStore) -> dict[str, Example]:
+    found = read_records(store, layout.EXAMPLES, Example)
+    assert len({one.example_id for one in found}) == len(found)
+    return {one.example_id: one for one in found}
+
+
+def test_unchanged_rows_come_in_as_they_went_out(store: RunStore, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "tests.jsonl"
+    before = read_manifest(store, "prepare")
+    assert main(["tests", "export", "--run", store.uri, "--out", str(out)]) == 0
+    assert rows(out) == [
+        {"id": "e3", "kind": "explicit", "query": "Double 3.", "tool": "double",
+         "arguments": {"n": 3}},
+        {"id": "e4", "kind": "natural", "query": "twice 4, pls", "tool": "double",
+         "arguments": {"n": 4}},
+        {"id": "e5", "kind": "missing_argument", "query": "Twice.", "tool": "",
+         "near_tool": "double", "missing": "n"},
+    ]  # fmt: skip
+    capsys.readouterr()
+    assert main(["tests", "import", str(out), "--run", store.uri, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tests"] == {
+        "explicit": 1, "natural": 1, "missing_argument": 1, "new_or_changed": 0,
+    }  # fmt: skip
+    assert examples(store) == {one.example_id: one for one in EXAMPLES}
+    assert read_manifest(store, "prepare") == before  # so that what was trained stays
+
+
+def test_rows_are_edited_added_and_taken_out(store: RunStore, tmp_path: Path) -> None:
+    lines: list[Mapping[str, Any]] = [
+        {"id": "e4", "kind": "natural", "query": "4, but twice", "tool": "double",
+         "arguments": {"n": 4}},
+        {"id": "e3", "query": "Double 3 for me.", "tool": "double", "arguments": {"n": 33}},
+        {"kind": "confusable", "query": "Half of 9", "tool": "halve", "arguments": {"n": 9},
+         "near_tool": "double", "accepted": {"n": [8]}},
+        {"kind": "no_tool", "query": "The root of 9", "near_tool": "halve"},
+    ]  # fmt: skip
+    counts = import_edited_tests(store, read_test_set(edit(tmp_path / "tests.jsonl", lines)), SPECS)
+    assert counts == {
+        "explicit": 1, "natural": 1, "no_tool": 1, "confusable": 1, "new or changed": 4,
+    }  # fmt: skip
+    found = examples(store)
+    assert found["e1"] == EXAMPLES[0]
+    assert found["e2"] == EXAMPLES[1]
+    assert found["e4"] == EXAMPLES[3].model_copy(update={"query": "4, but twice"})
+    # Of another call nothing is known of what it returned.
+    assert (found["e3"].arguments_json, found["e3"].observation) == ('{"n":33}', "")
+    assert found["e3"].final_answer == ""
+    new = {one.kind: one for key, one in found.items() if key.startswith("test-")}
+    assert (new["confusable"].near_tool, new["confusable"].accepted_json) == ("double", '{"n":[8]}')
+    assert (new["no_tool"].tool, new["no_tool"].near_tool) == ("", "halve")
+    assert "e5" not in found
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"kind": "naturla"}, "line 2: its 'kind' is 'naturla' (did you mean 'natural'?)"),
+        ({"kind": "no_tool"}, "line 2: no call is right in a test of the kind 'no_tool'"),
+        ({"kind": "indirect", "tool": "", "arguments": {}}, "needs the right tool and its argum"),
+        ({"kind": "confusable"}, "line 2: a confusable test needs the other one of the two tools"),
+        ({"kind": "confusable", "near_tool": "double"}, "line 2: a confusable test needs the oth"),
+        ({"tool": "doubble"}, "line 2: the tool 'doubble' is not in the run (did you mean 'dou"),
+        ({"near_tool": "halv"}, "line 2: the near_tool 'halv' is not in the run (did you mean"),
+        ({"arguments": {"n": "x"}}, "line 2: the arguments do not fit the schema of 'double'"),
+        ({"arguments": [1]}, "line 2: 'arguments' is '[1]', it must be a JSON object"),
+        ({"argumentz": {}}, "line 2: it has the unknown key 'argumentz' (did you mean 'arguments'"),
+        ({"query": " "}, "line 2: its query is empty"),
+        ({"query": "double 3"}, "line 2: it is the same test as"),
+        ({"id": "e3"}, "line 2: it has the 'id' 'e3' of"),
+        ({"query": "double 1!"}, "line 2: its query stands in the training data"),
+        (
+            {"kind": "missing_argument", "tool": "", "arguments": {}, "near_tool": "double",
+             "missing": "m"},
+            "line 2: 'double' has no argument 'm'",
+        ),
+    ],
+)  # fmt: skip
+def test_every_mistake_is_named_by_its_line(
+    store: RunStore, tmp_path: Path, capsys, row: dict[str, Any], message: str
+) -> None:
+    good = {"id": "e3", "query": "Double 3.", "tool": "double", "arguments": {"n": 3}}
+    bad = {"query": "Double 7.", "tool": "double", "arguments": {"n": 7}} | row
+    path = edit(tmp_path / "tests.jsonl", [good, bad])
+    before = examples(store)
+    assert main(["tests", "import", path, "--run", store.uri]) == 2
+    assert message in capsys.readouterr().err
+    assert examples(store) == before
+
+
+def test_several_mistakes_are_told_at_once(store: RunStore, tmp_path: Path) -> None:
+    good = {"query": "Double 3.", "tool": "double", "arguments": {"n": 3}}
+    path = edit(tmp_path / "tests.jsonl", [{**good, "kind": f"k{n}"} for n in range(5)])
+    with pytest.raises(StageInputError) as caught:
+        read_test_set(path)
+    told = str(caught.value)
+    assert all(f"line {number}: " in told for number in (1, 2, 3))
+    assert told.endswith(" and 2 more")
+
+
+def test_stages_that_read_the_old_tests_are_in_the_way(store: RunStore, tmp_path: Path) -> None:
+    path = edit(tmp_path / "t.jsonl", [{"query": "Half 4", "tool": "halve", "arguments": {"n": 4}}])
+    begin_stage(store, "retrieve", {}, "f", {})
+    begin_stage(store, "train", {}, "f", {})  # which reads no tests
+    with pytest.raises(RunConflictError, match=r"retrieve of .* went by the tests"):
+        import_edited_tests(store, read_test_set(path), SPECS)
+    store.delete_folder("retrieve")
+    import_edited_tests(store, read_test_set(path), SPECS)
+
+
+def test_stages_that_read_tests_know_of_the_import_and_training_does_not(
+    store: RunStore, tmp_path: Path
+) -> None:
+    context = StageContext(load_config(None, ["infer.settings=[endpoint/plain]"]), store, print)
+    stages = ("retrieve", "infer", "continual", "train")
+    before = {stage: input_fingerprints(stage, context) for stage in stages}
+    path = edit(tmp_path / "t.jsonl", [{"query": "Half 4", "tool": "halve", "arguments": {"n": 4}}])
+    import_edited_tests(store, read_test_set(path), SPECS)
+    after = {stage: input_fingerprints(stage, context) for stage in stages}
+    assert after.pop("train") == before.pop("train")
+    for stage, prints in after.items():
+        assert prints.pop("tests")
+        assert prints == before[stage]
+
+
+def test_an_import_that_was_cut_off_goes_on_and_nothing_runs_before(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        {"id": "e3", "query": "Thrice? No, double 3.", "tool": "double", "arguments": {"n": 3}}
+    ]
+    tests = read_test_set(edit(tmp_path / "t.jsonl", lines))
+
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ste_ray.stages.imports.edited_tests._drop_tests", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            import_edited_tests(store, tests, SPECS)
+    context = StageContext(load_config(None, []), store, print)
+    with pytest.raises(StageInputError, match="was cut off; run 'ste-ray tests import FILE"):
+        input_fingerprints("retrieve", context)
+    import_edited_tests(store, tests, SPECS)
+    found = examples(store)
+    assert set(found) == {"e1", "e2", "e3"}
+    assert (found["e3"].observation, found["e3"].query) == ("6", "Thrice? No, double 3.")
+    assert input_fingerprints("retrieve", context)["tests"] == tests.fingerprint
+
+
+def test_what_was_exported_makes_a_run_of_its_own_too(store: RunStore, tmp_path: Path) -> None:
+    out = tmp_path / "tests.jsonl"
+    main(["tests", "export", "--run", store.uri, "--out", str(out)])
+    found = read_test_set(str(out))
+    assert [one.kind for one in found.examples] == ["explicit", "natural", "missing_argument"]
+    assert [one.near_tool for one in found.examples] == ["", "", "double"]
+    assert [one.missing for one in found.examples] == ["", "", "n"]
+
+
+def test_predictions_of_others_may_say_their_kind(tmp_path: Path) -> None:
+    row = {"tool": "", "query": "Twice.", "kind": "missing_argument", "near_tool": "double",
+           "model_output": "Final Answer: Which number?"}  # fmt: skip
+    (one,) = read_predictions(edit(tmp_path / "p.jsonl", [row]))
+    assert (one.kind, one.near_tool) == ("missing_argument", "double")
+    with pytest.raises(StageInputError, match="line 1: its 'kind' is 'x'"):
+        read_predictions(edit(tmp_path / "p.jsonl", [{**row, "kind": "x"}]))
+
+
+def test_a_run_that_is_not_prepared_is_refused(tmp_path: Path, capsys) -> None:
+    path = edit(tmp_path / "t.jsonl", [{"query": "Half 4", "tool": "halve", "arguments": {"n": 4}}])
+    assert main(["tests", "import", path, "--run", str(tmp_path / "none")]) == 2
+    assert "there is no run at" in capsys.readouterr().err
+    assert main(["tests", "export", "--run", str(tmp_path / "none"), "--out", "x"]) == 2
