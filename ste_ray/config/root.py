@@ -58,8 +58,8 @@ class Config(Section):
         """
         wanted: dict[Role, bool] = {
             "tool_simulator": simulates,
-            "judge": self.prepare.judge,
-            "paraphraser": self.prepare.max_paraphrases > 0,
+            "judge": self.prepare.judge or bool(self.prepare.tests),
+            "paraphraser": self.prepare.max_paraphrases > 0 or bool(self.prepare.tests),
             "assistant": any(name.startswith("endpoint/") for name in self.infer.settings),
             "scorer": self.evaluate.judge.enabled,
         }
@@ -73,7 +73,11 @@ class Config(Section):
         if stage == "continual":
             for name in ("train", "retrieve", "infer", "evaluate"):
                 fields[name] = self._section_fields(name)
-        executes = {"infer": self.infer.execute, "evaluate": self.evaluate.execute}
+        executes = {
+            "prepare": bool(self.prepare.tests),
+            "infer": self.infer.execute,
+            "evaluate": self.evaluate.execute,
+        }
         if executes.get(stage):
             fields["tools"] = self.tools.result_fields()
         if roles := self.stage_roles(stage):

@@ -24,6 +24,11 @@ No other module spells such a path. In capitals stands what varies: ``NNNNN`` is
     prepare/rows/general-00000.parquet      ``TrainRow`` of general data
     prepare/judgments/part-NNNNN.parquet    ``Judgment``
     prepare/ledger/part-NNNNN.parquet       ``LedgerEntry``: what became of every query
+    prepare/examples/kinds-NNNNN.parquet    ``Example`` of other kinds of tests, made and checked
+    prepare/examples/edited-00000.parquet   ``Example``: all tests, as ``tests import`` read them
+    prepare/tests/part-NNNNN.parquet        ``MadeTest``: what became of every test that was made
+    prepare/tests.json                      ``TestTotals``: the same in figures
+    prepare/edited_tests.json               of what file they are; while they are imported, ``{}``
     prepare/dialogs/part-NNNNN.parquet      ``TestDialog``, of an imported test set
     prepare/totals.json                     ``LedgerTotals``: the ledger in figures
     prepare/tools.json                      the tools in the data
@@ -81,6 +86,10 @@ REPLAYED_EPISODES = "explore/replayed"
 PREPARE = "prepare"
 EXAMPLES = "prepare/examples"
 NO_CALL_TESTS = "prepare/examples/no-call-00000.parquet"
+MADE_TESTS = "prepare/tests"
+TEST_TOTALS = "prepare/tests.json"
+EDITED_TESTS = "prepare/examples/edited-00000.parquet"
+EDITED_MARKER = "prepare/edited_tests.json"
 ROWS = "prepare/rows"
 GENERAL_ROWS = "prepare/rows/general-00000.parquet"
 JUDGMENTS = "prepare/judgments"
@@ -188,6 +197,11 @@ def partition_journal(name: str) -> str:
 def partition_done(name: str) -> str:
     """Return where the partition ``name`` of prepare says what it holds, once it does."""
     return f"{PREPARE_DONE}/{name}.json"
+
+
+def kinds_part(name: str) -> str:
+    """Return the file of the examples of other kinds of tests of the partition ``name``."""
+    return f"{EXAMPLES}/{name.replace('part', 'kinds', 1)}.parquet"
 
 
 def shard(split: str, number: int) -> str:

@@ -44,15 +44,30 @@ NATIVE_PROMPTS = frozenset(
         "act_system_native",
     }
 )
+# What only tests of other kinds are made with; likewise.
+TEST_PROMPTS = frozenset(
+    {
+        "test_natural",
+        "test_indirect",
+        "test_missing_argument",
+        "test_no_tool",
+        "test_confusable",
+        "test_again",
+        "test_check",
+        "test_check_again",
+    }
+)
+_APART = NATIVE_PROMPTS | TEST_PROMPTS
 _MAX_DESCRIPTION_CHARS = 1024  # what OpenAI's API takes
 
 
 class PromptSet:
-    """All prompts of a run; those of the native protocol may be left out.
+    """All prompts of a run; those of the native protocol and of tests may be left out.
 
     Attributes:
         fingerprint: of all others.
         native_fingerprint: of those of the native protocol.
+        test_fingerprint: of those that tests of other kinds are made with.
 
     Raises:
         KeyError: a required prompt is absent, or a template is rendered without a value it needs.
@@ -65,11 +80,12 @@ class PromptSet:
         self._templates = {name: Template(text.strip()) for name, text in templates.items()}
         self._system_messages: dict[str, Message] = {}
         ordered = sorted(templates.items())
-        self.fingerprint = fingerprint(
-            {name: text for name, text in ordered if name not in NATIVE_PROMPTS}
-        )
+        self.fingerprint = fingerprint({name: text for name, text in ordered if name not in _APART})
         self.native_fingerprint = fingerprint(
             {name: text for name, text in ordered if name in NATIVE_PROMPTS}
+        )
+        self.test_fingerprint = fingerprint(
+            {name: text for name, text in ordered if name in TEST_PROMPTS}
         )
 
     def render(self, name: str, **values: str) -> str:

@@ -34,6 +34,8 @@ PATHS = {
     layout.part(layout.round_rows(1), 0): "prepare/rounds/NN/rows/part-NNNNN.parquet",
     layout.partition_journal(layout.part_name(3)): "prepare/journal/part-NNNNN/",
     layout.partition_done(layout.part_name(3)): "prepare/done/part-NNNNN.json",
+    layout.kinds_part(layout.part_name(3)): "prepare/examples/kinds-NNNNN.parquet",
+    layout.part(layout.MADE_TESTS, 0): "prepare/tests/part-NNNNN.parquet",
     layout.shard("train", 0): "train/shards/SPLIT-NNNNN.parquet",
     layout.checkpoint_marker(layout.checkpoint(7)): "train/checkpoints/step-NNNNNNNN/complete.json",
     layout.checkpoint(7): "train/checkpoints/step-NNNNNNNN/",

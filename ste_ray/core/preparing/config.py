@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import model_validator
 
 from ste_ray.core.section import Section, key, operational
+from ste_ray.core.test_making.config import TestsConfig
 
 # Share of common character 4-grams from which two requests read nearly alike: below it, requests
 # that differ in what they ask are caught too.
@@ -104,6 +105,7 @@ class PrepareConfig(Section):
         le=1,
     )
     no_call: NoCallConfig = NoCallConfig()
+    tests: TestsConfig = TestsConfig()
     mix: MixConfig = MixConfig()
     num_workers: int = operational(2, "Worker processes.", ge=1)
 
@@ -115,12 +117,14 @@ class PrepareConfig(Section):
     def result_fields(self) -> dict[str, Any]:
         """See ``Section``; what is dropped counts under the keys that it once had.
 
-        Where all final answers are trained, or none, their share does not count: the rows are
-        those of runs from before there was the key.
+        Where all final answers are trained, or none, their share does not count, nor do tests of
+        other kinds where none is made: what is made is that of runs from before there was the key.
         """
         fields = super().result_fields()
         if self.response_fraction == 1 or not self.tool_responses:
             del fields["response_fraction"]
+        if not fields["tests"]:
+            del fields["tests"]
         dropped = fields.pop("drop")
         for name, one in (
             ("simulated_observations", "simulated"),

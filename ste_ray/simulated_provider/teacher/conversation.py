@@ -11,9 +11,21 @@ from typing import Any, Literal
 from ste_ray.simulated_provider.teacher.schema import Tool, read_tools
 
 Task = Literal[
-    "imagine", "answer", "reflect", "judge", "paraphrase", "simulate", "act", "score", "other"
+    "imagine",
+    "answer",
+    "reflect",
+    "judge",
+    "paraphrase",
+    "simulate",
+    "act",
+    "score",
+    "write_test",
+    "check_test",
+    "other",
 ]
 OBSERVATION = "Observation:"
+_WRITES_TEST = ("Reword a request ", "Take a value out of a request.", "Write a request that no ")
+_CHECKS_TEST = "You decide what an assistant with some tools should do"
 _ACTION_INPUT = re.compile(r"^Action Input:\s*", re.M)
 _MEMORY_LINE = re.compile(r"^- (?P<query>.+?)(?P<mark> \(solved\)| \(not solved\))?$", re.M)
 _MAX_TURNS = re.compile(r"at most (\d+) times")
@@ -52,6 +64,10 @@ def task_of(messages: Sequence[dict[str, Any]]) -> Task:
     first, last = text_of(messages[0]), text_of(messages[-1])
     if messages[0].get("role") == "system" and "\n\nThe tools:\n\n" in first:
         return "act"
+    if first.startswith(_CHECKS_TEST):
+        return "check_test"
+    if first.startswith(_WRITES_TEST):
+        return "write_test"
     if "The other arguments:\n" in first and "Verdict: Same, Different or Unsure" in last:
         return "score"
     if last.rstrip().endswith("User Query:"):

@@ -22,11 +22,12 @@ from ste_ray.simulated_provider.teacher.judging import judge, score
 from ste_ray.simulated_provider.teacher.lessons import learn
 from ste_ray.simulated_provider.teacher.paraphrasing import paraphrase
 from ste_ray.simulated_provider.teacher.simulating import simulate
+from ste_ray.simulated_provider.teacher.testing import check_test, write_test
 from ste_ray.simulated_provider.teacher.tool_choice import choose_tool
 
 INTRODUCTION = (
     "I am a scripted teacher, not a language model: I can explore a tool, stand in for one, call "
-    "one of many, judge an example of its use and reword a request, and nothing else."
+    "one of many, judge an example of its use, reword a request and make tests, and nothing else."
 )
 ROLES: dict[Task, str] = {
     "imagine": "explorer",
@@ -37,6 +38,8 @@ ROLES: dict[Task, str] = {
     "simulate": "tool_simulator",
     "act": "assistant",
     "score": "scorer",
+    "write_test": "paraphraser",
+    "check_test": "judge",
     "other": "other",
 }
 
@@ -50,7 +53,11 @@ def reply(messages: Sequence[dict[str, Any]], seed: int) -> str:
         return score(text_of(messages[0]))
     if task == "other":
         return INTRODUCTION
+    if task == "check_test":
+        return check_test(messages)
     rng = _random(messages, seed)
+    if task == "write_test":
+        return write_test(messages, rng)
     if task == "act":
         return choose_tool(messages, rng)
     if task == "paraphrase":

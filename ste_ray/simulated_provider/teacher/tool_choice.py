@@ -44,12 +44,17 @@ def choose_tool(messages: Sequence[dict[str, Any]], rng: random.Random) -> str:
         return final_answer("I now know the answer", told)
     if not tools:
         return "Final Answer: I have no tools."
-    counts = Counter(word for tool in tools for word in _words(tool))
-    rarity = {word: math.log((1 + len(tools)) / count) for word, count in counts.items()}
-    best = max(tools, key=lambda tool: _worth(tool, last, rarity))
+    rarity = rarity_of(tools)
+    best = max(tools, key=lambda tool: worth(tool, last, rarity))
     arguments = next_arguments(best, Round(last), Lessons(), rng) or {}
     text = json.dumps(arguments, ensure_ascii=False)
     return f"Action: {best.name}\nAction Input: {text}"
+
+
+def rarity_of(tools: Sequence[Tool]) -> dict[str, float]:
+    """Return how rare each word is in what the tools say of themselves."""
+    counts = Counter(word for tool in tools for word in _words(tool))
+    return {word: math.log((1 + len(tools)) / count) for word, count in counts.items()}
 
 
 def _asked(messages: Sequence[dict[str, Any]], tools: Sequence[Tool]) -> Asked:
@@ -67,7 +72,8 @@ def _words(tool: Tool) -> frozenset[str]:
     return stems(f"{tool.name} {tool.description}".replace("_", " "))
 
 
-def _worth(tool: Tool, request: str, rarity: Mapping[str, float]) -> float:
+def worth(tool: Tool, request: str, rarity: Mapping[str, float]) -> float:
+    """Return how well a tool fits a request: in rare words that they share, and values found."""
     shared = stems(request.replace("_", " ")) & _words(tool)
     found = fill(tool, request)
     filled = sum(1 if item.name in found else -1 for item in tool.parameters if item.required)

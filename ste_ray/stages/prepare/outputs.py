@@ -1,4 +1,4 @@
-"""What one partition writes: four types of records to local files, put into the store at its end.
+"""What one partition writes: records of each type to local files, put into the store at its end.
 
 Files carry the partition's name: one that is prepared again replaces what it left.
 """
@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, Self
 import pyarrow.parquet as pq
 
 from ste_ray.core import layout
-from ste_ray.core.records import Example, Judgment, LedgerEntry, Record, TrainRow
+from ste_ray.core.records import Example, Judgment, LedgerEntry, MadeTest, Record, TrainRow, Trial
 from ste_ray.errors import StoreError
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.schema import arrow_schema
@@ -25,6 +25,8 @@ RECORD_TYPES: dict[str, type[Record]] = {
     "judgments": Judgment,
     "ledger": LedgerEntry,
 }
+# Where tests of other kinds are made: what became of each, and the examples among them.
+_TEST_TYPES: dict[str, type[Record]] = {"tests": MadeTest, "kinds": Example}
 _ROWS_PER_GROUP = 1024
 
 
@@ -50,21 +52,24 @@ class Outputs(ExitStack):
     Args:
         folder: an empty local folder.
         name: of the partition's files, without extension.
+        makes_tests: whether tests of other kinds are made.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, makes_tests: bool = False) -> None:
         super().__init__()
         self._folder, self._name = folder, name
-        self._buffers: dict[str, list[Record]] = {kind: [] for kind in RECORD_TYPES}
+        self._types = RECORD_TYPES | (_TEST_TYPES if makes_tests else {})
+        self._buffers: dict[str, list[Record]] = {kind: [] for kind in self._types}
+        self._called_instead: Counter[tuple[str, str]] = Counter()
         self._writers: dict[str, pq.ParquetWriter] = {}
         self.counts: Counter[str] = Counter()
         self.by_tool: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.reasons: Counter[tuple[str, str, str]] = Counter()  # step, reason, origin
 
     def __enter__(self) -> Self:
-        for kind, model in RECORD_TYPES.items():
-            path = self._folder / kind / f"{self._name}.parquet"
-            path.parent.mkdir(parents=True)
+        for kind, model in self._types.items():
+            path = self._folder / self._file(kind)
+            path.parent.mkdir(parents=True, exist_ok=True)
             writer = pq.ParquetWriter(
                 path, arrow_schema(model), compression="zstd", write_page_checksum=True
             )
@@ -83,6 +88,22 @@ class Outputs(ExitStack):
     def add_judgment(self, judgment: Judgment) -> None:
         """Take the judge's verdicts on a trial."""
         self._add("judgments", judgment)
+
+    def add_test(self, test: MadeTest, example: Example | None) -> None:
+        """Take a test of another kind that was made, and its example if it is kept."""
+        self._add("tests", test)
+        if example is not None:
+            self._add("kinds", example)
+
+    def note_calls(self, trial: Trial) -> None:
+        """Note which other tools a trial called than the one that it explored."""
+        calls = (turn.tool for turn in trial.turns if turn.kind == "tool_call")
+        self._called_instead.update((trial.tool, tool) for tool in calls if tool != trial.tool)
+
+    def called_instead(self, tool: str) -> list[str]:
+        """Return the other tools that the trials of ``tool`` called, most often first."""
+        found = {other: n for (own, other), n in self._called_instead.items() if own == tool}
+        return sorted(found, key=lambda other: (-found[other], other))
 
     def keep(self, source: Source, step: str, number: int = 0) -> None:
         """Note that a query is used; ``number`` is 0 for a trial's own, else that of a paraphrase.
@@ -107,7 +128,7 @@ class Outputs(ExitStack):
         Raises:
             StoreError: the store or the local disk failed.
         """
-        for kind in RECORD_TYPES:
+        for kind in self._types:
             self._flush(kind)
         self.close()
         store.upload_folder(self._folder, layout.PREPARE)
@@ -119,6 +140,11 @@ class Outputs(ExitStack):
             "tools": {tool: dict(counts) for tool, counts in self.by_tool.items()},
             "reasons": [[*key, count] for key, count in self.reasons.items()],
         }
+
+    def _file(self, kind: str) -> str:
+        if kind == "kinds":
+            return layout.kinds_part(self._name).removeprefix(f"{layout.PREPARE}/")
+        return f"{kind}/{self._name}.parquet"
 
     def _note(
         self,
@@ -154,7 +180,7 @@ class Outputs(ExitStack):
         if not buffer:
             return
         try:
-            self._writers[kind].write_table(to_table(buffer, RECORD_TYPES[kind]))
+            self._writers[kind].write_table(to_table(buffer, self._types[kind]))
         except OSError as error:
             raise StoreError(
                 f"cannot write in {str(self._folder)!r}: {error}; free disk space or set TMPDIR to "

@@ -69,6 +69,7 @@ def _selected(
                 reason = f"not readable: column {found.column!r}: {found.reason}"
                 outputs.drop(_Unreadable.of(tool, found), "select", reason)
                 continue
+            outputs.note_calls(found)
             call = select_call(
                 found,
                 keep_simulated="simulated" not in section.drop,

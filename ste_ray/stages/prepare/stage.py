@@ -1,7 +1,8 @@
 """The prepare stage on Ray Data: from trials to training data, and the ledger of every query.
 
 Input: ``explore/episodes``. Output: ``prepare/examples`` (tests that need no call included),
-``rows`` (training and validation rows, general data included), ``judgments``, ``ledger``;
+``rows`` (training and validation rows, general data included), ``judgments``, ``ledger``; where
+tests of other kinds are made, ``tests`` and ``tests.json`` (what became of them);
 ``totals.json`` (the ledger in figures), ``tools.json`` and ``toolkens.json`` (exactly the tools in
 the data); with rounds, ``rounds``.
 
@@ -33,8 +34,10 @@ from ste_ray.core.toolkens import toolken
 from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.prepare.general import draw_general, write_general
+from ste_ray.stages.prepare.made_tests import count_tests
 from ste_ray.stages.prepare.mix import rounds_of_tools, write_rounds
 from ste_ray.stages.prepare.partitions import Partition, plan_partitions
+from ste_ray.stages.prepare.testing import Testing, open_testing
 from ste_ray.stages.prepare.worker import PrepareWorker
 from ste_ray.stages.shared.limit_actor import Limiting
 from ste_ray.stages.shared.model_session import Models, open_models
@@ -55,8 +58,8 @@ def run(context: StageContext) -> dict[str, Any]:
     rounds = rounds_of_tools(context)
     general = draw_general(context)
     partitions = plan_partitions(store, context.specs.keys())
-    with _models(context) as (models, limiting):
-        results = _prepare_partitions(context, partitions, models)
+    with _models(context) as (models, limiting), open_testing(context) as testing:
+        results = _prepare_partitions(context, partitions, models, testing)
         spent: dict[str, Any] = {"spent": limiting.spent()} if limiting else {}
         if models:
             spent |= journal_reasoning(
@@ -68,6 +71,7 @@ def run(context: StageContext) -> dict[str, Any]:
     _warn_of_unread(context, totals, sum(one["counts"].get("judgments", 0) for one in results))
     _require_examples(used, totals)
     write_general(store, general)
+    made = count_tests(context, general) if config.prepare.tests else {}
     store.write_json(layout.LEDGER_TOTALS, totals.model_dump(mode="json"))
     in_data = used if config.prepare.mix.tools else {}
     store.write_json(layout.PREPARED_TOOLS, [_listed(context, one) for one in in_data.values()])
@@ -82,6 +86,7 @@ def run(context: StageContext) -> dict[str, Any]:
         **{kind: counts[kind] for kind in ("examples", "rows", "judgments", "ledger")},
         "general_rows": len(general.rows),
         **({"no_call_tests": len(general.tests)} if general.tests else {}),
+        **({"tests_of_kinds": made} if made else {}),
         "tools": len(used),
         "splits": _splits(used.values()),
         "dropped": {f"{one.step}: {one.reason}": _number(one) for one in totals.reasons[:50]},
@@ -107,7 +112,10 @@ def _models(context: StageContext) -> Iterator[tuple[Models | None, Limiting | N
 
 
 def _prepare_partitions(
-    context: StageContext, partitions: Sequence[Partition], models: Models | None
+    context: StageContext,
+    partitions: Sequence[Partition],
+    models: Models | None,
+    testing: Testing | None,
 ) -> list[dict[str, Any]]:
     """Prepare what an earlier attempt has not finished; return what all partitions hold."""
     store, section = context.store, context.config.prepare
@@ -124,7 +132,7 @@ def _prepare_partitions(
         [pa.table({"partition": [json.dumps(one.to_json())]}) for one in left]
     ).map_batches(
         PrepareWorker,
-        fn_constructor_args=(context.config, store, context.epoch, models),
+        fn_constructor_args=(context.config, store, context.epoch, models, testing),
         batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=min(section.num_workers, len(left))),

@@ -1,4 +1,4 @@
-"""Prepares one partition: select, filter, deduplicate, paraphrase, split and format.
+"""Prepares one partition: select, filter, deduplicate, paraphrase, split, format and make tests.
 
 Rows stream through: the trials are read a few hundred at a time, drafts wait in a spool on the
 local disk, results leave for files. What is held in memory a trial is a hash and a status.
@@ -13,6 +13,7 @@ import pyarrow as pa
 from ste_ray.stages.prepare.context import PrepareContext
 from ste_ray.stages.prepare.duplicates import duplicate_reasons
 from ste_ray.stages.prepare.expanding import expand
+from ste_ray.stages.prepare.kinds import make_tests
 from ste_ray.stages.prepare.outputs import Outputs
 from ste_ray.stages.prepare.screening import screened
 from ste_ray.stages.prepare.spool import Draft, Spool
@@ -35,6 +36,9 @@ async def prepare_partition(
     reasons = duplicate_reasons(spool, context.config.prepare)
     texts = _kept_texts(spool, reasons)
     await expand(_kept(spool, reasons, outputs), texts, context, outputs)
+    if context.neighbourhood is not None:
+        kept = (draft for draft, reason in zip(spool, reasons, strict=True) if not reason)
+        await make_tests(kept, texts, context, outputs)
 
 
 def _kept_texts(spool: Spool, reasons: list[str]) -> dict[str, set[int]]:
