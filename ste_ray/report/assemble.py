@@ -10,6 +10,7 @@ from ste_ray.core import layout
 from ste_ray.core.records import Episode, Judgment, LedgerEntry, Prediction, Score
 from ste_ray.core.scoring.agreement import JudgeReport
 from ste_ray.core.stages import STAGES
+from ste_ray.core.test_making.totals import TestTotals
 from ste_ray.report.continual import ContinualView, view_continual
 from ste_ray.report.evaluation import EvaluationView, view_evaluation
 from ste_ray.report.exploration import ExplorationView, view_exploration
@@ -37,6 +38,7 @@ class ReportData(View):
     ledger: LedgerView | None = None
     training: TrainingView | None = None
     continual: ContinualView | None = None
+    made_tests: TestTotals | None = None
     judge: JudgeReport | None = None
     trials: tuple[TrialView, ...] = ()
     trials_total: int = 0
@@ -59,6 +61,7 @@ def assemble_report(reader: RunReader, now: float) -> ReportData:
     judgments = reader.records(layout.JUDGMENTS, Judgment)
     entries = reader.records(layout.LEDGER, LedgerEntry)
     judge = reader.json(layout.JUDGE_REPORT)
+    made_tests = reader.json(layout.TEST_TOTALS)
     ledger = view_ledger(reader.json(layout.LEDGER_TOTALS))
     return ReportData(
         run=reader.uri,
@@ -86,6 +89,7 @@ def assemble_report(reader: RunReader, now: float) -> ReportData:
             reader.json(layout.TRAIN_METRICS), reader.json(layout.TRAIN_SUMMARY)
         ),
         continual=view_continual(reader.json(layout.CONTINUAL_SUMMARY)),
+        made_tests=None if made_tests is None else TestTotals.model_validate(made_tests),
         judge=None if judge is None else JudgeReport.model_validate(judge),
         trials=sample_trials(episodes, judgments, entries),
         trials_total=sum(len(episode.trials) for episode in episodes),

@@ -10,12 +10,15 @@ from ste_ray.core.differences import flattened
 from ste_ray.core.inferring.reading import as_text
 from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.evaluation import Difference, EvaluationSummary
+from ste_ray.core.scoring.kinds import summarise_kinds
 from ste_ray.core.scoring.restraint import Restraint, summarise_restraint
+from ste_ray.core.scoring.statistics import Proportion
 from ste_ray.core.scoring.summary import METRICS, Figures, compare_settings, figures_of
 from ste_ray.core.scoring.tokens import TokenUse, token_use
 from ste_ray.core.stages import STAGES
 from ste_ray.core.texts.cutting import cut_text
 from ste_ray.errors import StageInputError
+from ste_ray.report.kinds import KIND_LABELS
 from ste_ray.report.overview import utc_time
 from ste_ray.report.predictions import MAX_CHARS, describe_failure
 from ste_ray.report.reading import RunReader
@@ -62,6 +65,14 @@ class ConfigDifference(View):
     second: str
 
 
+class KindChange(View):
+    """How often replies to one kind of requests are right in both runs."""
+
+    kind: str
+    first: Proportion
+    second: Proportion
+
+
 class ComparisonView(View):
     """Two runs beside each other, on the queries that both have answered."""
 
@@ -81,6 +92,7 @@ class ComparisonView(View):
     config: tuple[ConfigDifference, ...]
     first_restraint: Restraint | None = None  # None: no common query needs no call
     second_restraint: Restraint | None = None
+    kinds: tuple[KindChange, ...] = ()  # empty: all common queries are explicit
     tokens: TokenUse | None = None  # None: a run does not know them
     tools_omitted: int = 0  # further ones, which lost less
     changed_omitted: int = 0  # further queries that changed
@@ -134,7 +146,7 @@ def compare_runs(
                 comparison=compare_settings(before, after, metric, seed=seed),
             )
             for metric in METRICS
-            if any(score.needs_call for score in before)
+            if any(score.in_headline for score in before)
         ),
         tools=tuple(tools[:MAX_TOOLS]),
         tools_omitted=max(0, len(tools) - MAX_TOOLS),
@@ -143,7 +155,19 @@ def compare_runs(
         config=tuple(_config_differences(first, second)),
         first_restraint=summarise_restraint(before),
         second_restraint=summarise_restraint(after),
+        kinds=_kinds(before, after, seed),
         tokens=token_use(dict(zip(("first", "second"), (before, after), strict=True)), seed=seed),
+    )
+
+
+def _kinds(before: Sequence[Score], after: Sequence[Score], seed: int) -> tuple[KindChange, ...]:
+    """Return each kind of requests in both runs; nothing where all are explicit."""
+    first, second = (summarise_kinds(scores, seed=seed) for scores in (before, after))
+    other = {one.kind: one for one in second}
+    return tuple(
+        KindChange(kind=KIND_LABELS[one.kind], first=one.right, second=other[one.kind].right)
+        for one in first
+        if one.kind in other
     )
 
 
@@ -168,7 +192,7 @@ def _tools(before: Sequence[Score], after: Sequence[Score]) -> Iterator[ToolChan
     """Yield a row a tool, those that lost most first."""
     rows: dict[str, list[int]] = {}
     for one, other in zip(before, after, strict=True):
-        if not one.needs_call:
+        if not one.in_headline:
             continue
         row = rows.setdefault(one.tool, [0, 0, 0, 0, 0])
         good, still_good = one.outcome == "correct", other.outcome == "correct"

@@ -11,6 +11,7 @@ from ste_ray.core.scoring.evaluation import EvaluationSummary
 from ste_ray.core.scoring.restraint import NeedlesslyCalled, Restraint
 from ste_ray.core.scoring.summary import Figures, Summary
 from ste_ray.core.texts.cutting import cut_text
+from ste_ray.report.kinds import KindsView, view_kinds
 from ste_ray.report.predictions import PredictionView, describe_failure, sample_predictions
 from ste_ray.report.view import View
 
@@ -58,6 +59,7 @@ class EvaluationView(View):
     confusions: tuple[Confusion, ...]
     examples: tuple[PredictionView, ...]
     restraint: tuple[RestraintRow, ...] = ()  # empty: no request needs no call
+    kinds: KindsView | None = None  # None: all requests are explicit
 
 
 def view_evaluation(
@@ -76,6 +78,7 @@ def view_evaluation(
         confusions=tuple(_confusion(one) for one in parsed.settings),
         examples=sample_predictions(settings, scores, predictions),
         restraint=tuple(_restraint(parsed)),
+        kinds=view_kinds(parsed.settings),
     )
 
 
@@ -97,7 +100,7 @@ def _tools(summary: EvaluationSummary, scores: Sequence[Score]) -> list[ToolScor
     before = {tool.tool: tool.figures for tool in first.tools}
     failures: dict[str, Counter[str]] = defaultdict(Counter)
     for score in scores:
-        if score.setting == last.setting and score.outcome != "correct":
+        if score.in_headline and score.setting == last.setting and score.outcome != "correct":
             failures[score.tool][describe_failure(score)] += 1
     rows = [
         ToolScore(

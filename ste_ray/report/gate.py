@@ -9,6 +9,7 @@ from ste_ray.core.scoring.baseline import Baseline
 from ste_ray.core.scoring.estimates import MIN_TOOLS, POWER, least_lost_requests
 from ste_ray.core.scoring.gate_result import Bound, Compared, GateResult, Row
 from ste_ray.core.scoring.statistics import CONFIDENCE
+from ste_ray.report.kinds import KIND_LABELS
 from ste_ray.report.markdown import escaped, table
 from ste_ray.report.numbers import NOTHING, difference_interval, metric_label, percent, points
 from ste_ray.report.terminal import aligned
@@ -135,6 +136,8 @@ def _reach(rows: Sequence[Row]) -> str:
 def row_name(row: Row) -> str:
     """Return what a row is of, such as ``correct of add_date``."""
     label = metric_label(row.figure).lower()
+    if row.kind != "explicit":
+        return f"{label}, {KIND_LABELS[row.kind].lower()}"
     return f"{label} of {row.tool}" if row.tool else label
 
 

@@ -25,6 +25,7 @@ from ste_ray.report import plots
 from ste_ray.report.assemble import ReportData
 from ste_ray.report.comparison import ComparisonView
 from ste_ray.report.exploration import ExplorationView, Position
+from ste_ray.report.kinds import NEAR_IS, pair_cells, totals_cells
 from ste_ray.report.numbers import (
     answers_text,
     constant_tool_text,
@@ -114,9 +115,12 @@ def _environment() -> Environment:
         tool_label=lambda name: name or NO_TOOL_LABEL,
         thousands=lambda number: f"{number:,}",
         url_query=_url_query,
+        pair_cells=pair_cells,
+        totals_cells=totals_cells,
     )
     environment.globals.update(
         METRICS=METRICS,
+        NEAR_IS=NEAR_IS,
         dumbbell=_dumbbell,
         heat_cell=_heat_cell,
         share_cell=_share_cell,

@@ -18,6 +18,7 @@ from ste_ray.report.assemble import ReportData
 from ste_ray.report.comparison import ComparisonView
 from ste_ray.report.continual import VARIANT_LABELS
 from ste_ray.report.evaluation import RestraintRow
+from ste_ray.report.kinds import kinds_cells, kinds_notes, pair_cells, totals_cells
 from ste_ray.report.numbers import (
     NOTHING,
     answers_text,
@@ -49,7 +50,7 @@ def report_markdown(data: ReportData) -> str:
     """Return the main tables of a report."""
     parts = [f"# {escaped(data.run_name)}", f"{escaped(data.run)}, written {data.created_at}"]
     parts += [f"> **{escaped(one.title)}.** {escaped(one.text)}" for one in data.notices]
-    parts += [*_results(data), *_tools(data), *_training(data), *_rounds(data)]
+    parts += [*_results(data), *_tools(data), *_made_tests(data), *_training(data), *_rounds(data)]
     parts += _stages(data)
     return "\n\n".join(parts) + "\n"
 
@@ -66,6 +67,13 @@ def comparison_markdown(view: ComparisonView) -> str:
         _differences_table(view.differences),
         *_tokens(view.tokens),
     ]
+    if view.kinds:
+        header = ["kind of request", "first", "second", "n"]
+        cells = [
+            [escaped(one.kind.lower()), _share(one.first), _share(one.second), f"{one.first.n:,}"]
+            for one in view.kinds
+        ]
+        parts += ["## Kinds of requests", table(header, cells)]
     if view.first_restraint and view.second_restraint:
         both = [("first", view.first_restraint), ("second", view.second_restraint)]
         parts += ["## Requests that need no call", _restraint_table(both)]
@@ -163,6 +171,7 @@ def _results(data: ReportData) -> Iterator[str]:
     if summary.differences:
         yield _differences_table(summary.differences)
     yield from _tokens(summary.tokens)
+    yield from _kinds(summary)
     yield from _restraint(data.evaluation.restraint)
 
 
@@ -210,6 +219,23 @@ def _tokens(use: TokenUse | None) -> Iterator[str]:
         yield table(header, rows)
 
 
+def _kinds(summary: EvaluationSummary) -> Iterator[str]:
+    """Yield the kinds of requests; nothing where all are explicit."""
+    header, rows = kinds_cells(summary)
+    if not rows:
+        return
+    yield "## Kinds of requests"
+    yield table([escaped(one) for one in header], [[escaped(one) for one in row] for row in rows])
+    yield "Each kind is apart from all other figures. " + "; ".join(
+        escaped(note) for note in kinds_notes(summary)
+    )
+    found = [one for figures in summary.settings[-1].kinds for one in figures.pairs]
+    if found:
+        cells = [[escaped(one) for one in row] for pair in found for row in pair_cells(pair)]
+        header = ["right", "the other one", "right called", "other called", "neither"]
+        yield from first_rows(header, cells, 2 * _MAX_TOOLS, "rows of pairs", layout.REPORT)
+
+
 def _restraint(rows: Sequence[RestraintRow]) -> Iterator[str]:
     """Yield what is said of requests that need no call; nothing without any."""
     if not rows:
@@ -247,6 +273,14 @@ def _tools(data: ReportData) -> Iterator[str]:
     header = ["tool", "correct", "tool match", "n", "most frequent trouble"]
     omitted = data.evaluation.tools_omitted
     yield from first_rows(header, rows, _MAX_TOOLS, "tools", layout.REPORT, omitted)
+
+
+def _made_tests(data: ReportData) -> Iterator[str]:
+    """Yield what became of tests that were made."""
+    rows = [[escaped(one) for one in row] for row in totals_cells(data.made_tests)]
+    if rows:
+        yield "## Tests that were made"
+        yield table(["kind", "made", "kept", "why others were dropped"], rows)
 
 
 def _training(data: ReportData) -> Iterator[str]:

@@ -9,6 +9,7 @@ from ste_ray.core.inferring.reading import as_text
 from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.summary import OUTCOMES
 from ste_ray.core.texts.cutting import cut_text
+from ste_ray.report.kinds import KIND_LABELS
 from ste_ray.report.sampling import spread_over_tools
 from ste_ray.report.view import View
 
@@ -48,6 +49,7 @@ class PredictionView(View):
     observation: str = ""  # where the call was executed
     final_answer: str = ""
     reasoning: str = ""  # before the output
+    kind: str = ""  # of the request; empty: explicit
 
 
 def describe_failure(score: Score) -> str:
@@ -134,4 +136,5 @@ def view_prediction(
         observation=cut_text(prediction.observation, max_chars),
         final_answer=cut_text(prediction.final_answer, max_chars),
         reasoning=cut_text(prediction.reasoning, max_chars),
+        kind="" if score.kind == "explicit" else KIND_LABELS[score.kind].lower(),
     )

@@ -10,6 +10,7 @@ from ste_ray.core.scoring.statistics import Proportion
 from ste_ray.core.scoring.summary import METRICS
 from ste_ray.core.scoring.tokens import TokenUse
 from ste_ray.report.assemble import ReportData
+from ste_ray.report.kinds import kinds_cells, kinds_notes
 from ste_ray.report.numbers import (
     NOTHING,
     answers_text,
@@ -81,7 +82,13 @@ def summary_table(summary: EvaluationSummary) -> str:
         if one.answers is not None:
             note += f"\n{one.setting}: {answers_text(one.answers)}"
     parts = [f"{aligned(header, rows)}\n{note}", macro_table(summary), unseen_table(summary)]
-    return "\n\n".join(filter(None, [*parts, tokens_table(summary.tokens)]))
+    return "\n\n".join(filter(None, [*parts, tokens_table(summary.tokens), kinds_table(summary)]))
+
+
+def kinds_table(summary: EvaluationSummary) -> str:
+    """Return the kinds of requests, a row a kind; empty where all are explicit."""
+    header, rows = kinds_cells(summary)
+    return "\n".join([aligned(header, rows), *kinds_notes(summary)]) if rows else ""
 
 
 def macro_table(summary: EvaluationSummary) -> str:
