@@ -33,8 +33,10 @@ def write_dpo(folder: Path, source: ExportSource, offers: Offers) -> Written:
         StageInputError: the run holds no pair.
     """
     mended = mended_calls(source.episodes())
+    # Tests of other kinds are made of requests that are examples themselves.
+    called = (one for one in source.examples() if one.needs_call and one.kind == "explicit")
     with LineFiles(folder) as files:
-        for example, tools in offers.beside(one for one in source.examples() if one.needs_call):
+        for example, tools in offers.beside(called):
             chosen, failed = mended.get(example.trial_id, ("", []))
             if chosen != example.arguments_json:
                 continue
