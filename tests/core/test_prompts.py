@@ -6,6 +6,7 @@ from flow_examples import PROMPTS, SPEC
 from ste_ray.core.prompts import (
     NATIVE_PROMPTS,
     REQUIRED_PROMPTS,
+    TEST_PROMPTS,
     PromptSet,
     describe_tool,
     describe_tools,
@@ -33,11 +34,19 @@ VALUES = {
     "simulate_tool": ("tool", "arguments"),
     "score": ("tool", "query", "gold", "predicted", "names"),
     "score_again": ("problem",),
+    "test_natural": ("tool", "query", "arguments"),
+    "test_indirect": ("tool", "query", "arguments"),
+    "test_missing_argument": ("tool", "query", "argument", "written"),
+    "test_no_tool": ("tool", "others", "earlier"),
+    "test_confusable": ("tool", "other", "query", "arguments"),
+    "test_again": ("problem",),
+    "test_check": ("tools", "query"),
+    "test_check_again": ("problem",),
 }
 
 
 def test_exactly_the_required_prompts_ship():
-    assert set(TEXTS) == REQUIRED_PROMPTS | NATIVE_PROMPTS
+    assert set(TEXTS) == REQUIRED_PROMPTS | NATIVE_PROMPTS | TEST_PROMPTS
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS))
@@ -84,3 +93,11 @@ def test_a_description_holds_name_text_and_schema():
     assert (name, description) == ("Tool: add", "Description: Adds.")
     assert json.loads(schema.removeprefix("Parameters: ")) == SPEC.parameters
     assert describe_tools([SPEC, SPEC]) == f"{text}\n\n{text}"
+
+
+def test_prompts_of_tests_change_a_fingerprint_of_their_own():
+    changed = [PromptSet(TEXTS | {key: "new"}) for key in TEST_PROMPTS]
+    without = PromptSet({key: TEXTS[key] for key in REQUIRED_PROMPTS})
+    assert {one.fingerprint for one in (*changed, without)} == {SHIPPED.fingerprint}
+    prints = {one.test_fingerprint for one in changed}
+    assert len(prints | {SHIPPED.test_fingerprint}) == len(TEST_PROMPTS) + 1
