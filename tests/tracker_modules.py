@@ -29,5 +29,7 @@ def use_trackers(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (folder / "mlruns").as_uri())
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    # On a busy machine W&B's process may take long to start.
+    monkeypatch.setattr("ste_ray.stages.tracking.tracking._STOP_SECONDS", 60.0)
     if "wandb" in sys.modules:
         sys.modules["wandb"].teardown()  # it reads the environment once
