@@ -90,11 +90,15 @@ def _left_out(counts: dict[str, Any]) -> str:
     return str(counts["skipped_too_long"] + counts.get("refused", 0))
 
 
+def _loss(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
 _TRAINING: dict[str, Callable[[dict[str, Any]], str]] = {
     "rows trained on": lambda counts: str(counts["rows"]),
     "rows left out": _left_out,
     "seconds a step": lambda counts: f"{counts['seconds_per_step']:.2f}",
-    "validation loss": lambda counts: f"{counts['validation_loss']:.4f}",
+    "validation loss": lambda counts: _loss(counts["validation_loss"]),
 }
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ste_ray.core import layout
+from ste_ray.errors import TemporaryError
 from ste_ray.process.cpu import has_bf16_arithmetic
 from ste_ray.process.output import say
 
 NATIVE, TOOLKEN = "tuned_native/native", "tuned/toolken"
+_ATTEMPTS = 5
 _SHARED = ("explore", "prepare", "retrieve")
 _QUICK = (
     "tools.include=[add_date, roman_encode, unit_convert]",
@@ -60,16 +62,21 @@ class Plan:
 def ste_ray(*arguments: str, codes: Sequence[int] = (0,)) -> str:
     """Run a command, whose progress is shown; return what it printed.
 
+    One that failed for now, as Ray does that starts too slowly on a busy machine, is run again.
+
     Raises:
         RuntimeError: it ended with another code than one of ``codes``.
     """
-    say(f"bench: ste-ray {' '.join(arguments)}")
-    done = subprocess.run(
-        [sys.executable, "-m", "ste_ray", *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    for _ in range(_ATTEMPTS):
+        say(f"bench: ste-ray {' '.join(arguments)}")
+        done = subprocess.run(
+            [sys.executable, "-m", "ste_ray", *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode != TemporaryError.exit_code:
+            break
     if done.returncode not in codes:
         raise RuntimeError(f"ste-ray {arguments[0]} ended with code {done.returncode}")
     return done.stdout
