@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from ste_ray.cli.option_types import port_number
 from ste_ray.core import layout
 from ste_ray.errors import ConfigError, UserError
+from ste_ray.process.new_file import write_file
 from ste_ray.process.output import print_json, printable, write_text
 from ste_ray.process.stopping import until_told
 
@@ -91,7 +91,7 @@ def _report(options: argparse.Namespace) -> None:
         store.write_bytes(layout.REPORT, content)
         target = store.address(layout.REPORT)
     elif target != "-":
-        _write(target, content)
+        write_file(target, content)
     if options.json:
         print_json({**figures, "format": form, "file": None if target == "-" else target})
     else:
@@ -104,15 +104,6 @@ def _form(options: argparse.Namespace) -> str:
     if options.format:
         return str(options.format)
     return "markdown" if options.out and options.out.endswith(".md") else "html"
-
-
-def _write(path: str, content: bytes) -> None:
-    try:
-        Path(path).write_bytes(content)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write {path!r}: {error}; give --out a file in an existing folder"
-        ) from None
 
 
 def _view(options: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ste_ray.cli.option_types import share, whole_number
 from ste_ray.errors import ConfigError
+from ste_ray.process.new_file import write_file
 from ste_ray.process.output import print_json, say, write_text
 from ste_ray.process.stopping import until_told
 
@@ -187,9 +188,4 @@ def _refuse_out(out: str | None) -> None:
 
 def _write(out: str, result: dict[str, Any]) -> None:
     text = json.dumps(result, indent=2, ensure_ascii=False)
-    try:
-        Path(out).write_text(f"{text}\n", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"--out {out!r} cannot be written ({error.strerror}); give another file"
-        ) from None
+    write_file(out, f"{text}\n".encode())

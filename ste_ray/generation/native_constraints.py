@@ -67,17 +67,21 @@ def listed(schema: Mapping[str, Any], *, loosely: bool = False) -> dict[str, Any
     required = set(properties).intersection(*(way.get("required", ()) for way in ways))
     if loosely:
         properties = {name: _loosened(one) for name, one in properties.items()}
-    return {
+    found = {
         "type": "object",
         "properties": {name: properties[name] for name in sorted(properties)},
         "required": sorted(required),
         "additionalProperties": False,
     }
+    definitions = schema.get("$defs")
+    return {**found, "$defs": definitions} if definitions and not loosely else found
 
 
 def _loosened(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
+    if isinstance(schema.get("anyOf"), list):
+        return {"anyOf": [_loosened(one) for one in schema["anyOf"]]}
     return {key: schema[key] for key in ("type", "enum") if key in schema}
 
 

@@ -1,10 +1,10 @@
-"""A file that appears whole or not at all."""
+"""Files that appear whole or not at all."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ste_ray.errors import ConfigError
@@ -24,7 +24,29 @@ def new_file(path: str) -> Iterator[Path]:
         temporary.replace(file)
     except OSError as error:
         raise ConfigError(
-            f"cannot write {path!r}: {error}; give --out a file in an existing folder"
+            f"cannot write {path!r}: {error.strerror or error}; give a file in an existing folder"
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_file(path: str, content: bytes) -> None:
+    """Write all of a file or nothing; what is no plain file (``/dev/stdout``) is written as it is.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    file = Path(path)
+    if file.exists() and not file.is_file():
+        try:
+            file.write_bytes(content)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write {path!r}: {error.strerror or error}; give a file in an existing"
+                " folder"
+            ) from None
+        return
+    # What a link points to is replaced, not the link.
+    with new_file(str(file.resolve()) if file.is_symlink() else path) as temporary:
+        temporary.write_bytes(content)

@@ -93,7 +93,7 @@ class ComparisonView(View):
     first_restraint: Restraint | None = None  # None: no common query needs no call
     second_restraint: Restraint | None = None
     kinds: tuple[KindChange, ...] = ()  # empty: all common queries are explicit
-    tokens: TokenUse | None = None  # None: a run does not know them
+    tokens: TokenUse | None = None  # None: known of no common query
     tools_omitted: int = 0  # further ones, which lost less
     changed_omitted: int = 0  # further queries that changed
 

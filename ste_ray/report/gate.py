@@ -68,9 +68,14 @@ def gate_report(
     notes = [note for one in result.compared for note in _of_setting(one, result.rows)]
     if baseline is not None:
         notes += [*_of_power(result), *_of_scoring(result.compared, now, baseline)]
+        tests = (
+            "exact tests"
+            if all(one.paired for one in result.compared)
+            else "exact tests of pairs, and where requests are not paired the more cautious of two"
+        )
         notes.append(
             f"of what has not changed, at most {result.level:.0%} of all gates call any figure"
-            " worse: exact tests, corrected by Holm's procedure, half of it for the figures over"
+            f" worse: {tests}, corrected by Holm's procedure, half of it for the figures over"
             " all tools and half for those of each tool; intervals are of each figure alone"
         )
     return GateReport(run=run, baseline=source, result=result, notes=tuple(notes))
@@ -78,10 +83,8 @@ def gate_report(
 
 def gate_text(report: GateReport) -> str:
     """Return the headline, the table and the notes for a terminal."""
-    result = report.result
-    shown = [one for one in result.rows if not one.tool or one.verdict in _NOTED]
-    several = len(result.settings) > 1
-    rows = [*(_cells(one, several) for one in shown), *_bound_rows(result, several)]
+    result, several = report.result, len(report.result.settings) > 1
+    rows = _shown_rows(result, several)
     others = _others(result.rows)
     notes = [*([others] if others else []), *report.notes]
     against = f" against {report.baseline}" if report.baseline else ""
@@ -96,8 +99,7 @@ def gate_text(report: GateReport) -> str:
 def gate_markdown(report: GateReport) -> str:
     """Return the same as Markdown, with the figures of every tool in a part that opens."""
     result, several = report.result, len(report.result.settings) > 1
-    shown = [one for one in result.rows if not one.tool or one.verdict in _NOTED]
-    rows = [*(_cells(one, several) for one in shown), *_bound_rows(result, several)]
+    rows = _shown_rows(result, several)
     against = f" against `{_code(report.baseline)}`" if report.baseline else ""
     parts = [
         f"### ste-ray: {escaped(report.headline)}",
@@ -126,11 +128,17 @@ def gate_markdown(report: GateReport) -> str:
 
 
 def _reach(rows: Sequence[Row]) -> str:
-    """What could have been found of the strictest figure, unless it became better."""
-    for one in rows:
-        if one.figure == "correct" and one.found_from is not None and one.verdict != "better":
-            return f" (of correct, {points(one.found_from).lstrip('+')} points would be found)"
-    return ""
+    """What would have been found of the strictest figure in every setting, if it is possible."""
+    found = [
+        (one.found_from, one.baseline)
+        for one in rows
+        if one.figure == "correct" and one.found_from is not None and one.verdict != "better"
+    ]
+    # Nobody can lose more than there is: such a test set would find no loss.
+    if not found or any(reach > baseline for reach, baseline in found):
+        return ""
+    reach = max(reach for reach, _ in found)
+    return f" (of correct, {points(reach).lstrip('+')} points would be found)"
 
 
 def row_name(row: Row) -> str:
@@ -156,6 +164,12 @@ def row_sentence(row: Row) -> str:
     if row.gained is not None:
         text += f"; {row.lost} lost, {row.gained} gained"
     return f"{text}; p {row.p_worse:.3g} of a loss, which counts from {row.level_worse:.3g} down"
+
+
+def _shown_rows(result: GateResult, several: bool) -> list[list[str]]:
+    """Return the figures over all tools, those of tools that changed, and the bounds, as cells."""
+    shown = [one for one in result.rows if not one.tool or one.verdict in _NOTED]
+    return [*(_cells(one, several) for one in shown), *_bound_rows(result, several)]
 
 
 def _header(several: bool) -> list[str]:
@@ -245,10 +259,11 @@ def _of_power(result: GateResult) -> Iterator[str]:
         f"'would be found': the smallest loss, in points, that is found in {POWER:.0%} of cases;"
         " where it is more than there is to lose, too few requests were tested"
     )
-    levels = [row.level_worse for row in result.rows if row.tool]
+    levels = [row.level_worse for row in result.rows if row.tool and row.lost is not None]
     if levels:
         least = least_lost_requests(min(levels))
-        yield f"of a single tool a loss is found from {least} requests on, if none is gained"
+        where = "" if all(one.paired for one in result.compared) else ", where they are paired"
+        yield f"of a single tool a loss is found from {least} requests on, if none is gained{where}"
 
 
 def _of_scoring(compared: Sequence[Compared], now: Baseline, baseline: Baseline) -> Iterator[str]:

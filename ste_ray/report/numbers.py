@@ -101,13 +101,20 @@ def tokens_text(use: TokenUse) -> str:
     return text
 
 
-def prompt_tokens_text(use: TokenUse) -> str:
-    """Return the tokens of a prompt in the first and in the last setting that know them."""
-    first, last = use.settings[0], use.settings[-1]
-    shown = [tokens(one.prompt.mean) for one in (first, last)]
-    if len(use.settings) == 1:
-        return f"{shown[0]} prompt tokens a request"
-    return " \N{RIGHTWARDS ARROW} ".join(shown) + " prompt tokens a request"
+def prompt_tokens_text(use: TokenUse | None, first: str, last: str) -> str:
+    """Return the tokens of a prompt in two settings, or in one; empty unless they are known.
+
+    Args:
+        use: tokens of all settings; None: nobody knows any.
+        first: a setting.
+        last: another one, or the same.
+    """
+    means = {one.setting: tokens(one.prompt.mean) for one in use.settings} if use else {}
+    names = dict.fromkeys((first, last))
+    if not means.keys() >= names.keys():
+        return ""
+    shown = " \N{RIGHTWARDS ARROW} ".join(means[name] for name in names)
+    return f"{shown} prompt tokens a request"
 
 
 def p_value(value: float) -> str:

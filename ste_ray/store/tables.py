@@ -58,15 +58,9 @@ def write_records(store: RunStore, path: str, records: Iterable[R], model: type[
 
 def encode_records(records: Iterable[R], model: type[R]) -> tuple[bytes, int]:
     """Return records as the content of a Parquet file, and their number."""
-    buffer = io.BytesIO()
-    num_records = 0
     remaining = iter(records)
-    schema = arrow_schema(model)
-    with pq.ParquetWriter(buffer, schema, compression="zstd", write_page_checksum=True) as writer:
-        while chunk := list(itertools.islice(remaining, _ROW_GROUP_ROWS)):
-            writer.write_table(to_table(chunk, model))
-            num_records += len(chunk)
-    return buffer.getvalue(), num_records
+    chunks = iter(lambda: list(itertools.islice(remaining, _ROW_GROUP_ROWS)), [])
+    return _encoded((to_table(chunk, model) for chunk in chunks), model)
 
 
 def write_tables(
@@ -76,12 +70,19 @@ def write_tables(
 
     The file appears whole or not at all.
     """
+    data, _ = _encoded(tables, model)
+    store.write_bytes(path, data)
+
+
+def _encoded(tables: Iterable[pa.Table], model: type[Record]) -> tuple[bytes, int]:
     buffer = io.BytesIO()
+    num_rows = 0
     schema = arrow_schema(model)
     with pq.ParquetWriter(buffer, schema, compression="zstd", write_page_checksum=True) as writer:
         for table in tables:
             writer.write_table(table)
-    store.write_bytes(path, buffer.getvalue())
+            num_rows += table.num_rows
+    return buffer.getvalue(), num_rows
 
 
 def encode_table(table: pa.Table) -> bytes:

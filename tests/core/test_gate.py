@@ -34,6 +34,7 @@ def simulated(
     broken: str = "",
     moves: float = 0.0,
     same_requests: bool = True,
+    per_tool_now: tuple[int, ...] = (),
 ) -> Pair:
     """Two evaluations of equally good models, but for what is planted.
 
@@ -46,19 +47,25 @@ def simulated(
         broken: a tool that never is called right by the second.
         moves: the deviation by which another training moves each tool.
         same_requests: whether both are asked the same.
+        per_tool_now: numbers of requests in the second; empty: as many as in the first.
     """
     before, now = {}, {}
     for number in range(tools):
         tool, share = f"tool_{number}", draw.betavariate(4, 1.2)
         moved = [min(1.0, max(0.0, share + draw.gauss(0, moves))) for _ in range(2)]
-        for request in range(draw.choice(per_tool)):
+        num_before = num_now = draw.choice(per_tool)
+        if per_tool_now:
+            num_now = draw.choice(per_tool_now)
+        for request in range(max(num_before, num_now)):
             first, second = (_outcome(draw, one) for one in moved)
             if same_requests and draw.random() < greedy:
                 second = first
             if second == "correct" and (draw.random() < lost / share or tool == broken):
                 second = "wrong_tool"
-            before[f"{tool} {request}"] = Answered(tool, first)
-            now[f"{tool} {request}{'' if same_requests else ' too'}"] = Answered(tool, second)
+            if request < num_before:
+                before[f"{tool} {request}"] = Answered(tool, first)
+            if request < num_now:
+                now[f"{tool} {request}{'' if same_requests else ' too'}"] = Answered(tool, second)
     for request in range(40):
         first, second = (draw.choices(("correct", "needless_call"), (9, 1))[0] for _ in range(2))
         before[f"chat {request}"] = Answered("", first)
@@ -114,6 +121,21 @@ def test_equally_good_models_on_different_requests_are_rarely_called_worse() -> 
     assert rate(500, failed, same_requests=False, tools=5, per_tool=(30,)) <= bound(500)
 
 
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"tools": 30, "per_tool": (30,), "per_tool_now": (2, 3)},
+        {"tools": 30, "per_tool": (2, 3), "per_tool_now": (30,)},
+        {"tools": MIN_TOOLS, "per_tool": (60,), "per_tool_now": (5,)},
+        {"tools": 5, "per_tool": (60,), "per_tool_now": (4,)},
+    ],
+    ids=["few now", "few before", "just enough tools", "few tools"],
+)
+def test_many_requests_beside_few_others_raise_no_alarm(planted: dict[str, object]) -> None:
+    """Few requests of a good tool are mostly all right and seldom many wrong: no even signs."""
+    assert rate(500, failed, same_requests=False, **planted) <= bound(500)
+
+
 def test_requests_of_a_tool_that_change_together_raise_no_alarm_over_all_tools() -> None:
     found = rate(500, failed, each_tool=False, moves=0.15, greedy=0.0, tools=20)
     assert found <= bound(500)
@@ -132,6 +154,7 @@ def test_a_loss_of_ten_points_is_found_in_300_requests() -> None:
     """30 tools of 10 requests, 6 of 10 greedy: of the others the answers are drawn anew."""
     assert rate(200, failed, lost=0.1) >= 0.9
     assert rate(100, failed, lost=0.1, same_requests=False, tools=20, per_tool=(15, 25)) >= 0.8
+    assert 0.6 <= rate(200, failed, lost=0.1, same_requests=False) <= 0.9
 
 
 def test_a_tool_that_breaks_is_named() -> None:

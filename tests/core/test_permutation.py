@@ -72,12 +72,52 @@ def test_two_shares_are_counted_like_one_by_one(a: int, b: int, n: int, m: int) 
     assert found.better == pytest.approx(sum(one >= now for one in drawn) / len(drawn))
 
 
-def test_shares_of_several_tools_come_near_the_exact_ones() -> None:
+few_shares = st.tuples(st.integers(1, 5), st.integers(1, 5)).flatmap(
+    lambda n: st.tuples(st.integers(0, n[0]), st.just(n[0]), st.integers(0, n[1]), st.just(n[1]))
+)
+
+
+@given(st.lists(few_shares, max_size=4))
+def test_shares_of_several_tools_are_counted_like_one_by_one(
+    tools: list[tuple[int, int, int, int]],
+) -> None:
+    def ways(tool: tuple[int, int, int, int]) -> list[tuple[int, int]]:
+        before, num_before, now, num_now = tool
+        together = before + now
+        counts = range(max(0, together - num_before), min(together, num_now) + 1)
+        return [
+            (one, math.comb(num_now, one) * math.comb(num_before, together - one)) for one in counts
+        ]
+
+    seen = sum(now for _, _, now, _ in tools)
+    cases = [
+        (sum(count for count, _ in case), math.prod(weight for _, weight in case))
+        for case in itertools.product(*map(ways, tools))
+    ]
+    everything = sum(weight for _, weight in cases)
+    found = stratified_shares(tools)
+    worse = sum(weight for count, weight in cases if count <= seen)
+    better = sum(weight for count, weight in cases if count >= seen)
+    assert found.worse == pytest.approx(worse / everything)
+    assert found.better == pytest.approx(better / everything)
+    lowest, highest = min(cases), max(cases)
+    assert found.least_worse == pytest.approx(lowest[1] / everything)
+    assert found.least_better == pytest.approx(highest[1] / everything)
+
+
+def test_shares_of_many_requests_are_as_good_as_normal() -> None:
     one = (60, 100, 45, 100)
-    assert stratified_shares([one]).worse == pytest.approx(two_shares(*one).worse, rel=0.05)
-    both = stratified_shares([one, (80, 100, 62, 100)])
-    assert both.worse < two_shares(*one).worse / 10
-    assert stratified_shares([(0, 5, 0, 5)]) == NO_EVIDENCE
+    assert stratified_shares([one]).worse == pytest.approx(two_shares(*one).worse)
+    assert stratified_shares([(0, 5, 0, 5), (7, 7, 3, 3)]) == NO_EVIDENCE
+    exact = stratified_shares([(600, 1000, 555, 1000)] * 7)
+    approximate = stratified_shares([(600, 1000, 555, 1000)] * 7 + [(5, 10, 5, 10)] * 150)
+    # The further tools are as good as before, and add little spread.
+    assert exact.worse < 1e-6
+    assert approximate.worse == pytest.approx(exact.worse, rel=9)
+    many = stratified_shares([(6000, 10_000, 5950, 10_000)])
+    assert many.worse == pytest.approx(two_shares(6000, 10_000, 5950, 10_000).worse, rel=0.01)
+    far = stratified_shares([(100, 100, 0, 100)] * 9)
+    assert 0 < far.worse < 1e-300 or far.worse == far.least_worse
 
 
 def test_holms_example() -> None:

@@ -214,6 +214,22 @@ def test_what_is_kept_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert assert_same(many, SPECS) == 0
 
 
+def test_long_texts_are_not_kept() -> None:
+    scorer = ColumnScorer(SPECS)
+    texts = ["x" * 3_000, "y" * 3_000]
+    many = [
+        predict("add", '{"text":"a"}', f'Action: add\nAction Input: {{"text":"{one}"}}')
+        for one in texts
+    ] + [
+        predict("add", '{"text":"a"}', f'Action: {one}\nAction Input: {{"text":"a"}}')
+        for one in texts
+    ]
+    scorer.score(as_columns(many), lambda rows: [many[row] for row in rows])
+    kept = [*scorer._names, *(part for key in scorer._decisions for part in key)]
+    assert sum(map(len, kept)) < 3_000
+    assert assert_same(many, SPECS) == 0
+
+
 def test_recorded_outputs_of_the_study_are_scored_as_records_are() -> None:
     if not REFERENCE.is_dir():
         pytest.skip("the study's reference data are not here (../shared/reference)")

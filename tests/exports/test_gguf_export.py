@@ -224,6 +224,6 @@ def test_a_missing_library_and_a_place_that_cannot_be_written_are_told(
 ):
     save_folder(tmp_path / "model")
     assert export(tmp_path / "model", "--out", str(tmp_path / "no/a.gguf")) == 2
-    assert "give --out a file in an existing folder" in capsys.readouterr().err
+    assert "give a file in an existing folder" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "gguf", None)
     assert "pip install 'ste-ray[gguf]'" in said(tmp_path / "model", capsys)

@@ -16,6 +16,8 @@ from ste_ray.core.native_calls.grammar import INTEGER_PATTERN, NUMBER_PATTERN, c
 from ste_ray.core.native_calls.reading import read_reply
 from ste_ray.core.native_calls.writing import write_calls
 from ste_ray.core.replies.strict_json import JSONTextError, decode_value
+from ste_ray.generation.grammar_schemas import GrammarSchema
+from ste_ray.generation.native_constraints import listed
 from tests.native_templates import SHAPES, renderer
 
 llguidance = pytest.importorskip("llguidance")
@@ -115,6 +117,44 @@ MEASURED = {
     }
 }
 NOT_JSON = [shape for shape in WITH_GRAMMAR if form_of(shape).arguments != "json"]
+RESTRICTED = {
+    "plain bounds": {"type": "integer", "minimum": 5, "maximum": 9},
+    "one of": {"type": "integer", "oneOf": [{"const": 5}, {"const": 9}]},
+    "all of": {"type": "integer", "allOf": [{"minimum": 5}, {"maximum": 9}]},
+    "any of": {"anyOf": [{"type": "integer", "minimum": 5, "maximum": 9}, {"type": "null"}]},
+    "a reference": {"$ref": "#/$defs/small"},
+    "a reference within": {"anyOf": [{"type": "boolean"}, {"$ref": "#/$defs/small"}]},
+    "several types": {"type": ["integer", "null"], "minimum": 5, "maximum": 9},
+}
+
+
+@pytest.mark.parametrize("shape", NOT_JSON)
+@pytest.mark.parametrize("restriction", RESTRICTED)
+def test_what_restricts_a_number_binds_however_it_is_said(shape, restriction):
+    schema = {
+        "type": "object",
+        "properties": {"n": RESTRICTED[restriction]},
+        "required": ["n"],
+        "additionalProperties": False,
+        "$defs": {"small": {"type": "integer", "minimum": 5, "maximum": 9}},
+    }
+    # As decoding does it: composed schemas are worked out into plain alternatives first.
+    grammar = call_grammar(
+        form_of(shape), {"get": listed(GrammarSchema(schema).schema)}, json.dumps
+    )
+    library = llguidance.LLMatcher
+    found = library(llguidance.LLTokenizer("byte"), library.grammar_from_lark(grammar))
+    assert found.get_error() == ""
+
+    def taken(n):
+        data, matcher = written(shape, "get", {"n": n}).encode(), found.deep_copy()
+        whole = matcher.try_consume_tokens(list(data)) == len(data)
+        return whole and matcher.is_accepting()
+
+    assert [n for n in (5, 9) if taken(n)] == [5, 9]
+    assert not any(map(taken, (-7, 4, 10, 77)))
+
+
 JSON_NUMBER = r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,5})?"
 
 

@@ -74,9 +74,24 @@ def test_every_figure_says_which_loss_would_be_found() -> None:
     assert nothing.headline == "gate passed, but the test set is too small to say anything"
 
 
+def test_no_loss_is_promised_that_is_more_than_there_is() -> None:
+    """Of a share of 5 % no 20 points can be lost; nor can a set that finds nothing promise any."""
+    bad = {f"tool_{number}": 12 for number in range(9)}
+    report = report_of(outcomes(12, bad), outcomes(12, bad | {ODD: 1}))
+    (correct,) = [one for one in report.result.rows if (one.figure, one.tool) == ("correct", "")]
+    assert (correct.found_from or 0) > correct.baseline > 0
+    assert report.headline == "gate passed: no figure is worse by more than chance explains"
+
+
 def test_other_requests_are_said_to_be_no_pairs() -> None:
     shown = gate_text(report_of(outcomes(12, {}), outcomes(10, {}, "new ")))
     assert "the test requests differ (0 are the same), so they are not paired" in shown
+    # What is true of pairs alone is said of pairs alone.
+    assert "if none is gained" not in shown
+    assert "where requests are not paired the more cautious of two" in shown
+    paired = gate_text(report_of(outcomes(12, {}), outcomes(12, {})))
+    assert "requests on, if none is gained\n" in paired
+    assert "worse: exact tests, corrected" in paired
 
 
 def test_versions_that_scored_otherwise_are_told() -> None:

@@ -14,6 +14,7 @@ from ste_ray.report.assemble import ReportData, assemble_report
 from ste_ray.report.comparison import compare_runs
 from ste_ray.report.html import render_comparison, render_html
 from ste_ray.report.markdown import comparison_markdown, report_markdown
+from ste_ray.report.numbers import prompt_tokens_text
 from ste_ray.report.terminal import before_after_table
 
 from . import synthetic
@@ -66,6 +67,19 @@ def test_the_page_shows_them_side_by_side_and_in_its_head(shown: ReportData) -> 
     assert "n = 20" in table
     assert table.count("<tbody>") == 2  # every setting beside every other, too
     assert '<td class="num strong" data-value="-1973.0">−1,973</td>' in table
+
+
+def test_the_head_tells_tokens_of_its_own_settings_alone(shown: ReportData) -> None:
+    """Another setting that happens to be counted is none of those whose shares stand there."""
+    assert shown.evaluation is not None
+    use = shown.evaluation.summary.tokens
+    assert use is not None
+    assert prompt_tokens_text(use, "base/icl", "tuned/toolken").startswith("2,043 → 70.0 prompt")
+    assert prompt_tokens_text(use, "base/icl", "base/icl") == "2,043 prompt tokens a request"
+    counted = use.settings[:2]
+    less = use.model_copy(update={"settings": counted, "uncounted": ("tuned/toolken",)})
+    assert prompt_tokens_text(less, "base/retrieved", "tuned/toolken") == ""
+    assert prompt_tokens_text(None, "base/icl", "base/icl") == ""
 
 
 def test_the_texts_show_them_too(shown: ReportData) -> None:

@@ -17,6 +17,7 @@ from ste_ray.core.records import Message, Prediction, TestDialog
 from ste_ray.errors import StageInputError
 from ste_ray.stages.evaluate.gating import read_outcomes
 from ste_ray.store.artifacts import RunStore, open_store
+from ste_ray.store.manifest import declare_stage
 from ste_ray.store.tables import read_records, write_records
 from tests.evaluated_run import Asked, write_evaluated
 
@@ -231,6 +232,16 @@ def test_a_request_is_another_one_with_another_dialog(store: RunStore) -> None:
     dialog = TestDialog(example_id="00003", messages=(Message(role="user", content="before"),))
     write_records(store, layout.part(layout.DIALOGS, 0), [dialog], TestDialog)
     assert len(plain & set(read_outcomes(store).outcomes("tuned/toolken"))) == 99
+
+
+def test_an_evaluation_of_earlier_predictions_is_no_baseline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, now = run_at(tmp_path, "before", asked()), run_at(tmp_path, "now", asked())
+    # The same number of predictions, so that nothing else tells.
+    declare_stage(open_store(before), "infer", {}, {"predictions": 2}, started_at=0.0)
+    message = error_of(capsys, "--run", now, "--gate", before)
+    assert f"the evaluation in {before!r} is not of the predictions that are there now" in message
 
 
 def test_scores_of_other_predictions_are_refused(store: RunStore) -> None:

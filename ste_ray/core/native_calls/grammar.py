@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from ste_ray.core.native_calls.form import CallForm, Elements, ValueType
 from ste_ray.core.native_calls.loose_values import loose_text
 from ste_ray.core.native_calls.writing import element_text
+from ste_ray.core.schemas.definitions import PREFIX
 
 #: What may stand in the place of an id, as a regular expression.
 ID_PATTERN = "[a-zA-Z0-9]{9}"
@@ -31,9 +32,11 @@ list: "[" (loose ("," loose)*)? "]"
 object: "{{" (KEY ":" loose ("," KEY ":" loose)*)? "}}"
 NUMBER: /{NUMBER_PATTERN}/
 KEY: /[A-Za-z_][A-Za-z0-9_.-]*/"""
-_BOUNDS = frozenset(
-    ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "enum", "const")
+_ANNOTATIONS = frozenset(
+    {"title", "description", "default", "examples", "deprecated", "$comment", "$defs"}
 )
+# What a schema may say of a number without restricting it.
+_FREE = _ANNOTATIONS | {"type", "format"}
 _SCALARS = ("number", "integer", "boolean", "null")
 
 
@@ -123,11 +126,16 @@ class _Rules:
         rule: str,
         schema: Mapping[str, Any],
         ends: tuple[str, str, str, str],
-        entry: Callable[[str, str, Any], str],
+        entry: Callable[[str, str, Sequence[Any]], str],
     ) -> str:
         """Add rules of listed properties in their order, of which the required ones are there."""
         first, following, last, none = ends
-        listed = [(k, one) for k, one in schema.get("properties", {}).items() if one is not False]
+        definitions = schema.get("$defs", {})
+        listed = [
+            (key, _alternatives(one, definitions))
+            for key, one in schema.get("properties", {}).items()
+            if one is not False
+        ]
         required = {key for key, _ in listed} & set(schema.get("required", ()))
         entries = [entry(f"{rule}_{place}", key, one) for place, (key, one) in enumerate(listed)]
 
@@ -153,14 +161,15 @@ class _Rules:
             else (self._literal(text))
         )
 
-    def _element(self, rule: str, key: str, schema: Any) -> str:
+    def _element(self, rule: str, key: str, schemas: Sequence[Any]) -> str:
         elements = self._form.elements
         assert elements is not None, "only forms with elements have any"
         ways = [
             f"{self._literal(key + elements.after_key[kind])} {self._value(schema, kind, elements)}"
+            for schema in schemas
             for kind in _kinds(schema)
         ]
-        self.rules.append(f"{rule}: {' | '.join(ways)}")
+        self.rules.append(f"{rule}: {' | '.join(dict.fromkeys(ways))}")
         return rule
 
     def _value(self, schema: Any, kind: ValueType, elements: Elements) -> str:
@@ -176,24 +185,42 @@ class _Rules:
         own = schema if isinstance(schema, dict) else {}
         return _json({**own, "type": _json_type(own, kind)})
 
-    def _loose(self, rule: str, key: str, schema: Any) -> str:
-        own = schema if isinstance(schema, dict) else {}
-        value = "loose"
-        if own.get("enum"):
-            texts = [loose_text(one, self._form.quote) for one in own["enum"]]
-            value = f"({' | '.join(map(self._literal, texts))})"
-        elif own.get("type") == "string":
-            value = "quoted"
-        elif own.get("type") in _SCALARS:
-            value = _json(own)
-        self.rules.append(f"{rule}: {self._literal(f'{key}:')} {value}")
+    def _loose(self, rule: str, key: str, schemas: Sequence[Any]) -> str:
+        values = dict.fromkeys(value for one in schemas for value in self._loose_values(one))
+        self.rules.append(f"{rule}: {self._literal(f'{key}:')} ({' | '.join(values)})")
         return rule
+
+    def _loose_values(self, schema: Any) -> Iterator[str]:
+        own = schema if isinstance(schema, dict) else {}
+        if own.get("enum"):
+            yield from (self._literal(loose_text(one, self._form.quote)) for one in own["enum"])
+            return
+        for kind in _listed(own.get("type")):
+            if kind == "string":
+                yield "quoted"
+            else:
+                yield _json({**own, "type": kind}) if kind in _SCALARS else "loose"
+
+
+def _alternatives(
+    schema: Any, definitions: Mapping[str, Any], met: tuple[str, ...] = ()
+) -> list[Any]:
+    """Return schemas of which a value must fit one, with what they refer to."""
+    if not isinstance(schema, dict):
+        return [schema]
+    ways = [one for one in schema.get("anyOf", ()) if one is not False]
+    if ways and _ANNOTATIONS.issuperset(schema.keys() - {"anyOf"}):
+        return [found for one in ways for found in _alternatives(one, definitions, met)]
+    name = str(schema.get("$ref", "")).removeprefix(PREFIX)
+    if name in definitions and name not in met:
+        return _alternatives(definitions[name], definitions, (*met, name))
+    return [{**schema, "$defs": definitions} if definitions else schema]
 
 
 def _json(schema: Mapping[str, Any]) -> str:
     """Return what stands for JSON of a schema; numbers that it does not bound are bound here."""
     pattern = {"number": NUMBER_PATTERN, "integer": INTEGER_PATTERN}.get(str(schema.get("type")))
-    if pattern is None or not _BOUNDS.isdisjoint(schema):
+    if pattern is None or not all(key in _FREE or key.startswith("x-") for key in schema):
         return f"%json {json.dumps(schema)}"
     return f"/{pattern}/"
 

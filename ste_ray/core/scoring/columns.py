@@ -37,6 +37,7 @@ NEEDED = (
 _INPUT = re.compile("input", re.IGNORECASE)
 _MAX_CHARS = 4_000  # fewer than the digits of the longest whole number that is read
 _KEPT = 8_192  # decisions, and names of tools, that are kept: memory stays as it is
+_KEPT_CHARS = 1_000  # of what one is kept by; longer texts hardly come twice
 
 
 class _Decision(NamedTuple):
@@ -205,7 +206,9 @@ def _flat_object(written: str) -> tuple[dict[str, Any], str] | None:
     return value, canonical_json(value)
 
 
-def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
+def _keep(kept: dict[Any, Any], key: str | tuple[str, ...], value: Any) -> None:
+    if sum(map(len, (key,) if isinstance(key, str) else key)) > _KEPT_CHARS:
+        return
     if len(kept) >= _KEPT:
         kept.clear()
     kept[key] = value

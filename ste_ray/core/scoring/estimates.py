@@ -6,7 +6,9 @@ then holds of these tools only.
 
 Where both evaluations have the same requests they are paired. Else each tool's shares are compared
 and weighted by Mantel's and Haenszel's weights, so that a test set with more requests of the
-difficult tools is no loss.
+difficult tools is no loss. The signs of tools are equally likely then only where both sides have as
+many requests: a share of few requests mostly lies a little above what is true, and seldom far
+below. Fisher's test holds for any numbers, but takes requests as independent. So both must agree.
 
 Sources: Agresti and Min 2005 (Stat. Med. 24), the interval of paired shares; Newcombe 1998 (Stat.
 Med. 17), of two shares; Connor 1987 (Biometrics 43), the power of McNemar's test; Kish, Survey
@@ -26,6 +28,7 @@ from ste_ray.core.scoring.permutation import (
     sign_flips,
     stratified_shares,
     two_shares,
+    weaker,
 )
 from ste_ray.core.scoring.statistics import (
     CONFIDENCE,
@@ -125,13 +128,12 @@ def unpaired_estimate(tools: Sequence[ToolCounts]) -> Estimate:
         evidence = two_shares(one.before, one.num_before, one.now, one.num_now)
         interval = _newcombe(one)
     else:
-        evidence = (
-            sign_flips(round(_GRAIN * one.weight * one.difference) for one in tools)
-            if by_tool
-            else stratified_shares(
-                (one.before, one.num_before, one.now, one.num_now) for one in tools
-            )
+        evidence = stratified_shares(
+            (one.before, one.num_before, one.now, one.num_now) for one in tools
         )
+        if by_tool:
+            signs = sign_flips(round(_GRAIN * one.weight * one.difference) for one in tools)
+            evidence = weaker(evidence, signs)
         interval = _weighted_interval(tools, by_tool and _is_spread(tools))
     return Estimate(
         before=sum(one.weight * one.before / one.num_before for one in tools) / weight,

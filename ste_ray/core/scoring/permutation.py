@@ -4,11 +4,11 @@ Two evaluations that are equally good could be exchanged. Paired on the same req
 difference of each unit (a tool, or a request) may then as well have the other sign, whatever the
 units are like and however the requests of one hang together; all signs are counted, not drawn, so
 nothing depends on a seed. Where the requests differ, a tool's right answers may as well have
-fallen on the other evaluation.
+fallen on the other evaluation. Of very many units the sums are taken for normal.
 
 Sources: Fisher, The Design of Experiments, 1935, ch. 21 (the signs) and ch. 11 (two shares);
-McNemar 1947 is the case of single requests; Mantel and Haenszel 1959 (J. Natl. Cancer Inst. 22)
-for several tools at once.
+McNemar 1947 is the case of single requests; Gart 1970 (Biometrika 57) for the shares of several
+tools at once, which Mantel and Haenszel 1959 (J. Natl. Cancer Inst. 22) take for normal.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from collections.abc import Iterable, Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
-# Of so many terms, each at most as large as what it is compared with, a sum is normal.
+# Of so many terms, each at most as large as what it is compared with, a sum is normal; likewise one
+# of this variance, whose parts are at most as skewed as those of requests.
 _MANY = 1000
+# Less than this of a probability, and all that lies beyond it, changes nothing that is shown.
+_NEGLIGIBLE = 1e-18
 
 
 class Evidence(NamedTuple):
@@ -40,6 +43,11 @@ class Evidence(NamedTuple):
 
 
 NO_EVIDENCE = Evidence(1.0, 1.0, 1.0, 1.0)
+
+
+def weaker(first: Evidence, second: Evidence) -> Evidence:
+    """Return the evidence that two tests of one difference agree on."""
+    return Evidence(*map(max, first, second))
 
 
 def sign_flips(differences: Iterable[int]) -> Evidence:
@@ -94,56 +102,93 @@ def two_shares(before: int, num_before: int, now: int, num_now: int) -> Evidence
         now: successes among ``num_now`` other requests.
         num_now: how many.
     """
-    together, everyone = before + now, num_before + num_now
-    lowest, highest = max(0, together - num_before), min(together, num_now)
-
-    def probability(count: int) -> float:
-        return math.exp(
-            _log_choose(num_now, count)
-            + _log_choose(num_before, together - count)
-            - _log_choose(everyone, together)
-        )
-
-    def between(first: int, last: int) -> float:
-        return min(1.0, math.fsum(probability(count) for count in range(first, last + 1)))
-
+    lowest, found = _shares_of_one(before, num_before, now, num_now)
+    place = now - lowest
     return Evidence(
-        worse=between(lowest, now),
-        better=between(now, highest),
-        least_worse=probability(lowest),
-        least_better=probability(highest),
+        worse=min(1.0, math.fsum(found[: place + 1])),
+        better=min(1.0, math.fsum(found[place:])),
+        least_worse=found[0],
+        least_better=found[-1],
     )
 
 
 def stratified_shares(strata: Iterable[tuple[int, int, int, int]]) -> Evidence:
-    """Return the evidence of the shares of several tools at once, by Mantel's and Haenszel's test.
+    """Return the evidence of the shares of several tools at once: Fisher's test within each.
 
-    Requests of a tool count as independent, and it takes the sum over all tools for normal.
+    Requests of a tool count as independent of each other.
 
     Args:
         strata: of each tool what ``two_shares`` is given.
     """
-    seen = expected = variance = 0.0
-    lowest = highest = 0
-    for before, num_before, now, num_now in strata:
-        together, everyone = before + now, num_before + num_now
-        if everyone < 2:
-            continue
-        seen += now
-        expected += together * num_now / everyone
-        spread = together * (everyone - together) * num_before * num_now
-        variance += spread / (everyone**2 * (everyone - 1))
-        lowest += max(0, together - num_before)
-        highest += min(together, num_now)
-    if not variance:
+    counts = [one for one in strata if 0 < one[0] + one[2] < one[1] + one[3]]
+    if not counts:
         return NO_EVIDENCE
-    normal = NormalDist(expected, math.sqrt(variance))
+    seen = sum(now for _, _, now, _ in counts)
+    if sum(_variance(*one) for one in counts) > _MANY:
+        return _normal_shares(counts, seen)
+    least_worse = least_better = 1.0
+    offset, sums = 0, [1.0]
+    for one in counts:
+        lowest, found = _shares_of_one(*one)
+        least_worse *= found[0]
+        least_better *= found[-1]
+        skipped, sums = _trimmed(_convolved(sums, found))
+        offset += lowest + skipped
+    place = seen - offset
+    return Evidence(
+        worse=min(1.0, max(least_worse, math.fsum(sums[: max(0, place + 1)]))),
+        better=min(1.0, max(least_better, math.fsum(sums[max(0, place) :]))),
+        least_worse=least_worse,
+        least_better=least_better,
+    )
+
+
+def _shares_of_one(before: int, num_before: int, now: int, num_now: int) -> tuple[int, list[float]]:
+    """Return the least number of successes now, and the probability of it and of each above it."""
+    together, everyone = before + now, num_before + num_now
+    lowest, highest = max(0, together - num_before), min(together, num_now)
+    all_ways = _log_choose(everyone, together)
+    return lowest, [
+        math.exp(_log_choose(num_now, count) + _log_choose(num_before, together - count) - all_ways)
+        for count in range(lowest, highest + 1)
+    ]
+
+
+def _convolved(first: Sequence[float], second: Sequence[float]) -> list[float]:
+    """The probabilities of the sum of two numbers."""
+    short, long = sorted((first, second), key=len)
+    sums = [0.0] * (len(short) + len(long) - 1)
+    for place, one in enumerate(short):
+        for other, value in enumerate(long, place):
+            sums[other] += one * value
+    return sums
+
+
+def _trimmed(probabilities: list[float]) -> tuple[int, list[float]]:
+    """Leave out what is negligible at the ends; return how many at the lower one, and the rest."""
+    kept = [place for place, one in enumerate(probabilities) if one > _NEGLIGIBLE]
+    return kept[0], probabilities[kept[0] : kept[-1] + 1]
+
+
+def _normal_shares(counts: Sequence[tuple[int, int, int, int]], seen: int) -> Evidence:
+    """Mantel's and Haenszel's test, with its correction for continuity."""
+    expected = math.fsum((b + n) * num_n / (num_b + num_n) for b, num_b, n, num_n in counts)
+    normal = NormalDist(expected, math.sqrt(math.fsum(_variance(*one) for one in counts)))
+    lowest = sum(max(0, b + n - num_b) for b, num_b, n, _ in counts)
+    highest = sum(min(b + n, num_n) for b, _, n, num_n in counts)
     return Evidence(
         worse=normal.cdf(seen + 0.5),
         better=1 - normal.cdf(seen - 0.5),
         least_worse=normal.cdf(lowest + 0.5),
         least_better=1 - normal.cdf(highest - 0.5),
     )
+
+
+def _variance(before: int, num_before: int, now: int, num_now: int) -> float:
+    """Of the successes now, given those of both."""
+    together, everyone = before + now, num_before + num_now
+    spread = together * (everyone - together) * num_before * num_now
+    return spread / (everyone**2 * (everyone - 1))
 
 
 def _log_choose(n: int, k: int) -> float:

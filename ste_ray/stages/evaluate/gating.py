@@ -20,6 +20,7 @@ from ste_ray.core.scoring.baseline import (
 from ste_ray.core.scoring.evaluation import EvaluationSummary
 from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.errors import ConfigError, StageInputError
+from ste_ray.process import new_file
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.damage import reading
 from ste_ray.store.manifest import manifest_fingerprint, read_manifest
@@ -44,12 +45,18 @@ def read_outcomes(store: RunStore) -> Baseline:
     """Return the outcomes of all settings of an evaluated run, in the order of its summary.
 
     Raises:
-        StageInputError: it is not evaluated, or its tables cannot be used.
+        StageInputError: it is not evaluated, its evaluation is of other predictions, or its tables
+            cannot be used.
     """
     manifest = read_manifest(store, "evaluate")
     if manifest is None or not store.exists(layout.EVALUATION_SUMMARY):
         raise StageInputError(
             f"{store.uri!r} is not evaluated; run 'ste-ray evaluate --run URI' on it first"
+        )
+    if not is_evaluated(store):
+        raise StageInputError(
+            f"the evaluation in {store.uri!r} is not of the predictions that are there now; delete "
+            f"{store.address('evaluate')!r} and run 'ste-ray evaluate --run URI' on it first"
         )
     summary = EvaluationSummary.model_validate(store.read_json(layout.EVALUATION_SUMMARY))
     dialogs = _dialogs(store)
@@ -117,12 +124,7 @@ def write_file(target: str, text: str) -> None:
         store, name = _place(target)
         store.write_bytes(name, content)
         return
-    try:
-        Path(target).write_bytes(content)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write {target!r} ({error.strerror}); give a file in an existing folder"
-        ) from None
+    new_file.write_file(target, content)
 
 
 def chosen_settings(wanted: Sequence[str], now: Baseline, run: str) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 from ste_ray.core.executor_specs import McpTool
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ToolSpecError
+from ste_ray.process.new_file import write_file
 from ste_ray.tools.spec.files import SUFFIXES
 from ste_ray.tools.spec.safety import is_free
 from ste_ray.yaml_loader import RESOLVERS
@@ -71,7 +71,6 @@ def write_tool_specs(
     if servers:
         content["mcpServers"] = servers
     content["tools"] = tools
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         data = _encode(content, guarded, set(allow), file.suffix).encode()
         if not replace and file.exists() and file.read_bytes() != data:
@@ -79,13 +78,9 @@ def write_tool_specs(
                 f"{str(file)!r} exists and holds something else, perhaps allow:, effects or "
                 "examples that somebody wrote; give another file, or --force to replace it"
             )
-        temporary.write_bytes(data)
-        temporary.replace(file)
     except (OSError, UnicodeEncodeError) as error:
-        temporary.unlink(missing_ok=True)
-        raise ToolSpecError(
-            f"cannot write tool file {str(file)!r}: {error}; give a file in an existing folder"
-        ) from None
+        raise ToolSpecError(f"cannot write {str(file)!r}: {error}; give another file") from None
+    write_file(str(file), data)
 
 
 def _fields(spec: ToolSpec, servers: dict[str, Any]) -> dict[str, Any]:
