@@ -86,6 +86,6 @@ def _pattern(line: str) -> re.Pattern[str]:
     pattern = re.escape(line)
     for word, what in _WORDS.items():
         pattern = pattern.replace(word, what)
-    pattern = re.sub("SETTING|VARIANT", "[a-z_-]+", pattern)
+    pattern = re.sub("SETTING|VARIANT", r"[a-z_-]+(?:\\.[a-z0-9_-]+)?", pattern)
     pattern = re.sub("N+", lambda number: rf"\d{{{len(number[0])}}}", pattern)
     return re.compile(pattern + (".+" if line.endswith("/") else ""))

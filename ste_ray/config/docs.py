@@ -11,7 +11,7 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -103,6 +103,8 @@ def _values(field: FieldInfo) -> str:
 def _kind(annotation: Any) -> str:
     """Return in words what a value may be."""
     origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _kind(inner[0])
     if origin is Literal:
         return ", ".join(f"`{one or _EMPTY}`" for one in inner)
     if origin in (Union, types.UnionType):

@@ -1,7 +1,8 @@
 """The layout of a run: every path below its URI, and what lies there.
 
 No other module spells such a path. In capitals stands what varies: ``NNNNN`` is a number,
-``SETTING`` a model and a prompt (``tuned-toolken``), ``VARIANT`` one of ``continual.variants``::
+``SETTING`` a model and a prompt (``tuned-toolken``; with a way to ask anew behind a dot,
+``tuned-toolken.repeat-2``, below ``variants``), ``VARIANT`` one of ``continual.variants``::
 
     lock.json                               who owns the run
     report.html                             the report: written last, from all of the following
@@ -56,9 +57,12 @@ No other module spells such a path. In capitals stands what varies: ``NNNNN`` is
     train/summary.json                      ``TrainSummary``; written after all of the training
     infer/predictions/SETTING/part-NNNNN.parquet   ``Prediction``
     infer/predictions/SETTING/_complete     counts of the setting; written after it
+    infer/variants/SETTING/part-NNNNN.parquet      ``Prediction``, of requests asked anew
+    infer/variants/SETTING/_complete        likewise
     infer/pieces/SETTING/                   ``Prediction``, while the stage runs
     infer/journal/SETTING/                  recorded answers of an endpoint
     evaluate/scores/SETTING/part-NNNNN.parquet     ``Score``, in the order of the predictions
+    evaluate/variants/SETTING/part-NNNNN.parquet   ``Score``, likewise of ``infer/variants``
     evaluate/undecided.jsonl                pairs of arguments that no rule decides
     evaluate/judge.json                     ``JudgeReport``, where a judge was asked
     evaluate/journal/                       its recorded answers
@@ -121,10 +125,12 @@ TRAIN_SUMMARY = "train/summary.json"
 RUN_MODELS = {"base": BASE_MODEL, "tuned": TUNED_MODEL}  # by their names in settings
 
 PREDICTIONS = "infer/predictions"
+VARIANTS = "infer/variants"
 PREDICTION_PIECES = "infer/pieces"
 INFER_JOURNALS = "infer/journal"
 
 SCORES = "evaluate/scores"
+VARIANT_SCORES = "evaluate/variants"
 UNDECIDED = "evaluate/undecided.jsonl"
 JUDGE_REPORT = "evaluate/judge.json"
 EVALUATE_JOURNAL = "evaluate/journal"
@@ -221,7 +227,7 @@ def checkpoint_marker(checkpoint_folder: str) -> str:
 
 def predictions(setting: str) -> str:
     """Return the folder of the predictions of a setting, given as ``Setting.folder_name``."""
-    return f"{PREDICTIONS}/{setting}"
+    return f"{VARIANTS if '.' in setting else PREDICTIONS}/{setting}"
 
 
 def predictions_marker(setting: str) -> str:
@@ -241,6 +247,8 @@ def infer_journal(setting: str) -> str:
 
 def scores_of(predictions_part: str) -> str:
     """Return the file of the scores of one part of predictions."""
+    if predictions_part.startswith(f"{VARIANTS}/"):
+        return f"{VARIANT_SCORES}{predictions_part.removeprefix(VARIANTS)}"
     return f"{SCORES}{predictions_part.removeprefix(PREDICTIONS)}"
 
 

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from ste_ray.core import layout
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.exports.gguf_tokenizer import GgufTokenizer
 from ste_ray.exports.gguf_weights import (
@@ -142,7 +143,7 @@ def _described(folder: Path) -> tuple[Any, Any]:
     if not (folder / "config.json").is_file():
         raise StageInputError(
             f"the folder {str(folder)!r} has no config.json; give a whole model folder, as the"
-            " train stage writes it (RUN/train/model)"
+            f" train stage writes it (RUN/{layout.TUNED_MODEL})"
         )
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)

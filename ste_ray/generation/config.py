@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
+
+from ste_ray.core.inferring.perturbing import Perturbation
 from ste_ray.core.section import Section, key, operational
 from ste_ray.core.template_options import TemplateOptions
 
@@ -54,6 +57,31 @@ class InferConfig(Section):
         "auto",
         "Whether a model that calls natively must call a tool; of local models it needs "
         "constrained.",
+        unless_default=True,
+    )
+    repeats: int = key(
+        1,
+        "How often each test request is asked in each setting: more than once tells how far "
+        "answers change by chance, at a temperature above 0.",
+        ge=1,
+        le=100,
+        unless_default=True,
+    )
+    sweep: tuple[Annotated[int, Field(ge=1)], ...] = key(
+        (),
+        "Numbers of tools to show in prompts besides what settings show, such as [5, 20, 100]: "
+        "the right one among others.",
+        unless_default=True,
+    )
+    perturb: tuple[Perturbation, ...] = key(
+        (),
+        "Ways to describe tools otherwise in prompts, each beside the settings as they are.",
+        unless_default=True,
+    )
+    catalogue: tuple[str, ...] = key(
+        ("builtin", "general"),
+        "Tool files whose descriptions fill prompts where the run has fewer tools than sweep asks "
+        "for: files, folders, or names of shipped sets.",
         unless_default=True,
     )
     execute: bool | tuple[str, ...] = key(

@@ -118,7 +118,7 @@ class Predictor:
         good = [prompt for prompt in prompts if isinstance(prompt, Prompt)]
         decoding = self._decoding_of([prompt.token_ids for prompt in good])
         seeds = [
-            query.example.example_id
+            " ".join(filter(None, (query.example.example_id, self._setting.variant)))
             for query, prompt in zip(queries, prompts, strict=True)
             if isinstance(prompt, Prompt)
         ]

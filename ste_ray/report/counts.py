@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ste_ray.report.numbers import NOTHING
-from ste_ray.report.terminal import aligned
+from ste_ray.report.terminal_tables import aligned
 
 _INDENT = "  "
 

@@ -10,9 +10,9 @@ from ste_ray.core.scoring.estimates import MIN_TOOLS, POWER, least_lost_requests
 from ste_ray.core.scoring.gate_result import Bound, Compared, GateResult, Row
 from ste_ray.core.scoring.statistics import CONFIDENCE
 from ste_ray.report.kinds import KIND_LABELS
-from ste_ray.report.markdown import escaped, table
+from ste_ray.report.markdown_tables import escaped, table
 from ste_ray.report.numbers import NOTHING, difference_interval, metric_label, percent, points
-from ste_ray.report.terminal import aligned
+from ste_ray.report.terminal_tables import aligned
 from ste_ray.report.view import View
 
 _MAX_TOOLS = 500  # of a table in Markdown
@@ -129,15 +129,17 @@ def gate_markdown(report: GateReport) -> str:
 
 def _reach(rows: Sequence[Row]) -> str:
     """What would have been found of the strictest figure in every setting, if it is possible."""
-    found = [
-        (one.found_from, one.baseline)
-        for one in rows
-        if one.figure == "correct" and one.found_from is not None and one.verdict != "better"
-    ]
+    found = [one for one in rows if one.figure == "correct" and one.verdict != "better"]
+    reaches = [one.found_from for one in found if one.found_from is not None]
     # Nobody can lose more than there is: such a test set would find no loss.
-    if not found or any(reach > baseline for reach, baseline in found):
+    small = any(
+        one.verdict == "too few to say" or one.found_from > one.baseline
+        for one in found
+        if one.found_from is not None
+    )
+    if small or not reaches:
         return ""
-    reach = max(reach for reach, _ in found)
+    reach = max(reaches)
     return f" (of correct, {points(reach).lstrip('+')} points would be found)"
 
 

@@ -46,16 +46,21 @@ from ste_ray.report.numbers import (
     unseen_text,
 )
 from ste_ray.report.predictions import NO_TOOL_LABEL, OUTCOME_LABELS
+from ste_ray.report.sweep_plot import sweep_plots
 from ste_ray.report.training import TrainingView
 
 
 def render_html(data: ReportData, *, whole_run: bool = False) -> str:
     """Return the whole page as text; ``whole_run``: with links to all predictions and trials."""
+    sweep = data.evaluation.summary.sweep if data.evaluation else ()
+    classes = {one: f"s{n % 8}" for n, one in enumerate(dict.fromkeys(p.setting for p in sweep))}
     return render_page(
         "report.html.j2",
         data=data,
         whole_run=whole_run,
         metric_plots=_metric_plots(data),
+        sweep_plots=sweep_plots(sweep, classes),
+        sweep_classes=classes,
         position_plots=[] if data.exploration is None else _position_plots(data.exploration),
         training_plots=[] if data.training is None else _training_plots(data.training),
     )

@@ -19,6 +19,7 @@ from ste_ray.report.comparison import ComparisonView
 from ste_ray.report.continual import VARIANT_LABELS
 from ste_ray.report.evaluation import RestraintRow
 from ste_ray.report.kinds import kinds_cells, kinds_notes, pair_cells, totals_cells
+from ste_ray.report.markdown_tables import escaped, first_rows, table
 from ste_ray.report.numbers import (
     NOTHING,
     answers_text,
@@ -39,11 +40,11 @@ from ste_ray.report.numbers import (
     unseen_text,
 )
 from ste_ray.report.predictions import NO_TOOL_LABEL, OUTCOME_LABELS
+from ste_ray.report.variants import repeats_markdown, robustness_markdown, sweep_markdown
 
 _MAX_TOOLS = 20
 _MAX_CHANGED = 10
 _IN_COMPARISON = "the comparison as HTML"
-_MEANINGFUL = str.maketrans({char: f"\\{char}" for char in "\\`*_{}[]<>#|~"})
 
 
 def report_markdown(data: ReportData) -> str:
@@ -108,40 +109,6 @@ def comparison_markdown(view: ComparisonView) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; cells are Markdown already."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def first_rows(
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    most: int,
-    what: str,
-    where: str,
-    omitted: int = 0,
-) -> Iterator[str]:
-    """Yield a table with the first rows, and how many it leaves out, if any.
-
-    Args:
-        header: of the columns.
-        rows: all there are, but for ``omitted`` ones; cells are Markdown already.
-        most: how many to show.
-        what: a row is of.
-        where: more of them are shown.
-        omitted: further rows, which are not there.
-    """
-    yield table(header, rows[:most])
-    if more := max(0, len(rows) - most) + omitted:
-        yield f"{more:,} more {what} are not shown here; {where} shows more of them."
-
-
-def escaped(text: str) -> str:
-    """Return a text on one line that Markdown shows as it is."""
-    return " ".join(text.split()).translate(_MEANINGFUL).replace("&", "&amp;")
-
-
 def _results(data: ReportData) -> Iterator[str]:
     yield "## Results on held-out queries"
     if data.evaluation is None:
@@ -172,6 +139,9 @@ def _results(data: ReportData) -> Iterator[str]:
         yield _differences_table(summary.differences)
     yield from _tokens(summary.tokens)
     yield from _kinds(summary)
+    yield from repeats_markdown(summary.repeats)
+    yield from sweep_markdown(summary.sweep)
+    yield from robustness_markdown(summary.robustness)
     yield from _restraint(data.evaluation.restraint)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ste_ray.core.scoring.answers import AnswerFigures
 from ste_ray.core.scoring.macro import ConstantTool, MacroShare
+from ste_ray.core.scoring.repeats import RepeatedShare
 from ste_ray.core.scoring.results import ResultCounts
 from ste_ray.core.scoring.statistics import Interval, Proportion
 from ste_ray.core.scoring.tokens import Mean, TokenUse
@@ -54,7 +55,7 @@ def points(fraction: float) -> str:
     return f"{100 * fraction:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
-def share_interval(proportion: Proportion | MacroShare) -> str:
+def share_interval(proportion: Proportion | MacroShare | RepeatedShare) -> str:
     """Return the interval of a share in percent, such as ``1.2–3.4``, or a dash for none."""
     bounds = proportion.interval
     if bounds is None:

@@ -103,7 +103,7 @@ def line_plot(title: str, series: Sequence[tuple[str, Sequence[Point]]], x_label
     """
     curves = [(name, thinned(points)) for name, points in series if points]
     if not curves:
-        return svg(title, 60.0, [_title(title), _text(8, 44, "no values recorded", "muted")])
+        return svg(title, 60.0, [_title(title), label(8, 44, "no values recorded", "muted")])
     left, right, top, bottom = 44.0, WIDTH - 10.0, 30.0, 158.0
     xs = [x for _, points in curves for x, _ in points]
     ys = [y for _, points in curves for _, y in points]
@@ -115,12 +115,12 @@ def line_plot(title: str, series: Sequence[tuple[str, Sequence[Point]]], x_label
     for tick in y_ticks:
         y = y_axis.at(tick)
         parts.append(tag("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
-        parts.append(_text(left - 6, y + 4, short_number(tick), "axis", anchor="end"))
+        parts.append(label(left - 6, y + 4, short_number(tick), "axis", anchor="end"))
     for tick in x_ticks:
         parts.append(
-            _text(x_axis.at(tick), bottom + 16, short_number(tick), "axis", anchor="middle")
+            label(x_axis.at(tick), bottom + 16, short_number(tick), "axis", anchor="middle")
         )
-    parts.append(_text((left + right) / 2, bottom + 32, x_label, "axis", anchor="middle"))
+    parts.append(label((left + right) / 2, bottom + 32, x_label, "axis", anchor="middle"))
     for index, (name, points) in enumerate(curves):
         parts.append(_curve(name, [(x_axis.at(x), y_axis.at(y)) for x, y in points], points, index))
         if len(curves) > 1:
@@ -143,17 +143,17 @@ def _curve(name: str, places: Sequence[Point], points: Sequence[Point], index: i
     stride = max(1, len(places) // 60)  # tooltips on every dot would make the file heavy
     for number in {*range(0, len(places), stride), len(places) - 1}:
         (x, y), (step, value) = places[number], points[number]
-        label = tag("title", f"{name}: {value:.5g} at {step:g}")
+        note = tag("title", f"{name}: {value:.5g} at {step:g}")
         radius = 2.6 if number == len(places) - 1 else 5.0
         visible = "dot" if number == len(places) - 1 else "hover"
-        parts.append(tag("circle", label, cx=x, cy=y, r=radius, class_=f"{visible} c{index}"))
+        parts.append(tag("circle", note, cx=x, cy=y, r=radius, class_=f"{visible} c{index}"))
     return joined(parts)
 
 
 def _legend_entry(right: float, y: float, index: int, name: str, total: int) -> Markup:
     x = right - 92.0 * (total - index) + 14
     line = tag("line", x1=x, x2=x + 14, y1=y - 4, y2=y - 4, class_=f"curve c{index}")
-    return joined([line, _text(x + 18, y, name, "axis")])
+    return joined([line, label(x + 18, y, name, "axis")])
 
 
 def interval_plot(title: str, rows: Sequence[IntervalRow], confidence: float) -> Markup:
@@ -171,7 +171,7 @@ def interval_plot(title: str, rows: Sequence[IntervalRow], confidence: float) ->
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         x = axis.at(tick)
         parts.append(tag("line", x1=x, x2=x, y1=top, y2=bottom, class_="grid"))
-        parts.append(_text(x, bottom + 16, f"{tick:.0%}", "axis", anchor="middle"))
+        parts.append(label(x, bottom + 16, f"{tick:.0%}", "axis", anchor="middle"))
     for index, (name, value, low, high, n) in enumerate(rows):
         y = top + step * index + 24
         note = f"{name}: {value:.1%}, {confidence:.0%} interval {low:.1%} to {high:.1%}, n = {n}"
@@ -179,9 +179,9 @@ def interval_plot(title: str, rows: Sequence[IntervalRow], confidence: float) ->
             "line", x1=axis.at(low), x2=axis.at(high), y1=y, y2=y, class_=f"whisker s{index}"
         )
         dot = tag("circle", cx=axis.at(value), cy=y, r=5, class_=f"dot s{index}")
-        parts.append(_text(left, y - 11, name, "label"))
+        parts.append(label(left, y - 11, name, "label"))
         parts.append(tag("g", joined([tag("title", note), whisker, dot])))
-        parts.append(_text(WIDTH - 2, y + 4, f"{value:.1%}", "value", anchor="end"))
+        parts.append(label(WIDTH - 2, y + 4, f"{value:.1%}", "value", anchor="end"))
     return svg(title, bottom + 24, parts)
 
 
@@ -200,7 +200,7 @@ def bar_plot(title: str, bars: Sequence[tuple[str, float, str]], x_label: str) -
     for tick in (0.0, 0.5, 1.0):
         y = bottom - (bottom - top) * tick
         parts.append(tag("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
-        parts.append(_text(left - 6, y + 4, f"{tick:.0%}", "axis", anchor="end"))
+        parts.append(label(left - 6, y + 4, f"{tick:.0%}", "axis", anchor="end"))
     for index, (name, share, note) in enumerate(bars):
         middle = left + slot * (index + 0.5)
         height = (bottom - top) * share
@@ -215,15 +215,16 @@ def bar_plot(title: str, bars: Sequence[tuple[str, float, str]], x_label: str) -
             class_="bar",
         )
         parts.append(rect)
-        parts.append(_text(middle, bottom - height - 5, f"{share:.0%}", "value", anchor="middle"))
-        parts.append(_text(middle, bottom + 16, name, "axis", anchor="middle"))
-    parts.append(_text((left + right) / 2, bottom + 32, x_label, "axis", anchor="middle"))
+        parts.append(label(middle, bottom - height - 5, f"{share:.0%}", "value", anchor="middle"))
+        parts.append(label(middle, bottom + 16, name, "axis", anchor="middle"))
+    parts.append(label((left + right) / 2, bottom + 32, x_label, "axis", anchor="middle"))
     return svg(title, bottom + 40, parts)
 
 
 def _title(title: str) -> Markup:
-    return _text(2, 14, title, "title")
+    return label(2, 14, title, "title")
 
 
-def _text(x: float, y: float, text: str, class_: str, anchor: str = "start") -> Markup:
+def label(x: float, y: float, text: str, class_: str, anchor: str = "start") -> Markup:
+    """Return a text that stands at a place."""
     return tag("text", text, x=float(x), y=float(y), class_=class_, text_anchor=anchor)

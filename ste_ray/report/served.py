@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ste_ray.core.scoring.served import ComparedReply, Reading, ServedSummary, Share, Times
 from ste_ray.report.numbers import NOTHING, percent, points
-from ste_ray.report.terminal import aligned
+from ste_ray.report.terminal_tables import aligned
 
 _MAX_DIFFERENCES = 20
 _MAX_QUERY_CHARS = 160

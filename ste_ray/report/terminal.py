@@ -28,6 +28,8 @@ from ste_ray.report.numbers import (
     tokens_text,
     unseen_text,
 )
+from ste_ray.report.terminal_tables import aligned
+from ste_ray.report.variants import repeats_table, robustness_table, sweep_table
 
 
 def before_after_table(data: ReportData) -> str:
@@ -82,7 +84,14 @@ def summary_table(summary: EvaluationSummary) -> str:
         if one.answers is not None:
             note += f"\n{one.setting}: {answers_text(one.answers)}"
     parts = [f"{aligned(header, rows)}\n{note}", macro_table(summary), unseen_table(summary)]
-    return "\n\n".join(filter(None, [*parts, tokens_table(summary.tokens), kinds_table(summary)]))
+    parts += [
+        tokens_table(summary.tokens),
+        kinds_table(summary),
+        repeats_table(summary.repeats),
+        sweep_table(summary.sweep),
+        robustness_table(summary.robustness),
+    ]
+    return "\n\n".join(filter(None, parts))
 
 
 def kinds_table(summary: EvaluationSummary) -> str:
@@ -172,27 +181,6 @@ def stage_times_table(stages: Sequence[tuple[str, float, int, bool]]) -> str:
     return aligned(
         ["stage", "wall time", "peak memory", ""], [*rows, ["together", f"{total:.1f} s", "", ""]]
     )
-
-
-def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], texts: bool = False) -> str:
-    """Return a table whose first column is flush left and the others flush right.
-
-    Args:
-        header: of the columns.
-        rows: of cells.
-        texts: whether the other columns hold texts, which are flush left too.
-    """
-    table = [header, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if texts or column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
 
 
 def _share(share: Proportion | MacroShare) -> str:

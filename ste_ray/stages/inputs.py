@@ -15,6 +15,7 @@ from ste_ray.stages.base import StageContext
 from ste_ray.stages.imports.edited_tests import edited_tests_fingerprint
 from ste_ray.stages.prepare.general import open_general_data
 from ste_ray.stages.prepare.pairs import confused_tools
+from ste_ray.stages.shared.tools import catalogue_specs
 from ste_ray.store.manifest import manifest_fingerprint, read_manifest
 
 # The stages whose artifacts a stage reads; see ``inputs_of`` for infer.
@@ -43,6 +44,10 @@ def input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
                 for spec in context.configured_tools.specs.values()
             ]
         )
+    if stage == "infer" and context.config.infer.sweep:
+        catalogue = catalogue_specs(context.config.infer.catalogue)
+        shown = [(one.name, one.description, one.parameters) for one in catalogue.values()]
+        prints["catalogue"] = fingerprint(shown)
     general_data = context.config.prepare.mix.general_data
     if stage == "prepare" and general_data:
         prints["general_data"] = open_general_data(general_data).fingerprint

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import pytest
 
+from ste_ray.core.scoring import estimates
 from ste_ray.core.scoring.baseline import Answered, Outcomes
 from ste_ray.core.scoring.estimates import MIN_TOOLS
 from ste_ray.core.scoring.gate import run_gate
@@ -35,6 +36,7 @@ def simulated(
     moves: float = 0.0,
     same_requests: bool = True,
     per_tool_now: tuple[int, ...] = (),
+    share: float = 0.0,
 ) -> Pair:
     """Two evaluations of equally good models, but for what is planted.
 
@@ -48,11 +50,12 @@ def simulated(
         moves: the deviation by which another training moves each tool.
         same_requests: whether both are asked the same.
         per_tool_now: numbers of requests in the second; empty: as many as in the first.
+        share: of correct calls in every tool; 0: it is drawn.
     """
     before, now = {}, {}
     for number in range(tools):
-        tool, share = f"tool_{number}", draw.betavariate(4, 1.2)
-        moved = [min(1.0, max(0.0, share + draw.gauss(0, moves))) for _ in range(2)]
+        tool, right = f"tool_{number}", share or draw.betavariate(4, 1.2)
+        moved = [min(1.0, max(0.0, right + draw.gauss(0, moves))) for _ in range(2)]
         num_before = num_now = draw.choice(per_tool)
         if per_tool_now:
             num_now = draw.choice(per_tool_now)
@@ -60,7 +63,7 @@ def simulated(
             first, second = (_outcome(draw, one) for one in moved)
             if same_requests and draw.random() < greedy:
                 second = first
-            if second == "correct" and (draw.random() < lost / share or tool == broken):
+            if second == "correct" and (draw.random() < lost / right or tool == broken):
                 second = "wrong_tool"
             if request < num_before:
                 before[f"{tool} {request}"] = Answered(tool, first)
@@ -125,7 +128,7 @@ def test_equally_good_models_on_different_requests_are_rarely_called_worse() -> 
     "planted",
     [
         {"tools": 30, "per_tool": (30,), "per_tool_now": (2, 3)},
-        {"tools": 30, "per_tool": (2, 3), "per_tool_now": (30,)},
+        {"tools": 100, "per_tool": (1,), "per_tool_now": (30,), "share": 0.95},
         {"tools": MIN_TOOLS, "per_tool": (60,), "per_tool_now": (5,)},
         {"tools": 5, "per_tool": (60,), "per_tool_now": (4,)},
     ],
@@ -133,7 +136,13 @@ def test_equally_good_models_on_different_requests_are_rarely_called_worse() -> 
 )
 def test_many_requests_beside_few_others_raise_no_alarm(planted: dict[str, object]) -> None:
     """Few requests of a good tool are mostly all right and seldom many wrong: no even signs."""
-    assert rate(500, failed, same_requests=False, **planted) <= bound(500)
+    assert rate(300, failed, same_requests=False, **planted) <= bound(300)
+
+
+def test_signs_alone_would_call_them_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimates, "weaker", lambda shares, signs: signs)
+    planted = {"tools": 100, "per_tool": (1,), "per_tool_now": (30,), "share": 0.95}
+    assert rate(100, failed, same_requests=False, **planted) > bound(100)
 
 
 def test_requests_of_a_tool_that_change_together_raise_no_alarm_over_all_tools() -> None:
@@ -153,8 +162,8 @@ def test_requests_of_a_tool_that_change_together_raise_no_alarm_over_all_tools()
 def test_a_loss_of_ten_points_is_found_in_300_requests() -> None:
     """30 tools of 10 requests, 6 of 10 greedy: of the others the answers are drawn anew."""
     assert rate(200, failed, lost=0.1) >= 0.9
-    assert rate(100, failed, lost=0.1, same_requests=False, tools=20, per_tool=(15, 25)) >= 0.8
-    assert 0.6 <= rate(200, failed, lost=0.1, same_requests=False) <= 0.9
+    assert rate(100, failed, lost=0.1, same_requests=False, tools=20, per_tool=(15, 25)) >= 0.7
+    assert 0.55 <= rate(200, failed, lost=0.1, same_requests=False) <= 0.8
 
 
 def test_a_tool_that_breaks_is_named() -> None:

@@ -42,6 +42,11 @@ PATHS = {
     layout.checkpoint_marker(layout.checkpoint(7)): "train/checkpoints/step-NNNNNNNN/complete.json",
     layout.part(layout.predictions("a-b"), 0): "infer/predictions/SETTING/part-NNNNN.parquet",
     layout.predictions_marker("a-b"): "infer/predictions/SETTING/_complete",
+    layout.part(layout.predictions("a-b.c"), 0): "infer/variants/SETTING/part-NNNNN.parquet",
+    layout.predictions_marker("a-b.c"): "infer/variants/SETTING/_complete",
+    layout.scores_of(
+        layout.part(layout.predictions("a-b.c"), 0)
+    ): "evaluate/variants/SETTING/part-NNNNN.parquet",
     layout.prediction_pieces("a-b"): "infer/pieces/SETTING/",
     layout.infer_journal("a-b"): "infer/journal/SETTING/",
     layout.scores_of(

@@ -137,7 +137,7 @@ def test_a_journal_is_read_once_by_a_worker_that_answers_many_parts(
                     config=context.config,
                     store=imported,
                     epoch=lock.epoch,
-                    shared=[ray.put(material)],
+                    shared=[ray.put({"": material})],
                     execute=None,
                     report=lambda *_: None,
                 )

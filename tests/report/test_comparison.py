@@ -16,7 +16,8 @@ from ste_ray.errors import StageInputError
 from ste_ray.report.assemble import ReportData, assemble_report
 from ste_ray.report.comparison import ComparisonView, compare_runs
 from ste_ray.report.html import render_comparison, render_html
-from ste_ray.report.markdown import comparison_markdown, escaped, report_markdown
+from ste_ray.report.markdown import comparison_markdown, report_markdown
+from ste_ray.report.markdown_tables import escaped
 
 from . import synthetic
 

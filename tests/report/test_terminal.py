@@ -6,7 +6,8 @@ import pytest
 
 from ste_ray.report.assemble import ReportData, assemble_report
 from ste_ray.report.numbers import duration, percent, points
-from ste_ray.report.terminal import aligned, before_after_table, stage_times_table
+from ste_ray.report.terminal import before_after_table, stage_times_table
+from ste_ray.report.terminal_tables import aligned
 
 from . import synthetic
 

@@ -36,20 +36,27 @@ class Setting:
             (``dialog``). With native calls, the request offers candidates (``native``), all tools
             (``native_plain``), or shows demonstrations as earlier turns too (``native_icl``). A
             local model is offered them, and calls them, in the form of its chat template.
+        variant: another way to ask the same (``ste_ray.core.inferring.variants``); empty: as the
+            configuration has it.
     """
 
     model: str
     prompt: PromptKind
+    variant: str = ""
 
     @property
     def name(self) -> str:
-        """The setting as it is written in the configuration."""
-        return f"{self.model}/{self.prompt}"
+        """The setting as it is written in the configuration, with its variant behind a dot."""
+        return f"{self.model}/{self.prompt}{self._suffix}"
 
     @property
     def folder_name(self) -> str:
         """The setting as one part of a path."""
-        return f"{self.model}-{self.prompt}"
+        return f"{self.model}-{self.prompt}{self._suffix}"
+
+    @property
+    def _suffix(self) -> str:
+        return f".{self.variant}" if self.variant else ""
 
     @property
     def is_endpoint(self) -> bool:
@@ -122,12 +129,14 @@ class Query(Record):
     """A test query, with what was retrieved for it and what its test data bring.
 
     ``tools`` are names of candidates, ``demonstrations`` ids of training examples, both best first.
+    ``shown`` are names of the tools that the prompt shows instead; None: what its setting shows.
     """
 
     example: Example
     tools: tuple[str, ...] = ()
     demonstrations: tuple[str, ...] = ()
     dialog: tuple[Message, ...] = ()
+    shown: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -179,6 +188,12 @@ def prompt_contents(setting: Setting, query: Query, material: PromptMaterial) ->
     As in the published study, an endpoint sees all tools beside demonstrations, a local model the
     candidates.
     """
+    if query.shown is not None:
+        keys = query.demonstrations if setting.shows_demonstrations else ()
+        return PromptContents(
+            tuple(material.specs[name] for name in query.shown),
+            tuple(material.demonstrations[key] for key in keys),
+        )
     if not setting.needs_retrieval:
         shows_all = setting.prompt in ("plain", "native_plain")
         shown = material.specs.values() if shows_all else ()

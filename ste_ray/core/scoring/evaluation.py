@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import Field
 
 from ste_ray.core.records import Record, Score
 from ste_ray.core.scoring.macro import ConstantTool, constant_tool
+from ste_ray.core.scoring.repeats import RepeatedSetting, repeated_settings
+from ste_ray.core.scoring.robustness import PerturbedSetting, perturbed_figures
 from ste_ray.core.scoring.statistics import NUM_RESAMPLES, PairedComparison
 from ste_ray.core.scoring.summary import METRICS, Metric, Summary, compare_settings, summarise
+from ste_ray.core.scoring.sweep import SweepPoint, sweep_points
 from ste_ray.core.scoring.tokens import TokenUse, token_use
 from ste_ray.core.scoring.unseen import TestNovelty, Unseen
 
@@ -36,6 +39,12 @@ class EvaluationSummary(Record):
     constant_tool: ConstantTool | None = Field(default=None, exclude_if=lambda found: found is None)
     # Tokens a request; None: no setting knows them.
     tokens: TokenUse | None = Field(default=None, exclude_if=lambda found: found is None)
+    # Settings whose requests were asked several times.
+    repeats: tuple[RepeatedSetting, ...] = Field(default=(), exclude_if=lambda found: not found)
+    # Settings with other numbers of tools in their prompts.
+    sweep: tuple[SweepPoint, ...] = Field(default=(), exclude_if=lambda found: not found)
+    # Settings whose prompts describe tools otherwise.
+    robustness: tuple[PerturbedSetting, ...] = Field(default=(), exclude_if=lambda found: not found)
 
     def between(self, first: str, second: str) -> tuple[Difference, ...]:
         """The differences of two settings, a figure each."""
@@ -53,6 +62,8 @@ def summarise_evaluation(
     seed: int,
     num_resamples: int = NUM_RESAMPLES,
     unseen: Unseen | None = None,
+    variants: Mapping[str, Sequence[Score]] | None = None,
+    num_left_out: Callable[[str], float] = lambda name: 0.0,
 ) -> EvaluationSummary:
     """Return the figures of settings, given as the scores of each.
 
@@ -61,6 +72,9 @@ def summarise_evaluation(
         seed: of the bootstrap.
         num_resamples: of the bootstrap.
         unseen: which of the test queries are unseen in training, if that is known.
+        variants: the scores of variants of these settings, by name
+            (``ste_ray.core.inferring.variants``).
+        num_left_out: tells of a variant how many tools a request had left out, in the mean.
 
     Raises:
         ValueError: settings differ in their test queries, or hold one twice.
@@ -80,6 +94,7 @@ def summarise_evaluation(
             ),
         )
 
+    everything = {scores[0].setting: scores for scores in groups} | dict(variants or {})
     return EvaluationSummary(
         settings=tuple(
             summarise(
@@ -103,4 +118,7 @@ def summarise_evaluation(
             seed=seed,
             num_resamples=num_resamples,
         ),
+        repeats=repeated_settings(everything, seed=seed, num_resamples=num_resamples),
+        sweep=sweep_points(everything, num_left_out, seed=seed, num_resamples=num_resamples),
+        robustness=perturbed_figures(everything, seed=seed, num_resamples=num_resamples),
     )

@@ -128,6 +128,14 @@ def token_use(
     )
 
 
+def mean_prompt_tokens(
+    scores: Iterable[Score], *, seed: int, num_resamples: int = NUM_RESAMPLES
+) -> Mean | None:
+    """Return the mean tokens of prompts, of those that are known; None: none is."""
+    known = [(_cluster(one), one.prompt_tokens) for one in scores if one.prompt_tokens > 0]
+    return _mean(known, seed, num_resamples) if known else None
+
+
 _MeanOf = Callable[[Iterable[tuple[Hashable, float]]], Mean]
 
 

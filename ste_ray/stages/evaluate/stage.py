@@ -1,7 +1,8 @@
 """The evaluate stage: Ray tasks score the predictions of all settings.
 
-Input: ``infer/predictions``, and ``prepare/examples`` where there are. Output: ``evaluate/scores``
-(one part for each part of predictions), ``evaluate/undecided.jsonl`` (pairs of which no rule can
+Input: ``infer/predictions``, ``infer/variants`` (requests asked anew) and ``prepare/examples``
+where there are. Output: ``evaluate/scores`` and ``evaluate/variants`` (one part for each part of
+predictions), ``evaluate/undecided.jsonl`` (pairs of which no rule can
 tell whether they are the same), ``evaluate/judge.json`` where a judge is asked, and
 ``evaluate/summary.json`` (figures of each setting, every setting compared with every other). The
 report follows once the manifest is written.
@@ -10,7 +11,7 @@ report follows once the manifest is written.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,7 +29,6 @@ from ste_ray.core.scoring.results import pair_to_execute, with_results
 from ste_ray.core.scoring.scores import score_prediction, undecided_pair, with_verdict
 from ste_ray.core.scoring.statistics import NUM_RESAMPLES, Proportion
 from ste_ray.core.scoring.summary import METRICS, Summary
-from ste_ray.core.scoring.tokens import TokenUse
 from ste_ray.core.scoring.unseen import Unseen
 from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.core.tool_specs import ToolSpec
@@ -37,6 +37,14 @@ from ste_ray.stages.base import StageContext
 from ste_ray.stages.evaluate.executing import execute_pairs
 from ste_ray.stages.evaluate.judging import judge_pairs, write_undecided
 from ste_ray.stages.evaluate.unseen import find_unseen
+from ste_ray.stages.evaluate.variants import (
+    known_specs,
+    mean_left_out,
+    read_variants,
+    renames,
+    seed_of_answers,
+    under_own_names,
+)
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import (
     from_table,
@@ -45,6 +53,7 @@ from ste_ray.store.tables import (
     parquet_files,
     read_records,
     table_of,
+    to_table,
     values_in,
     write_records,
     write_tables,
@@ -58,7 +67,7 @@ def run(context: StageContext) -> dict[str, Any]:
         StageInputError: there are no predictions of a setting, or they cannot be scored.
     """
     store, config = context.store, context.config
-    undecided = _score_all(store, context.specs)
+    undecided = _score_all(store, context.specs, seed_of_answers(store, config.seed))
     if config.evaluate.execute:
         undecided = _execute(context)
     write_undecided(context, dict.fromkeys(undecided))
@@ -67,11 +76,17 @@ def run(context: StageContext) -> dict[str, Any]:
     by_setting = _by_setting(scores, config.infer.settings)
     num_predictions = sum(map(len, by_setting.values()))
     context.progress(f"evaluate: {num_predictions} predictions scored, now summarising")
-    summary = summarise_settings(by_setting, config.seed, unseen=find_unseen(context))
+    summary = summarise_settings(
+        by_setting,
+        config.seed,
+        unseen=find_unseen(context),
+        variants=read_variants(store),
+        num_left_out=partial(mean_left_out, store),
+    )
     store.write_json(layout.EVALUATION_SUMMARY, summary.model_dump(mode="json"))
     return {
         "predictions": num_predictions,
-        "settings": {one.setting: _headline(one, summary.tokens) for one in summary.settings},
+        "settings": {one.setting: _headline(one, summary) for one in summary.settings},
         **({"spent": spent} if spent else {}),
         "report": layout.REPORT,  # which ``run_stage`` writes once the manifest is there
     }
@@ -94,12 +109,12 @@ def score_predictions(
     return summarise_settings(by_setting, config.seed)
 
 
-def _score_all(store: RunStore, specs: Mapping[str, ToolSpec]) -> list[Pair]:
+def _score_all(store: RunStore, specs: Mapping[str, ToolSpec], seed: int) -> list[Pair]:
     """Score every part of the predictions in a task of its own; return what no rule decides."""
     parts = _parts(store)
     shared = ray.put(dict(specs))
     task = ray.remote(score_part)
-    found = ray.get([task.remote(store, part, shared) for part in parts])
+    found = ray.get([task.remote(store, part, shared, seed) for part in parts])
     return [pair for pairs in found for pair in pairs]
 
 
@@ -110,22 +125,33 @@ def _parts(store: RunStore) -> list[str]:
             f"there are no predictions at {store.address(layout.PREDICTIONS)!r}; "
             "run 'ste-ray infer' first"
         )
-    return parts
+    return [*parts, *parquet_files(store, layout.VARIANTS)]
 
 
-def score_part(store: RunStore, part: str, specs: Mapping[str, ToolSpec]) -> list[Pair]:
+def score_part(
+    store: RunStore, part: str, specs: Mapping[str, ToolSpec], seed: int = 0
+) -> list[Pair]:
     """Score one file of predictions and return what no rule decides.
 
     Safe to run twice: the same predictions give the same file.
+
+    Args:
+        store: the run.
+        part: the file.
+        specs: the tools of the run.
+        seed: with which parameters were renamed in prompts, where they were.
 
     Raises:
         StageInputError: the file is damaged, or a prediction has no right call or an unknown tool.
     """
     pairs: list[Pair] = []
-    scorer, source = ColumnScorer(specs), store.address(part)
+    scorer, source = ColumnScorer(known_specs(store, part, specs)), store.address(part)
 
     def scores() -> Iterator[pa.Table]:
         for table in iter_tables(store, part, Prediction):
+            if renames(part):
+                own = under_own_names(from_table(table, Prediction, source), specs, seed)
+                table = to_table(list(own), Prediction)
             columns = values_in(table, NEEDED, Prediction)
             scored = scorer.score(columns, partial(_records, table, source))
             scored["answer"] = _answers(table, source, scored)
@@ -227,6 +253,8 @@ def summarise_settings(
     seed: int,
     num_resamples: int = NUM_RESAMPLES,
     unseen: Unseen | None = None,
+    variants: Mapping[str, Sequence[Score]] | None = None,
+    num_left_out: Callable[[str], float] = lambda name: 0.0,
 ) -> EvaluationSummary:
     """Return the figures of each setting, and every setting compared with every other.
 
@@ -235,6 +263,8 @@ def summarise_settings(
         seed: of the bootstrap.
         num_resamples: of the bootstrap.
         unseen: which of the test queries are unseen in training, if that is known.
+        variants: the scores of variants of these settings, by name.
+        num_left_out: tells of a variant how many tools a request had left out, in the mean.
 
     Raises:
         StageInputError: settings differ in their test queries, or hold one twice.
@@ -245,12 +275,14 @@ def summarise_settings(
             seed=seed,
             num_resamples=num_resamples,
             unseen=unseen,
+            variants=variants,
+            num_left_out=num_left_out,
         )
     except ValueError as error:
         raise StageInputError(f"the predictions cannot be compared: {error}") from error
 
 
-def _headline(summary: Summary, tokens: TokenUse | None) -> dict[str, Any]:
+def _headline(summary: Summary, whole: EvaluationSummary) -> dict[str, Any]:
     shares: dict[str, Proportion] = {name: getattr(summary.overall, name) for name in METRICS}
     shares["correct_with_arguments"] = summary.with_arguments.correct
     if summary.unseen is not None:
@@ -271,8 +303,13 @@ def _headline(summary: Summary, tokens: TokenUse | None) -> dict[str, Any]:
             one.kind: None if one.right.share is None else round(one.right.share, 4)
             for one in summary.kinds
         }
-    for one in tokens.settings if tokens is not None else ():
+    for one in whole.tokens.settings if whole.tokens is not None else ():
         if one.setting == summary.setting:
             rounded["prompt_tokens"] = round(one.prompt.mean, 1)
             rounded["reply_tokens"] = round(one.reply.mean, 1)
+    for again in whole.repeats:
+        if again.setting == summary.setting and again.calls is not None:
+            rounded["correct_at_least_once"] = round(again.calls.at_least_once[-1].share, 4)
+            rounded["correct_always"] = round(again.calls.always[-1].share, 4)
+            rounded["flipping"] = round(again.calls.flipping.share, 4)
     return {"n": summary.overall.n, **rounded}

@@ -9,7 +9,7 @@ from typing import Any
 from ste_ray.config import Config
 from ste_ray.core.schemas.values import Part, Place, described
 from ste_ray.core.tool_specs import ToolSpec
-from ste_ray.report.terminal import aligned
+from ste_ray.report.terminal_tables import aligned
 from ste_ray.stages.shared.tools import ConfiguredTools, open_tools
 from ste_ray.tools.run.secrets import Secrets, used_secrets
 from ste_ray.tools.run.toolbox import Toolbox

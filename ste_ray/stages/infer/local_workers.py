@@ -100,7 +100,7 @@ class LocalWorker(Worker):
             made = Predictor(
                 self._load(setting.model),
                 setting,
-                self._material,
+                self._material_of(setting),
                 configured_decoding(config),
                 config.infer.constrained,
                 self._on_tokens,

@@ -11,18 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import ray
 
 from ste_ray.core import layout
-from ste_ray.core.inferring.settings import (
-    PromptMaterial,
-    Query,
-    Setting,
-    parse_settings,
-)
+from ste_ray.core.inferring.settings import Query, Setting, parse_settings
+from ste_ray.core.inferring.variants import check_repeats
 from ste_ray.core.records import MADE_CALLS
 from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.errors import ConfigError
@@ -34,7 +31,8 @@ from ste_ray.stages.infer.needs import check_model, check_native, described_need
 from ste_ray.stages.infer.pieces import answered, put_in_order
 from ste_ray.stages.infer.progress import progress
 from ste_ray.stages.infer.queries import load_queries
-from ste_ray.stages.infer.workers import EndpointWorker, WorkerPlan
+from ste_ray.stages.infer.variants import all_that_is_asked
+from ste_ray.stages.infer.workers import EndpointWorker, Materials, WorkerPlan
 from ste_ray.stages.shared.model_session import open_models
 from ste_ray.stages.shared.reasoning import journal_reasoning
 from ste_ray.stages.shared.slots import shared_slots
@@ -61,12 +59,15 @@ _QUERIES_PER_ENDPOINT_PARTITION = 4096
 def run(context: StageContext) -> dict[str, Any]:
     """Answer the test queries in all settings; see the module's docstring."""
     config, store = context.config.infer, context.store
-    settings = parse_settings(config.settings, config.models)
+    asked = parse_settings(config.settings, config.models)
     _check_executed(config)
-    for setting in settings:
+    check_repeats(asked, config.repeats, config.temperature)
+    for setting in asked:
         check_model(store, setting, context.config)
         check_native(store, setting, context.config)
-    queries, material = load_queries(context, settings)
+    queries, material = load_queries(context, asked)
+    everything = all_that_is_asked(context, asked, queries, material)
+    settings = list(everything.queries)
     needless = sum(not query.example.needs_call for query in queries)
     if needless and config.constrained:
         context.notes.append(
@@ -79,16 +80,23 @@ def run(context: StageContext) -> dict[str, Any]:
             context.progress(f"infer: {setting.name} is already complete")
             continue
         done = answered(store, setting)
-        todo[setting] = [query for query in queries if query.example.example_id not in done]
+        own = everything.queries[setting]
+        todo[setting] = [query for query in own if query.example.example_id not in done]
         number = len(todo[setting])
-        context.progress(f"infer: {setting.name}, {number} of {len(queries)} queries to answer")
-    spent = _infer(context, todo, material)
+        context.progress(f"infer: {setting.name}, {number} of {len(own)} queries to answer")
+    spent = _infer(context, todo, everything.materials)
     counts = {
-        setting.name: store.read_json(layout.predictions_marker(setting.folder_name))
+        setting: store.read_json(layout.predictions_marker(setting.folder_name))
         for setting in settings
     }
     store.delete_folder(layout.PREDICTION_PIECES)  # what is in them is in the predictions now
-    return {"queries": len(queries), "settings": counts, **spent}
+    variants = {one.name: found for one, found in counts.items() if one.variant}
+    return {
+        "queries": len(queries),
+        "settings": {one.name: found for one, found in counts.items() if not one.variant},
+        **({"variants": variants} if variants else {}),
+        **spent,
+    }
 
 
 def _check_executed(config: InferConfig) -> None:
@@ -108,10 +116,10 @@ def _check_executed(config: InferConfig) -> None:
 
 
 def _infer(
-    context: StageContext, todo: Mapping[Setting, Sequence[Query]], material: PromptMaterial
+    context: StageContext, todo: Mapping[Setting, Sequence[Query]], materials: Materials
 ) -> dict[str, Any]:
     """Answer what is left to answer; return what it cost."""
-    spent = _answer_all(context, todo, material) if any(todo.values()) else {}
+    spent = _answer_all(context, todo, materials) if any(todo.values()) else {}
     for setting, queries in todo.items():
         if not queries:  # all was answered before, only the marker was missing
             _complete(context, setting, 0.0, 0)
@@ -119,7 +127,7 @@ def _infer(
 
 
 def _answer_all(
-    context: StageContext, todo: Mapping[Setting, Sequence[Query]], material: PromptMaterial
+    context: StageContext, todo: Mapping[Setting, Sequence[Query]], materials: Materials
 ) -> dict[str, Any]:
     """Answer with the workers that this takes, and complete each setting as soon as it is."""
     config = context.config.infer
@@ -137,7 +145,7 @@ def _answer_all(
             config=context.config.model_copy(update={"tools": tools}),
             store=context.store,
             epoch=context.epoch,
-            shared=[ray.put(material)],
+            shared=[ray.put(dict(materials))],
             execute=execute,
             report=stack.enter_context(progress(context.progress, rows, described_need(config))),
             slots=stack.enter_context(shared_slots(specs)),
@@ -224,10 +232,15 @@ def _partitions(
             size = max(1, min(-(-len(queries) // config.num_workers), most))
             texts = [query.model_dump_json() for query in queries]
             rows += [
-                {"setting": setting.name, "queries": texts[start : start + size]}
+                {**_named(setting), "queries": texts[start : start + size]}
                 for start in range(0, len(texts), size)
             ]
     return rows
+
+
+def _named(setting: Setting) -> dict[str, str]:
+    """Return a setting as a worker finds it in a row."""
+    return {"setting": replace(setting, variant="").name, "variant": setting.variant}
 
 
 def _answers(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -35,6 +35,9 @@ from ste_ray.stages.shared.single_calls import open_calls
 from ste_ray.stages.shared.slots import SlotCalls
 from ste_ray.store.artifacts import RunStore
 
+# What prompts are made of by variant; empty: of all others, and what calls are made of.
+Materials = Mapping[str, PromptMaterial]
+
 
 @dataclass(frozen=True)
 class WorkerPlan:
@@ -44,7 +47,7 @@ class WorkerPlan:
         config: the whole configuration.
         store: the run.
         epoch: of the run lock.
-        shared: one reference to the ``PromptMaterial``, of which a node keeps one copy.
+        shared: one reference to the ``Materials``, of which a node keeps one copy.
         execute: tools whose calls are executed, where any are; None: nowhere.
         report: is told how far the worker is.
         slots: who says when a call of a tool may go; None: no tool has limits.
@@ -58,14 +61,18 @@ class WorkerPlan:
     report: TellProgress
     slots: SlotCalls | None = None
 
-    def material(self) -> PromptMaterial:
+    def materials(self) -> Materials:
         """Return what prompts are made of."""
-        found: PromptMaterial = ray.get(self.shared[0])
+        found: Materials = ray.get(self.shared[0])
         return found
 
     def executed_in(self, setting: Setting) -> frozenset[str] | None:
-        """Return the tools whose calls are executed in a setting; None: none is asked for."""
-        return self.execute if self.config.infer.executes(setting.name) else None
+        """Return the tools whose calls are executed in a setting; None: none is asked for.
+
+        What is told of variants is told of their calls.
+        """
+        executes = self.config.infer.executes(setting.name) and not setting.variant
+        return self.execute if executes else None
 
     def calls(
         self, material: PromptMaterial, name: str
@@ -80,7 +87,8 @@ class Worker:
 
     def __init__(self, plan: WorkerPlan) -> None:
         self._plan = plan
-        self._material = plan.material()
+        self._materials = plan.materials()
+        self._material = self._materials[""]
         self._name = f"infer-{uuid4().hex[:8]}"
         self._progress = Reporter(plan.report)
 
@@ -91,6 +99,7 @@ class Worker:
     def _answer_partition(self, row: dict[str, Any]) -> dict[str, Any]:
         plan, section = self._plan, self._plan.config.infer
         (setting,) = parse_settings([row["setting"]], section.models)
+        setting = replace(setting, variant=row.get("variant", ""))
         queries = [Query.model_validate_json(text) for text in row["queries"]]
         started = time.monotonic()
         pieces = Pieces(plan.store, plan.epoch, setting, queries, plan.config.flush_seconds)
@@ -103,6 +112,9 @@ class Worker:
         self._progress.tell(now=True)
         seconds = time.monotonic() - started
         return {"setting": setting.name, "queries": len(queries), "seconds": seconds}
+
+    def _material_of(self, setting: Setting) -> PromptMaterial:
+        return self._materials.get(setting.variant, self._material)
 
     async def _answer(self, setting: Setting, queries: Sequence[Query], pieces: Pieces) -> None:
         """Answer queries and hand the predictions to ``pieces``."""
@@ -125,6 +137,7 @@ class EndpointWorker(Worker):
             plan.epoch,
             plan.config.flush_seconds,
         )
+        material, executed = self._material_of(setting), plan.executed_in(setting)
         scopes = [_scope(setting, query) for query in queries]
         recorded = await asyncio.to_thread(self._journal_at(place.folder).recorded, scopes)
         sampling = Sampling(temperature=section.temperature, max_tokens=section.max_new_tokens)
@@ -143,9 +156,7 @@ class EndpointWorker(Worker):
             async def ask(query: Query) -> Prediction:
                 scope = _scope(setting, query)
                 found = await session.run(
-                    answer_flow(
-                        query, setting, self._material, sampling, plan.executed_in(setting)
-                    ),
+                    answer_flow(query, setting, material, sampling, executed),
                     scope,
                     recorded.get(scope),
                     tools=calls,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ste_ray.core.tool_specs import ToolSpec
@@ -67,6 +67,15 @@ def survey_tools(config: ToolsConfig) -> tuple[ConfiguredTools, ToolSpecError | 
     except ToolSpecError as error:
         return tools, error
     return tools, None
+
+
+def catalogue_specs(files: Sequence[str]) -> dict[str, ToolSpec]:
+    """Return tools that are only described to models, by name.
+
+    Raises:
+        ToolSpecError: a file cannot be used.
+    """
+    return dict(read_tool_files(files, (), shipped=resource_folder("tool_metadata")).specs)
 
 
 def permissions(config: ToolsConfig) -> tuple[frozenset[str], tuple[str, ...]]:

@@ -1,0 +1,59 @@
+"""How right calls change when tools are described otherwise, paired on the same requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ste_ray.core.inferring.perturbing import PERTURBATIONS, Perturbation, perturbation_of
+from ste_ray.core.inferring.variants import setting_of
+from ste_ray.core.records import Record, Score
+from ste_ray.core.scoring.statistics import NUM_RESAMPLES, PairedComparison
+from ste_ray.core.scoring.summary import Metric, compare_settings
+
+
+class PerturbedSetting(Record):
+    """One setting whose prompts describe tools otherwise, beside itself.
+
+    Attributes:
+        setting: its name.
+        perturbation: what was changed.
+        tool_match: of the requests whose right tool was changed; second: with the change.
+        correct: likewise.
+    """
+
+    setting: str
+    perturbation: Perturbation
+    tool_match: PairedComparison
+    correct: PairedComparison
+
+
+def perturbed_figures(
+    groups: Mapping[str, Sequence[Score]], *, seed: int, num_resamples: int = NUM_RESAMPLES
+) -> tuple[PerturbedSetting, ...]:
+    """Return what became of settings whose tools were described otherwise, in their order.
+
+    Args:
+        groups: the scores of settings and of their variants, by name; others are left out.
+        seed: of the bootstrap.
+        num_resamples: of the bootstrap.
+    """
+    settings = list(dict.fromkeys(map(setting_of, groups)))
+    kinds = {name: kind for name in groups if (kind := perturbation_of(name)) is not None}
+
+    def place(name: str) -> tuple[int, int]:
+        return settings.index(setting_of(name)), PERTURBATIONS.index(kinds[name])
+
+    def compared(name: str, metric: Metric) -> PairedComparison:
+        asked = {score.example_id for score in groups[name]}
+        own = [score for score in groups[setting_of(name)] if score.example_id in asked]
+        return compare_settings(own, groups[name], metric, seed=seed, num_resamples=num_resamples)
+
+    return tuple(
+        PerturbedSetting(
+            setting=setting_of(name),
+            perturbation=kinds[name],
+            tool_match=compared(name, "tool_match"),
+            correct=compared(name, "correct"),
+        )
+        for name in sorted(kinds, key=place)
+    )
