@@ -44,10 +44,7 @@ def input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
                 for spec in context.configured_tools.specs.values()
             ]
         )
-    if stage == "infer" and context.config.infer.sweep:
-        catalogue = catalogue_specs(context.config.infer.catalogue)
-        shown = [(one.name, one.description, one.parameters) for one in catalogue.values()]
-        prints["catalogue"] = fingerprint(shown)
+    prints |= _catalogue_fingerprint(stage, context.config)
     general_data = context.config.prepare.mix.general_data
     if stage == "prepare" and general_data:
         prints["general_data"] = open_general_data(general_data).fingerprint
@@ -70,6 +67,15 @@ def input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
     if stage in READS_TESTS and (edited := edited_tests_fingerprint(store)):
         prints["tests"] = edited
     return prints
+
+
+def _catalogue_fingerprint(stage: str, config: Config) -> dict[str, str]:
+    """Identify the further tools that prompts show; nothing where they show none."""
+    if stage != "infer" or not config.infer.sweep:
+        return {}
+    catalogue = catalogue_specs(config.infer.catalogue)
+    shown = [(one.name, one.description, one.parameters) for one in catalogue.values()]
+    return {"catalogue": fingerprint(shown)}
 
 
 def _calls_natively(stage: str, config: Config) -> bool:
