@@ -70,12 +70,13 @@ class InferConfig(Section):
     sweep: tuple[Annotated[int, Field(ge=1)], ...] = key(
         (),
         "Numbers of tools to show in prompts besides what settings show, such as [5, 20, 100]: "
-        "the right one among others.",
+        "the right one among others; empty: none.",
         unless_default=True,
     )
     perturb: tuple[Perturbation, ...] = key(
         (),
-        "Ways to describe tools otherwise in prompts, each beside the settings as they are.",
+        "Ways to describe tools otherwise in prompts, each beside the settings as they are; empty: "
+        "none.",
         unless_default=True,
     )
     catalogue: tuple[str, ...] = key(
