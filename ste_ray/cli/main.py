@@ -1,7 +1,7 @@
 """The command line: ``ste-ray STAGE``, the same as ``jobs/STAGE.py``.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 done, 2 the
-user's mistake, 75 try again, 1 a fault of ours, 130 interrupted.
+user's mistake, 3 retraining is due, 75 try again, 1 a fault of ours, 130 interrupted.
 """
 
 from __future__ import annotations

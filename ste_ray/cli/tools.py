@@ -1,4 +1,4 @@
-"""The commands about tools: ``ste-ray tools list | show | call | check | import``.
+"""The commands about tools: ``ste-ray tools list | show | call | check | diff | import``.
 
 What runs imports the rest only then, so that the command line starts quickly.
 """
@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ste_ray.cli.tools_diff import add_diff_command
 from ste_ray.errors import ToolSpecError, UserError
 from ste_ray.process.output import print_result, say
 
@@ -33,7 +34,7 @@ _OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)+=")
 
 def add_tools_commands(commands: argparse._SubParsersAction[Any]) -> None:
     """Declare ``tools`` and what it can do."""
-    tools = commands.add_parser("tools", help="list, show, call, check and import tools")
+    tools = commands.add_parser("tools", help="list, show, call, check, compare and import tools")
     actions = tools.add_subparsers(dest="tools_command", required=True, metavar="COMMAND")
     listing = actions.add_parser("list", help="the tools by family, with kind and effect")
     _add_selection(listing, files=True)
@@ -54,6 +55,7 @@ def add_tools_commands(commands: argparse._SubParsersAction[Any]) -> None:
     checking = actions.add_parser("check", help="call each tool's examples")
     _add_selection(checking, files=True)
     checking.set_defaults(function=_check)
+    add_diff_command(actions)
     _add_import(actions)
 
 

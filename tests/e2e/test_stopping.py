@@ -37,6 +37,7 @@ SERVES = ("teacher", "view", "serve")
 WAITS_FOR_OTHERS = (
     "tools call",
     "tools check",
+    "tools diff",
     "tools import mcp",
     "tools import openapi",
     "tools import python",
