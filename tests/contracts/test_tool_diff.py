@@ -77,18 +77,18 @@ def test_nothing_texts_and_more(capsys):
 def test_json_and_markdown_hold_every_change(capsys):
     old, new = (
         write("old.yaml", tool()),
-        write("new.yaml", tool("wea|ther"), tool("b", {"type": "object"})),
+        write("new.yaml", tool("rain|fall"), tool("b", {"type": "object"})),
     )
     out, _ = diff(capsys, old, new, "--json", "--markdown", "diff.md", code=3)
     found = json.loads(out)
     assert (found["retraining_is_due"], found["num_old"], found["num_new"]) == (True, 1, 2)
     assert [(one["tool"], one["kind"]) for one in found["changes"]] == [
         ("b", "tool added"),
-        ("wea|ther", "tool renamed"),
+        ("rain|fall", "tool renamed"),
     ]
     page = Path("diff.md").read_text()
     assert page.startswith("### ste-ray: retraining is due for 2 tools")
-    assert "| wea\\|ther | tool renamed |" in page
+    assert "| rain\\|fall | tool renamed |" in page
     diff(capsys, old, new, "--ignore-added", code=3)
     out, _ = diff(capsys, old, write("more.yaml", tool(), tool("b")), "--ignore-added", code=0)
     assert out.startswith("nothing changed")
