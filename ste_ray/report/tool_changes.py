@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ste_ray.core.tool_changes.records import GROUPS, Change, Group, ToolChanges
-from ste_ray.report.markdown import escaped, table
-from ste_ray.report.terminal import aligned
+from ste_ray.report.markdown_tables import escaped, table
+from ste_ray.report.terminal_tables import aligned
 
 _HEADER = ("tool", "what", "parameter", "change", "learned calls")
 _TITLES: Mapping[Group, str] = {
