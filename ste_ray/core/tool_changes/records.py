@@ -37,7 +37,7 @@ class Change(Record):
         group: what a trained model needs for it.
         kind: what changed.
         parameter: which one, as ``filter.dates[]``; empty: the tool as a whole.
-        path: the place in the schema, with dots, as in ``properties.filter.items``.
+        path: the place in the schema: keywords and names with dots.
         detail: the change in words.
         breaks: whether calls that were right before may be refused now, or do something else.
         before: the old value, where there is one that tells something.
