@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from ste_ray.cli.main import parse_arguments
@@ -34,6 +37,21 @@ def test_what_may_have_been_meant_is_said(command, expected):
         parse_arguments(command.split())
     assert expected in str(told.value)
     assert "evaluate" not in str(told.value)
+
+
+@pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_change_nothing_else(streams):
+    command = [sys.executable, "-m", "ste_ray", "config", "show", "--json"]
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {streams}', "sh", *command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert ('"seed": 0' in done.stdout) is (">&-" not in streams.replace("2>&-", ""))
+    assert done.stderr == ""
 
 
 def test_overrides_may_stand_anywhere():

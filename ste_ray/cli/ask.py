@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
 import sys
 import termios
 from collections.abc import Callable, Coroutine, Iterator
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 NO_ANSWER = 2
 _PROMPT = "> "
-_OVERRIDE = re.compile(r"([a-z_]+(\.[a-z_0-9]+)+|seed|trust_remote_code|flush_seconds)=")
 
 
 def add_ask_command(commands: argparse._SubParsersAction[Any]) -> None:
@@ -94,10 +92,12 @@ def _divided(options: argparse.Namespace) -> tuple[str | None, list[str]]:
     Raises:
         ConfigError: the request is empty, or there are several.
     """
+    from ste_ray.config import is_override
+
     given = [*([] if options.request is None else [options.request]), *options.overrides]
     # Bytes of an argument that are no text, as in lines of standard input.
     given = [one.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for one in given]
-    requests = [one for one in given if not _OVERRIDE.match(one)]
+    requests = [one for one in given if not is_override(one)]
     if len(requests) > 1:
         raise ConfigError(
             f"{requests[0]!r} and {requests[1]!r} are two requests; put a request into quotes, and"
@@ -108,7 +108,7 @@ def _divided(options: argparse.Namespace) -> tuple[str | None, list[str]]:
             f"the request is {requests[0]!r}; say what you want to know, or leave it out to be"
             " asked for it"
         )
-    return requests[0] if requests else None, [one for one in given if _OVERRIDE.match(one)]
+    return requests[0] if requests else None, [one for one in given if is_override(one)]
 
 
 @dataclass(frozen=True)
@@ -239,9 +239,9 @@ def _waiting_lines() -> Iterator[str]:
     Raises:
         ConfigError: there is none.
     """
-    if sys.stdin is not None and sys.stdin.isatty():
+    if sys.stdin.isatty():
         return iter(())
-    lines = (line.strip() for line in sys.stdin or () if line.strip())
+    lines = (line.strip() for line in sys.stdin if line.strip())
     first = next(lines, None)
     if first is None:
         raise ConfigError(

@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +132,7 @@ def _chosen(
     # A demo goes on with what it began with, whether a network has come or gone meanwhile.
     kept = kept_model(store)
     if kept is not None and kept.base:
-        _require_base(store, kept)
+        kept = _with_base(store, kept)
     model = kept or _fetched(options.from_scratch)
     if options.from_scratch and model.base:
         raise ConfigError(
@@ -153,23 +153,25 @@ def _chosen(
     return _arguments(_PRETRAINED, [*chosen, *options.overrides]), model
 
 
-def _require_base(store: RunStore, model: DemoModel) -> None:
-    """Fetch the base model of a run again if its folder is gone and the run has no copy yet.
+def _with_base(store: RunStore, model: DemoModel) -> DemoModel:
+    """Return the base model of a run, from where it is now.
+
+    If its folder is gone or not whole, and the run has no copy yet, it is had from below the
+    present folder: the run may go on on another machine, or its place have been moved.
 
     Raises:
         TemporaryError: it cannot be had.
     """
-    from ste_ray.imports.packed_base import DEMO_BASE, NoBaseModelError, fetch_base
+    from ste_ray.imports.packed_base import DEMO_BASE, NoBaseModelError, fetch_base, has_base
 
-    folder = Path(model.base)
-    if folder.is_dir() or store.exists(layout.BASE_MARKER):
-        return
+    if store.exists(layout.BASE_MARKER) or has_base(DEMO_BASE, Path(model.base)):
+        return model
     try:
-        fetch_base(DEMO_BASE, folder.parent, say)
+        return replace(model, base=str(fetch_base(DEMO_BASE, Path(_CACHE).resolve(), say)))
     except NoBaseModelError as error:
         raise TemporaryError(
-            f"the run {store.uri!r} was begun with the model in {model.base!r}, which is gone, and"
-            f" cannot be had again ({error}); try again, or give --run another folder"
+            f"the run {store.uri!r} was begun with the model in {model.base!r}, which is not there,"
+            f" and cannot be had again ({error}); try again, or give --run another folder"
         ) from None
 
 

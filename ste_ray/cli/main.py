@@ -32,7 +32,7 @@ from ste_ray.cli.tools import add_tools_commands
 from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.errors import ConfigError, SteRayError, TemporaryError
 from ste_ray.process import stopping
-from ste_ray.process.output import masked_output, print_json, say
+from ste_ray.process.output import masked_output, open_closed_streams, print_json, say
 
 _CHOICE = re.compile(r"argument (?P<what>\S+): invalid choice: '(?P<given>.*)' \(choose from .*\)")
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
@@ -70,6 +70,7 @@ def _with_hint(message: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    open_closed_streams()
     with masked_output():
         return _run(arguments)
 

@@ -6,6 +6,7 @@ What is wrong is told in one line that names the place, the value and what is al
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -19,6 +20,8 @@ from ste_ray.core.texts.nearest import listed, nearest
 from ste_ray.errors import ConfigError
 from ste_ray.yaml_loader import DuplicateKeyError, load_yaml
 
+# Sections and keys, also those that users name themselves, such as models and servers.
+_DOTTED = re.compile(r"[\w-]+(\.[\w-]+)+")
 _MAX_HINTS = 3  # a name that stands in more sections tells nothing
 
 
@@ -44,6 +47,12 @@ def load_config(
         return Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError(_explain(error, file)) from None
+
+
+def is_override(text: str) -> bool:
+    """Whether a text is meant as ``section.key=value``, right or not, and not as a sentence."""
+    key, separator, _ = text.partition("=")
+    return bool(separator) and (key in Config.model_fields or _DOTTED.fullmatch(key) is not None)
 
 
 def _over(below: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

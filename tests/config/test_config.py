@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from ste_ray.cli.main import main
-from ste_ray.config import Config, load_config
+from ste_ray.config import Config, is_override, load_config
 from ste_ray.config.root import config_keys
 from ste_ray.core.effects import Role
 from ste_ray.core.stages import STAGES
@@ -278,6 +278,25 @@ def test_a_wrong_override_is_named(override, part):
     with pytest.raises(ConfigError) as error:
         load_config(None, [override])
     assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seed=3", True),
+        ("flush_seconds=1", True),
+        ("infer.models.My-Model=/m", True),
+        ("tools.servers.maps.env.API_KEY2=x", True),
+        ("explore.max_turns=", True),
+        ("explore.max_turns", False),
+        ("x=3", False),
+        ("=3", False),
+        ("Is 1.5 + 1.5=3?", False),
+        ("What is infer.models.mine=/m?", False),
+    ],
+)
+def test_an_override_is_told_from_a_sentence(text, expected):
+    assert is_override(text) is expected
 
 
 def test_an_override_below_a_value_is_refused(write):

@@ -15,6 +15,7 @@ from ste_ray.core.scoring.statistics import (
     clustered_proportion,
     compare_paired,
     mcnemar_exact,
+    newcombe_interval,
     single_proportion,
     wilson_interval,
 )
@@ -182,6 +183,57 @@ def test_a_paired_comparison() -> None:
 def test_edges_of_a_paired_comparison() -> None:
     same = compare_paired([("a", True, True), ("b", False, False)], seed=0)
     assert (same.difference, same.p_value) == (0.0, 1.0)
-    assert compare_paired([("a", True, False)] * 3, seed=0).interval is None
+    one_cluster = compare_paired([("a", True, False)] * 3, seed=0)
+    assert (one_cluster.interval, one_cluster.method) == (newcombe_interval(0, 3, 0, 3), "newcombe")
     with pytest.raises(ValueError, match="no pairs"):
         compare_paired([], seed=0)
+
+
+def test_newcombe_joins_the_intervals_of_both_shares() -> None:
+    # Where all pairs differ there is no correlation; Wilson's intervals are z² / (n + z²) wide.
+    width = NormalDist().inv_cdf(0.975) ** 2 / (30 + NormalDist().inv_cdf(0.975) ** 2)
+    found = newcombe_interval(0, 0, 30, 30)
+    assert found.low == pytest.approx(1 - math.sqrt(2) * width)
+    assert found.high == 1.0
+    # Pairs that agree leave less to chance than pairs that do not, at equal shares.
+    agreeing, independent = newcombe_interval(40, 1, 1, 82), newcombe_interval(20, 21, 21, 82)
+    assert agreeing.high < 0.6 * independent.high
+    assert agreeing.low == pytest.approx(-agreeing.high)
+
+
+def test_where_all_clusters_change_alike_certainty_is_not_claimed() -> None:
+    pairs = [(number % 21, False, True) for number in range(81)]
+    found = compare_paired(pairs, seed=0)
+    assert (found.difference, found.method) == (1.0, "newcombe")
+    assert found.interval is not None
+    assert 0.90 < found.interval.low < 0.96
+    assert found.interval.high == 1.0
+    unchanged = compare_paired([(tool, True, True) for tool in range(30)], seed=0)
+    assert unchanged.interval is not None
+    assert -0.2 < unchanged.interval.low < 0 < unchanged.interval.high < 0.2
+    spread = compare_paired([*pairs, (22, True, True)], seed=0)
+    assert spread.method == "cluster_bootstrap"
+
+
+def test_newcombe_mirrors_and_refuses_what_are_no_counts() -> None:
+    found, mirrored = newcombe_interval(30, 12, 2, 50), newcombe_interval(30, 2, 12, 50)
+    assert mirrored.low == pytest.approx(-found.high)
+    assert mirrored.high == pytest.approx(-found.low)
+    for counts in ((0, 0, 0, 0), (3, 1, 0, 3), (-1, 1, 1, 3)):
+        with pytest.raises(ValueError, match="pairs"):
+            newcombe_interval(*counts)
+
+
+@pytest.mark.parametrize(
+    ("both", "first", "second"), [(0.9, 0.02, 0.05), (0.0, 0.0, 0.97), (0.4, 0.1, 0.3)]
+)
+@pytest.mark.parametrize("n", [20, 81])
+def test_newcombe_covers_the_truth_about_as_often_as_it_says(both, first, second, n) -> None:
+    draw = random.Random(17)
+    shares = (both, first, second, 1 - both - first - second)
+    covered = 0
+    for _ in range(1000):
+        drawn = draw.choices(range(4), weights=shares, k=n)
+        interval = newcombe_interval(drawn.count(0), drawn.count(1), drawn.count(2), n)
+        covered += interval.low <= second - first <= interval.high
+    assert covered >= 930  # 95 % of 1000, with a standard error of 7

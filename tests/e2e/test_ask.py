@@ -168,6 +168,15 @@ def test_outside_a_terminal_a_change_needs_yes(ask, monkeypatch):
     )
 
 
+def test_with_closed_standard_input_a_change_is_not_confirmed(run):
+    command = [sys.executable, "-m", "ste_ray", "ask", NOTE, "--run", run.uri, ALLOWED]
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh", *command]
+    done = subprocess.run(closed, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "--yes" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def test_each_line_of_a_pipe_is_answered(ask, monkeypatch):
     piped(monkeypatch, f"{HELLO}\n\n{BROKEN}\n{NOTE}\n{ROMAN}")
     code, out, err = ask("--json", ALLOWED)
@@ -304,6 +313,11 @@ def test_without_toolkens_the_tools_stand_in_the_prompt(run, ask):
         (["q", "infer.max_tokens=3"], "infer.max_tokens"),
         ([" "], "the request is ' '"),
         (["two", "words"], "quotes"),
+        (
+            ["q", "--setting", "My-Model/plain", "infer.models.My-Model=/m"],
+            "infer.models names a model 'My-Model'; use letters, digits and _",
+        ),
+        (["q", "--setting", "Mine2/plain", "infer.models.Mine2=/gone"], "infer.models.Mine2"),
         (["q", "--config", "gone.yaml"], "gone.yaml"),
     ],
 )

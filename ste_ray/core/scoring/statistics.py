@@ -7,8 +7,9 @@ Random draws depend on the ``seed`` that is given and on nothing else.
 
 Sources: Wilson 1927 (J. Am. Stat. Assoc. 22); Davison and Hinkley, Bootstrap Methods and their
 Application, 1997, ch. 3.8; Hesterberg 2015 (Am. Stat. 69), the expanded percentile interval;
-McNemar 1947 (Psychometrika 12) in its exact binomial form; Abramowitz and Stegun, Handbook of
-Mathematical Functions, 26.7.3 and 26.7.4.
+McNemar 1947 (Psychometrika 12) in its exact binomial form; Newcombe 1998 (Stat. Med. 17, pp. 2635
+to 2650), the hybrid score interval of a paired difference (his method 10); Abramowitz and Stegun,
+Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class Proportion(Record):
 class PairedComparison(Record):
     """Two settings on the same items; ``difference`` is second minus first.
 
-    ``p_value`` is McNemar's, which takes items as independent; ``interval`` is clustered, and None
-    with fewer than two clusters.
+    ``p_value`` is McNemar's, which takes items as independent; so does ``interval`` where
+    ``method`` is ``newcombe``.
     """
 
     n: int
@@ -59,6 +60,7 @@ class PairedComparison(Record):
     only_first: int
     only_second: int
     p_value: float
+    method: Literal["cluster_bootstrap", "newcombe"] = "cluster_bootstrap"
 
 
 def wilson_interval(count: int, n: int, confidence: float = CONFIDENCE) -> Interval:
@@ -174,6 +176,48 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * tail)
 
 
+def newcombe_interval(
+    both: int, only_first: int, only_second: int, n: int, confidence: float = CONFIDENCE
+) -> Interval:
+    """Return Newcombe's hybrid score interval of second minus first, of independent pairs.
+
+    Wilson's intervals of both shares are put together with the correlation of the pairs, which is
+    corrected for continuity where it is positive.
+
+    Args:
+        both: pairs in which both succeed.
+        only_first: those in which the first alone does.
+        only_second: those in which the second alone does.
+        n: all pairs.
+        confidence: between 0 and 1.
+
+    Raises:
+        ValueError: the counts are of no ``n`` pairs, or ``confidence`` is out of its range.
+    """
+    neither = n - both - only_first - only_second
+    if min(both, only_first, only_second, neither) < 0 or not n:
+        raise ValueError(
+            f"both={both!r}, only_first={only_first!r}, only_second={only_second!r} are not of"
+            f" n={n!r} pairs; give counts that add up to n at most, n > 0"
+        )
+    first, second = both + only_first, both + only_second
+    a, b = wilson_interval(first, n, confidence), wilson_interval(second, n, confidence)
+    share_a, share_b = first / n, second / n
+    product = first * (n - first) * second * (n - second)
+    agreement = both * neither - only_first * only_second
+    if agreement > 0:
+        agreement = max(0, agreement - n / 2)
+    correlation = agreement / math.sqrt(product) if product else 0.0
+
+    def distance(one: float, other: float) -> float:
+        return math.sqrt(max(0.0, one * one - 2 * correlation * one * other + other * other))
+
+    difference = (only_second - only_first) / n
+    below = distance(share_b - b.low, a.high - share_a)
+    above = distance(b.high - share_b, share_a - a.low)
+    return Interval(low=max(-1.0, difference - below), high=min(1.0, difference + above))
+
+
 def compare_paired(
     pairs: Iterable[tuple[Hashable, bool, bool]],
     *,
@@ -182,6 +226,9 @@ def compare_paired(
     confidence: float = CONFIDENCE,
 ) -> PairedComparison:
     """Compare two settings on the same items.
+
+    With one cluster, or where all clusters have the same difference, the bootstrap sees no spread
+    and would claim certainty; Newcombe's interval stands in, and ``method`` says so.
 
     Args:
         pairs: for each item its cluster, and whether the first and the second setting succeeded.
@@ -203,21 +250,28 @@ def compare_paired(
         clusters[cluster] = (difference + second - first, size + 1)
     if not n:
         raise ValueError("there are no pairs to compare; give at least one item scored twice")
-    interval = cluster_bootstrap(
-        [clusters[key] for key in sorted(clusters, key=str)],
-        seed=seed,
-        num_resamples=num_resamples,
-        confidence=confidence,
+    change = only_second - only_first
+    is_spread = any(total * n != change * size for total, size in clusters.values())
+    interval = (
+        cluster_bootstrap(
+            [clusters[key] for key in sorted(clusters, key=str)],
+            seed=seed,
+            num_resamples=num_resamples,
+            confidence=confidence,
+        )
+        if is_spread
+        else newcombe_interval(both, only_first, only_second, n, confidence)
     )
     return PairedComparison(
         n=n,
         first_share=(both + only_first) / n,
         second_share=(both + only_second) / n,
-        difference=(only_second - only_first) / n,
+        difference=change / n,
         interval=interval,
         only_first=only_first,
         only_second=only_second,
         p_value=mcnemar_exact(only_first, only_second),
+        method="cluster_bootstrap" if is_spread else "newcombe",
     )
 
 
