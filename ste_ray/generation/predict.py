@@ -42,6 +42,23 @@ class AnsweredQuery:
     prediction: Prediction
 
 
+def observed(
+    answered: Sequence[AnsweredQuery], results: Mapping[int, ToolResult]
+) -> list[Prediction]:
+    """Return predictions with what their calls returned, and without final answers.
+
+    Args:
+        answered: predictions with their prompts.
+        results: place in ``answered`` -> what the call returned; others are left as they are.
+    """
+    predictions = [one.prediction for one in answered]
+    for place, result in results.items():
+        predictions[place] = predictions[place].model_copy(
+            update={"observation": result.text, "observation_status": result.status}
+        )
+    return predictions
+
+
 class Predictor:
     """Answers test queries with a local model.
 
@@ -149,14 +166,10 @@ class Predictor:
             answered: predictions with their prompts.
             results: place in ``answered`` -> what the call returned; others are left as they are.
         """
-        predictions = [one.prediction for one in answered]
+        predictions = observed(answered, results)
         places, prompts = [], []
         for place, result in results.items():
-            one = answered[place]
-            predictions[place] = one.prediction.model_copy(
-                update={"observation": result.text, "observation_status": result.status}
-            )
-            found = self._concluding_prompt(one, result)
+            found = self._concluding_prompt(answered[place], result)
             if isinstance(found, list):
                 places.append(place)
                 prompts.append(found)

@@ -139,6 +139,7 @@ def test_a_journal_is_read_once_by_a_worker_that_answers_many_parts(
                     epoch=lock.epoch,
                     shared=[ray.put({"": material})],
                     execute=None,
+                    wordless=frozenset(),
                     report=lambda *_: None,
                 )
                 worker = EndpointWorker(plan, models)

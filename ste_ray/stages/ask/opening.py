@@ -20,9 +20,9 @@ from ste_ray.stages.ask.recorded import (
     default_setting,
     has_toolkens,
     possible_settings,
-    words_answers,
 )
 from ste_ray.stages.base import load_prompts, read_specs
+from ste_ray.stages.shared.final_answers import words_answers
 from ste_ray.stages.shared.tools import open_tools, permissions
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import read_records
@@ -62,7 +62,7 @@ def open_asker(
     index = _index(material, training, config) if chosen.needs_retrieval else None
     allow, hosts = permissions(config.tools)
     tools = config.tools.model_copy(update={"allow_hosts": hosts})
-    words = words_answers(store, chosen)
+    words = words_answers(store, chosen, config.infer.models)
     if not words:
         say(
             "ask: the model was not trained on final answers (prepare.tool_responses,"

@@ -1,4 +1,4 @@
-"""What a run says of itself to whoever asks it: its settings, and what its model was trained on."""
+"""What a run says of itself to whoever asks it: its settings, and how its model calls tools."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from ste_ray.config import Config
 from ste_ray.core import layout
-from ste_ray.core.inferring.settings import ENDPOINT, Setting
-from ste_ray.core.records import Example, TrainRow
+from ste_ray.core.inferring.settings import ENDPOINT
+from ste_ray.core.records import Example
 from ste_ray.core.section import Section
 from ste_ray.core.toolkens import TOOLKENS_FILE
 from ste_ray.errors import StageInputError
@@ -97,25 +97,6 @@ def _calls_natively(store: RunStore) -> bool:
     manifest = read_manifest(store, "train")
     trained = manifest.config.get("train") if manifest is not None else None
     return isinstance(trained, dict) and trained.get("format") == "native"
-
-
-def words_answers(store: RunStore, setting: Setting) -> bool:
-    """Whether the model of a setting puts what a tool answered into words.
-
-    The run's trained model does if it was trained on final answers; of others it is expected.
-    """
-    if setting.model != "tuned":
-        return True
-    manifest = read_manifest(store, "prepare")
-    prepared = manifest.config.get("prepare") if manifest is not None else None
-    if isinstance(prepared, dict) and isinstance(prepared.get("tool_responses"), bool):
-        return bool(prepared["tool_responses"] and prepared.get("response_fraction", 1))
-    # A round of continual learning is a run whose rows were taken from another.
-    return any(
-        row.kind == "final_answer"
-        for path in parquet_files(store, layout.ROWS)
-        for row in iter_records(store, path, TrainRow)
-    )
 
 
 def _known(fields: Any, section: type[Section]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ste_ray.core.inferring.answering import call_to_execute
 from ste_ray.core.inferring.settings import Query, Setting
 from ste_ray.core.records import Prediction
 from ste_ray.generation.model import LocalModel
-from ste_ray.generation.predict import AnsweredQuery, Predictor
+from ste_ray.generation.predict import AnsweredQuery, Predictor, observed
 from ste_ray.ports import ToolExecutor
 from ste_ray.process.memory import give_back_freed
 from ste_ray.runtime.bounded import bounded
@@ -68,11 +68,16 @@ class LocalWorker(Worker):
         answered: Sequence[AnsweredQuery],
         calls: ToolExecutor,
     ) -> list[Prediction]:
-        """Return the predictions, with the final answers where calls are executed."""
+        """Return the predictions, where calls are executed with what they returned.
+
+        The model answers after that, unless it was trained on calls alone: it writes another then.
+        """
         executed = self._plan.executed_in(setting)
         if executed is None:
             return [one.prediction for one in answered]
         results = await self._execute(answered, calls, executed)
+        if setting.name in self._plan.wordless:
+            return observed(answered, results)
         return await self._watch.run(predictor.conclude, answered, results)
 
     async def _execute(

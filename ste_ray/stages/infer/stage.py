@@ -9,7 +9,7 @@ besides. Of a setting that is complete the pieces are put in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -33,6 +33,7 @@ from ste_ray.stages.infer.progress import progress
 from ste_ray.stages.infer.queries import load_queries
 from ste_ray.stages.infer.variants import all_that_is_asked
 from ste_ray.stages.infer.workers import EndpointWorker, Materials, WorkerPlan
+from ste_ray.stages.shared.final_answers import words_answers
 from ste_ray.stages.shared.model_session import open_models
 from ste_ray.stages.shared.reasoning import journal_reasoning
 from ste_ray.stages.shared.slots import shared_slots
@@ -73,6 +74,12 @@ def run(context: StageContext) -> dict[str, Any]:
         context.notes.append(
             f"{needless} test requests need no call, but infer.constrained=true leaves local models"
             " nothing else: their needless calls say nothing"
+        )
+    if wordless := sorted(_wordless(context, settings)):
+        context.notes.append(
+            f"no final answers were asked of {', '.join(wordless)}, trained on calls alone"
+            " (prepare.tool_responses, prepare.response_fraction): what a tool returned is the"
+            " answer there"
         )
     todo = {}
     for setting in sorted(settings, key=lambda setting: setting.model):  # few changes of model
@@ -147,6 +154,7 @@ def _answer_all(
             epoch=context.epoch,
             shared=[ray.put(dict(materials))],
             execute=execute,
+            wordless=_wordless(context, todo),
             report=stack.enter_context(progress(context.progress, rows, described_need(config))),
             slots=stack.enter_context(shared_slots(specs)),
         )
@@ -215,6 +223,17 @@ def _executable(context: StageContext) -> tuple[ToolsConfig, frozenset[str] | No
             " played by a model, cannot be called here, or have effects that nobody allowed"
         )
     return config.tools.model_copy(update={"allow_hosts": hosts}), frozenset(allowed)
+
+
+def _wordless(context: StageContext, settings: Iterable[Setting]) -> frozenset[str]:
+    """Return the settings whose calls are executed, but whose model never learned to answer."""
+    config = context.config.infer
+    return frozenset(
+        setting.name
+        for setting in settings
+        if config.executes(setting.name)
+        and not words_answers(context.store, setting, config.models)
+    )
 
 
 def _partitions(

@@ -49,6 +49,7 @@ class WorkerPlan:
         epoch: of the run lock.
         shared: one reference to the ``Materials``, of which a node keeps one copy.
         execute: tools whose calls are executed, where any are; None: nowhere.
+        wordless: settings whose model is not asked for a final answer after an executed call.
         report: is told how far the worker is.
         slots: who says when a call of a tool may go; None: no tool has limits.
     """
@@ -58,6 +59,7 @@ class WorkerPlan:
     epoch: int
     shared: Sequence[Any]
     execute: frozenset[str] | None
+    wordless: frozenset[str]
     report: TellProgress
     slots: SlotCalls | None = None
 
