@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gguf import GGUFReader
 
 _MAGIC = b"GGUF"
+_ROPE_FACTORS = "rope_freqs.weight"
 _PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
 # What the reader raises when a length or a type makes no sense.
 _DAMAGED = (ValueError, IndexError, KeyError, OverflowError, TypeError, MemoryError)
@@ -35,6 +36,8 @@ class GgufFile:
             rules a text is cut before merging; empty: not said.
         end_of_turn: id of the token that ends a turn of a chat, if it says so.
         rope_scaling: how rotary positions are scaled; empty: they are not.
+        rope_factor: by what, where it is the same for all frequencies; 0: not said.
+        rope_factors: by what each frequency is divided, the highest first; empty: not said.
     """
 
     path: Path
@@ -45,6 +48,8 @@ class GgufFile:
     pre_tokenizer: str
     end_of_turn: int | None
     rope_scaling: str
+    rope_factor: float = 0.0
+    rope_factors: tuple[float, ...] = ()
 
     @property
     def types_text(self) -> str:
@@ -117,6 +122,8 @@ def _header(path: Path, reader: GGUFReader) -> GgufFile:
         pre_tokenizer=_text(reader, "tokenizer.ggml.pre"),
         end_of_turn=_value(reader, "tokenizer.ggml.eot_token_id"),
         rope_scaling=_rope_scaling(reader, architecture),
+        rope_factor=float(_value(reader, f"{architecture}.rope.scaling.factor") or 0.0),
+        rope_factors=_rope_factors(reader),
     )
 
 
@@ -154,10 +161,20 @@ def _text(reader: GGUFReader, key: str) -> str:
 
 
 def _rope_scaling(reader: GGUFReader, architecture: str) -> str:
-    if any(tensor.name == "rope_freqs.weight" for tensor in reader.tensors):
+    names = {tensor.name for tensor in reader.tensors}
+    if _ROPE_FACTORS in names:
         return "by frequency"
+    if any(name.startswith("rope_factors_") for name in names):
+        return "by frequency and length"
     kind = _text(reader, f"{architecture}.rope.scaling.type")
     return "" if kind == "none" else kind
+
+
+def _rope_factors(reader: GGUFReader) -> tuple[float, ...]:
+    for tensor in reader.tensors:
+        if tensor.name == _ROPE_FACTORS:
+            return tuple(map(float, tensor.data))
+    return ()
 
 
 def _in_parts(path: str, parts: int) -> StageInputError:

@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 from ste_ray.errors import StageInputError
 from ste_ray.imports.archives import out_of_archive
 from ste_ray.imports.gguf_files import GgufFile, find_gguf, read_gguf
+from ste_ray.imports.gguf_rotary import scaled_positions
 from ste_ray.imports.model_tokenizers import imported_tokenizer, save_tokenizer
 from ste_ray.process.model_folder import share_weights
 from ste_ray.process.new_folder import new_folder
@@ -129,7 +130,7 @@ def _write(
         dtype=dtype,
         stored_types=file.types_text,
         num_bytes=sum(one.stat().st_size for one in folder.iterdir()),
-        notes=(*notes, *_rope_note(file)),
+        notes=tuple(notes),
     )
 
 
@@ -179,6 +180,7 @@ def _plain_model(file: GgufFile, folder: str, dtype: torch.dtype, tokenizer: Any
     }
     config = type(packed.config).from_dict(plain_values)
     config.pad_token_id = tokenizer.pad_token_id
+    _scale_positions(file, config)
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     model.load_state_dict(packed.state_dict(), assign=True)
@@ -215,14 +217,13 @@ def _generation_config(file: GgufFile, config: Any, tokenizer: Any) -> Generatio
     )
 
 
-def _rope_note(file: GgufFile) -> list[str]:
-    if not file.rope_scaling:
-        return []
-    return [
-        f"the file scales rotary positions ({file.rope_scaling}), which transformers does not take"
-        " over from GGUF: set 'rope_parameters' in config.json as the original model has them, or"
-        " answers differ from its own"
-    ]
+def _scale_positions(file: GgufFile, config: Any) -> None:
+    """Put scaled rotary positions into a configuration, which transformers leaves out."""
+    known = getattr(config, "rope_parameters", None) or {}
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    size = int(size * known.get("partial_rotary_factor", 1.0))
+    if scaled := scaled_positions(file, known.get("rope_theta", 10000.0), size):
+        config.rope_parameters = {**known, **scaled}
 
 
 @contextmanager

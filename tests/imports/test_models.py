@@ -8,18 +8,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from ste_ray.cli.main import main
 from ste_ray.core.records import Message
+from ste_ray.errors import StageInputError
 from ste_ray.generation.decode import Decoding, generate
 from ste_ray.generation.model import load_model as load_for_generation
+from ste_ray.imports.gguf_files import GgufFile
+from ste_ray.imports.gguf_rotary import scaled_positions
 from ste_ray.imports.models import import_model
 from ste_ray.training.batches import collate
 from ste_ray.training.chat_format import ChatFormat
 from ste_ray.training.model import check_base, load_model
 from ste_ray.training.shards import TokenisedRow
 from ste_ray.training.tokenizer import load_tokenizer
+from tests.gguf_folders import gguf_tokenizer, save_folder
 from tests.gguf_models import CHAT_TEMPLATE, save_gguf
 
 TEXTS = [
@@ -153,11 +158,77 @@ def test_the_command_says_what_it_made_and_how_to_use_it(tmp_path, capsys):
 
 
 def test_what_is_lost_is_noted(tmp_path):
-    fields = {"tokenizer.ggml.pre": "viking", "llama.rope.scaling.type": "yarn"}
+    fields = {"tokenizer.ggml.pre": "viking"}
     save_gguf(tmp_path / "tiny.gguf", fields=fields)
     notes = import_model(str(tmp_path), str(tmp_path / "model"), "float32", quiet).notes
     assert any("'viking'" in note for note in notes)
-    assert any("rotary" in note and "yarn" in note for note in notes)
+
+
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 5000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("llama", {"rope_parameters": LLAMA3 | {"original_max_position_embeddings": 64}}),
+        ("llama", {"rope_parameters": LLAMA3 | {"original_max_position_embeddings": 8192}}),
+        ("qwen3", {"head_dim": 32}),
+    ],
+)
+def test_a_model_comes_back_as_it_was_exported(tmp_path, kind, values):
+    model = save_folder(tmp_path / "before", kind, gguf_tokenizer(toolkens=()), **values)
+    file = str(tmp_path / "model.gguf")
+    assert main(["export", "gguf", "--model", str(tmp_path / "before"), "--out", file]) == 0
+    import_model(file, str(tmp_path / "after"), "float32", quiet)
+    found = AutoModelForCausalLM.from_pretrained(tmp_path / "after").eval()
+    assert found.config.rope_parameters == model.config.rope_parameters
+    ids = torch.arange(3, 303).reshape(1, 300)
+    with torch.no_grad():
+        expected = model(ids).logits[..., : found.config.vocab_size]
+        torch.testing.assert_close(found(ids).logits, expected, rtol=0, atol=1e-4)
+
+
+def header(**values: object) -> GgufFile:
+    given = {"types": {}, "name": "", "tokenizer": "", "pre_tokenizer": "", "end_of_turn": None}
+    return GgufFile(Path("m.gguf"), **({"architecture": "llama"} | given | values))
+
+
+def test_positions_are_scaled_as_the_file_says_or_refused():
+    def scaled(kind: str, **values: object) -> dict[str, object]:
+        return scaled_positions(header(rope_scaling=kind, **values), 500000.0, 64)
+
+    assert scaled("") == {}
+    assert scaled("yarn", architecture="gpt-oss") == {}
+    assert scaled("linear", rope_factor=4.0) == {"rope_type": "linear", "factor": 4.0}
+    config = AutoConfig.for_model(
+        "llama",
+        head_dim=64,
+        rope_parameters=LLAMA3
+        | {"rope_theta": 500000.0, "factor": 32.0, "original_max_position_embeddings": 8192},
+    )
+    plain = 500000.0 ** -(torch.arange(0, 64, 2) / 64)
+    frequencies, _ = ROPE_INIT_FUNCTIONS["llama3"](config)
+    factors = tuple((plain / frequencies).tolist())
+    found = scaled("by frequency", rope_factors=factors)
+    assert found.pop("factor") == pytest.approx(32.0, rel=1e-4)
+    assert found == {
+        "rope_type": "llama3",
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    }
+    odd = (*factors[:-1], 7.0)
+    for values in ({"rope_factors": odd}, {"rope_factors": factors[:-1]}, {}):
+        with pytest.raises(StageInputError, match=r"scales rotary positions \(by frequency\)"):
+            scaled("by frequency", **values)
+    with pytest.raises(StageInputError, match="yarn"):
+        scaled("yarn", rope_factor=4.0)
 
 
 def refused(capsys, *arguments: str) -> str:
