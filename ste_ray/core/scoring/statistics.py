@@ -204,9 +204,9 @@ def newcombe_interval(
     a, b = wilson_interval(first, n, confidence), wilson_interval(second, n, confidence)
     share_a, share_b = first / n, second / n
     product = first * (n - first) * second * (n - second)
-    agreement = both * neither - only_first * only_second
+    agreement: float = both * neither - only_first * only_second
     if agreement > 0:
-        agreement = max(0, agreement - n / 2)
+        agreement = max(0.0, agreement - n / 2)
     correlation = agreement / math.sqrt(product) if product else 0.0
 
     def distance(one: float, other: float) -> float:
