@@ -97,7 +97,7 @@ def test_a_model_trained_on_calls_alone_is_not_asked_again(wordless: bool) -> No
     plan = SimpleNamespace(
         config=config,
         wordless=frozenset({TUNED.name} if wordless else ()),
-        material=lambda: None,
+        materials=lambda: {"": None},
         report=lambda *_: None,
         executed_in=lambda _: frozenset({"note"}),
     )

@@ -75,7 +75,7 @@ def run(context: StageContext) -> dict[str, Any]:
             f"{needless} test requests need no call, but infer.constrained=true leaves local models"
             " nothing else: their needless calls say nothing"
         )
-    if wordless := sorted(_wordless(context, settings)):
+    if wordless := sorted(_wordless(context, asked)):
         context.notes.append(
             f"no final answers were asked of {', '.join(wordless)}, trained on calls alone"
             " (prepare.tool_responses, prepare.response_fraction): what a tool returned is the"
