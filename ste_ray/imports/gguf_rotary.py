@@ -1,8 +1,8 @@
 """Scaled rotary positions of a GGUF file, as transformers configures them.
 
 Llama 3.1 and later are stored with what each frequency is divided by; the parameters that these
-factors were made of are found again and proven by making the factors anew. Source: the function
-``_compute_llama3_parameters`` of transformers.
+factors were made of are found again and proven by making the factors anew. Source: the scaling of
+the kind "llama3" in transformers.
 """
 
 from __future__ import annotations
