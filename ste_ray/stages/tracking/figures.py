@@ -22,13 +22,19 @@ _NO_CURVES = ("step", "num_steps")  # the same in every record, or its place
 
 def explore_figures(status: Status, seconds: float) -> dict[str, float]:
     """Return how far an exploration is, ``seconds`` after it began."""
-    found: dict[str, float] = {f"explore/{name}": getattr(status, name) for name in _OF_STATUS}
-    for name, value in status.counts.items():
-        if name.startswith(_FAULT):
-            found[f"explore/faults/{name.removeprefix(_FAULT)}"] = value
-        else:
-            found[f"explore/{_NAMES.get(name, name)}"] = value
-    return {**found, "explore/seconds": round(seconds, 1)}
+    faults = {
+        name.removeprefix(_FAULT): count
+        for name, count in status.counts.items()
+        if name.startswith(_FAULT)
+    }
+    counted = {
+        _NAMES.get(name, name): count
+        for name, count in status.counts.items()
+        if not name.startswith(_FAULT)
+    }
+    far = {name: getattr(status, name) for name in _OF_STATUS}
+    figures = {**far, **counted, "faults": faults, "seconds": round(seconds, 1)}
+    return flat_figures("explore", figures)
 
 
 def step_figures(values: Mapping[str, Any]) -> dict[str, float]:
