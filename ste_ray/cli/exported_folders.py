@@ -6,7 +6,6 @@ What runs imports the rest only then, so that the command line starts quickly.
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -161,6 +160,7 @@ def _source(store: RunStore) -> ExportSource:
         StageInputError: it is not prepared.
     """
     from ste_ray.core.records import Example, TrainRow
+    from ste_ray.core.texts.addresses import shortened_address
     from ste_ray.exports.source import ExportSource
     from ste_ray.stages.base import load_prompts, read_specs
     from ste_ray.store.manifest import read_manifest, read_models
@@ -176,7 +176,7 @@ def _source(store: RunStore) -> ExportSource:
     notes = dict.fromkeys([*(explored.notes if explored else ()), *manifest.notes])
     models = {stage: read_models(store, stage) for stage in ("explore", "prepare")}
     return ExportSource(
-        run=re.sub(r"//[^/@]*@", "//", store.uri),
+        run=shortened_address(store.uri),
         specs=read_specs(store),
         tools=tuple(sorted(tool["name"] for tool in store.read_json(layout.PREPARED_TOOLS))),
         prompts=load_prompts(),

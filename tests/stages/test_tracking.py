@@ -120,6 +120,44 @@ def test_a_tracker_that_hangs_is_not_waited_for() -> None:
     assert "has not" in said[0]
 
 
+class Stuck(Fake):
+    """Hangs in its first action until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.released = threading.Event(), threading.Event()
+
+    def begin(self, stage: TrackedStage) -> None:
+        self.begun.set()
+        self.released.wait()
+
+
+def test_the_end_of_a_stage_waits_once_for_all_that_hang_however_much_they_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ste_ray.stages.tracking.tracking._MAX_WAITING", 10)
+    stuck = {name: Stuck() for name in "abcd"}
+    good, said = Fake(), list[str]()
+    tracking = Tracking(STAGE, {**stuck, "good": good}, said.append, end_seconds=0.5)
+    assert all(one.begun.wait(10) for one in stuck.values())
+    for step in range(9):  # the end makes it exactly as many as may wait
+        while step and len(good.told) <= step:
+            time.sleep(0.001)
+        tracking.log({"a": 1.0}, step)
+    ended = threading.Thread(target=tracking.end, args=({}, True), daemon=True)
+    begun = time.monotonic()
+    ended.start()
+    ended.join(20)
+    hung = ended.is_alive()
+    for one in stuck.values():
+        one.released.set()
+    assert not hung
+    assert time.monotonic() - begun < 1.5
+    assert [one[0] for one in good.told] == ["begin", *["log"] * 9, "end"]
+    assert [line.split()[1] for line in said] == ["a", "b", "c", "d"]
+    assert all("within 0.5 s" in line for line in said)
+
+
 def test_nothing_is_tracked_unless_it_is_wanted() -> None:
     assert not Tracking()
     Tracking().log({"a": 1.0}, 1)
@@ -197,10 +235,14 @@ def test_a_failing_tracker_leaves_the_stage_as_it_is(
 
 def test_secrets_and_credentials_are_in_nothing_that_is_sent() -> None:
     masker = Masker({"hunter2222": "[secret X]"})
-    given = {"a": ["hunter2222", 1, None], "b": {"url": "https://me:pw@host:8/v1?x=1"}, "c": True}
+    given = {
+        "a": ["hunter2222", 1, None],
+        "b": {"url": "https://me:p@w@host:8/v1?sig=abc", "run": "s3://key:se/cret@bucket/r"},
+        "c": True,
+    }
     assert without_secrets(given, masker) == {
         "a": ["[secret X]", 1, None],
-        "b": {"url": "https://host:8/v1?x=1"},
+        "b": {"url": "https://host:8/v1", "run": "s3://bucket/r"},
         "c": True,
     }
 

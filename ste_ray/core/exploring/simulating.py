@@ -17,6 +17,7 @@ from ste_ray.core.executor_specs import SimulatedTool
 from ste_ray.core.prompts import PromptSet, describe_tool
 from ste_ray.core.records import Message, ObservationStatus, canonical_json
 from ste_ray.core.replies.conversation import explained
+from ste_ray.core.texts.addresses import shortened_address
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.core.tool_specs import ToolSpec
 
@@ -103,7 +104,6 @@ def _request_of(executor: Mapping[str, Any]) -> str:
     """What is known of the request to the service, without user names, passwords and queries."""
     url = executor.get("url") or f"https://{executor.get('host')}{executor.get('path', '')}"
     if executor.get("url") or executor.get("host"):
-        address = re.sub(r"//[^/@]*@", "//", str(url)).partition("?")[0]
-        return f"{executor.get('method', 'GET')} {address}"
+        return f"{executor.get('method', 'GET')} {shortened_address(str(url))}"
     parts = [executor.get(key) for key in ("category", "tool_name", "api_name")]
     return " / ".join(str(part) for part in parts if part)

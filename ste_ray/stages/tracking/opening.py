@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ste_ray import __version__
+from ste_ray.core.texts.addresses import without_credentials
 from ste_ray.core.texts.masking import Masker
 from ste_ray.stages.tracking.mlflow_tracker import MlflowTracker
 from ste_ray.stages.tracking.tracker import TrackedStage, Tracker, run_name
@@ -14,7 +14,6 @@ from ste_ray.stages.tracking.tracking import Tracking
 from ste_ray.stages.tracking.wandb_tracker import WandbTracker
 
 _TRACKERS: dict[str, Callable[[], Tracker]] = {"wandb": WandbTracker, "mlflow": MlflowTracker}
-_CREDENTIALS = re.compile(r"//[^/@\s]*@")
 
 
 def open_tracking(
@@ -48,9 +47,9 @@ def open_tracking(
 
 
 def without_secrets(value: Any, masker: Masker) -> Any:
-    """Return a JSON value without secrets, and without what stands before a host in addresses."""
+    """Return a JSON value without secrets; its addresses have neither users nor queries."""
     if isinstance(value, str):
-        return _CREDENTIALS.sub("//", masker.mask(value))
+        return without_credentials(masker.mask(value))
     if isinstance(value, Mapping):
         return {name: without_secrets(one, masker) for name, one in value.items()}
     if isinstance(value, list | tuple):

@@ -6,6 +6,7 @@ Each works in a thread of its own. One that fails is said once, and told nothing
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Mapping
 from threading import Thread
 
@@ -32,7 +33,8 @@ class _Channel:
         self.failure = ""
         self.is_said = False
         self._tracker = tracker
-        self._waiting: queue.Queue[Action | None] = queue.Queue(_MAX_WAITING)
+        # Bounded where figures are added, so that the end can always be told.
+        self._waiting: queue.SimpleQueue[Action | None] = queue.SimpleQueue()
         self._thread = Thread(target=self._work, name=f"track-{name}", daemon=True)
         self._thread.start()
 
@@ -40,16 +42,24 @@ class _Channel:
         """Have the tracker do something, later."""
         if self.failure:
             return
-        try:
-            self._waiting.put_nowait(action)
-        except queue.Full:
+        if self._waiting.qsize() < _MAX_WAITING:
+            self._waiting.put(action)
+        else:
             self.failure = f"it has not taken {_MAX_WAITING} figures"
 
-    def close(self, seconds: float) -> None:
-        """Wait until the tracker has done everything, at most so long."""
+    def close(self) -> None:
+        """Let the tracker end once it has done everything."""
+        self._waiting.put(None)
+
+    def wait(self, deadline: float, seconds: float) -> None:
+        """Wait until the tracker has done everything.
+
+        Args:
+            deadline: of ``time.monotonic``, at which it is given up.
+            seconds: that it had, for the message.
+        """
         if not self.failure:
-            self._waiting.put(None)
-            self._thread.join(seconds)
+            self._thread.join(max(0.0, deadline - time.monotonic()))
             if self._thread.is_alive():
                 self.failure = f"it has not sent everything within {seconds:g} s"
 
@@ -71,7 +81,7 @@ class Tracking:
         stage: what is tracked; None: nothing is.
         trackers: by name.
         say: says a line to the person who waits.
-        end_seconds: how long the end of the stage waits for them.
+        end_seconds: how long the end of the stage waits for all of them together.
     """
 
     def __init__(
@@ -100,8 +110,11 @@ class Tracking:
         """Tell of figures of the whole, and end all trackers."""
         self._tell(lambda tracker: tracker.end(figures, complete))
         seconds = self._end_seconds if complete else min(self._end_seconds, _STOP_SECONDS)
+        deadline = time.monotonic() + seconds
         for channel in self._channels:
-            channel.close(seconds)
+            channel.close()
+        for channel in self._channels:
+            channel.wait(deadline, seconds)
         self._say_failures()
         self._channels = []
 
