@@ -71,10 +71,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, json.dumps({"id": name, "sha": _COMMIT}).encode(), body)
                 return
             if path == f"api/models/{name}/tree/{_COMMIT}":
-                self._send(200, json.dumps([_entry(one) for one in _files(folder)]).encode(), body)
+                self._send(200, _listing(folder), body)
                 return
             if path.startswith(f"{name}/resolve/"):
-                file = folder / path.rpartition("/")[2]
+                file = folder / path.removeprefix(f"{name}/resolve/").partition("/")[2]
                 if body:
                     hub.fetched.append(file.name)
                 self._send(200, file.read_bytes(), body, ETag=f'"{_digest(file)}"')
@@ -93,12 +93,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(one for one in folder.iterdir() if one.is_file())
+def _listing(folder: Path) -> bytes:
+    files = sorted(one for one in folder.rglob("*") if one.is_file())
+    return json.dumps([_entry(one, folder) for one in files]).encode()
 
 
-def _entry(file: Path) -> dict[str, object]:
-    return {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": _digest(file)}
+def _entry(file: Path, folder: Path) -> dict[str, object]:
+    path = file.relative_to(folder).as_posix()
+    return {"type": "file", "path": path, "size": file.stat().st_size, "oid": _digest(file)}
 
 
 def _digest(file: Path) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 from huggingface_hub import constants, get_cached_repo_tree, snapshot_download
@@ -23,7 +24,10 @@ from huggingface_hub.utils import tqdm
 from ste_ray.errors import ConfigError, SteRayError, TemporaryError
 
 # What the hub's client raises, httpx2 within it, and the file system that holds its cache.
-HUB_ERRORS = (httpx2.HTTPError, OSError, ValueError)
+HUB_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError)
+# What the client itself did wrong, such as a header that cannot be sent: no time mends it.
+_OWN_MISTAKES = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)
+_WITHIN_FOLDERS = "*/*"
 _MAX_REASON = 300
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERRORS = 500
@@ -43,7 +47,7 @@ def fetch_from_hub(
 
     Args:
         name: of the model: its owner's, a slash, its own.
-        patterns: of the files that are needed.
+        patterns: of the files that are needed; those in folders of their own never are.
         given: the key and the value of it that named the model, for errors.
         shows_progress: whether a bar is drawn while it comes.
 
@@ -53,13 +57,20 @@ def fetch_from_hub(
     """
     try:
         bar = None if shows_progress else _NoBar
-        return Path(snapshot_download(name, allow_patterns=list(patterns), tqdm_class=bar))
+        return Path(
+            snapshot_download(
+                name,
+                allow_patterns=list(patterns),
+                ignore_patterns=[_WITHIN_FOLDERS],
+                tqdm_class=bar,
+            )
+        )
     except HUB_ERRORS as error:
         raise hub_error(error, given) from None
 
 
 def known_files(name: str) -> list[str]:
-    """Return the names of all files of a model that something was fetched of; empty: unknown."""
+    """Return the paths of all files of a model that something was fetched of; empty: unknown."""
     try:
         return [file.path for file in get_cached_repo_tree(name)]
     except (CachedRepoTreeNotFoundError, *HUB_ERRORS):
@@ -71,8 +82,15 @@ def hub_error(error: BaseException, given: str) -> SteRayError:
     causes = list(_causes(error))
     if any(isinstance(one, OfflineModeIsEnabled) for one in causes):
         return ConfigError(
-            f"{given} is no folder here, and the Hugging Face hub may not be asked for it"
-            " (HF_HUB_OFFLINE is set); give a folder, or unset HF_HUB_OFFLINE"
+            f"{given} is no folder here and not wholly in the cache of the Hugging Face hub, which"
+            " may not be asked for it (HF_HUB_OFFLINE is set); give a folder, or unset"
+            " HF_HUB_OFFLINE"
+        )
+    if not _is_address(constants.ENDPOINT):
+        return ConfigError(
+            f"{given} is no folder here, and HF_ENDPOINT={constants.ENDPOINT!r} is no address of a"
+            " Hugging Face hub; set it to one with its scheme, such as 'https://huggingface.co',"
+            " unset it, or give a folder"
         )
     if reason := next(filter(None, map(_why_it_may_pass, causes)), ""):
         return TemporaryError(
@@ -113,7 +131,15 @@ def _why_it_may_pass(error: BaseException) -> str:
         passes = status >= _SERVER_ERRORS or status == _TOO_MANY_REQUESTS
         return f"it answers with status {status}" if passes else ""
     passes = isinstance(error, httpx2.TransportError | ConnectionError | TimeoutError)
-    return _one_line(error) if passes else ""
+    return _one_line(error) if passes and not isinstance(error, _OWN_MISTAKES) else ""
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not match, a port that is none
+        return False
 
 
 def _one_line(error: BaseException) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from huggingface_hub import is_offline_mode
 
 from ste_ray.core import layout
 from ste_ray.errors import ConfigError
@@ -56,16 +58,30 @@ def check_hub_weights(base: str, key: str = "train.model.base") -> None:
     Something of it must have been fetched by ``base_folder``; of a folder nothing is said.
 
     Raises:
-        ConfigError: it has none.
+        ConfigError: it has none; or they are not in the cache, and the hub may not be asked.
     """
     if Path(base).expanduser().is_dir() or _is_path(base):
         return
+    given = f"{key}={base!r}"
     files = known_files(base)
-    if files and not fnmatch.filter(files, _WEIGHTS):
+    if files and not has_weights(files):
         raise ConfigError(
-            f"{key}={base!r} holds no weights in safetensors on the Hugging Face hub; give another"
-            " model, or a folder with its weights converted"
+            f"{given} holds no weights in safetensors on the Hugging Face hub; give another model,"
+            " or a folder with its weights converted"
         )
+    if is_offline_mode():
+        # Nothing is fetched: where the cache lacks one of them, this is refused.
+        cached = fetch_from_hub(base, [_WEIGHTS], given, shows_progress=False)
+        if not any(cached.glob(_WEIGHTS)):
+            raise ConfigError(
+                f"{given} has no weights in safetensors in the cache of the Hugging Face hub, which"
+                " may not be asked (HF_HUB_OFFLINE is set); give a folder, or unset HF_HUB_OFFLINE"
+            )
+
+
+def has_weights(paths: Iterable[str]) -> bool:
+    """Whether there are weights that can be used among the paths in a model's folder."""
+    return any("/" not in path for path in fnmatch.filter(paths, _WEIGHTS))
 
 
 def _is_path(base: str) -> bool:

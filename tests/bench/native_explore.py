@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ def _with_tools(plan: Plan) -> Path:
 
     Both forms are asked of the same folder: without tools the template writes what it wrote.
     """
-    folder = plan.runs / "bench-native-explorer"
+    folder = plan.runs / f"bench-native-explorer-{_mark(plan)}"
     folder.mkdir(parents=True, exist_ok=True)
     for pattern in _FILES:
         for file in plan.model.glob(pattern):
@@ -52,12 +53,17 @@ def _with_tools(plan: Plan) -> Path:
     return folder
 
 
+def _mark(plan: Plan) -> str:
+    """Return what tells the model apart from others, in names of folders."""
+    return hashlib.sha256(str(plan.model.resolve()).encode()).hexdigest()[:8]
+
+
 def _num_tools(plan: Plan) -> int:
     return 1 if plan.quick else len(_TOOLS)
 
 
 def _trials(plan: Plan, folder: Path, form: str) -> list[Trial]:
-    run = plan.runs / f"bench-native-explored-{form}"
+    run = plan.runs / f"bench-native-explored-{_mark(plan)}-{form}"
     tools = ", ".join(_TOOLS[: _num_tools(plan)])
     ste_ray(
         *("explore", "--run", str(run), f"seed={plan.seeds[0]}", f"tools.include=[{tools}]"),

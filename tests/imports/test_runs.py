@@ -11,7 +11,7 @@ from ste_ray.cli.main import main
 from ste_ray.config import load_config
 from ste_ray.core import layout
 from ste_ray.core.records import TrainRow
-from ste_ray.errors import RunConflictError, StageInputError
+from ste_ray.errors import RunConflictError, StageInputError, TemporaryError
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.imports.runs import import_run
 from ste_ray.stages.inputs import input_fingerprints
@@ -91,6 +91,46 @@ def test_what_was_cut_off_is_copied_again(source, tmp_path):
     assert said == [f"import: taking prepare from {source.uri}"]
     path = "prepare/rows/part-00000.parquet"
     assert target.read_bytes(path) == source.read_bytes(path)
+
+
+def test_what_the_source_has_no_longer_goes_with_the_next_attempt(source, tmp_path):
+    """An import was cut off, and the stage was done again in the other run since, with less."""
+    target = open_store(str(tmp_path / "target"))
+    take(source, target)
+    for number in (1, 2):
+        target.write_bytes(f"{layout.EPISODES}/part-{number:05}.parquet", b"of the first time")
+    for stage in ("explore", "prepare"):
+        target.delete(layout.manifest(stage))
+    take(source, target)
+    left = {layout.LOCK, layout.imported("explore"), layout.imported("prepare")}
+    both = (*source.list("explore"), *source.list("prepare"))
+    assert set(target.list()) - left == set(both)
+
+
+@pytest.mark.parametrize("how", ["done again", "begun again", "a file is gone"])
+def test_a_source_that_changes_while_it_is_copied_is_not_taken(source, tmp_path, how, monkeypatch):
+    target = open_store(str(tmp_path / "target"))
+    manifest = read_manifest(source, "prepare")
+    (first, *_) = source.list(layout.ROWS)
+    read = source.read_bytes
+
+    def changing(path):
+        if path == first:
+            if how == "a file is gone":
+                raise FileNotFoundError(path)
+            source.delete(layout.manifest("prepare"))
+            if how == "done again":
+                write_manifest(source, manifest.model_copy(update={"started_at": 2.0}))
+        return read(path)
+
+    monkeypatch.setattr(source, "read_bytes", changing)
+    with pytest.raises(TemporaryError, match=r"prepare of .* was done again while it was copied"):
+        take(source, target)
+    assert read_manifest(target, "prepare") is None
+    monkeypatch.undo()
+    write_manifest(source, manifest)
+    take(source, target)
+    assert target.read_bytes(first) == source.read_bytes(first)
 
 
 def test_stages_of_ones_own_are_left_alone(source, tmp_path):

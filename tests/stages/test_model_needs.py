@@ -20,6 +20,7 @@ from ste_ray.errors import ConfigError, NoToolsError, TemporaryError, ToolTempla
 from ste_ray.stages.needs import check_models
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.manifest import declare_stage
+from ste_ray.training.base import base_folder
 from tests.fake_hub import FakeHub, fake_hub
 from tests.native_templates import HERMES, SILENT
 from tests.tiny_model import save_tiny_model
@@ -132,6 +133,63 @@ def test_what_is_in_the_cache_does_for_a_hub_that_cannot_be_reached(
     check(tmp_path / "run", ("train",), "train.model.base=some/tiny")
 
 
+def test_offline_the_weights_must_be_in_the_cache_too(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, base = tmp_path / "run", "train.model.base=some/tiny"
+    mine = ("infer.models={mine: some/tiny}", "infer.settings=[mine/plain]")
+    check(run, ("train",), base)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for key, stages, overrides in (
+        ("train.model.base=", ("explore", "train"), (base,)),
+        ("infer.models.mine=", ("infer",), mine),
+    ):
+        told = refused(run, stages, *overrides, by=ConfigError)
+        assert told.startswith(f"{key}'some/tiny' is no folder here and not wholly in the cache")
+        assert "HF_HUB_OFFLINE is set" in told
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with base_folder("some/tiny", False) as folder:
+        assert (folder / "model.safetensors").is_file()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    check(run, ("train",), base)
+    check(run, ("infer",), *mine)
+
+    older = tmp_path / "older"  # as a client leaves it that keeps no listing
+    shutil.copytree(tmp_path / "cache", older, symlinks=True)
+    for listing in older.rglob("trees"):
+        shutil.rmtree(listing)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(older))
+    check(run, ("train",), base)
+    for weights in older.rglob("*.safetensors"):
+        weights.unlink()
+    told = refused(run, ("train",), base, by=ConfigError)
+    assert "no weights in safetensors in the cache" in told
+
+
+@pytest.mark.parametrize(
+    "address", ["huggingface.co", "ftp://x", "", "https://", "http://[", "https://h:99999999"]
+)
+def test_an_address_of_a_hub_that_is_none_is_a_mistake(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_hub(monkeypatch, address, tmp_path / "cache")
+    told = refused(tmp_path, ("train",), "train.model.base=some/tiny", by=ConfigError)
+    assert f"HF_ENDPOINT={address!r} is no address of a Hugging Face hub" in told
+
+
+def test_weights_within_a_folder_of_a_model_do_not_count(
+    hub: FakeHub, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "pickled" / "onnx").mkdir()
+    shutil.copy(model / "model.safetensors", tmp_path / "pickled" / "onnx")
+    told = refused(tmp_path / "run", ("train",), "train.model.base=some/pickled", by=ConfigError)
+    assert "holds no weights in safetensors" in told
+    shutil.copytree(tmp_path / "pickled" / "onnx", tmp_path / "tools" / "onnx")
+    hub.fetched.clear()
+    with base_folder("some/tools", False):
+        assert hub.fetched.count("model.safetensors") == 1
+
+
 def test_the_template_of_a_base_is_read_before_the_run_begins(hub: FakeHub, tmp_path: Path) -> None:
     run, native = tmp_path / "run", "train.format=native"
     stages = ("explore", "prepare", "train", "infer")
@@ -181,7 +239,31 @@ def test_a_base_of_another_run_is_looked_at(model: Path, tmp_path: Path) -> None
     base = f"train.model.base=file://{tmp_path}/other/{layout.TUNED_MODEL}"
     check(tmp_path / "run", ("train",), base)
     told = refused(tmp_path / "run", ("train",), f"{base}s", by=ConfigError)
-    assert "give the URI of a model's folder" in told
+    assert "there is nothing; give the URI of a model's folder" in told
+    other.delete(f"{layout.TUNED_MODEL}/model.safetensors")
+    told = refused(tmp_path / "run", ("train",), base, by=ConfigError)
+    assert "there are no weights in safetensors; give the URI of a model's folder" in told
+
+
+@pytest.mark.parametrize("scheme", ["file://", ""])
+def test_further_models_are_looked_at_wherever_they_are(
+    model: Path, tmp_path: Path, scheme: str
+) -> None:
+    def told(folder: Path) -> str:
+        mine = f"infer.models={{mine: {scheme}{folder}}}"
+        overrides = (mine, "infer.settings=[mine/plain]")
+        return refused(tmp_path / "run", ("infer",), *overrides, by=ConfigError)
+
+    good = f"infer.models={{mine: {scheme}{model}}}"
+    check(tmp_path / "run", ("infer",), good, "infer.settings=[mine/plain]")
+    if scheme:
+        assert "holds neither config.json nor" in told(tmp_path / "none")
+    empty = changed(model, tmp_path / "empty", config__json=None)
+    assert "holds neither config.json nor adapter_config.json" in told(empty)
+    pickled = changed(model, tmp_path / "pickled", model__safetensors=None)
+    assert "holds no weights in safetensors" in told(pickled)
+    broken = changed(model, tmp_path / "broken", config__json="{")
+    assert "config.json is no valid JSON" in told(broken)
 
 
 def test_a_model_that_is_served_must_be_there_and_know_tools_to_be_asked_natively(

@@ -7,12 +7,12 @@ from the same training examples. Runs that share these stages have both.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from ste_ray.core import layout
 from ste_ray.core.stages import DATA_STAGES
-from ste_ray.errors import ConfigError, RunConflictError, StageInputError
+from ste_ray.errors import ConfigError, RunConflictError, StageInputError, TemporaryError
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.lock import RunLock
 from ste_ray.store.manifest import StageManifest, read_manifest, write_manifest
@@ -41,6 +41,7 @@ def import_run(
         StageInputError: a stage is not complete in the other run.
         RunConflictError: the run has such a stage of its own.
         RunLockedError: another process owns the run.
+        TemporaryError: a stage was done again in the other run while it was copied.
     """
     if store.uri == source.uri:
         raise ConfigError(f"{store.uri!r} cannot be taken from itself; give another --run")
@@ -52,7 +53,7 @@ def import_run(
             say(f"import: {', '.join(stages)} of {source.uri} are in {store.uri} already")
         for manifest in todo:
             say(f"import: taking {manifest.stage} from {source.uri}")
-            _copy(store, source, manifest.stage)
+            _copy(store, source, manifest)
             lock.check()
             note = f"{manifest.stage} was taken from the run {source.uri!r}"
             write_manifest(store, manifest.model_copy(update={"notes": (*manifest.notes, note)}))
@@ -99,14 +100,41 @@ def _origin(source: RunStore) -> dict[str, str]:
     return {"run": source.uri}
 
 
-def _copy(store: RunStore, source: RunStore, stage: str) -> None:
-    """Copy all files of a stage but its manifest, behind a marker that says so."""
+def _copy(store: RunStore, source: RunStore, asked: StageManifest) -> None:
+    """Copy all files of a stage but its manifest, behind a marker that says so; leave no others.
+
+    Raises:
+        TemporaryError: it is no longer the stage that was asked for.
+    """
+    stage = asked.stage
     store.write_json(layout.imported(stage), _origin(source))
     left = {layout.manifest(stage), layout.imported(stage)}
+    wanted = [path for path in source.list(stage) if path not in left]
+    # Of an import that was cut off, files may be here that the source has no longer.
+    surplus = {*store.list(stage)} - {*wanted, *left}
 
     def copy(path: str) -> None:
         store.write_bytes(path, source.read_bytes(path))
 
+    try:
+        _for_each(store.delete, surplus)
+        _for_each(copy, wanted)
+    except FileNotFoundError:
+        raise _changed(source, stage) from None
+    # Nothing locks the source.
+    now = read_manifest(source, stage)
+    if now is None or not _same(now, asked):
+        raise _changed(source, stage)
+
+
+def _for_each(do: Callable[[str], None], paths: Iterable[str]) -> None:
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
-        for done in [pool.submit(copy, path) for path in source.list(stage) if path not in left]:
+        for done in [pool.submit(do, path) for path in paths]:
             done.result()
+
+
+def _changed(source: RunStore, stage: str) -> TemporaryError:
+    return TemporaryError(
+        f"{stage} of {source.uri!r} was done again while it was copied; wait until it is complete"
+        " there, and run this again"
+    )

@@ -17,7 +17,8 @@ from ste_ray.generation.native import check_tool_choice, native_chat
 from ste_ray.generation.prompting import max_prompt_tokens
 from ste_ray.stages.cluster.nodes import Need
 from ste_ray.stages.infer.models import loading_of, tokenizer_folder
-from ste_ray.store.artifacts import RunStore
+from ste_ray.store.artifacts import RunStore, open_store
+from ste_ray.training.base import has_weights
 
 
 def check_model(store: RunStore, setting: Setting, config: Config) -> None:
@@ -63,7 +64,8 @@ def check_native(store: RunStore, setting: Setting, config: Config) -> None:
 def _check_own_model(store: RunStore, setting: Setting, config: Config) -> None:
     given = config.infer.models[setting.model]
     if "://" in given:
-        return  # fetched by the actors; a check would read all of its tokenizer first
+        _check_stored_model(setting.model, given, config)
+        return
     if given.startswith(("/", ".", "~")) and not Path(given).expanduser().is_dir():
         raise ConfigError(
             f"infer.models: {setting.model}={given!r} is no folder here; give the folder of a"
@@ -79,22 +81,47 @@ def _check_own_model(store: RunStore, setting: Setting, config: Config) -> None:
                 " adapter_config.json; give the folder of a model, such as"
                 f" RUN/{layout.TUNED_MODEL}"
             )
-        found = _read_config(path, setting, given)
+        if Path(given).expanduser().is_dir() and not has_weights(
+            path.name for path in folder.iterdir()
+        ):
+            raise ConfigError(
+                f"infer.models: {setting.model}={given!r} holds no weights in safetensors; give the"
+                f" folder of a model, such as RUN/{layout.TUNED_MODEL}"
+            )
+        found = _read_config(path.read_bytes(), setting.model, given)
     _check_positions(found, config)
 
 
-def _read_config(path: Path, setting: Setting, given: str) -> dict[str, Any]:
+def _check_stored_model(name: str, uri: str, config: Config) -> None:
+    """Check a model that the actors fetch, without its tokenizer."""
+    store = open_store(uri)
+    found = store.list()
+    is_adapter = "adapter_config.json" in found
+    lacking = ""
+    if not is_adapter and "config.json" not in found:
+        lacking = "neither config.json nor adapter_config.json"
+    elif not has_weights(found):
+        lacking = "no weights in safetensors"
+    if lacking:
+        raise ConfigError(
+            f"infer.models: {name}={uri!r} holds {lacking}; give the URI of a model's folder, such"
+            f" as s3://bucket/run/{layout.TUNED_MODEL}"
+        )
+    if not is_adapter:
+        _check_positions(_read_config(store.read_bytes("config.json"), name, uri), config)
+
+
+def _read_config(content: bytes, name: str, given: str) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = json.loads(content)
     except ValueError as error:
         raise ConfigError(
-            f"infer.models: {setting.model}={given!r}: config.json is no valid JSON ({error});"
-            " save the model again"
+            f"infer.models: {name}={given!r}: config.json is no valid JSON ({error}); save the"
+            " model again"
         ) from None
     if not isinstance(found, dict):
         raise ConfigError(
-            f"infer.models: {setting.model}={given!r}: config.json holds no object; save the model"
-            " again"
+            f"infer.models: {name}={given!r}: config.json holds no object; save the model again"
         )
     return found
 

@@ -16,7 +16,12 @@ from ste_ray.errors import ConfigError, ToolTemplateError
 from ste_ray.generation.native import native_chat
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.store.artifacts import open_store
-from ste_ray.training.base import base_folder, check_hub_weights, copy_without_weights
+from ste_ray.training.base import (
+    base_folder,
+    check_hub_weights,
+    copy_without_weights,
+    has_weights,
+)
 from ste_ray.training.model import check_base
 from ste_ray.training.tokenizer import load_tokenizer, train_tokenizer
 from ste_ray.training.toolkens import tokenizer_of
@@ -65,10 +70,14 @@ def _described(base: str, trust_remote_code: bool) -> Iterator[Path]:
             check_hub_weights(base)
             yield folder
         return
+    store = open_store(base)
+    found = store.list()
+    if not has_weights(found):
+        lacking = "are no weights in safetensors" if found else "is nothing"
+        raise ConfigError(
+            f"train.model.base={base!r}: there {lacking}; give the URI of a model's folder, such as"
+            f" s3://bucket/run/{layout.TUNED_MODEL}"
+        )
     with ScratchFolder(prefix="ste-ray-base-") as name:
-        if not copy_without_weights(open_store(base), "", Path(name)):
-            raise ConfigError(
-                f"train.model.base={base!r}: there is nothing; give the URI of a model's folder,"
-                f" such as s3://bucket/run/{layout.TUNED_MODEL}"
-            )
+        copy_without_weights(store, "", Path(name))
         yield Path(name)
