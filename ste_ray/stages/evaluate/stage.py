@@ -175,7 +175,8 @@ def _answers(table: pa.Table, source: str, scored: Mapping[str, Sequence[Any]]) 
 def _records(table: pa.Table, source: str, rows: list[int]) -> list[Prediction]:
     """Return the predictions at some rows of a table."""
     try:
-        return from_table(table.take(rows), Prediction, source)
+        # With its type: of an empty list Arrow cannot tell it.
+        return from_table(table.take(pa.array(rows, pa.int64())), Prediction, source)
     except StageInputError:
         from_table(table, Prediction, source)  # which names the row by its place in the table
         raise
