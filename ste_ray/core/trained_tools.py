@@ -5,17 +5,16 @@ Tools have the names here that requests know them by: ``safe_names``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ste_ray.core.prompts import offered_tool
 from ste_ray.core.replies.chat_form import chat_tool
+from ste_ray.core.tool_changes.schemas import schema_differences
 from ste_ray.core.tool_specs import ToolSpec
 
 TOOLS_FILE = "tools.json"  # in the folder of a trained model
 _CUT = "…"
-_SETS = frozenset({"required", "enum", "type"})  # lists whose order says nothing
-_ABSENT = object()
 
 
 def described(specs: Iterable[ToolSpec], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -42,6 +41,8 @@ def described(specs: Iterable[ToolSpec], before: Mapping[str, Any] | None = None
 def drift(trained: Mapping[str, Any], offered: Mapping[str, Any]) -> list[str]:
     """Return the fields in which an offered function differs from the one that was learned.
 
+    Schemas that only are written otherwise do not differ, nor do titles.
+
     Args:
         trained: ``name``, ``description`` and ``parameters``, as the folder has them.
         offered: likewise, as a client offers them.
@@ -55,21 +56,12 @@ def drift(trained: Mapping[str, Any], offered: Mapping[str, Any]) -> list[str]:
     if old != new and not cut:
         found.append("description")
     before, after = _schema(trained.get("parameters")), _schema(offered.get("parameters"))
-    return [*found, *_differing(before, after, "parameters")]
+    paths = (one.path for one in schema_differences(before, after))
+    return [
+        *found,
+        *dict.fromkeys(f"parameters.{path}" if path else "parameters" for path in paths),
+    ]
 
 
 def _schema(parameters: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": {}, "required": [], **(parameters or {})}
-
-
-def _differing(old: Any, new: Any, path: str) -> Sequence[str]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        return [
-            one
-            for key in sorted({*old, *new})
-            for one in _differing(old.get(key, _ABSENT), new.get(key, _ABSENT), f"{path}.{key}")
-        ]
-    if path.rpartition(".")[2] in _SETS and isinstance(old, list) and isinstance(new, list):
-        old, new = sorted(map(repr, old)), sorted(map(repr, new))
-    same = old == new and isinstance(old, bool) == isinstance(new, bool)
-    return [] if same else [path]
+    return {"type": "object", "properties": {}, **(parameters or {})}

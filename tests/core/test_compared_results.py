@@ -21,6 +21,20 @@ def result(text: str, **fields: Any) -> ToolResult:
     return ToolResult.model_validate({"status": "ok", "text": text} | fields)
 
 
+def known_results(*texts: str) -> KnownResults:
+    """The right call of the pair and further ones, each with its result."""
+    known = KnownResults()
+    for number, text in enumerate(texts):
+        known.add("t", f'{{"a":{number + 10}}}', text)
+    return known
+
+
+NOTHING_IN_IT = (
+    *("", " ", "[]", "{ }", "null", '""', "true", "0", "0.0", '" "'),
+    *('{"valid": true}', '{"results": [], "count": 0}', '[null, {"a": ["", false]}]'),
+)
+
+
 @pytest.mark.parametrize(
     ("gold", "predicted", "expected"),
     [
@@ -28,17 +42,35 @@ def result(text: str, **fields: Any) -> ToolResult:
         ("in  plain\nwords", "in plain words", "same"),
         ("in plain words", "in other words", "different"),
         ('{"a": 1}', '{"a": 2}', "different"),
-        *((empty, empty, "indistinct") for empty in ("", " ", "[]", "{ }", "null", '""', "true")),
+        *((empty, empty, "indistinct") for empty in NOTHING_IN_IT),
         ('{"known": 1}', '{"known": 1}', "indistinct"),
         ('{"own": 1}', '{"own": 1}', "same"),
     ],
 )
 def test_equal_results(gold: str, predicted: str, expected: str) -> None:
-    known = KnownResults()
+    known = known_results('{"known":1}', '{"known":2}', '{"known":3}')
     known.add("t", PAIR.gold_json, gold)
-    known.add("t", '{"a":7}', '{"known":1}')
     known.add("other", '{"a":7}', '{"own": 1}')
     assert compare_results(PAIR, result(gold), result(predicted), known) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"valid": true}', '{"status":"ok"}', '{"results":[],"count":0}', "No results found", "0"],
+)
+def test_what_few_right_calls_are_known_to_return_tells_nothing(text: str) -> None:
+    for others in ([], ["other 1"], ["other 1", "other 2"], [text] * 3, ["1", "2", "3", text]):
+        known = known_results(*others)
+        known.add("t", PAIR.gold_json, text)
+        assert compare_results(PAIR, result(text), result(text), known) == "indistinct"
+    known = known_results("1", "2", "3")
+    told = compare_results(PAIR, result("5 km"), result("5 km"), known)
+    assert told == "same"
+    # Of one call it says the same however often the call is known.
+    again = KnownResults()
+    for _ in range(5):
+        again.add("t", '{"a":7}', "other")
+    assert compare_results(PAIR, result("5 km"), result("5 km"), again) == "indistinct"
 
 
 def test_calls_that_fail_are_not_alike() -> None:

@@ -226,3 +226,16 @@ def test_a_change_is_compared_on_the_requests_that_it_is_of() -> None:
     assert (correct.n, correct.only_first, correct.only_second) == (5, 2, 1)
     assert correct.difference == pytest.approx(-1 / 5)
     assert (found[1].tool_match.only_first, found[0].correct.n) == (1, 8)
+
+
+def test_a_change_that_no_counted_request_was_asked_with_has_no_figures() -> None:
+    def natural(name: str) -> list[Score]:
+        return [one.model_copy(update={"kind": "natural"}) for one in scores(name, "cc")]
+
+    groups = {
+        "base/icl": [*natural("base/icl"), *scores("base/icl", "--ca")],
+        "base/icl.add_enum_value": natural("base/icl.add_enum_value"),
+        "base/icl.rename_parameters": scores("base/icl.rename_parameters", "--ac"),
+    }
+    (found,) = perturbed_figures(groups, seed=0)
+    assert (found.perturbation, found.correct.n) == ("rename_parameters", 2)

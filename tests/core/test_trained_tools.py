@@ -61,24 +61,50 @@ def changed(*path, to):
             changed("parameters", "properties", "city", "type", to="integer"),
             ["parameters.properties.city.type"],
         ),
-        (changed("parameters", "properties", "day", to=CITY), ["parameters.properties.day"]),
-        (changed("parameters", "required", to=None), ["parameters.required"]),
-        (changed("parameters", "required", to=["city"]), ["parameters.required"]),
+        (
+            changed("parameters", "properties", "day", to=CITY),
+            ["parameters.properties.day.type", "parameters.properties.day.enum"],
+        ),
+        (changed("parameters", "properties", "hour", to=CITY), ["parameters.properties.hour"]),
+        (
+            changed("parameters", "required", to=None),
+            ["parameters.properties.day", "parameters.required"],
+        ),
+        (changed("parameters", "required", to=["city"]), ["parameters.properties.day"]),
+        (
+            changed("parameters", "additionalProperties", to=False),
+            ["parameters.additionalProperties.type"],
+        ),
         (
             changed("parameters", to=None),
-            ["parameters.properties.city", "parameters.required"],
+            ["parameters.properties.city", "parameters.properties.day"],
         ),
+        (changed("parameters", "$ref", to="#/nowhere"), ["parameters"]),
     ],
 )
 def test_drift_names_each_field_that_differs(offered, fields):
     assert drift(FUNCTION, offered) == fields
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"$defs": {"City": CITY}, "properties": {"city": {"$ref": "#/$defs/City"}}},
+        {"title": "Weather", "properties": {"city": {**CITY, "title": "City"}}},
+        {"properties": {"city": {"allOf": [{"type": ["string"]}, {"enum": ["Rome", "Oslo"]}]}}},
+        {"properties": {"city": {"anyOf": [{"const": "Oslo"}, {"const": "Rome"}]}}},
+    ],
+)
+def test_a_schema_that_only_is_written_otherwise_is_no_drift(written):
+    assert drift(FUNCTION, {**FUNCTION, "parameters": {**PARAMETERS, **written}}) == []
+
+
 def test_true_and_one_are_not_the_same():
-    old = {"parameters": {"additionalProperties": True}}
-    assert drift(old, {"parameters": {"additionalProperties": 1}}) == [
-        "parameters.additionalProperties"
-    ]
+    def of(value):
+        return {"parameters": {"properties": {"a": {"enum": [value]}}}}
+
+    assert drift(of(True), of(True)) == []
+    assert drift(of(True), of(1)) == ["parameters.properties.a.type"]
 
 
 def test_a_description_that_was_cut_for_training_is_no_drift():

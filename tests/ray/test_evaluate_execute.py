@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,9 @@ CASES: tuple[tuple[str, dict[str, Any], dict[str, Any], str, str], ...] = (
 )
 
 
-def context_with(tmp_path: Path, *overrides: str, **fields: Any) -> StageContext:
+def context_with(
+    tmp_path: Path, *overrides: str, known_metres: Sequence[int] = (11, 12, 13), **fields: Any
+) -> StageContext:
     store = open_store(str(tmp_path / "run"))
     store.write_json(layout.TOOLS, [spec.model_dump(mode="json") for spec in TOOLS])
     predictions = [
@@ -69,12 +72,19 @@ def context_with(tmp_path: Path, *overrides: str, **fields: Any) -> StageContext
     ]
     part = layout.part(layout.predictions("base-icl"), 0)
     write_records(store, part, predictions, Prediction)
-    known = Example(
-        example_id="known", group_id="known", trial_id="known", tool="even", query="…",
-        origin="explored", arguments_json='{"number":6}', observation='{"even": true}',
-        final_answer="", split="train",
-    )  # fmt: skip
-    write_records(store, layout.part(layout.EXAMPLES, 0), [known], Example)
+    seen = [("even", f'{{"number":{n}}}', '{"even": true}') for n in (6, 8, 10)]
+    seen += [
+        ("metres", f'{{"unit":"m","value":{n}}}', f'{{"metres": {n}.0}}') for n in known_metres
+    ]
+    known = [
+        Example(
+            example_id=f"known {place}", group_id="known", trial_id="known", tool=name, query="…",
+            origin="explored", arguments_json=arguments, observation=observation,
+            final_answer="", split="train",
+        )
+        for place, (name, arguments, observation) in enumerate(seen)
+    ]  # fmt: skip
+    write_records(store, layout.part(layout.EXAMPLES, 0), known, Example)
     config = load_config(None, ["infer.settings=[base/icl]", *overrides])
     return StageContext(config=config, store=store, progress=lambda text: None)
 
@@ -96,6 +106,14 @@ def test_other_arguments_are_right_where_the_tool_says_the_same(tmp_path: Path) 
     told = "5 calls with wrong arguments were executed beside the right ones: 1 came to the same"
     assert told in report_markdown(data)
     assert told in summary_table(data.evaluation.summary)
+
+
+def test_with_few_right_calls_known_equal_results_prove_nothing(tmp_path: Path) -> None:
+    context = context_with(tmp_path, "evaluate.execute=true", known_metres=())
+    evaluate.run(context)
+    scores = read_records(context.store, layout.SCORES, Score)
+    (one,) = [score for score in scores if score.example_id == "0"]
+    assert (one.results, one.outcome) == ("indistinct", "wrong_arguments")
 
 
 def test_nothing_is_executed_unasked(tmp_path: Path) -> None:

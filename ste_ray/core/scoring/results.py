@@ -2,14 +2,15 @@
 
 Of a tool that only reads, the right call and the one that was made can both be executed. Equal
 results make other arguments right, but only where the result tells one request from another: that
-two numbers are both ``{"valid": true}`` says nothing about whether it was the right one.
+two numbers are both ``{"valid": true}`` says nothing about whether it was the right one. Whether it
+does is seen by what other right calls return, so enough of them have to be known.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic_core import from_json
 
@@ -18,7 +19,7 @@ from ste_ray.core.records import Prediction, Record, Score, canonical_json
 
 Comparison = Literal["same", "different", "indistinct", "failed"]
 
-_EMPTY = frozenset({"", "null", "[]", "{}", '""', "false", "true"})
+MIN_OTHERS = 3  # right calls with other arguments that a result is held against
 
 
 class CallPair(NamedTuple):
@@ -34,7 +35,8 @@ class ResultCounts(Record):
 
     same: int  # the right result, which no other request has: they count as right
     different: int
-    indistinct: int  # the right result, but other requests have it too, or there is nothing in it
+    # The right result, but others have it too, too few others are known, or nothing is in it.
+    indistinct: int
     failed: int  # the right call, or both, came to no result
 
 
@@ -50,7 +52,8 @@ class KnownResults:
     """What right calls of each tool are known to return, and how many of them return the same."""
 
     def __init__(self) -> None:
-        self._calls: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._calls: dict[str, set[str]] = defaultdict(set)
+        self._returning: dict[tuple[str, str], set[str]] = defaultdict(set)
 
     def add(self, tool: str, arguments_json: str, text: str) -> None:
         """Learn what a right call returned.
@@ -60,13 +63,18 @@ class KnownResults:
             arguments_json: in canonical form.
             text: of the result.
         """
-        self._calls[tool, _canonical(text)].add(arguments_json)
+        self._calls[tool].add(arguments_json)
+        self._returning[tool, _canonical(text)].add(arguments_json)
 
     def tells_apart(self, tool: str, arguments_json: str, text: str) -> bool:
-        """Whether a result belongs to one request: no other right call is known to return it."""
-        result = _canonical(text)
-        others = self._calls.get((tool, result), set()) - {arguments_json}
-        return result not in _EMPTY and not others
+        """Whether a result belongs to one request.
+
+        It does if it holds something, at least ``MIN_OTHERS`` other right calls of the tool are
+        known, and none of them returns it.
+        """
+        others = self._calls.get(tool, set()) - {arguments_json}
+        alike = self._returning.get((tool, _canonical(text)), set()) - {arguments_json}
+        return len(others) >= MIN_OTHERS and not alike and not _is_empty(_value(text))
 
 
 def compare_results(
@@ -114,3 +122,22 @@ def _canonical(text: str) -> str:
         return canonical_json(from_json(text))
     except (ValueError, TypeError):
         return " ".join(text.split())
+
+
+def _value(text: str) -> Any:
+    """Return what a result says: its JSON, or its words."""
+    try:
+        return from_json(text)
+    except ValueError:
+        return " ".join(text.split())
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether a result holds nothing but true, false, null, zeros and what is empty."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return all(map(_is_empty, value))
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or isinstance(value, bool) or value == 0

@@ -32,13 +32,20 @@ def perturbed_figures(
 ) -> tuple[PerturbedSetting, ...]:
     """Return what became of settings whose tools were described otherwise, in their order.
 
+    A change that was asked of no explicit request that needs a call has no figures.
+
     Args:
         groups: the scores of settings and of their variants, by name; others are left out.
         seed: of the bootstrap.
         num_resamples: of the bootstrap.
     """
     settings = list(dict.fromkeys(map(setting_of, groups)))
-    kinds = {name: kind for name in groups if (kind := perturbation_of(name)) is not None}
+    kinds = {
+        name: kind
+        for name in groups
+        if (kind := perturbation_of(name)) is not None
+        and any(score.in_headline for score in groups[name])
+    }
 
     def place(name: str) -> tuple[int, int]:
         return settings.index(setting_of(name)), PERTURBATIONS.index(kinds[name])
