@@ -12,12 +12,13 @@ import pytest
 from ste_ray.cli.main import main
 from ste_ray.config import load_config
 from ste_ray.core import layout
-from ste_ray.core.records import Example
+from ste_ray.core.preparing.formatting import absent_tool_row, general_row
+from ste_ray.core.records import Example, Message, TrainRow
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import RunConflictError, StageInputError
 from ste_ray.imports.predictions import read_predictions
 from ste_ray.imports.test_sets import read_test_set
-from ste_ray.stages.base import StageContext
+from ste_ray.stages.base import StageContext, load_prompts
 from ste_ray.stages.imports.edited_tests import import_edited_tests
 from ste_ray.stages.inputs import input_fingerprints
 from ste_ray.store.artifacts import RunStore, open_store
@@ -173,6 +174,23 @@ def test_every_mistake_is_named_by_its_line(
     assert main(["tests", "import", path, "--run", store.uri]) == 2
     assert message in capsys.readouterr().err
     assert examples(store) == before
+
+
+@pytest.mark.parametrize("query", ["tell me a SECRET", "Say <tool_add> twice!"])
+def test_what_stands_in_training_rows_alone_is_no_test(
+    store: RunStore, tmp_path: Path, query: str
+) -> None:
+    prompts = load_prompts()
+    dialog = (Message(role="user", content="Say <tool_add> twice"),)
+    trained = [
+        absent_tool_row("Tell me a secret", "halve", "train", prompts),
+        general_row(dialog, "It is.", "train", prompts),
+    ]
+    write_records(store, layout.part(layout.ROWS, 0), trained, TrainRow)
+    edited = [{"query": query, "kind": "no_tool", "near_tool": "double", "tool": ""}]
+    path = edit(tmp_path / "tests.jsonl", edited)
+    with pytest.raises(StageInputError, match="line 1: its query stands in the training data"):
+        import_edited_tests(store, read_test_set(path), SPECS)
 
 
 def test_several_mistakes_are_told_at_once(store: RunStore, tmp_path: Path) -> None:

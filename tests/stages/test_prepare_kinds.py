@@ -12,15 +12,18 @@ from flow_examples import PROMPTS, SPEC, called, trial
 
 from ste_ray.config import load_config
 from ste_ray.core import layout
-from ste_ray.core.records import Episode, Example, MadeTest, TrainRow, Trial
+from ste_ray.core.preparing.formatting import general_no_call_row, general_row
+from ste_ray.core.preparing.selecting import normalise
+from ste_ray.core.records import Episode, Example, MadeTest, Message, TrainRow, Trial
 from ste_ray.core.test_making.making import Wanted
 from ste_ray.stages.prepare import kinds as making
 from ste_ray.stages.prepare.context import PrepareContext
-from ste_ray.stages.prepare.made_tests import search_queries
+from ste_ray.stages.prepare.made_tests import search_requests
 from ste_ray.stages.prepare.outputs import Outputs
 from ste_ray.stages.prepare.pairs import Neighbourhood
 from ste_ray.stages.prepare.spool import Spool
 from ste_ray.stages.prepare.steps import prepare_partition
+from ste_ray.stages.shared.trained_requests import files_of_trained_requests
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.tables import read_records, to_table, write_records
 
@@ -204,7 +207,7 @@ def test_other_tools_that_were_called_are_counted(tmp_path: Path) -> None:
         assert outputs.called_instead("sub") == []
 
 
-def test_requests_of_other_tools_and_general_data_are_looked_up(tmp_path: Path) -> None:
+def test_requests_of_other_tools_are_looked_up(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "run"))
     rows = [
         Example(
@@ -216,4 +219,36 @@ def test_requests_of_other_tools_and_general_data_are_looked_up(tmp_path: Path) 
     path = layout.part(layout.EXAMPLES, 0)
     write_records(store, path, rows, Example)
     wanted = {"query 0", "query 1", "query 2", "query 3"}
-    assert search_queries(store, path, wanted) == {"query 0", "query 1"}
+    assert files_of_trained_requests(store) == [path]
+    assert search_requests(store, path, wanted) == {"query 0", "query 1"}
+
+
+def test_requests_that_stand_in_training_rows_alone_are_looked_up(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Those of tools that are held out, and of general data in each turn of a user."""
+    trials = [asked(tool, number) for tool in SPECS for number in range(40)]
+    store, _ = prepared(
+        tmp_path, trials, Models(monkeypatch), "prepare.no_call.held_out_tools=[sub]"
+    )
+    general = [
+        general_row(
+            (
+                Message(role="user", content="Who is <tool_add>?"),
+                Message(role="assistant", content="Nobody"),
+                Message(role="user", content="And why?"),
+            ),
+            "So", "train", PROMPTS,
+        ),
+        general_no_call_row((Message(role="user", content="Say hi"),), "Hi", "train", PROMPTS),
+    ]  # fmt: skip
+    write_records(store, layout.GENERAL_ROWS, general, TrainRow)
+    held_out = normalise(trials[-1].query)
+    wanted = {held_out, "say hi", "hi", "nobody", "so", *map(normalise, (
+        "who is <tool_add>?", "and why?", general[0].dialog_history[0].content))}  # fmt: skip
+    found = {
+        text
+        for path in files_of_trained_requests(store)
+        for text in search_requests(store, path, wanted)
+    }
+    assert found == {held_out, "say hi", normalise("who is <tool_add>?"), "and why"}

@@ -21,6 +21,7 @@ from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import RunConflictError, StageInputError
 from ste_ray.imports.rows import Row, told
 from ste_ray.imports.test_sets import TestSet
+from ste_ray.stages.shared.trained_requests import files_of_trained_requests, trained_requests
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.lock import RunLock
 from ste_ray.store.manifest import read_manifest, read_request
@@ -117,10 +118,12 @@ def _require_unread(store: RunStore) -> None:
 def _problems(store: RunStore, tests: TestSet, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
     """Yield what is wrong with rows, with their places."""
     checks = {name: BoundedCheck(name, spec.parameters) for name, spec in specs.items()}
+    tested = {normalise(one.query) for one in tests.examples}
     trained = {
-        normalise(one.query)
-        for one in iter_records(store, layout.EXAMPLES, Example)
-        if one.split != "test"
+        text
+        for path in files_of_trained_requests(store)
+        for text in trained_requests(store, path)
+        if text in tested
     }
     ids: dict[str, str] = {}
     asked: dict[tuple[str, str], str] = {}

@@ -1,12 +1,12 @@
 """What is done once all tests of other kinds are made: those that training sees are taken out.
 
-A test is compared with its own tool's requests where it is made; with those of all others, and with
-general data, here.
+A test is compared with its own tool's requests where it is made; with those of all others, of tools
+that are held out, and of general data, here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import ray
@@ -16,12 +16,10 @@ from ste_ray.core.preparing.selecting import normalise
 from ste_ray.core.records import Example, MadeTest
 from ste_ray.core.test_making.totals import totals_of_tests
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.prepare.general import GeneralDrawn
+from ste_ray.stages.shared.trained_requests import files_of_trained_requests, trained_requests
 from ste_ray.store.artifacts import RunStore
-from ste_ray.store.damage import reading
 from ste_ray.store.tables import (
     iter_records,
-    open_parquet,
     parquet_files,
     read_records,
     write_records,
@@ -30,13 +28,16 @@ from ste_ray.store.tables import (
 _SEEN = "the same request stands in the training data"
 
 
-def count_tests(context: StageContext, general: GeneralDrawn) -> dict[str, Any]:
-    """Take tests out that training sees, write the totals, and return the counts by kind."""
+def count_tests(context: StageContext) -> dict[str, Any]:
+    """Take tests out that training sees, write the totals, and return the counts by kind.
+
+    All training rows are written before.
+    """
     store = context.store
     parts = parquet_files(store, layout.MADE_TESTS)
     made = [one for part in parts for one in iter_records(store, part, MadeTest)]
     wanted = {normalise(one.query) for one in made if one.status == "kept"}
-    seen = _trained_on(store, wanted, general)
+    seen = _trained_on(store, wanted)
     if seen:
         for part in parts:
             _take_out(store, part, seen)
@@ -50,33 +51,19 @@ def count_tests(context: StageContext, general: GeneralDrawn) -> dict[str, Any]:
     return {one.kind: {"kept": one.kept, "dropped": one.made - one.kept} for one in totals.kinds}
 
 
-def _trained_on(store: RunStore, wanted: Collection[str], general: GeneralDrawn) -> set[str]:
+def _trained_on(store: RunStore, wanted: Collection[str]) -> set[str]:
     """Return those of some requests, as ``normalise`` writes them, that training has."""
     if not wanted:
         return set()
     shared = ray.put(frozenset(wanted))
-    search = ray.remote(search_queries)
-    parts = parquet_files(store, layout.EXAMPLES)
-    found = set().union(*ray.get([search.remote(store, part, shared) for part in parts]))
-    said = (message.content for row in general.rows for message in row.dialog_history)
-    return found | ({normalise(text) for text in said} & set(wanted))
+    search = ray.remote(search_requests)
+    files = files_of_trained_requests(store)
+    return set[str]().union(*ray.get([search.remote(store, path, shared) for path in files]))
 
 
-def search_queries(store: RunStore, part: str, wanted: Collection[str]) -> set[str]:
-    """Return which requests stand in a file of examples, in another split than the test."""
-    return {text for text in map(normalise, _queries(store, part)) if text in wanted}
-
-
-def _queries(store: RunStore, part: str) -> Iterator[str]:
-    batches = open_parquet(store, part).iter_batches(columns=["query", "split"])
-    while True:
-        with reading(store, part):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        for row in batch.to_pylist():
-            if row["split"] != "test":
-                yield row["query"]
+def search_requests(store: RunStore, path: str, wanted: Collection[str]) -> set[str]:
+    """Return which requests stand in a file of those that training has."""
+    return {text for text in trained_requests(store, path) if text in wanted}
 
 
 def _take_out(store: RunStore, part: str, seen: Collection[str]) -> None:

@@ -71,7 +71,7 @@ def run(context: StageContext) -> dict[str, Any]:
     _warn_of_unread(context, totals, sum(one["counts"].get("judgments", 0) for one in results))
     _require_examples(used, totals)
     write_general(store, general)
-    made = count_tests(context, general) if config.prepare.tests else {}
+    made = count_tests(context) if config.prepare.tests else {}
     store.write_json(layout.LEDGER_TOTALS, totals.model_dump(mode="json"))
     in_data = used if config.prepare.mix.tools else {}
     store.write_json(layout.PREPARED_TOOLS, [_listed(context, one) for one in in_data.values()])
