@@ -15,6 +15,26 @@ from ste_ray.retrieval.search import Corpus, Hit, diverse
 _WIDER = 8
 
 
+class ToolIndex:
+    """The embedded names and descriptions of tools; it can be pickled and shared.
+
+    Args:
+        encoder: fitted to them here.
+        tools: in an order that decides between equal similarities.
+    """
+
+    def __init__(self, encoder: SentenceEncoder, tools: Sequence[ToolSpec]) -> None:
+        texts = [f"{tool.name} {tool.description}" for tool in tools]
+        self._names = [tool.name for tool in tools]
+        self._encoder = encoder.fit(texts)
+        self._corpus = Corpus(self._encoder.encode(texts), search="exact")
+
+    def nearest(self, queries: Sequence[str], number: int) -> list[tuple[Neighbor, ...]]:
+        """Return for each request the ``number`` nearest tools, the nearest first."""
+        found = self._corpus.nearest(self._encoder.encode(queries), number)
+        return [_neighbors(hits, self._names) for hits in found]
+
+
 class RetrievalIndex:
     """The embedded tools and training queries; it can be pickled and shared between processes.
 
@@ -34,16 +54,13 @@ class RetrievalIndex:
         config: RetrieveConfig,
         seed: int = 0,
     ) -> None:
-        descriptions = [f"{tool.name} {tool.description}" for tool in tools]
         queries = [example.query for example in training]
         self._config = config
         self._seed = seed
-        self._tool_names = [tool.name for tool in tools]
         self._example_ids = [example.example_id for example in training]
         self._example_tools = [example.tool for example in training]
-        self._tool_encoder = encoder.fit(descriptions)
+        self._tools = ToolIndex(encoder, tools)
         self._query_encoder = encoder.fit(queries)
-        self._tools = Corpus(self._tool_encoder.encode(descriptions), search="exact")
         self._queries = Corpus(
             self._query_encoder.encode(queries),
             groups=[example.group_id for example in training],
@@ -59,7 +76,7 @@ class RetrievalIndex:
         """
         config = self._config
         texts = [example.query for example in examples]
-        tools = self._tools.nearest(self._tool_encoder.encode(texts), config.num_tools)
+        tools = self._tools.nearest(texts, config.num_tools)
         selective = bool(config.diversity or config.max_per_tool)
         demonstrations = self._queries.nearest(
             self._query_encoder.encode(texts),
@@ -69,10 +86,10 @@ class RetrievalIndex:
         return [
             Retrieved(
                 example_id=example.example_id,
-                tools=self._candidates(example, tool_hits),
+                tools=self._candidates(example, found),
                 demonstrations=_neighbors(self._chosen(query_hits), self._example_ids),
             )
-            for example, tool_hits, query_hits in zip(examples, tools, demonstrations, strict=True)
+            for example, found, query_hits in zip(examples, tools, demonstrations, strict=True)
         ]
 
     def _chosen(self, hits: Sequence[Hit]) -> list[Hit]:
@@ -85,8 +102,7 @@ class RetrievalIndex:
             max_per_tool=self._config.max_per_tool,
         )
 
-    def _candidates(self, example: Example, hits: Sequence[Hit]) -> tuple[Neighbor, ...]:
-        found = _neighbors(hits, self._tool_names)
+    def _candidates(self, example: Example, found: tuple[Neighbor, ...]) -> tuple[Neighbor, ...]:
         if self._config.candidates == "retrieved":
             return found
         if example.needs_call and all(neighbor.key != example.tool for neighbor in found):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,6 +70,7 @@ def wanted(kind: TestKind, sources: Sequence[Source] = (SOURCE,), **fields: Any)
         "number": 1,
         "sources": sources,
         "others": [spec("snow"), spec("hail")],
+        "retrieved": lambda request: [],
         "near": spec("snow"),
         "not_executed": "",
     }
@@ -108,6 +110,29 @@ def test_a_test_with_a_call_is_executed_written_and_judged_blindly(
     assert all(f"Tool: {name}\n" in asked for name in ("rain", "snow", "hail"))
     for secret in (SOURCE.query, SOURCE.arguments_json, "TALK", "natural"):
         assert secret not in asked
+
+
+@pytest.mark.parametrize("kind", ["natural", "indirect", "no_tool"])
+def test_the_judge_sees_what_is_found_for_the_written_request(kind: TestKind) -> None:
+    found: list[str] = []
+
+    def retrieved(request: str) -> list[ToolSpec]:
+        found.append(request)
+        return [spec("flood"), spec("rain")]
+
+    executed = [] if kind == "no_tool" else ["dry"]
+    again = ["Why does it rain?", "None: it is why"] if kind == "no_tool" else []
+    flood = "Action: flood\nAction Input: {}"
+    tests, requests = made(
+        wanted(kind, retrieved=retrieved), *executed, "Will it flood?", flood, *again
+    )
+    reason = "calls a tool" if kind == "no_tool" else "calls another tool"
+    assert told(tests)[0] == ("dropped", "check", f"the judge {reason}")
+    assert found[0] == "Will it flood?"
+    judge = requests[len(executed) + 1]
+    assert isinstance(judge, AskModel)
+    asked = judge.messages[0].content
+    assert sorted(re.findall(r"Tool: (\w+)", asked)) == ["flood", "hail", "rain", "snow"]
 
 
 def test_a_call_that_fails_ends_it_before_a_model_is_asked() -> None:

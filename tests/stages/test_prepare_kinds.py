@@ -16,6 +16,9 @@ from ste_ray.core.preparing.formatting import general_no_call_row, general_row
 from ste_ray.core.preparing.selecting import normalise
 from ste_ray.core.records import Episode, Example, MadeTest, Message, TrainRow, Trial
 from ste_ray.core.test_making.making import Wanted
+from ste_ray.retrieval.config import RetrieveConfig
+from ste_ray.retrieval.encoder import make_encoder
+from ste_ray.retrieval.index import RetrievalIndex
 from ste_ray.stages.prepare import kinds as making
 from ste_ray.stages.prepare.context import PrepareContext
 from ste_ray.stages.prepare.made_tests import search_requests
@@ -28,7 +31,9 @@ from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.tables import read_records, to_table, write_records
 
 SPECS = {name: SPEC.model_copy(update={"name": name}) for name in ("add", "sub")}
-NEAR = Neighbourhood({"add": [("sub", 0.9)], "sub": [("add", 0.9)]}, confused={})
+NEAR = Neighbourhood(
+    {"add": [("sub", 0.9)], "sub": [("add", 0.9)]}, confused={}, retrieved=lambda request: ["sub"]
+)
 
 
 def asked(tool: str, number: int, **fields: Any) -> Trial:
@@ -125,6 +130,7 @@ def test_tests_are_made_of_the_test_split_and_stand_in_a_file_of_their_own(
         assert trial_ids == {key for key in held_out if key.startswith(wanted.tool.name)}
         assert wanted.not_executed == ("played" if wanted.tool.name == "sub" else "")
         assert wanted.near is not None
+        assert [one.name for one in wanted.retrieved("anything")] == ["sub"]
     assert Counter((one.kind, one.tool) for one in found) == {
         ("natural", "add"): 2, ("natural", "sub"): 2,
     }  # fmt: skip
@@ -190,12 +196,38 @@ def test_held_out_tools_get_none(tmp_path: Path, monkeypatch: Any) -> None:
 
 def test_pairs_are_those_that_were_confused_then_those_that_are_alike() -> None:
     near = Neighbourhood(
-        {"a": [("b", 0.9)], "b": [("a", 0.1)], "c": [("a", 0.2)]}, {"a": ["gone", "c", "b"]}
+        {"a": [("b", 0.9)], "b": [("a", 0.1)], "c": [("a", 0.2)]},
+        {"a": ["gone", "c", "b"]},
+        lambda request: [],
     )
     assert near.near("a", []) == "c"  # in an evaluation, as far as the tool is there
     assert near.near("b", []) == ""
     assert near.near("b", ["c"]) == "c"  # by the explorer
     assert near.near("c", ["c"]) == ""
+
+
+def test_the_judge_is_shown_what_inference_offers() -> None:
+    about = [f"Tells the {thing} of a place." for thing in ("rain", "snow", "tide", "wind")]
+    tools = {
+        f"t{n}": SPEC.model_copy(update={"name": f"t{n}", "description": about[n % 4] + f" {n}"})
+        for n in range(40)
+    }
+    tools["flood"] = SPEC.model_copy(
+        update={"name": "flood", "description": "Warns of rivers that rise above their banks."}
+    )
+    query = "Will the river rise above its banks tonight?"
+    test = Example(
+        example_id="e", group_id="g", trial_id="t", tool="t0", query=query, origin="generated",
+        arguments_json="{}", observation="", final_answer="", split="test",
+    )  # fmt: skip
+    config = RetrieveConfig(num_demonstrations=0)
+    (offered,) = RetrievalIndex(
+        make_encoder(config.encoder), list(tools.values()), [], config
+    ).retrieve([test])
+    near = Neighbourhood.of(tools, {})
+    assert near.retrieved(query) == [one.key for one in offered.tools]
+    assert near.retrieved(query)[0] == "flood"
+    assert "flood" not in {name for name, _ in near.likest["t0"]}
 
 
 def test_other_tools_that_were_called_are_counted(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ test where no call is right, the judge must find the same value missing, or no t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,6 +51,7 @@ class Wanted:
         number: how many are to be kept.
         sources: what they are made of, in the order in which they are tried.
         others: the tools that are likest to it, the likest first.
+        retrieved: returns the tools that a model is offered with a request; the same each time.
         near: the tool that is taken for it; None: there is none.
         not_executed: why calls of it cannot be executed; empty: they can.
     """
@@ -60,6 +61,7 @@ class Wanted:
     number: int
     sources: Sequence[Source]
     others: Sequence[ToolSpec]
+    retrieved: Callable[[str], Sequence[ToolSpec]]
     near: ToolSpec | None
     not_executed: str
 
@@ -227,9 +229,13 @@ class _Maker:
         return self.test(text, "", check, dropped=("check", reason))
 
     def _check(self, text: str) -> Flow[Check]:
-        """Ask the judge, who sees the tool among those it may be taken for."""
+        """Ask the judge, who sees the tool among those like it and those near to the request.
+
+        The request decides what a model will be offered with it, and what of that may fit as well.
+        """
         wanted = self._wanted
-        offered = {one.name: one for one in (wanted.tool, *wanted.others)}
+        seen = (wanted.tool, *wanted.others, *wanted.retrieved(text))
+        offered = {one.name: one for one in seen}
         if wanted.kind == "confusable" and wanted.near:
             offered[wanted.near.name] = wanted.near
         order = sorted(offered, key=lambda name: (self._draw(f"{text} {name}"), name))

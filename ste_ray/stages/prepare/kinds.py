@@ -17,7 +17,7 @@ from ste_ray.runtime.drive import RunFlow
 from ste_ray.runtime.windows import in_order
 from ste_ray.stages.prepare.context import PrepareContext
 from ste_ray.stages.prepare.outputs import Outputs
-from ste_ray.stages.prepare.pairs import NUM_OFFERED
+from ste_ray.stages.prepare.pairs import NUM_ALIKE
 from ste_ray.stages.prepare.spool import Draft
 
 
@@ -79,7 +79,10 @@ def _wanted(
                 tool=context.specs[tool],
                 number=number,
                 sources=sources_in_order(sources, context.config.seed, kind),
-                others=[context.specs[name] for name in likest[: NUM_OFFERED - 1]],
+                others=[context.specs[name] for name in likest[: NUM_ALIKE - 1]],
+                retrieved=lambda request: [
+                    context.specs[name] for name in near_tools.retrieved(request)
+                ],
                 near=context.specs[near] if near and near not in held_out else None,
                 not_executed=context.not_executed.get(tool, ""),
             )
