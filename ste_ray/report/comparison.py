@@ -153,8 +153,8 @@ def compare_runs(
         changed=changed,
         changed_omitted=changed_omitted,
         config=tuple(_config_differences(first, second)),
-        first_restraint=summarise_restraint(before),
-        second_restraint=summarise_restraint(after),
+        first_restraint=summarise_restraint(before, seed=seed),
+        second_restraint=summarise_restraint(after, seed=seed),
         kinds=_kinds(before, after, seed),
         tokens=token_use(dict(zip(("first", "second"), (before, after), strict=True)), seed=seed),
     )

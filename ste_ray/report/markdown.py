@@ -213,7 +213,7 @@ def _restraint(rows: Sequence[RestraintRow]) -> Iterator[str]:
     yield "## Requests that need no call"
     yield _restraint_table([(one.setting, one.figures) for one in rows])
     yield (
-        "Shares of these requests, 95% intervals (Wilson). A call is needless whatever its tool;"
+        "Shares of these requests, 95% intervals. A call is needless whatever its tool;"
         " restrained are answers without the attempt of one."
     )
     called = [

@@ -156,7 +156,7 @@ def _restraint_note(summary: EvaluationSummary) -> str:
     """Return what stands below a table with needless calls."""
     found = [one.restraint for one in summary.settings if one.restraint]
     note = (
-        f"'needless calls': of {found[0].n} further requests that need none, Wilson's intervals; "
+        f"'needless calls': of {found[0].n} further requests that need none; "
         "n and all other shares are of the requests that need one"
     )
     attempts = ", ".join(

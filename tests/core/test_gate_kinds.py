@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import random
+
+import pytest
+
 from ste_ray.core.records import TestKind
 from ste_ray.core.scoring.baseline import (
     Answered,
@@ -11,7 +16,7 @@ from ste_ray.core.scoring.baseline import (
     parse_baseline,
 )
 from ste_ray.core.scoring.gate import run_gate
-from ste_ray.core.scoring.gate_result import GateResult, Row
+from ste_ray.core.scoring.gate_result import LEVEL, GateResult, Row
 
 
 def outcomes(**right: int) -> dict[str, Answered]:
@@ -100,3 +105,86 @@ def test_a_baseline_keeps_kinds_and_is_what_it_was_without_any() -> None:
     assert again.outcomes("s") == outcomes(**ALL)
     plain = make_baseline({"s": outcomes(explicit=3)}, {}, "1")
     assert "kinds" not in baseline_text(plain)
+
+
+def moved_together(
+    draw: random.Random, kind: TestKind, *, tools: int = 15, general: int = 0, paired: bool = True
+) -> tuple[dict[str, Answered], dict[str, Answered]]:
+    """Two equally good models, of which each moves whole near tools, as another training does."""
+    sides: tuple[dict[str, Answered], dict[str, Answered]] = {}, {}
+    for side, found in enumerate(sides):
+        start = "" if paired or not side else "other "
+        for tool in range(tools):
+            restrained = draw.betavariate(1.5, 1.0)
+            for at in range(20):
+                outcome = "correct" if draw.random() < restrained else "needless_call"
+                found[f"{start}{tool} {at}"] = Answered("", outcome, kind, f"tool {tool}")
+        for at in range(general):
+            outcome = "correct" if draw.random() < 0.8 else "needless_call"
+            found[f"{start}general {at}"] = Answered("", outcome)
+    return sides
+
+
+def alarms(pairs: int, *, known: bool = True, **planted: object) -> float:
+    draw = random.Random(7)
+    found = 0
+    for _ in range(pairs):
+        sides = moved_together(draw, **planted)  # type: ignore[arg-type]
+        if not known:
+            sides = tuple(  # type: ignore[assignment]
+                {key: one._replace(near_tool="") for key, one in side.items()} for side in sides
+            )
+        found += run_gate({"s": sides[0]}, {"s": sides[1]}, seed=0, num_resamples=1).failed
+    return found / pairs
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"kind": "missing_argument"},
+        {"kind": "missing_argument", "paired": False},
+        {"kind": "no_tool"},
+        {"kind": "no_tool", "general": 60},
+        {"kind": "no_tool", "general": 60, "paired": False},
+    ],
+    ids=str,
+)
+def test_requests_near_to_a_tool_that_change_together_raise_no_alarm(
+    planted: dict[str, object],
+) -> None:
+    bound = LEVEL + 3.1 * math.sqrt(LEVEL * (1 - LEVEL) / 300)
+    assert alarms(300, **planted) <= bound
+    # Held together by nothing, they would.
+    assert alarms(60, known=False, **planted) > 2 * bound
+
+
+def test_a_loss_among_general_requests_is_found_beside_near_ones() -> None:
+    for paired in (True, False):
+        before, now = moved_together(random.Random(1), "no_tool", general=150, paired=paired)
+        steady = {key: one for key, one in before.items() if one.near_tool}
+        lost = {key: one._replace(outcome="needless_call") for key, one in now.items()}
+        start = "" if paired else "other "
+        now = {f"{start}{key}": one for key, one in steady.items()}
+        now |= {key: one for key, one in lost.items() if not one.near_tool}
+        assert rows(gate(before, now))["explicit", "restrained"].verdict == "worse"
+
+
+def test_a_baseline_that_names_no_near_tools_is_compared_too() -> None:
+    now = moved_together(random.Random(1), "missing_argument")[0]
+    before = {key: one._replace(near_tool="") for key, one in now.items()}
+    text = baseline_text(make_baseline({"s": before}, {}, "1"))
+    assert "near_tools" not in text
+    old = parse_baseline(text.encode(), "b.json").outcomes("s")
+    row = rows(gate(old, now))["missing_argument", "restrained"]
+    assert (row.by_tool, row.verdict, row.num_now) == (True, "within chance", 300)
+    others = {f"other {key}": one for key, one in now.items()}
+    row = rows(gate(old, others))["missing_argument", "restrained"]
+    assert (row.by_tool, row.verdict, row.num_now) == (False, "within chance", 300)
+    far = {key: one._replace(near_tool="another") for key, one in others.items()}
+    assert rows(gate(now, far))["missing_argument", "restrained"].num_now == 300
+
+
+def test_a_baseline_keeps_near_tools() -> None:
+    found = moved_together(random.Random(1), "no_tool", general=3)[0]
+    again = parse_baseline(baseline_text(make_baseline({"s": found}, {}, "1")).encode(), "b.json")
+    assert again.outcomes("s") == found

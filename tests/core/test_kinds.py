@@ -12,6 +12,7 @@ import pytest
 from ste_ray.core.records import Prediction, Score, TestKind
 from ste_ray.core.scoring.evaluation import summarise_evaluation
 from ste_ray.core.scoring.kinds import KindFigures, PairCalls, summarise_kinds
+from ste_ray.core.scoring.restraint import summarise_restraint
 from ste_ray.core.scoring.scores import score_prediction
 from ste_ray.core.scoring.summary import compare_settings, summarise
 from ste_ray.core.tool_specs import ToolSpec
@@ -218,3 +219,32 @@ def test_an_evaluation_of_other_kinds_alone_has_figures() -> None:
     assert [one.kind for one in found.settings[0].kinds] == ["missing_argument"]
     assert found.settings[0].restraint is None
     assert found.constant_tool is None
+
+
+def test_intervals_allow_for_requests_near_to_one_tool_that_go_wrong_together() -> None:
+    def near(tools: bool) -> list[Score]:
+        return [
+            Score(
+                example_id=str(at), setting="s", tool="", num_gold_arguments=0, kind=kind,
+                outcome="correct" if at % 10 < 5 else "needless_call",
+                near_tool=f"tool {at % 10}" if tools else "",
+            )
+            for kind in ("missing_argument", "no_tool")
+            for at in range(200)
+        ]  # fmt: skip
+
+    for kind in ("missing_argument", "no_tool"):
+        found, alone = (
+            next(one for one in summarise_kinds(near(tools), seed=1) if one.kind == kind)
+            for tools in (True, False)
+        )
+        for figure in ("right", "needless_calls"):
+            together, apart = (getattr(one, figure) for one in (found, alone))
+            assert (together.method, apart.method) == ("cluster_bootstrap", "wilson")
+            assert together.share == apart.share == 0.5
+            wide, narrow = (one.interval.high - one.interval.low for one in (together, apart))
+            assert wide > 3 * narrow
+    restraint = summarise_restraint(near(True)[200:], seed=1)
+    assert restraint is not None
+    assert restraint.restrained.method == "cluster_bootstrap"
+    assert restraint.needless_calls.interval == found.needless_calls.interval

@@ -21,11 +21,20 @@ _OUTCOMES = frozenset(get_args(Score.model_fields["outcome"].annotation))
 
 
 class Answered(NamedTuple):
-    """The outcome of one request; ``tool`` is empty where no call is right."""
+    """The outcome of one request.
+
+    Attributes:
+        tool: empty where no call is right.
+        outcome: as in its score.
+        kind: of the request.
+        near_tool: where no call is right, the tool that a wrong one is likely to be of; empty: it
+            is near to none, or that is not known.
+    """
 
     tool: str
     outcome: str
     kind: TestKind = "explicit"
+    near_tool: str = ""
 
 
 Outcomes = Mapping[str, Answered]  # by the identity of the request
@@ -42,6 +51,7 @@ class Baseline(Record):
         by_judge: of each setting how many outcomes a judge decided.
         requests: by tool and request the outcome in each setting; None: it was not tested there.
         kinds: of the requests that are not explicit.
+        near_tools: of the requests that need no call and are near to a tool.
     """
 
     format: Literal["ste-ray/baseline"] = FORMAT
@@ -51,12 +61,18 @@ class Baseline(Record):
     by_judge: tuple[int, ...]
     requests: dict[str, dict[str, tuple[str | None, ...]]]
     kinds: dict[str, TestKind] = Field(default_factory=dict, exclude_if=lambda found: not found)
+    near_tools: dict[str, str] = Field(default_factory=dict, exclude_if=lambda found: not found)
 
     def outcomes(self, setting: str) -> dict[str, Answered]:
         """Return the outcomes of one of the settings."""
         place = self.settings.index(setting)
         return {
-            request: Answered(tool, outcome, self.kinds.get(request, "explicit"))
+            request: Answered(
+                tool,
+                outcome,
+                self.kinds.get(request, "explicit"),
+                self.near_tools.get(request, ""),
+            )
             for tool, requests in self.requests.items()
             for request, outcomes in requests.items()
             if (outcome := outcomes[place]) is not None
@@ -83,6 +99,12 @@ def make_baseline(
             for found in outcomes.values()
             for request, one in sorted(found.items())
             if one.kind != "explicit"
+        },
+        near_tools={
+            request: one.near_tool
+            for found in outcomes.values()
+            for request, one in sorted(found.items())
+            if one.near_tool
         },
     )
 

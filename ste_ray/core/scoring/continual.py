@@ -16,7 +16,7 @@ from pydantic import Field
 
 from ste_ray.core.records import Record, Score
 from ste_ray.core.scoring.restraint import Restraint, summarise_restraint
-from ste_ray.core.scoring.statistics import CONFIDENCE, PairedComparison
+from ste_ray.core.scoring.statistics import PairedComparison
 from ste_ray.core.scoring.summary import Figures, compare_settings, figures_of
 
 Variant = Literal["replay", "no_replay", "joint"]
@@ -115,7 +115,7 @@ def round_result(
             for batch, part in [*parts, (None, calls)]
         ),
         general=general,
-        restraint=summarise_restraint(scores, options.get("confidence", CONFIDENCE)),
+        restraint=summarise_restraint(scores, **options),  # type: ignore[arg-type]
     )
 
 

@@ -9,7 +9,6 @@ fails without cause in at most ``LEVEL`` of all cases. How one figure is compare
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,18 +23,17 @@ from ste_ray.core.scoring.estimates import (
     paired_estimate,
     unpaired_estimate,
 )
+from ste_ray.core.scoring.gate_common import Common, in_figures, is_counted, success_of
 from ste_ray.core.scoring.gate_figures import FIGURES, KIND_FIGURES, Figure
 from ste_ray.core.scoring.gate_result import (
     LEVEL,
     Bound,
-    Compared,
     GateResult,
     Row,
     Verdict,
 )
 from ste_ray.core.scoring.multiplicity import family_levels, holm_levels
 from ste_ray.core.scoring.statistics import NUM_RESAMPLES
-from ste_ray.core.scoring.summary import succeeds
 from ste_ray.errors import StageInputError
 
 OF_TOOLS: tuple[Figure, ...] = ("tool_match", "correct")
@@ -88,7 +86,7 @@ def run_gate(
     for setting, before in baseline.items():
         first, second = in_figures(before), in_figures(now[setting])
         if first or second or not (before or now[setting]):
-            common = _Common.of(setting, first, second)
+            common = Common.of(setting, first, second)
             compared.append(common.compared)
             drafts += _drafts(common, each_tool, seed, num_resamples)
         drafts += _kind_drafts(setting, before, now[setting], seed, num_resamples)
@@ -104,87 +102,7 @@ def run_gate(
     )
 
 
-@dataclass(frozen=True)
-class _Common:
-    """What two evaluations of a setting have in common, in pairs or tool by tool.
-
-    ``cells`` counts requests by tool and the outcomes in the baseline and now; None: the request
-    was not, or is not paired.
-    """
-
-    compared: Compared
-    cells: Counter[tuple[str, str | None, str | None]]
-
-    @classmethod
-    def of(cls, setting: str, before: Outcomes, now: Outcomes) -> _Common:
-        same = before.keys() & now.keys()
-        paired = 2 * len(same) >= max(len(before), len(now))
-        cells: Counter[tuple[str, str | None, str | None]]
-        if paired:
-            cells = Counter((now[key].tool, before[key].outcome, now[key].outcome) for key in same)
-            num_before = num_now = len(same)
-        else:
-            tools = {one.tool for one in before.values()} & {one.tool for one in now.values()}
-            first = [(one.tool, one.outcome, None) for one in before.values() if one.tool in tools]
-            second = [(one.tool, None, one.outcome) for one in now.values() if one.tool in tools]
-            cells = Counter([*first, *second])
-            num_before, num_now = len(first), len(second)
-        if not cells:
-            raise StageInputError(
-                f"setting {setting!r}: the baseline and the run have neither a request nor a tool"
-                " in common; compare evaluations of the same tools"
-            )
-        return cls(
-            Compared(
-                setting=setting,
-                paired=paired,
-                num_same=len(same),
-                num_tools=len({tool for tool, _, _ in cells if tool}),
-                num_baseline=num_before,
-                num_now=num_now,
-                only_baseline=len(before) - num_before,
-                only_now=len(now) - num_now,
-            ),
-            cells,
-        )
-
-    def counts(self, figure: Figure) -> dict[str, ToolCounts]:
-        """Return the counts of a figure by tool, in order of their names."""
-        success = _success(figure)
-        found: dict[str, list[int]] = defaultdict(lambda: [0] * 6)
-        for (tool, before, now), count in self.cells.items():
-            if not is_counted(figure, tool):
-                continue
-            was_good = before is not None and success(before)
-            good = now is not None and success(now)
-            both = before is not None and now is not None
-            for place, told in enumerate(
-                (
-                    *(before is not None, was_good, now is not None, good),
-                    *(both and good and not was_good, both and was_good and not good),
-                )
-            ):
-                found[tool][place] += count * told
-        return {tool: ToolCounts(*found[tool]) for tool in sorted(found)}
-
-
-def is_counted(figure: Figure, tool: str) -> bool:
-    """Whether requests whose right tool is ``tool`` are of those that a figure is a share of."""
-    return bool(tool) is (figure != "restrained")
-
-
-def in_figures(outcomes: Outcomes) -> Outcomes:
-    """Return the outcomes of the requests that the figures over all tools are shares of."""
-    return {key: one for key, one in outcomes.items() if one.kind not in KIND_FIGURES}
-
-
-def _success(figure: Figure) -> Callable[[str], bool]:
-    if figure == "restrained":
-        return lambda outcome: outcome == "correct"
-    return lambda outcome: succeeds(outcome, figure)
-
-
-def _drafts(common: _Common, each_tool: bool, seed: int, num_resamples: int) -> Iterator[_Draft]:
+def _drafts(common: Common, each_tool: bool, seed: int, num_resamples: int) -> Iterator[_Draft]:
     def draft(figure: Figure, tool: str, counts: Sequence[ToolCounts]) -> _Draft:
         paired = common.compared.paired
         estimate = (
@@ -216,7 +134,7 @@ def _kind_drafts(
         tools = [{one.tool for one in outcomes.values()} for outcomes in (first, second)]
         if not tools[0] & tools[1]:
             continue
-        common = _Common.of(setting, first, second)
+        common = Common.of(setting, first, second)
         paired, counts = common.compared.paired, list(common.counts(figure).values())
         estimate = (
             paired_estimate(counts, seed=seed, num_resamples=num_resamples)
@@ -292,7 +210,7 @@ def _verdict(draft: _Draft, levels: _Levels, found_from: float | None) -> Verdic
 
 
 def _bound(setting: str, outcomes: Outcomes, figure: Figure, bound: float) -> Bound:
-    success = _success(figure)
+    success = success_of(figure)
     counted = (one for one in in_figures(outcomes).values() if is_counted(figure, one.tool))
     found = [success(one.outcome) for one in counted]
     if not found:

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from ste_ray.core.records import TEST_KINDS, Record, Score, TestKind
+from ste_ray.core.scoring.near_clusters import no_call_share
 from ste_ray.core.scoring.scores import ASKED
 from ste_ray.core.scoring.statistics import (
     CONFIDENCE,
     NUM_RESAMPLES,
     Proportion,
     clustered_proportion,
-    single_proportion,
 )
 
 # What counts as right where a call is: the tool of a pair, or the whole call.
@@ -51,7 +51,7 @@ class PairCalls(Record):
 class KindFigures(Record):
     """The figures of the requests of one kind.
 
-    Shares of requests that need a call have intervals clustered by tool, the others Wilson's.
+    Intervals are clustered by the right tool, and where no call is right by the one that is near.
 
     Attributes:
         kind: of the requests.
@@ -138,10 +138,8 @@ def _figures(kind: TestKind, scores: Sequence[Score], chance: _Chance) -> KindFi
     }
     if kind in ("missing_argument", "no_tool"):
         return KindFigures(
-            right=single_proportion(outcomes["correct"], len(scores), chance.confidence),
-            needless_calls=single_proportion(
-                outcomes["needless_call"], len(scores), chance.confidence
-            ),
+            right=no_call_share(scores, "correct", **chance._asdict()),
+            needless_calls=no_call_share(scores, "needless_call", **chance._asdict()),
             asked=sum(one.detail == ASKED for one in scores),
             **common,
         )

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from ste_ray.core.inferring.variants import is_repeat, setting_of
 from ste_ray.core.records import Record, Score
+from ste_ray.core.scoring.near_clusters import no_call_cluster
 from ste_ray.core.scoring.statistics import (
     NUM_RESAMPLES,
     Interval,
@@ -26,7 +27,7 @@ from ste_ray.core.scoring.statistics import (
 
 
 class RepeatedShare(Record):
-    """A mean over requests; its interval is clustered by tool, as shares of single answers are."""
+    """A mean over requests; its interval is clustered as that of single answers is."""
 
     share: float
     interval: Interval
@@ -116,7 +117,7 @@ def _repeated_setting(
         if scores[0].needs_call:
             calls.append((scores[0].tool, right))
         else:
-            no_call.append((key, right))
+            no_call.append((no_call_cluster(scores[0]), right))
 
     def repeated(counts: Sequence[tuple[Hashable, int]]) -> Repeated | None:
         return _repeated(counts, times, seed, num_resamples) if counts else None

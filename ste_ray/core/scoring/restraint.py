@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ste_ray.core.records import Record, Score
-from ste_ray.core.scoring.statistics import CONFIDENCE, Proportion, single_proportion
+from ste_ray.core.scoring.near_clusters import no_call_share
+from ste_ray.core.scoring.statistics import CONFIDENCE, NUM_RESAMPLES, Proportion
 
 
 class NeedlesslyCalled(Record):
@@ -29,7 +30,9 @@ class NeedlesslyCalled(Record):
 
 
 class Restraint(Record):
-    """The figures of requests that need no call; the first two shares have Wilson's interval.
+    """The figures of requests that need no call.
+
+    The intervals are clustered by the tool that a request is near to, and Wilson's where none is.
 
     Attributes:
         n: how many such requests there are.
@@ -49,12 +52,18 @@ class Restraint(Record):
 
 
 def summarise_restraint(
-    scores: Iterable[Score], confidence: float = CONFIDENCE
+    scores: Iterable[Score],
+    *,
+    seed: int,
+    num_resamples: int = NUM_RESAMPLES,
+    confidence: float = CONFIDENCE,
 ) -> Restraint | None:
     """Summarise those of the scores of one setting whose request no tool fits.
 
     Args:
         scores: in any order, also of other requests.
+        seed: of the bootstrap.
+        num_resamples: of the bootstrap.
         confidence: of the intervals.
 
     Returns:
@@ -63,6 +72,12 @@ def summarise_restraint(
     tests = [score for score in scores if score.fits_no_tool]
     if not tests:
         return None
+
+    def share(outcome: str) -> Proportion:
+        return no_call_share(
+            tests, outcome, seed=seed, num_resamples=num_resamples, confidence=confidence
+        )
+
     outcomes = Counter(score.outcome for score in tests)
     called = Counter(
         (score.predicted_tool, score.failure_kind != "unknown_tool")
@@ -71,8 +86,8 @@ def summarise_restraint(
     )
     return Restraint(
         n=len(tests),
-        needless_calls=single_proportion(outcomes["needless_call"], len(tests), confidence),
-        restrained=single_proportion(outcomes["correct"], len(tests), confidence),
+        needless_calls=share("needless_call"),
+        restrained=share("correct"),
         malformed=outcomes["malformed"],
         errors=outcomes["error"],
         called=tuple(

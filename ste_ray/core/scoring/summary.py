@@ -133,7 +133,9 @@ def summarise(
     """
     scores = list(scores)
     setting = _only_setting(scores)
-    restraint = summarise_restraint(scores, confidence)
+    restraint = summarise_restraint(
+        scores, seed=seed, num_resamples=num_resamples, confidence=confidence
+    )
     kinds = summarise_kinds(scores, seed=seed, num_resamples=num_resamples, confidence=confidence)
     groups = _by_tool(scores)
     scores = [score for group in groups for score in group]

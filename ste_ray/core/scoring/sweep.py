@@ -62,7 +62,7 @@ def sweep_points(
     ordered = sorted(sizes, key=lambda name: (settings.index(setting_of(name)), sizes[name]))
 
     def point(name: str) -> SweepPoint:
-        restraint = summarise_restraint(groups[name])
+        restraint = summarise_restraint(groups[name], seed=seed, num_resamples=num_resamples)
         return SweepPoint(
             setting=setting_of(name),
             num_tools=sizes[name],

@@ -26,7 +26,7 @@ from ste_ray.store.damage import reading
 from ste_ray.store.manifest import manifest_fingerprint, read_manifest
 from ste_ray.store.tables import iter_records, open_parquet, parquet_files, require_columns
 
-_OF_SCORES = ("example_id", "setting", "tool", "outcome", "decided_by", "kind")
+_OF_SCORES = ("example_id", "setting", "tool", "outcome", "decided_by", "kind", "near_tool")
 _OF_PREDICTIONS = ("example_id", "query", "arguments_json", "accepted_json")
 
 
@@ -75,7 +75,8 @@ def read_outcomes(store: RunStore) -> Baseline:
                 )
             tool = score["tool"]
             requests[setting].append(Request(key, tool, **prediction, dialog=dialogs.get(key, "")))
-            scored[setting][key] = Answered(tool, score["outcome"], score["kind"])
+            near = "" if tool else score["near_tool"]
+            scored[setting][key] = Answered(tool, score["outcome"], score["kind"], near)
             by_judge[setting] += score["decided_by"] == "judge"
     outcomes = {}
     for setting, asked_of in requests.items():
