@@ -20,6 +20,8 @@ from ste_ray.exports.source import ExportSource
 
 RECIPE = "axolotl.yml"
 TRIED = "0.19"
+_CHARS_PER_TOKEN = 3
+_MIN_LENGTH = 2048  # tokens
 _OF_MESSAGES = ("role", "content", "tool_calls", "tool_call_id")
 
 
@@ -34,11 +36,16 @@ def write_axolotl(
         offers: the tools of each row.
         base_model: the model that the recipe trains.
     """
+    longest = 0
     with LineFiles(folder) as files:
-        for one in conversations(source, offers, "text"):
+        for one in conversations(source, offers, "text", files.left_out):
             tools = json.dumps(one.tools or [], ensure_ascii=False)
-            files.write(one.split, {"messages": one.messages, "tools": tools})
-    recipe = yaml.safe_dump(_recipe(base_model, files.counts), sort_keys=False, allow_unicode=True)
+            row = {"messages": one.messages, "tools": tools}
+            files.write(one.split, row)
+            if one.split != "test":
+                longest = max(longest, len(json.dumps(row, ensure_ascii=False)))
+    values = _recipe(base_model, files.counts, sequence_length(longest))
+    recipe = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     (folder / RECIPE).write_text(recipe, encoding="utf-8")
     write_json(folder / "tool_names.json", name_map(offers, source))
     (folder / "README.md").write_text(_readme(source), encoding="utf-8")
@@ -60,7 +67,17 @@ def _dataset(split: str) -> dict[str, Any]:
     }
 
 
-def _recipe(base_model: str, counts: Mapping[str, int]) -> dict[str, Any]:
+def sequence_length(num_chars: int) -> int:
+    """Return the power of two of tokens that a row of so many characters is likely to fit in.
+
+    A text of a tool and its schema has three characters a token or more, with most tokenizers; the
+    JSON around it pays for what a chat template adds.
+    """
+    least = max(_MIN_LENGTH, -(-num_chars // _CHARS_PER_TOKEN))
+    return 1 << (least - 1).bit_length()
+
+
+def _recipe(base_model: str, counts: Mapping[str, int], sequence_len: int) -> dict[str, Any]:
     """Return the recipe: adapters on all linear layers, at a usual rate, three times over."""
     recipe: dict[str, Any] = {
         "base_model": base_model,
@@ -72,7 +89,7 @@ def _recipe(base_model: str, counts: Mapping[str, int]) -> dict[str, Any]:
     return recipe | {
         "dataset_prepared_path": "prepared",
         "output_dir": "trained",
-        "sequence_len": 2048,
+        "sequence_len": sequence_len,
         "adapter": "lora",
         "lora_r": 16,
         "lora_alpha": 32,
@@ -93,7 +110,10 @@ def _readme(source: ExportSource) -> str:
         f"Tool calls prepared by ste-ray{source.public_origin}, as conversations with tools for\n"
         "axolotl.\n\n"
         f"`axolotl train {RECIPE}`, run in this folder, trains an adapter on them. The recipe is\n"
-        "a beginning: sizes and rates are for you to set. Nothing trains on `test.jsonl`. The\n"
+        "a beginning: sizes and rates are for you to set. `sequence_len` is the length of the\n"
+        f"longest row at {_CHARS_PER_TOKEN} characters a token, rounded up to a power of two;\n"
+        "axolotl drops or cuts rows that are longer, as in languages whose letters take\n"
+        "several tokens. Nothing trains on `test.jsonl`. The\n"
         "chat template of `base_model` must know tools. Tools go by names of letters, digits, `_`\n"
         "and `-`; `tool_names.json` holds the names that they stand for.\n\n"
         f"Tried with axolotl {TRIED}.\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -23,6 +24,7 @@ Row = TypeVar("Row", Example, TrainRow)
 Style = Literal["object", "text"]
 _ROWS_AT_ONCE = 256  # whose tools are chosen together, which is faster than one by one
 _FINAL_ANSWER = "Final Answer: "
+_NO_ANSWER = "tests that need no call, without an answer to show"
 _OWN_PROMPTS = ("act_system", "general_system")
 
 
@@ -79,15 +81,33 @@ class Offers:
         return chat_tool(offered_tool(spec), self.names.safe(tool))
 
 
-def conversations(source: ExportSource, offers: Offers, style: Style) -> Iterator[Conversation]:
-    """Yield all examples, then general data and requests without a call, as conversations."""
-    for example, tools in offers.beside(source.examples()):
+def conversations(
+    source: ExportSource, offers: Offers, style: Style, left_out: Counter[str]
+) -> Iterator[Conversation]:
+    """Yield all examples, then general data and requests without a call, as conversations.
+
+    Args:
+        source: the run.
+        offers: the tools of each row.
+        style: as in ``example_messages``.
+        left_out: counts, by the reason, the tests of which no answer is known; they are not
+            yielded.
+    """
+    for example, tools in offers.beside(_answered(source.examples(), left_out)):
         name = offers.name_of(example)
         messages = example_messages(example, name, style, source.tool_responses)
         yield Conversation(example.example_id, example.split, messages, tools)
     for row, tools in offers.beside(source.other_rows()):
         offered = tools if row.kind == "no_call" else None
         yield Conversation(row.row_id, row.split, row_messages(row, source), offered)
+
+
+def _answered(examples: Iterable[Example], left_out: Counter[str]) -> Iterator[Example]:
+    for one in examples:
+        if one.needs_call or one.final_answer:
+            yield one
+        else:
+            left_out[_NO_ANSWER] += 1
 
 
 def example_messages(
@@ -99,7 +119,8 @@ def example_messages(
         example: it; a test that needs no call is its request and its answer.
         name: the tool's safe name, if there is a tool.
         style: arguments as an object, or as JSON text with ids that join call and result.
-        tool_responses: whether result and final answer follow the call.
+        tool_responses: whether result and final answer follow the call, where there is an answer:
+            a test that a person wrote may have none.
     """
     if not example.needs_call:
         return [
@@ -114,7 +135,7 @@ def example_messages(
         result["tool_call_id"] = f"call_{example.example_id}"
         message = call_message(name, example.arguments_json, result["tool_call_id"])
     messages: list[dict[str, Any]] = [{"role": "user", "content": example.query}, message]
-    if tool_responses:
+    if tool_responses and example.final_answer:
         messages.append(result | {"content": example.observation})
         messages.append({"role": "assistant", "content": example.final_answer})
     return messages

@@ -23,7 +23,7 @@ _ROLES = {"system": "system", "user": "human", "assistant": "gpt", "call": "gpt"
 def write_hermes(folder: Path, source: ExportSource, offers: Offers) -> Written:
     """Write a file for each split; return rows by split."""
     with LineFiles(folder) as files:
-        for one in conversations(source, offers, "object"):
+        for one in conversations(source, offers, "object", files.left_out):
             tools = json.dumps(one.tools or [], ensure_ascii=False)
             row = {"id": one.row_id, "conversations": _turns(one), "tools": tools}
             files.write(one.split, row)

@@ -35,7 +35,7 @@ _NOT_ALTERNATING = "general data whose turns of user and assistant do not altern
 def write_llamafactory(folder: Path, source: ExportSource, offers: Offers) -> Written:
     """Write a file for each split and ``dataset_info.json``; return rows by split."""
     with LineFiles(folder) as files:
-        for one in conversations(source, offers, "object"):
+        for one in conversations(source, offers, "object", files.left_out):
             turns = sharegpt_turns(one.messages, _ROLES, _call_text)
             system = turns.pop(0)["value"] if turns[0]["from"] == "system" else ""
             if not _alternate(turns):

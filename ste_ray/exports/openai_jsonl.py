@@ -24,7 +24,7 @@ MIN_EXAMPLES = 10  # a fine-tuning job with fewer is refused
 def write_openai(folder: Path, source: ExportSource, offers: Offers) -> Written:
     """Write ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``; return rows by split."""
     with LineFiles(folder) as files:
-        for one in conversations(source, offers, "text"):
+        for one in conversations(source, offers, "text", files.left_out):
             row: dict[str, Any] = {"messages": one.messages}
             if one.tools is not None:
                 row |= {"tools": one.tools, "parallel_tool_calls": False}

@@ -21,7 +21,7 @@ TRIED = "datasets 5.2 and trl 1.16"
 def write_trl(folder: Path, source: ExportSource, offers: Offers) -> Written:
     """Write ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``; return rows by split."""
     with LineFiles(folder) as files:
-        for one in conversations(source, offers, "object"):
+        for one in conversations(source, offers, "object", files.left_out):
             files.write(one.split, {"messages": one.messages, "tools": one.tools or []})
     write_json(folder / "tool_names.json", name_map(offers, source))
     (folder / "README.md").write_text(_readme(source, list(files.counts)), encoding="utf-8")

@@ -13,7 +13,10 @@ from datasets import load_dataset
 from exports.prepared_run import make_run
 
 from ste_ray.cli.main import main
+from ste_ray.core.records import Example
 from ste_ray.core.texts.safe_names import safe_name
+from ste_ray.exports.axolotl import sequence_length
+from ste_ray.store.tables import write_records
 from tests.byte_models import byte_tokenizer
 from tests.native_templates import HERMES
 from tests.peer_modules import needs_peer, peer_modules
@@ -92,6 +95,25 @@ def test_the_recipe_holds_what_was_asked_for(tmp_path, peer):
     assert recipe.base_model == "me/my-model"
     assert [one.path for one in recipe.datasets] == ["train.jsonl"]
     assert [one.path for one in recipe.test_datasets] == ["validation.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("chars", "tokens"), [(0, 2048), (6144, 2048), (6145, 4096), (12288, 4096), (100_000, 65536)]
+)
+def test_a_row_fits_in_a_power_of_two(chars, tokens):
+    assert sequence_length(chars) == tokens
+
+
+def test_the_recipe_takes_the_longest_row_that_is_trained_on(tmp_path, peer):
+    store, examples, _ = make_run(tmp_path / "run")
+    short = read_recipe(peer, export(store, tmp_path / "short"))
+    for split in ("test", "train"):
+        one = next(one for one in examples if one.split == split)
+        long = one.model_copy(update={"example_id": split, "observation": "x" * 50_000})
+        path = "prepare/examples/part-00001.parquet"
+        write_records(store, path, [long], Example)
+        recipe = read_recipe(peer, export(store, tmp_path / split))
+        assert recipe.sequence_len == (short.sequence_len if split == "test" else 32_768)
 
 
 def test_a_recipe_without_validation_tests_on_none(tmp_path, peer):

@@ -10,7 +10,7 @@ import pytest
 from exports.prepared_run import NAMES, make_run
 
 from ste_ray.cli.main import main
-from ste_ray.core.native_calls.hermes import call_text
+from ste_ray.core.native_calls.hermes import call_text, result_text
 from ste_ray.core.texts.safe_names import safe_name
 from tests.vllm_modules import vllm_modules
 from tests.vllm_wheel import FOLDER, VERSIONS
@@ -90,6 +90,18 @@ def test_marks_of_calls_within_a_value_are_no_marks(extract, text):
     (((name, arguments),), _) = extract(call_text("find", {"query": text, "n": [text]}))
     assert name == "find"
     assert json.loads(arguments) == {"query": text, "n": [text]}
+
+
+@pytest.mark.parametrize("mark", ["<tool_response>", "</tool_response>"])
+def test_marks_of_results_within_a_result_are_no_marks(mark):
+    told = json.dumps({"text": f"a {mark} <b>"})
+    text = result_text(told)
+    assert text.startswith("<tool_response>\n")
+    assert text.endswith("\n</tool_response>")
+    assert text.count("<tool_response>") == text.count("</tool_response>") == 1
+    content = text.removeprefix("<tool_response>\n").removesuffix("\n</tool_response>")
+    assert json.loads(content) == json.loads(told)
+    assert result_text("a <b>") == "<tool_response>\na <b>\n</tool_response>"
 
 
 def test_rows_without_tools_say_nothing_of_tools(tmp_path):

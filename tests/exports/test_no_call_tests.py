@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from exports.prepared_run import NAMES, make_run
+from exports.prepared_run import NAMES, example, make_run
 
 from ste_ray.cli.main import main
 from ste_ray.core import layout
@@ -43,6 +43,28 @@ def test_sharegpt_conversations_offer_tools_and_call_none(tmp_path, store):
     (row,) = (one for one in rows if one["conversations"][0]["value"] == QUERY)
     assert row["conversations"][1:] == [{"from": "gpt", "value": ANSWER}]
     assert len(json.loads(row["tools"])) == len(NAMES)
+
+
+@pytest.mark.parametrize("form", ["trl", "openai", "llamafactory", "axolotl", "hermes"])
+def test_those_without_an_answer_are_left_out_and_counted(tmp_path, store, capsys, form):
+    unanswered = general_no_call_test("Add.", "").model_copy(
+        update={"kind": "missing_argument", "near_tool": "add", "missing": "a"}
+    )
+    called = example("add", 7, "test").model_copy(
+        update={"example_id": "edited", "query": "Add 7!", "observation": "", "final_answer": ""}
+    )
+    write_records(store, layout.EDITED_TESTS, [unanswered, called], Example)
+    export(form, store, tmp_path / "out")
+    text = (tmp_path / "out/test.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert len(rows) == len(NAMES) + 2
+    turns = [row.get("messages") or row["conversations"] for row in rows]
+    assert all(turn.get("content", turn.get("value")) != "" for row in turns for turn in row)
+    (edited,) = (row for row in turns if "Add 7!" in row[-2].values())
+    assert edited[-1].get("role", edited[-1].get("from")) in ("assistant", "gpt", "function_call")
+    reason = "tests that need no call, without an answer to show"
+    assert json.loads((tmp_path / "out/export.json").read_text())["left_out"] == {reason: 1}
+    assert f"left out: 1 x {reason}" in capsys.readouterr().err
 
 
 def test_a_dataset_holds_them_with_an_empty_tool_and_says_so(tmp_path, monkeypatch, store):

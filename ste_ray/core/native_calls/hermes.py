@@ -4,7 +4,8 @@
   ``</tools>``, and with how to call one.
 - A call is ``<tool_call>``, a JSON object with ``name`` and ``arguments``, and ``</tool_call>``,
   each on a line of its own; several calls follow each other.
-- What a tool returned stands between ``<tool_response>`` and ``</tool_response>``.
+- What a tool returned stands between ``<tool_response>`` and ``</tool_response>``; within it
+  neither mark is left as it is.
 
 The words around the tools are our own.
 """
@@ -30,6 +31,11 @@ CALL_ENDS = "}\n</tool_call>"
 RESULT_OPENS = "<tool_response>\n"
 RESULT_ENDS = "\n</tool_response>"
 _MARK = "tool_call>"
+# Marks of results, and how they are written within one.
+_RESULT_MARKS = {
+    "<tool_response>": "\\u003ctool_response>",
+    "</tool_response>": "\\u003c/tool_response>",
+}
 
 
 def tools_text(tools: Iterable[Mapping[str, Any]]) -> str:
@@ -51,7 +57,12 @@ def call_text(name: str, arguments: Mapping[str, Any]) -> str:
 
 
 def result_text(content: str) -> str:
-    """Return what a tool returned."""
+    """Return what a tool returned; the brackets of marks of results in it are written as escapes.
+
+    In JSON, whose escapes they are, that says the same.
+    """
+    for mark, written in _RESULT_MARKS.items():
+        content = content.replace(mark, written)
     return f"{RESULT_OPENS}{content}{RESULT_ENDS}"
 
 
