@@ -13,6 +13,7 @@ from ste_ray.core.stages import STAGES
 from ste_ray.core.test_making.totals import TestTotals
 from ste_ray.report.continual import ContinualView, view_continual
 from ste_ray.report.evaluation import EvaluationView, view_evaluation
+from ste_ray.report.exchanges import Exchanges, trained_exchanges
 from ste_ray.report.exploration import ExplorationView, view_exploration
 from ste_ray.report.ledger import LedgerView, view_ledger
 from ste_ray.report.overview import Notice, StageView, utc_time, view_notices, view_stage
@@ -34,6 +35,7 @@ class ReportData(View):
     notices: tuple[Notice, ...]
     stages: tuple[StageView, ...]
     evaluation: EvaluationView | None = None
+    exchanges: Exchanges | None = None
     exploration: ExplorationView | None = None
     ledger: LedgerView | None = None
     training: TrainingView | None = None
@@ -62,6 +64,8 @@ def assemble_report(reader: RunReader, now: float) -> ReportData:
     entries = reader.records(layout.LEDGER, LedgerEntry)
     judge = reader.json(layout.JUDGE_REPORT)
     made_tests = reader.json(layout.TEST_TOTALS)
+    scores = reader.records(layout.SCORES, Score)
+    predictions = reader.records(layout.PREDICTIONS, Prediction)
     ledger = view_ledger(reader.json(layout.LEDGER_TOTALS))
     return ReportData(
         run=reader.uri,
@@ -78,11 +82,8 @@ def assemble_report(reader: RunReader, now: float) -> ReportData:
             for stage in _STAGES
             if stage in STAGES or stage in manifests
         ),
-        evaluation=view_evaluation(
-            reader.json(layout.EVALUATION_SUMMARY),
-            reader.records(layout.SCORES, Score),
-            reader.records(layout.PREDICTIONS, Prediction),
-        ),
+        evaluation=view_evaluation(reader.json(layout.EVALUATION_SUMMARY), scores, predictions),
+        exchanges=trained_exchanges(manifests, predictions, scores),
         exploration=view_exploration(episodes),
         ledger=ledger,
         training=view_training(

@@ -22,7 +22,7 @@ NO_TOOL = ("unknown_tool", "malformed", "no_call", "error")
 
 
 class ToolScore(View):
-    """One tool's figures in the first and last setting, and what goes wrong most in the last."""
+    """One tool's figures before and in the last setting, and what goes wrong most in the last."""
 
     tool: str
     before: Figures
@@ -96,7 +96,7 @@ def _restraint(summary: EvaluationSummary) -> Iterator[RestraintRow]:
 
 def _tools(summary: EvaluationSummary, scores: Sequence[Score]) -> list[ToolScore]:
     """Return one row a tool, those least often correct in the last setting first."""
-    first, last = summary.settings[0], summary.settings[-1]
+    first, last = summary.before, summary.settings[-1]
     before = {tool.tool: tool.figures for tool in first.tools}
     failures: dict[str, Counter[str]] = defaultdict(Counter)
     for score in scores:

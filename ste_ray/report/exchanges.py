@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from ste_ray.core.inferring.reading import as_text
 from ste_ray.core.records import Prediction, Score
+from ste_ray.core.texts.cutting import cut_text
+from ste_ray.report.markdown_tables import escaped
 
 _INDENT = " " * 18
+_MAX_CHARS = 2000  # of one text in a report
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,52 @@ def draw_exchanges(
     )
 
 
+def trained_exchanges(
+    manifests: Mapping[str, Mapping[str, Any]],
+    predictions: Sequence[Prediction],
+    scores: Sequence[Score],
+) -> Exchanges | None:
+    """Return exchanges of a run's trained model to read; None: no call of it was executed.
+
+    Args:
+        manifests: of the stages that ran, by name.
+        predictions: of all settings.
+        scores: of all settings.
+    """
+    asked = _section(manifests, "infer")
+    trained = [name for name in asked.get("settings") or () if str(name).startswith("tuned/")]
+    executed = asked.get("execute")
+    if not trained or not (executed is True or trained[-1] in (executed or ())):
+        return None
+    predicted = [one for one in predictions if one.setting == trained[-1]]
+    prepared = _section(manifests, "prepare")
+    # A round of continual learning takes its rows from another run.
+    words = prepared.get("tool_responses", any(one.final_answer for one in predicted))
+    found = draw_exchanges(
+        trained[-1],
+        predicted,
+        [one for one in scores if one.setting == trained[-1]],
+        int(manifests["infer"].get("seed") or 0),
+        bool(words and prepared.get("response_fraction", 1)),
+    )
+    return replace(found, shown=tuple(map(_cut, found.shown))) if found.shown else None
+
+
+def _cut(one: Exchange) -> Exchange:
+    return replace(
+        one,
+        request=cut_text(one.request, _MAX_CHARS),
+        call=cut_text(one.call, _MAX_CHARS),
+        observation=cut_text(one.observation, _MAX_CHARS),
+        reply=cut_text(one.reply, _MAX_CHARS),
+    )
+
+
+def _section(manifests: Mapping[str, Mapping[str, Any]], stage: str) -> Mapping[str, Any]:
+    found = (manifests.get(stage, {}).get("config") or {}).get(stage)
+    return found if isinstance(found, Mapping) else {}
+
+
 def _exchange(found: Prediction, answers_trained: bool) -> Exchange:
     return Exchange(
         example_id=found.example_id,
@@ -153,6 +202,21 @@ def exchanges_text(exchanges: Exchanges) -> str:
             lines.append(_part("   answer:", "(the tool's result, as above)"))
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def exchanges_markdown(exchanges: Exchanges | None) -> Iterator[str]:
+    """Yield the exchanges in full as Markdown; nothing without any."""
+    if exchanges is None:
+        return
+    yield "## Exchanges in full"
+    yield f"{escaped(exchanges.note())}."
+    for number, one in enumerate(exchanges.shown, start=1):
+        words = [("call", one.call), ("tool's result", one.observation)]
+        if one.reply_from == "model":
+            cut = " (cut off at infer.max_new_tokens)" if one.reply_cut else ""
+            words.append(("model's words", one.reply + cut))
+        told = [f"   - {name}: {escaped(text) or '(empty)'}" for name, text in words]
+        yield "\n".join([f"{number}. {escaped(one.request)}", *told])
 
 
 def _part(label: str, text: str) -> str:

@@ -18,6 +18,7 @@ from ste_ray.report.assemble import ReportData
 from ste_ray.report.comparison import ComparisonView
 from ste_ray.report.continual import VARIANT_LABELS
 from ste_ray.report.evaluation import RestraintRow
+from ste_ray.report.exchanges import exchanges_markdown
 from ste_ray.report.kinds import kinds_cells, kinds_notes, pair_cells, totals_cells
 from ste_ray.report.markdown_tables import escaped, first_rows, table
 from ste_ray.report.numbers import (
@@ -51,8 +52,13 @@ def report_markdown(data: ReportData) -> str:
     """Return the main tables of a report."""
     parts = [f"# {escaped(data.run_name)}", f"{escaped(data.run)}, written {data.created_at}"]
     parts += [f"> **{escaped(one.title)}.** {escaped(one.text)}" for one in data.notices]
-    parts += [*_results(data), *_tools(data), *_made_tests(data), *_training(data), *_rounds(data)]
-    parts += _stages(data)
+    parts += [
+        *_results(data),
+        *exchanges_markdown(data.exchanges),
+        *_tools(data),
+        *_made_tests(data),
+    ]
+    parts += [*_training(data), *_rounds(data), *_stages(data)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -214,7 +220,8 @@ def _restraint(rows: Sequence[RestraintRow]) -> Iterator[str]:
     yield _restraint_table([(one.setting, one.figures) for one in rows])
     yield (
         "Shares of these requests, 95% intervals. A call is needless whatever its tool;"
-        " restrained are answers without the attempt of one."
+        " restrained are answers without the attempt of one, malformed are attempts that cannot be"
+        " read, errors are requests without an answer: every request is one of these four."
     )
     called = [
         f"{escaped(one.setting)}: "

@@ -64,7 +64,9 @@ def summary_table(summary: EvaluationSummary) -> str:
             f"{points(one.difference)} ({difference_interval(one.interval)})" if one else NOTHING
             for one in compared
         ]
-        rows.append(["last - first", *cells, "", str(summary.headline[0].comparison.n)])
+        first = summary.before.setting
+        name = "first" if first == summary.settings[0].setting else first
+        rows.append([f"last - {name}", *cells, "", str(summary.headline[0].comparison.n)])
     if tested:
         header.append("needless calls")
         found = [one.restraint for one in summary.settings]

@@ -74,6 +74,8 @@ def test_the_page_has_a_section_of_them(tested: ReportData) -> None:
     section = section.partition("</section>")[0]
     assert '<a href="#restraint">Restraint</a>' in page
     assert '<span class="v">50.0%</span> <span class="ci">23.7–76.3</span>' in section
+    for count in ("0 of 10", "5 of 10", "1 of 10", "8 of 10"):  # and one attempt that is malformed
+        assert f'<span class="n">{count}</span>' in section
     assert "tuned/toolken: most often airport (1)" in section
     assert "no such tool" in section
     assert "10.0% needless calls on 10 further queries that need none" in page

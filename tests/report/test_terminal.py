@@ -25,7 +25,9 @@ def test_before_and_after(data: ReportData) -> None:
         low, high = 100 * correct.interval.low, 100 * correct.interval.high
         assert f" {100 * correct.share:.1f} ({low:.1f}–{high:.1f})" in rows[setting.setting]
         assert rows[setting.setting].endswith(" 300")
-    assert lines[5].startswith("last - first")
+    before = data.evaluation.summary.before.setting
+    assert before != synthetic.SETTINGS[0]
+    assert lines[5].startswith(f"last - {before} ")
     assert len({len(line) for line in lines[:6]}) == 1
     assert "95% intervals clustered by tool" in lines[6]
 

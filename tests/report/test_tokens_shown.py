@@ -57,7 +57,7 @@ def shown(reader: synthetic.FakeReader) -> ReportData:
 
 def test_the_page_shows_them_side_by_side_and_in_its_head(shown: ReportData) -> None:
     page = render_html(shown)
-    assert "1,062 → 70.0 prompt tokens a request" in page.partition("<main")[0]
+    assert "2,043 → 70.0 prompt tokens a request" in page.partition("<main")[0]
     _, _, table = page.partition("<h3>Tokens a request</h3>")
     table = table.partition("</section>")[0]
     assert "40 of 40 test requests, those whose tokens every setting counted" in table

@@ -51,9 +51,28 @@ class EvaluationSummary(Record):
         return tuple(one for one in self.differences if (one.first, one.second) == (first, second))
 
     @property
+    def before(self) -> Summary:
+        """What the last setting is set beside: the untrained base model at its best, if it ran.
+
+        At its best it is most often correct, then of the right tool, then well formed. Where it
+        did not run it is the first setting.
+        """
+        return max(self.untrained or self.settings[:1], key=_quality)
+
+    @property
+    def untrained(self) -> tuple[Summary, ...]:
+        """Settings of the base model; empty where the last setting asks it too."""
+        found = tuple(one for one in self.settings if one.setting.startswith("base/"))
+        return () if self.settings[-1] in found else found
+
+    @property
     def headline(self) -> tuple[Difference, ...]:
-        """The last setting against the first; none with one setting."""
-        return self.between(self.settings[0].setting, self.settings[-1].setting)
+        """The last setting against ``before``; none with one setting."""
+        return self.between(self.before.setting, self.settings[-1].setting)
+
+
+def _quality(summary: Summary) -> list[float]:
+    return [getattr(summary.overall, metric).share or 0.0 for metric in reversed(METRICS)]
 
 
 def summarise_evaluation(
