@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 from typing import Any, Literal
 
 from pydantic_core import from_json
 
-from ste_ray.core.preparing.values import find_value
+from ste_ray.core.preparing.values import find_value, stands_in
 from ste_ray.core.records import Prediction, Record, Score
 from ste_ray.core.replies.markers import find_markers
+from ste_ray.core.scoring.answer_numbers import (
+    dotted_in,
+    numbers_in,
+    without_markers,
+    written_numbers,
+)
 from ste_ray.core.scoring.statistics import (
     CONFIDENCE,
     NUM_RESAMPLES,
@@ -33,8 +39,12 @@ ANSWER_OUTCOMES: tuple[AnswerOutcome, ...] = (
     "undecided",  # the tool returned no value that can be looked for, or a sign differs
 )
 
-# A sign is one only where no word or number ends before it: not in 2024-03-05, nor in B-52.
-_NUMBER = re.compile(r"(?:(?<![\w)])[-−])?(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?![\w])\s?%?")
+_MOMENT = re.compile(
+    r"(?<!\d)(?P<date>[12]\d{3}-\d{2}-\d{2})[T ](?P<time>\d{2}:\d{2}(?::\d{2})?)"
+    r"(?:\.\d+)?(?:Z|[+-]\d{2}:?\d{2})?(?!\d)"
+)
+# A text that is nothing but a number, with a unit or the sign of a currency.
+_QUANTITY = re.compile(r"[$€£¥]?\s?[-−]?\d[\d.,]*\s?(?:%|°?[^\W\d]{0,12})")
 _CALL_LABELS = ("action", "actioninput")
 _MAX_CHARS = 200  # of a value that a sentence may repeat
 _MAX_VALUES = 200  # of one observation; more no sentence tells
@@ -55,13 +65,15 @@ class AnswerFigures(Record):
 
 
 def score_answer(prediction: Prediction, arguments_json: str) -> AnswerOutcome | Literal[""]:
-    """Decide what a final answer is worth; empty: no call was executed, or the tool failed.
+    """Decide what a final answer is worth.
+
+    Empty: no call was executed, the tool failed, or no answer was asked for.
 
     Args:
         prediction: with what the tool returned, and the final answer.
         arguments_json: of the call that was executed.
     """
-    if prediction.observation_status != "ok":
+    if prediction.observation_status != "ok" or not _was_asked(prediction):
         return ""
     answer = prediction.final_answer
     calls = any(marker.label in _CALL_LABELS for marker in find_markers(answer))
@@ -69,18 +81,35 @@ def score_answer(prediction: Prediction, arguments_json: str) -> AnswerOutcome |
         return "missing"
     observation = _read(prediction.observation)
     given = f"{prediction.query}\n{arguments_json}"
-    known = {*_numbers(prediction.observation), *_numbers(given), *_lengths(observation)}
-    sign_differs = False
+    told = f"{prediction.observation}\n{given}"
     values = list(_values(observation))
-    for number, percent in _written(_without(answer, [*values, *_values(_read(arguments_json))])):
-        if not _is_known(number, percent, known):
-            if not _is_known(-number, percent, known):
-                return "unsupported"
-            sign_differs = True
-    new = [value for value in values if find_value(value, given) is None]
-    if not new or sign_differs:
+    own = without_markers(_without(answer, [*values, *_values(_read(arguments_json))], told))
+    found = _sign_differs(own, _known(observation, told), dotted_in(told))
+    if found is None:
+        return "unsupported"
+    new = [value for value in values if stands_in(value, given) is None]
+    if not new or found:
         return "undecided"
     return "supported" if any(_tells(answer, value) for value in new) else "unanswered"
+
+
+def _sign_differs(text: str, known: Collection[Decimal], dotted: Collection[str]) -> bool | None:
+    """Whether a number of a text is known with the other sign alone; None: one is not known."""
+    differs = False
+    for one in written_numbers(text):
+        if not one.is_one_of(known):
+            if not one.is_one_of(known, sign=-1):
+                return None
+            differs = True
+    return None if dotted_in(text) - set(dotted) else differs
+
+
+def _known(observation: Any, told: str) -> set[Decimal]:
+    """Return the numbers that an answer may have from what it was told."""
+    moments = " ".join(match["date"] for match in _MOMENT.finditer(told))
+    leaves = (_plain(leaf) for leaf in _leaves(observation) if not isinstance(leaf, str))
+    texts = (told, moments, *leaves)
+    return {*(one for text in texts for one in numbers_in(text)), *_lengths(observation)}
 
 
 def summarise_answers(
@@ -90,13 +119,13 @@ def summarise_answers(
     num_resamples: int = NUM_RESAMPLES,
     confidence: float = CONFIDENCE,
 ) -> AnswerFigures | None:
-    """Summarise the final answers of one setting; None: it has none, or no call was executed."""
+    """Summarise the final answers of one setting; None: it was not asked for any."""
     by_tool: dict[str, list[str]] = defaultdict(list)
     for score in scores:
         if score.answer:
             by_tool[score.tool].append(score.answer)
     counts = Counter(outcome for outcomes in by_tool.values() for outcome in outcomes)
-    if set(counts) <= {"missing"}:
+    if not counts:
         return None
     return AnswerFigures(
         n=sum(counts.values()),
@@ -121,7 +150,7 @@ def _read(observation: str) -> Any:
 def _values(observation: Any) -> Iterator[str]:
     """Yield the values that a sentence may repeat; of running text its numbers."""
     if isinstance(observation, str) and (len(observation.split()) > 1 or not observation):
-        yield from (str(abs(number)) for number in dict.fromkeys(_numbers(observation)))
+        yield from (str(abs(number)) for number in dict.fromkeys(numbers_in(observation)))
         return
     for number, leaf in enumerate(_leaves(observation)):
         if number >= _MAX_VALUES:
@@ -156,48 +185,35 @@ def _plain(number: float) -> str:
     return f"{Decimal(str(number)):f}" if isinstance(number, float) else str(number)
 
 
-def _written(text: str) -> Iterator[tuple[Decimal, bool]]:
-    """Yield the numbers in a text, as written, and whether each is a percentage."""
-    for match in _NUMBER.finditer(text):
-        digits = match[0].rstrip("% ").replace(",", "").replace("−", "-").rstrip()
-        yield Decimal(digits), match[0].endswith("%")
-
-
-def _numbers(text: str) -> Iterator[Decimal]:
-    return (number for number, _ in _written(text))
-
-
-def _is_known(number: Decimal, percent: bool, known: Iterable[Decimal]) -> bool:
+def _tells(answer: str, value: str) -> bool:
+    if stands_in(value, answer) is not None:
+        return True
+    if match := _MOMENT.fullmatch(value):
+        return find_value(match["date"], answer) is not None
+    if not _QUANTITY.fullmatch(value):
+        return False
+    known = [abs(number) for number in numbers_in(value)]
     return any(
-        _rounds_to(one, number) or (percent and _rounds_to(one * 100, number)) for one in known
+        one.is_one_of(known) or one.is_one_of(known, sign=-1)
+        for one in written_numbers(without_markers(answer))
     )
 
 
-def _rounds_to(exact: Decimal, number: Decimal) -> bool:
-    """Whether a number is another one, or that one rounded to two digits or more."""
-    if exact == number:
-        return True
-    if len(number.as_tuple().digits) < 2:
-        return False
-    exponent = number.as_tuple().exponent
-    unit = Decimal(1).scaleb(exponent) if isinstance(exponent, int) else Decimal(1)
-    return abs(exact - number) <= unit / 2
+def _without(text: str, values: Iterable[str], told: str) -> str:
+    """Return a text without the values that it holds, in whatever form they stand there.
 
-
-def _tells(answer: str, value: str) -> bool:
-    if find_value(value, answer) is not None:
-        return True
-    numbers = list(_numbers(value))
-    if len(numbers) != 1 or not re.fullmatch(r"[-−]?[\d.,]+", value):
-        return False
-    known = [abs(numbers[0])]
-    return any(_is_known(abs(one), percent, known) for one, percent in _written(answer))
-
-
-def _without(text: str, values: Iterable[str]) -> str:
-    """Return a text without the values that it holds, in whatever form they stand there."""
-    for value in values:
-        written = find_value(value, text)
+    Numbers stay: they are looked at one by one.
+    """
+    moments = (match[part] for match in _MOMENT.finditer(told) for part in ("date", "time"))
+    for value in (*values, *dict.fromkeys(moments)):
+        written = None if _QUANTITY.fullmatch(value) else find_value(value, text)
         if written is not None:
-            text = text.replace(written, " … ")
+            text = re.sub(rf"(?<!\w){re.escape(written)}(?!\w)", " … ", text)
     return text
+
+
+def _was_asked(prediction: Prediction) -> bool:
+    """Whether there is an answer, or a sign that one was asked for."""
+    signs = (prediction.final_answer, prediction.final_error, prediction.final_reasoning)
+    tokens = prediction.final_prompt_tokens + prediction.final_completion_tokens
+    return any(signs) or tokens > 0 or prediction.final_cut
