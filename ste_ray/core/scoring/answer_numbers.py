@@ -52,6 +52,7 @@ def written_numbers(text: str) -> Iterator[Written]:
             continue
         value = Decimal(match["digits"].replace(",", "") + (match["power"] or ""))
         value = -value if match["sign"] else value
+        values: tuple[Decimal, ...]
         if match["word"] or letters in _SURE:
             power = _POWERS[match["word"].lower()] if match["word"] else _SURE[letters]
             values = (value.scaleb(power),)
