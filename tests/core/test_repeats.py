@@ -85,6 +85,21 @@ def test_shares_are_those_of_all_choices_of_answers() -> None:
             assert share.interval.low < share.interval.high
 
 
+def test_requests_of_other_kinds_do_not_count() -> None:
+    """What is right of them differs, and they may be asked only once."""
+    found = groups()
+    (plain,) = repeated_settings(found, seed=0)
+    for kind, tool in (("confusable", "add"), ("natural", "sub"), ("missing_argument", "")):
+        for name in ("base/icl", "base/icl.repeat-2"):
+            first = found[name][0]
+            changes = {"kind": kind, "tool": tool, "example_id": kind, "outcome": "wrong_arguments"}
+            found[name] = [*found[name], first.model_copy(update=changes)]
+    assert repeated_settings(found, seed=0) == (plain,)
+    alone = {name: [one for one in scores if one.kind == "natural"]
+             for name, scores in found.items()}  # fmt: skip
+    assert repeated_settings(alone, seed=0) == ()
+
+
 def test_what_never_varies_is_not_called_certain() -> None:
     (found,) = repeated_settings(groups({"add": ("cc", "cc"), "sub": ("cc",)}, 2), seed=0)
     assert found.no_call is None

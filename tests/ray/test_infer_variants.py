@@ -139,7 +139,9 @@ def test_tools_are_described_otherwise_and_calls_scored_under_their_own_names(ru
     }
     context = run.configured(infer=given)
     infer.run(context)
-    assert any("no test request is of a tool that 'add_enum_value'" in n for n in context.notes)
+    assert any(
+        "no explicit test request is of a tool that 'add_enum_value'" in n for n in context.notes
+    )
     names = renamed_parameters(tools[0], context.config.seed)
     renamed = answers(run.store, "base/plain.rename_parameters")
     assert len(renamed) == 37

@@ -1,7 +1,8 @@
 """Other ways to ask the test requests of a setting, beside which its own figures are read.
 
 The answers of a variant are kept apart from those of its setting: no figure of the setting counts
-them. A variant is a setting of its own, with the way behind a dot: tuned/toolken.repeat-2.
+them. A variant is a setting of its own, with the way behind a dot: tuned/toolken.repeat-2. Asked
+anew are those requests alone of which there are figures by variant (``is_asked_anew``).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ste_ray.core.inferring.settings import Setting
+from ste_ray.core.records import Example, Score
 from ste_ray.errors import ConfigError
 
 _REPEAT = "repeat-"
@@ -45,6 +47,11 @@ def setting_of(name: str) -> str:
 def way_of(name: str) -> str:
     """Return in which way the variant ``name`` asks; empty: as its setting is configured."""
     return name.partition(".")[2]
+
+
+def is_asked_anew(one: Example | Score) -> bool:
+    """Whether a request is asked in other ways: an explicit one, or one that no tool fits."""
+    return one.kind == "explicit" if one.tool else one.kind != "missing_argument"
 
 
 def is_repeat(name: str) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from pydantic import Field
 
-from ste_ray.core.inferring.variants import is_repeat, setting_of
+from ste_ray.core.inferring.variants import is_asked_anew, is_repeat, setting_of
 from ste_ray.core.records import Record, Score
 from ste_ray.core.scoring.near_clusters import no_call_cluster
 from ste_ray.core.scoring.statistics import (
@@ -55,8 +55,8 @@ class RepeatedSetting(Record):
     Attributes:
         setting: its name.
         times: how often each request was asked.
-        calls: requests that need a call, right if the call is; None: there are none.
-        no_call: requests that need none, right if none is made; None: there are none.
+        calls: explicit requests that need a call, right if the call is; None: there are none.
+        no_call: requests that no tool fits, right if no call is made; None: there are none.
     """
 
     setting: str
@@ -69,6 +69,8 @@ def repeated_settings(
     groups: Mapping[str, Sequence[Score]], *, seed: int, num_resamples: int = NUM_RESAMPLES
 ) -> tuple[RepeatedSetting, ...]:
     """Return what settings show that were asked several times, in their order.
+
+    Requests of other kinds do not count: what is right of them differs.
 
     Args:
         groups: the scores of settings and of their variants, by name; others are left out.
@@ -83,7 +85,8 @@ def repeated_settings(
         again = [name for name in groups if is_repeat(name) and setting_of(name) == setting]
         if again:
             answers = _by_request([groups[name] for name in (setting, *again)])
-            found.append(_repeated_setting(setting, answers, seed, num_resamples))
+            if answers:
+                found.append(_repeated_setting(setting, answers, seed, num_resamples))
     return tuple(found)
 
 
@@ -93,7 +96,7 @@ _Answers = Mapping[str, Sequence[Score]]  # by request, each asked equally often
 def _by_request(groups: Sequence[Sequence[Score]]) -> _Answers:
     answers: dict[str, list[Score]] = defaultdict(list)
     for scores in groups:
-        for score in scores:
+        for score in filter(is_asked_anew, scores):
             answers[score.example_id].append(score)
     for key, scores in answers.items():
         if len({score.setting for score in scores}) != len(scores) or len(scores) != len(groups):

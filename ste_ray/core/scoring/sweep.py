@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pydantic import Field
 
 from ste_ray.core.inferring.sweeping import num_tools_of
-from ste_ray.core.inferring.variants import setting_of
+from ste_ray.core.inferring.variants import is_asked_anew, setting_of
 from ste_ray.core.records import Record, Score
 from ste_ray.core.scoring.restraint import summarise_restraint
 from ste_ray.core.scoring.statistics import NUM_RESAMPLES, Proportion
@@ -62,13 +62,14 @@ def sweep_points(
     ordered = sorted(sizes, key=lambda name: (settings.index(setting_of(name)), sizes[name]))
 
     def point(name: str) -> SweepPoint:
-        restraint = summarise_restraint(groups[name], seed=seed, num_resamples=num_resamples)
+        scores = [score for score in groups[name] if is_asked_anew(score)]
+        restraint = summarise_restraint(scores, seed=seed, num_resamples=num_resamples)
         return SweepPoint(
             setting=setting_of(name),
             num_tools=sizes[name],
-            figures=figures_of(groups[name], seed=seed, num_resamples=num_resamples),
+            figures=figures_of(scores, seed=seed, num_resamples=num_resamples),
             needless_calls=restraint.needless_calls if restraint else None,
-            prompt_tokens=mean_prompt_tokens(groups[name], seed=seed, num_resamples=num_resamples),
+            prompt_tokens=mean_prompt_tokens(scores, seed=seed, num_resamples=num_resamples),
             num_left_out=num_left_out(name) if sizes[name] else 0.0,
         )
 

@@ -18,7 +18,7 @@ from ste_ray.core.inferring.perturbing import (
 )
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, prompt_contents
 from ste_ray.core.inferring.sweeping import ToolLists, num_tools_of, swept
-from ste_ray.core.inferring.variants import repeated
+from ste_ray.core.inferring.variants import is_asked_anew, repeated
 from ste_ray.core.records import canonical_json
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.shared.tools import catalogue_specs
@@ -57,17 +57,24 @@ def all_that_is_asked(
     """
     config = context.config.infer
     found: dict[Setting, Sequence[Query]] = dict.fromkeys(settings, queries)
-    found |= dict.fromkeys(repeated(settings, config.repeats), queries)
+    anew = [query for query in queries if is_asked_anew(query.example)]
+    if anew:
+        found |= dict.fromkeys(repeated(settings, config.repeats), anew)
+    elif config.repeats > 1 or config.sweep:
+        context.notes.append(
+            "no test request is explicit, or one that no tool fits: none was asked anew for"
+            " infer.repeats and infer.sweep"
+        )
     materials = {"": material}
     if config.sweep:
         catalogue = catalogue_specs(config.catalogue)
         lists = ToolLists(material.specs, catalogue, context.config.seed)
         lists.check(config.sweep)
         wider = replace(material, specs={**catalogue, **material.specs})
-        for setting in swept(settings, config.sweep):
+        for setting in swept(settings, config.sweep if anew else ()):
             size = num_tools_of(setting.name)
             assert size is not None, "each of these names a number"
-            found[setting] = [_showing(one, lists.shown(one, size)) for one in queries]
+            found[setting] = [_showing(one, lists.shown(one, size)) for one in anew]
             materials[setting.variant] = wider
     for setting in perturbed_settings(settings, config.perturb):
         kind = perturbation_of(setting.name)
@@ -79,8 +86,8 @@ def all_that_is_asked(
             found[setting] = asked
         else:
             context.notes.append(
-                f"infer.perturb: no test request is of a tool that {kind!r} changes; it was left"
-                f" out of {replace(setting, variant='').name}"
+                f"infer.perturb: no explicit test request is of a tool that {kind!r} changes; it"
+                f" was left out of {replace(setting, variant='').name}"
             )
     return Asked(found, materials)
 
@@ -120,11 +127,11 @@ def _of_changed_tools(
     changed: PromptMaterial,
     seed: int,
 ) -> list[Query]:
-    """Return the requests whose right tool is told otherwise, as a variant asks them."""
+    """Return the explicit requests whose right tool is told otherwise, as a variant asks them."""
     found = []
     for query in queries:
         tool = query.example.tool
-        if not tool:
+        if not tool or query.example.kind != "explicit":
             continue
         if setting.variant == "add_lookalike":
             # Asked without the further tools, a setting shows what it always does.
