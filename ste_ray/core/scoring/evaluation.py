@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pydantic import Field
 
@@ -75,6 +75,25 @@ def _quality(summary: Summary) -> list[float]:
     return [getattr(summary.overall, metric).share or 0.0 for metric in reversed(METRICS)]
 
 
+class _Together(Mapping[str, Sequence[Score]]):
+    """Settings, then their variants, which are looked up only when they are asked for."""
+
+    def __init__(
+        self, own: Mapping[str, Sequence[Score]], variants: Mapping[str, Sequence[Score]]
+    ) -> None:
+        self._own = own
+        self._variants = variants
+
+    def __getitem__(self, name: str) -> Sequence[Score]:
+        return self._own[name] if name in self._own else self._variants[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return itertools.chain(self._own, self._variants)
+
+    def __len__(self) -> int:
+        return len(self._own) + len(self._variants)
+
+
 def summarise_evaluation(
     groups: Sequence[Sequence[Score]],
     *,
@@ -92,7 +111,7 @@ def summarise_evaluation(
         num_resamples: of the bootstrap.
         unseen: which of the test queries are unseen in training, if that is known.
         variants: the scores of variants of these settings, by name
-            (``ste_ray.core.inferring.variants``).
+            (``ste_ray.core.inferring.variants``); each is looked up when it is needed.
         num_left_out: tells of a variant how many tools a request had left out, in the mean.
 
     Raises:
@@ -113,7 +132,7 @@ def summarise_evaluation(
             ),
         )
 
-    everything = {scores[0].setting: scores for scores in groups} | dict(variants or {})
+    everything = _Together({scores[0].setting: scores for scores in groups}, variants or {})
     return EvaluationSummary(
         settings=tuple(
             summarise(

@@ -40,27 +40,26 @@ def perturbed_figures(
         num_resamples: of the bootstrap.
     """
     settings = list(dict.fromkeys(map(setting_of, groups)))
-    kinds = {
-        name: kind
-        for name in groups
-        if (kind := perturbation_of(name)) is not None
-        and any(score.in_headline for score in groups[name])
-    }
+    kinds = {name: kind for name in groups if (kind := perturbation_of(name)) is not None}
 
     def place(name: str) -> tuple[int, int]:
         return settings.index(setting_of(name)), PERTURBATIONS.index(kinds[name])
 
-    def compared(name: str, metric: Metric) -> PairedComparison:
-        asked = {score.example_id for score in groups[name]}
+    def figures(name: str) -> PerturbedSetting | None:
+        scores = groups[name]  # looked up once: it may have to be read
+        if not any(score.in_headline for score in scores):
+            return None
+        asked = {score.example_id for score in scores}
         own = [score for score in groups[setting_of(name)] if score.example_id in asked]
-        return compare_settings(own, groups[name], metric, seed=seed, num_resamples=num_resamples)
 
-    return tuple(
-        PerturbedSetting(
+        def compared(metric: Metric) -> PairedComparison:
+            return compare_settings(own, scores, metric, seed=seed, num_resamples=num_resamples)
+
+        return PerturbedSetting(
             setting=setting_of(name),
             perturbation=kinds[name],
-            tool_match=compared(name, "tool_match"),
-            correct=compared(name, "correct"),
+            tool_match=compared("tool_match"),
+            correct=compared("correct"),
         )
-        for name in sorted(kinds, key=place)
-    )
+
+    return tuple(found for name in sorted(kinds, key=place) if (found := figures(name)) is not None)

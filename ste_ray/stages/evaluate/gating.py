@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ste_ray.core import layout
 from ste_ray.core.records import Prediction, Score, TestDialog, fingerprint
@@ -22,9 +21,9 @@ from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.process import new_file
 from ste_ray.store.artifacts import RunStore, open_store
-from ste_ray.store.damage import reading
 from ste_ray.store.manifest import manifest_fingerprint, read_manifest
-from ste_ray.store.tables import iter_records, open_parquet, parquet_files, require_columns
+from ste_ray.store.some_columns import iter_columns
+from ste_ray.store.tables import iter_records, parquet_files
 
 _OF_SCORES = ("example_id", "setting", "tool", "outcome", "decided_by", "kind", "near_tool")
 _OF_PREDICTIONS = ("example_id", "query", "arguments_json", "accepted_json")
@@ -64,8 +63,8 @@ def read_outcomes(store: RunStore) -> Baseline:
     requests: dict[str, list[Request]] = {one.setting: [] for one in summary.settings}
     scored: dict[str, dict[str, Answered]] = {setting: {} for setting in requests}
     for part in parquet_files(store, layout.SCORES):
-        asked = _rows(store, layout.predictions_of(part), _OF_PREDICTIONS, Prediction)
-        scores = _rows(store, part, _OF_SCORES, Score)
+        asked = iter_columns(store, layout.predictions_of(part), _OF_PREDICTIONS, Prediction)
+        scores = iter_columns(store, part, _OF_SCORES, Score)
         for score, prediction in zip(scores, asked, strict=True):
             key, setting = score["example_id"], score["setting"]
             if key != prediction.pop("example_id") or setting not in requests:
@@ -163,24 +162,6 @@ def _dialogs(store: RunStore) -> dict[str, str]:
         for part in parquet_files(store, layout.DIALOGS)
         for one in iter_records(store, part, TestDialog)
     }
-
-
-def _rows(
-    store: RunStore, part: str, columns: Sequence[str], model: type[Score] | type[Prediction]
-) -> Iterator[dict[str, Any]]:
-    """Yield some columns of a table, a piece of it in memory at a time."""
-    file = open_parquet(store, part)
-    names = require_columns(file.schema_arrow.names, model, store.address(part))
-    fields = model.model_fields
-    missing = {name: fields[name].default for name in columns if name not in names}
-    batches = file.iter_batches(columns=[name for name in columns if name in names])
-    while True:
-        with reading(store, part):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        for row in batch.to_pylist():
-            yield row | missing
 
 
 def _is_remote(address: str) -> bool:

@@ -38,9 +38,9 @@ from ste_ray.stages.evaluate.executing import execute_pairs
 from ste_ray.stages.evaluate.judging import judge_pairs, write_undecided
 from ste_ray.stages.evaluate.unseen import find_unseen
 from ste_ray.stages.evaluate.variants import (
+    VariantScores,
     known_specs,
     mean_left_out,
-    read_variants,
     renames,
     seed_of_answers,
     under_own_names,
@@ -80,7 +80,7 @@ def run(context: StageContext) -> dict[str, Any]:
         by_setting,
         config.seed,
         unseen=find_unseen(context),
-        variants=read_variants(store),
+        variants=VariantScores(store),
         num_left_out=partial(mean_left_out, store),
     )
     store.write_json(layout.EVALUATION_SUMMARY, summary.model_dump(mode="json"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ste_ray.core import layout
@@ -19,16 +19,55 @@ from ste_ray.core.replies.parsing import ToolCall
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.manifest import read_manifest
-from ste_ray.store.tables import iter_records, parquet_files
+from ste_ray.store.some_columns import iter_columns
+from ste_ray.store.tables import parquet_files
+
+# What figures of variants are made of; the texts of a score are not among it.
+_COUNTED = (
+    *("example_id", "setting", "tool", "outcome", "num_gold_arguments", "kind", "near_tool"),
+    *("predicted_tool", "failure_kind", "prompt_tokens"),
+)
 
 
-def read_variants(store: RunStore) -> dict[str, list[Score]]:
-    """Return the scores of requests asked anew, by the name of the setting with its variant."""
-    found: dict[str, list[Score]] = defaultdict(list)
-    for part in parquet_files(store, layout.VARIANT_SCORES):
-        for score in iter_records(store, part, Score):
-            found[score.setting].append(score)
-    return found
+class VariantScores(Mapping[str, Sequence[Score]]):
+    """The scores of requests asked anew, by the name of the setting with its variant.
+
+    They are read when they are asked for, each time, and without what no figure needs: the fields
+    that are not read have their defaults. So those of one variant are in memory at a time.
+
+    Args:
+        store: the run.
+    """
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        self._parts: dict[str, list[str]] = defaultdict(list)
+        for part in parquet_files(store, layout.VARIANT_SCORES):
+            first = next(iter_columns(store, part, ("setting",), Score), None)
+            if first is not None:
+                self._parts[first["setting"]].append(part)
+
+    def __getitem__(self, name: str) -> Sequence[Score]:
+        """Read the scores of a variant.
+
+        Raises:
+            KeyError: there is none of this name.
+        """
+        if name not in self._parts:
+            raise KeyError(name)
+        return [
+            Score.model_construct(**row)
+            for part in self._parts[name]
+            for row in iter_columns(self._store, part, _COUNTED, Score)
+        ]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names, in order of the files."""
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        """Return how many variants there are."""
+        return len(self._parts)
 
 
 def mean_left_out(store: RunStore, name: str) -> float:
@@ -47,7 +86,8 @@ def known_specs(
     """
     if not part.startswith(f"{layout.VARIANTS}/") or not specs:
         return specs
-    names = {name for one in iter_records(store, part, Prediction) for name in one.candidates}
+    rows = iter_columns(store, part, ("candidates",), Prediction)
+    names = {name for row in rows for name in row["candidates"]}
     some = next(iter(specs.values()))
     return {name: some.changed(name=name) for name in names} | dict(specs)
 
