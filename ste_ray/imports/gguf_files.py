@@ -38,6 +38,7 @@ class GgufFile:
         rope_scaling: how rotary positions are scaled; empty: they are not.
         rope_factor: by what, where it is the same for all frequencies; 0: not said.
         rope_factors: by what each frequency is divided, the highest first; empty: not said.
+        head_size: numbers in a key of one attention head; 0: not said.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class GgufFile:
     rope_scaling: str
     rope_factor: float = 0.0
     rope_factors: tuple[float, ...] = ()
+    head_size: int = 0
 
     @property
     def types_text(self) -> str:
@@ -124,6 +126,7 @@ def _header(path: Path, reader: GGUFReader) -> GgufFile:
         rope_scaling=_rope_scaling(reader, architecture),
         rope_factor=float(_value(reader, f"{architecture}.rope.scaling.factor") or 0.0),
         rope_factors=_rope_factors(reader),
+        head_size=int(_value(reader, f"{architecture}.attention.key_length") or 0),
     )
 
 

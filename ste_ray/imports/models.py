@@ -34,6 +34,7 @@ from ste_ray.process.scratch import ScratchFolder
 # What transformers raises for a file that its reader could read, but it cannot use.
 _UNUSABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError)
 _NO_ARCHITECTURES = {"general", "tokenizer"}  # what else the table of transformers holds
+_HEAD_SIZE_UNREAD = {"qwen3"}  # architectures of which transformers assumes the size of a head
 _LINK = "model.gguf"
 
 
@@ -114,7 +115,7 @@ def _write(
         config = _config(file, scratch)
         tokenizer, notes = imported_tokenizer(file, scratch, _LINK, config)
         progress(f"import: unpacking the weights to {dtype}")
-        model = _plain_model(file, scratch, getattr(torch, dtype), tokenizer)
+        model = _plain_model(file, scratch, config, getattr(torch, dtype), tokenizer)
         progress("import: writing the folder")
         model.save_pretrained(folder)
         save_tokenizer(tokenizer, folder)
@@ -136,7 +137,7 @@ def _write(
 
 def _config(file: GgufFile, folder: str) -> Any:
     try:
-        return AutoConfig.from_pretrained(folder, gguf_file=_LINK, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, gguf_file=_LINK, local_files_only=True)
     except _UNUSABLE as error:
         known = sorted({*GGUF_SUPPORTED_ARCHITECTURES} - _NO_ARCHITECTURES)
         if file.architecture in known:
@@ -149,9 +150,14 @@ def _config(file: GgufFile, folder: str) -> Any:
             f" transformers {transformers.__version__} does not read from GGUF"
             f" ({_reason(error)}); it reads {', '.join(known)}"
         ) from None
+    if file.head_size and file.architecture in _HEAD_SIZE_UNREAD:
+        config.head_dim = file.head_size
+    return config
 
 
-def _plain_model(file: GgufFile, folder: str, dtype: torch.dtype, tokenizer: Any) -> Any:
+def _plain_model(
+    file: GgufFile, folder: str, config: Any, dtype: torch.dtype, tokenizer: Any
+) -> Any:
     """Return the model as if it had never been packed.
 
     What transformers loads from the file it will not save; so its weights, which are plain
@@ -160,6 +166,7 @@ def _plain_model(file: GgufFile, folder: str, dtype: torch.dtype, tokenizer: Any
     try:
         packed, loading = AutoModelForCausalLM.from_pretrained(
             folder,
+            config=config,
             gguf_file=_LINK,
             dtype=dtype,
             quantization_config=GgufConfig(dequantize=True),
