@@ -10,7 +10,9 @@ from typing import Any
 from ste_ray.cli.option_types import port_number
 from ste_ray.errors import ConfigError, UserError
 from ste_ray.process.output import print_json, say, write_text
-from ste_ray.process.stopping import StoppedError, until_told
+from ste_ray.process.stopping import StoppedError, end_within, ending_within, until_told
+
+_ENDS_WITHIN_SECONDS = 5.0  # with a grammar that takes longer, or a long prompt
 
 
 def add_serve_command(commands: argparse._SubParsersAction[Any]) -> None:
@@ -42,6 +44,16 @@ def add_serve_command(commands: argparse._SubParsersAction[Any]) -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     target, overrides = _divided(options)
+    try:
+        with ending_within(_ENDS_WITHIN_SECONDS, 0):
+            _serve_until_told(options, target, overrides)
+    except (KeyboardInterrupt, StoppedError):
+        # Ctrl-C sets no limit by itself, and Python waits for its threads.
+        end_within(_ENDS_WITHIN_SECONDS, 0)
+    return 0
+
+
+def _serve_until_told(options: argparse.Namespace, target: str, overrides: list[str]) -> None:
     import asyncio
 
     from ste_ray.config import load_config
@@ -67,8 +79,6 @@ def _serve(options: argparse.Namespace) -> int:
         serving = serve(ModelServer(model, decoder, say), options.host, options.port, ready)
         try:
             asyncio.run(until_told(serving))
-        except (KeyboardInterrupt, StoppedError):
-            return 0
         except (OSError, OverflowError) as error:
             if is_ready:  # nothing of the address
                 raise
@@ -78,7 +88,6 @@ def _serve(options: argparse.Namespace) -> int:
             ) from None
         finally:
             decoder.close()
-    return 0
 
 
 def _divided(options: argparse.Namespace) -> tuple[str, list[str]]:

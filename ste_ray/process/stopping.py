@@ -7,11 +7,14 @@ order, of a kind that event loops let pass.
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from threading import Event
 from typing import Any, NoReturn, TypeVar
 
@@ -19,6 +22,7 @@ Result = TypeVar("Result")
 EXIT_CODE = 75
 MESSAGE = "stopped by SIGTERM; run the same command again to go on"
 _told = Event()
+_limits: list[tuple[float, int]] = []  # seconds that an end may take, and the exit code
 
 
 class StoppedError(SystemExit):
@@ -37,9 +41,35 @@ def end_at_once(_: int, __: object) -> NoReturn:
 def end_in_order(_: int, __: object) -> NoReturn:
     """Handle SIGTERM while a command works."""
     _told.set()
+    for limit in _limits:
+        end_within(*limit)
     # A pod is told twice, by KubeRay and before it stops; the second must not cut the end short.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise StoppedError(EXIT_CODE)
+
+
+def end_within(seconds: float, code: int) -> None:
+    """End this process so soon with that exit code, unless it has ended by itself.
+
+    Python waits for its threads at its end, however long what they are at may take.
+    """
+
+    def end() -> None:
+        time.sleep(seconds)
+        os._exit(code)
+
+    # A handler of a signal may not wait for the locks that ``threading`` starts its threads with.
+    _thread.start_new_thread(end, ())
+
+
+@contextmanager
+def ending_within(seconds: float, code: int) -> Iterator[None]:
+    """Let SIGTERM end this process so soon at the latest: it must leave nothing undone."""
+    _limits.append((seconds, code))
+    try:
+        yield
+    finally:
+        _limits.pop()
 
 
 def starting() -> None:
@@ -83,6 +113,8 @@ async def until_told(serving: Coroutine[Any, Any, Result]) -> Result:
     def stop() -> None:
         nonlocal told
         told = True
+        for limit in _limits:
+            end_within(*limit)
         task.cancel()
 
     loop.add_signal_handler(signal.SIGTERM, stop)

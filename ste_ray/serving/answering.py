@@ -38,29 +38,44 @@ class Answer:
         Raises:
             RequestError: it could not be decoded, or lacks the call that was asked for.
         """
-        request = self._prepared.request
-        stops, num_calls = StopTexts(request.stops), 0
+        request, reader = self._prepared.request, self._prepared.reader
+        stops, num_calls, behind = StopTexts(request.stops), 0, ""
         async with aclosing(self._read()) as read:
             async for come in read:
                 for piece in stops.feed(come):
                     yield piece
-                    num_calls += piece.kind == "call"
+                    is_call = piece.kind == "call"
+                    num_calls, behind = num_calls + is_call, "" if is_call else behind + piece.text
                 if stops.found or (num_calls and request.parallel_tool_calls is False):
                     break
         for piece in stops.finish():
             yield piece
-        if problem := self._prepared.reader.problem:
-            self._log(f"serve: what began like a call is given as text: {problem}")
-        full = not stops.found and self._is_full()
-        self._reply.finish = "tool_calls" if num_calls else "length" if full else "stop"
+            behind += piece.text
+        if reader.problem:
+            self._log(f"serve: what began like a call is given as text: {reader.problem}")
+        # A call that was whole with the last token was not cut.
+        is_whole = bool(num_calls) and not behind.strip() and not reader.left_out
+        is_cut = not stops.found and self._is_full() and not is_whole
         if request.forced and not num_calls:
-            raise RequestError(
-                f"the reply ended after {self._reply.num_tokens} tokens without the call that"
-                " tool_choice asks for; raise max_tokens",
-                "tool_choice",
-                "no_tool_call",
-                500,
-            )
+            raise self._lacks_call(stops.found, is_cut)
+        self._reply.finish = "length" if is_cut else "tool_calls" if num_calls else "stop"
+
+    def _lacks_call(self, stopped: bool, is_cut: bool) -> RequestError:
+        if stopped:
+            reason = "one of the texts of 'stop' ended it; leave that one out"
+        elif is_cut:
+            reason = "it may have no more; raise max_tokens, or shorten the conversation"
+        elif problem := self._prepared.reader.problem:
+            reason = f"what began like a call cannot be read ({problem}); ask again"
+        else:
+            reason = "the model ended it; ask again, in other words"
+        return RequestError(
+            f"the reply ended after {self._reply.num_tokens} tokens without the call that"
+            f" tool_choice asks for: {reason}",
+            "tool_choice",
+            "no_tool_call",
+            500,
+        )
 
     async def _read(self) -> AsyncGenerator[Piece, None]:
         reader = self._prepared.reader
@@ -70,8 +85,10 @@ class Answer:
                 self._reply.num_tokens += 1
                 for piece in reader.feed(token):
                     yield piece
-        for piece in reader.finish():
+        for piece in reader.finish(is_cut=self._is_full()):
             yield piece
+        if reader.left_out:
+            self._log("serve: a call that was cut at the last token of the reply is left out")
 
     async def _tokens(self) -> AsyncGenerator[int, None]:
         try:

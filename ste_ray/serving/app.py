@@ -95,7 +95,7 @@ class ModelServer:
             seconds = time.monotonic() - began
             self._log(
                 f"serve: {reply.num_prompt} tokens asked, {reply.num_tokens} answered"
-                f" ({reply.finish}) in {seconds:.1f} s"
+                f" ({reply.finish or 'not finished'}) in {seconds:.1f} s"
             )
 
     async def _streamed(

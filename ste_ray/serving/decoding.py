@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 from ste_ray.process.memory import is_lack_of_memory
 
 _MAX_REASON_CHARS = 300
+_CLOSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Decoder:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="decoding")
         self.num_waiting = 0
         self._ended: set[threading.Event] = set()
+        self._last: Future[None] | None = None
 
     async def tokens(self, asked: Asked) -> AsyncGenerator[int, None]:
         """Yield the token ids of a reply as they come; the reply ends with the iteration.
@@ -85,7 +87,7 @@ class Decoder:
 
         self.num_waiting += 1
         self._ended.add(ended)
-        self._thread.submit(decode)
+        self._last = self._thread.submit(decode)
         try:
             while (item := await found.get()) is not None:
                 if isinstance(item, FailedReplyError):
@@ -98,10 +100,15 @@ class Decoder:
             self.num_waiting -= 1
 
     def close(self) -> None:
-        """End what is being decoded; wait for the token that is under way."""
+        """End what is being decoded; wait a little for the token that is under way.
+
+        The first one of a long prompt may take minutes: its thread is left to itself.
+        """
         for ended in list(self._ended):
             ended.set()
-        self._thread.shutdown(cancel_futures=True)
+        if self._last is not None:
+            wait([self._last], _CLOSE_SECONDS)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _decode(
         self, asked: Asked, put: Callable[[int], None], ended: threading.Event

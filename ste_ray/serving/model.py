@@ -12,7 +12,7 @@ from ste_ray.core.texts.safe_names import safe_name
 from ste_ray.serving.decoding import Asked
 from ste_ray.serving.penalties import Penalties
 from ste_ray.serving.requests import ChatRequest, RequestError
-from ste_ray.serving.sampling import asked_config
+from ste_ray.serving.sampling import asked_config, with_biases
 
 DEFAULT_NEW_TOKENS = 1024  # of a reply to a request that does not say, as ``transformers serve``
 #: Makes what binds a reply to calls of some of the offered tools, given these, the names of which
@@ -115,14 +115,14 @@ class ServedModel:
         banned = self._banned(request)
         if banned:
             config.suppress_tokens = sorted({*(config.suppress_tokens or ()), *banned})
-        if request.logit_bias:
-            beyond = [token for token in request.logit_bias if not 0 <= token < self._num_tokens]
+        if biases := request.biases:
+            beyond = [token for token in biases if token >= self._num_tokens]
             if beyond:
                 raise RequestError(
                     f"logit_bias: {beyond[0]} is no token; they are 0 to {self._num_tokens - 1}",
                     "logit_bias",
                 )
-            config.sequence_bias = [[[one], bias] for one, bias in request.logit_bias.items()]
+            config.sequence_bias = with_biases(config.sequence_bias, biases)
         return config
 
     def _banned(self, request: ChatRequest) -> set[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from tokenizers.decoders import DecodeStream
@@ -48,6 +49,7 @@ class ReplyReader:
 
     Attributes:
         problem: why what looked like a call is given as text; empty: nothing was.
+        left_out: whether the reply was cut within a call, which is not given.
     """
 
     def __init__(
@@ -68,14 +70,17 @@ class ReplyReader:
         self._call: _Begun | None = None
         self._given = 0  # characters of what was written that were given, or passed over
         self._written, self._prompted = "", 0
-        self.problem = ""
+        self._joined_by, self._has_content = "", False
+        self.problem, self.left_out = "", False
         if template is not None:
             loaded = load_response_template(dict(template))
             # The parser reads the end of the prompt too, which may open a part of the reply.
             self._written = loaded.truncate_past_last_anchor(prompt)
             self._prompted = len(self._written)
             self._form = loaded.fields.get(_CALLS)
-            self._parser = ResponseParser(loaded, prefix=prompt, tools=list(tools))
+            self._joined_by = getattr(loaded.fields.get("content"), "join", None) or ""
+            self._new_parser = partial(ResponseParser, loaded, prefix=prompt, tools=list(tools))
+            self._parser = self._new_parser()
             self._pieces(self._parser.initial_events)
 
     def feed(self, token: int) -> list[Piece]:
@@ -92,15 +97,55 @@ class ReplyReader:
             return self._as_text(error)
         return self._pieces(events)
 
-    def finish(self) -> list[Piece]:
-        """Return what the end of the reply tells."""
+    def finish(self, *, is_cut: bool = False) -> list[Piece]:
+        """Return what the end of the reply tells.
+
+        Args:
+            is_cut: whether it had as many tokens as it may: half a call is then neither a call nor
+                a text for the user.
+        """
         if self._parser is None:
             return []
+        if is_cut and self._offered:
+            if self._call is not None:
+                return self._of_cut_call(self._call.end)
+            if self._opens_call(self._given):
+                self.left_out = True
+                return []
         try:
             events = self._parser.finalize()[1]
         except _UNREADABLE as error:
             return self._as_text(error)
         return self._pieces(events)
+
+    def _of_cut_call(self, end: int) -> list[Piece]:
+        """Return the call that is being written, if it lacks nothing but marks behind it."""
+        close = self._form.close_re
+        is_closed = bool(close and close.search(self._written, end))
+        held = "" if is_closed else self._written[end:]  # begins the marks behind it, or a call
+        self.left_out = bool(held) and self._opens_call(end)
+        if is_closed or self._form.content == "json":  # half of which cannot be read
+            parser = self._new_parser()
+            parser.feed(self._written[self._prompted : len(self._written) - len(held)])
+            try:
+                events = parser.finalize()[1]
+                closed = [one["value"] for one in events if one["type"] == "region_close"]
+                return self._calls(closed[-1])
+            except (*_UNREADABLE, IndexError):
+                pass
+        self.left_out = True
+        return []
+
+    def _opens_call(self, start: int) -> bool:
+        """Whether the reply ends within the marks that open a call, from a place on."""
+        if self._form is None or self._form.open_re is None:
+            return False
+        opening = self._form.open_re.search(self._written, start, partial=True)
+        return bool(opening and opening[0].strip())
+
+    def _calls(self, value: Any) -> list[Piece]:
+        listed = value if isinstance(value, list) else [value]
+        return [_call(one, self._names) for one in listed]
 
     def _as_text(self, error: Exception) -> list[Piece]:
         self.problem = " ".join(str(error).split()) or type(error).__name__
@@ -130,6 +175,9 @@ class ReplyReader:
                     found.append(Piece("reasoning", text))
                 elif field == "content":
                     found.append(Piece("content", text))
+                    self._has_content = True
+            elif event["type"] == "region_open" and field == "content" and self._has_content:
+                found += self._text(self._joined_by)
         return found
 
     def _replied(self, text: str) -> str:
@@ -150,9 +198,7 @@ class ReplyReader:
             self._call.end += len(event["text"])
         if event["type"] != "region_close":
             return []
-        value = event["value"]
-        listed = value if isinstance(value, list) else [value]
-        calls = [_call(one, self._names) for one in listed]
+        calls = self._calls(event["value"])
         start, end = self._call.start, self._call.end
         closing = self._form.close_re and self._form.close_re.match(self._written, end)
         self._given, self._call = closing.end() if closing else end, None

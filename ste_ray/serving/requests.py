@@ -11,10 +11,18 @@ halves of characters, and nesting that would exhaust whoever walks through it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from ste_ray.core.texts.cutting import ellipsed
 
@@ -25,6 +33,7 @@ _TOO_DEEP = f"it is nested more than {_MAX_DEPTH} deep"
 _MAX_TOKENS = 2**31 - 1
 _MAX_STOPS = 16
 _MAX_STOP_CHARS = 1000  # each token of a reply is compared with all of them
+_TOKEN_ID = re.compile(r"0|[1-9][0-9]{0,17}")
 _SEEDS = Field(default=None, ge=-(2**63), lt=2**63)  # as OpenAI has them
 
 
@@ -47,7 +56,7 @@ class RequestError(Exception):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class _TextPart(_Part):
@@ -82,7 +91,7 @@ class _Call(_Part):
 class ChatMessage(BaseModel):
     """A message of the conversation; what else a client sends back of an answer says nothing."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[_TextPart] | None = None
@@ -124,22 +133,45 @@ class NamedTool(_Part):
     function: _Named
 
 
+def _only(value: Any) -> AfterValidator:
+    """Allow one value alone. ``Literal`` takes 0 for ``False`` and ``True`` for 1."""
+
+    def check(given: Any) -> Any:
+        if given != value:
+            raise ValueError(f"can be nothing but {json.dumps(value)} here")
+        return given
+
+    return AfterValidator(check)
+
+
+_False = Annotated[bool, _only(False)]
+_One = Annotated[int, _only(1)]
+
+
 class _StreamOptions(_Part):
     include_usage: bool | None = None
-    include_obfuscation: Literal[False] | None = None
+    include_obfuscation: _False | None = None
 
 
 class _TextFormat(_Part):
     type: Literal["text"]
 
 
+def _token_id(text: str) -> str:
+    # Written in two ways, a token would be weighed twice.
+    if not _TOKEN_ID.fullmatch(text):
+        raise ValueError("must be the id of a token, in digits without a zero before them")
+    return text
+
+
+_TokenId = Annotated[str, AfterValidator(_token_id)]
 _Stop = Annotated[str, Field(max_length=_MAX_STOP_CHARS)]
 
 
 class ChatRequest(BaseModel):
     """A request for a reply; fields as OpenAI names them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     model: str
     messages: list[ChatMessage] = Field(min_length=1)
@@ -154,15 +186,15 @@ class ChatRequest(BaseModel):
     top_p: float | None = Field(default=None, gt=0, le=1)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
-    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    logit_bias: dict[_TokenId, Annotated[float, Field(ge=-100, le=100)]] | None = None
     seed: int | None = _SEEDS
     stop: _Stop | Annotated[list[_Stop], Field(max_length=_MAX_STOPS)] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     # What has one value here.
-    n: Literal[1] | None = None
-    logprobs: Literal[False] | None = None
+    n: _One | None = None
+    logprobs: _False | None = None
     response_format: _TextFormat | None = None
-    store: Literal[False] | None = None
+    store: _False | None = None
     service_tier: Literal["auto", "default"] | None = None
     # What changes no reply.
     user: str | None = None
@@ -174,6 +206,11 @@ class ChatRequest(BaseModel):
     def max_new_tokens(self) -> int | None:
         """The most tokens of the reply that the client wants; None: it did not say."""
         return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def biases(self) -> dict[int, float]:
+        """What is added to the logits of tokens, by their ids."""
+        return {int(token): bias for token, bias in (self.logit_bias or {}).items()}
 
     @property
     def stops(self) -> list[str]:
@@ -282,8 +319,12 @@ def _check_tools(request: ChatRequest) -> None:
 
 def _told(error: ValidationError) -> RequestError:
     """Return the first of several mistakes as one line."""
-    # Of alternatives pydantic tells the mistakes of each; the deepest is in the one that was meant.
-    first = max(error.errors(include_url=False), key=lambda one: len(one["loc"]))
+    # Of alternatives pydantic tells the mistakes of each. The deepest is in the one that was meant,
+    # and of those one that is not of another kind of value.
+    first = max(
+        error.errors(include_url=False),
+        key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")),
+    )
     param = ".".join(str(part) for part in first["loc"] if not _is_alternative(part))
     if first["type"] == "extra_forbidden":
         return RequestError(

@@ -8,6 +8,8 @@ come, so beams, several sequences, drafts and what is returned besides have no p
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from transformers import GenerationConfig
 
@@ -80,3 +82,20 @@ def asked_config(own: GenerationConfig, request: ChatRequest) -> GenerationConfi
     elif config.top_k is None:
         config.top_k = 0  # the library's own default is 50, OpenAI has none
     return config
+
+
+def with_biases(
+    own: Mapping[tuple[int, ...], float] | Sequence[Sequence[Any]] | None,
+    asked: Mapping[int, float],
+) -> list[list[Any]]:
+    """Return a ``sequence_bias`` of a folder, and what a request adds to the logits of tokens.
+
+    Args:
+        own: of the folder, in either of the forms that transformers takes.
+        asked: by token; it is added to what the folder gives the same token.
+    """
+    pairs: Iterable[Any] = own.items() if isinstance(own, Mapping) else own or ()
+    found = {tuple(tokens): float(bias) for tokens, bias in pairs}
+    for token, bias in asked.items():
+        found[token,] = found.get((token,), 0.0) + bias
+    return [[list(tokens), bias] for tokens, bias in found.items()]

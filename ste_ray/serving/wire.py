@@ -25,7 +25,7 @@ class Reply:
         created: Unix seconds.
         num_tokens: of the reply so far.
         pieces: of it so far.
-        finish: why it ended.
+        finish: why it ended; None: it has not, or failed.
     """
 
     model: str
@@ -34,7 +34,7 @@ class Reply:
     created: int = field(default_factory=lambda: int(time.time()))
     num_tokens: int = 0
     pieces: list[Piece] = field(default_factory=list)
-    finish: Literal["stop", "length", "tool_calls"] = "stop"
+    finish: Literal["stop", "length", "tool_calls"] | None = None
 
     @property
     def calls(self) -> Sequence[Piece]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -266,6 +267,67 @@ def test_it_ends_at_once_in_the_midst_of_a_reply(run, told):
         assert "Traceback" not in errors
         assert psutil.wait_procs(family, timeout=ENDS_WITHIN)[1] == []
         stream.close()
+
+
+HANGS = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from ste_ray.process import stopping
+stopping.starting()
+import {module} as module
+
+def hangs(*_, **__):
+    print("it hangs", file=sys.stderr, flush=True)
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(time.sleep, 600).result()
+
+module.{name} = hangs
+from ste_ray.cli.entry import entry
+entry()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "told"),
+    [
+        ("ste_ray.stages.serve.opening", "load_model", signal.SIGTERM),
+        ("ste_ray.serving.prompts", "PromptWriter.__call__", signal.SIGTERM),
+        ("ste_ray.serving.decoding", "Decoder._generate", signal.SIGTERM),
+        ("ste_ray.serving.decoding", "Decoder._generate", signal.SIGINT),
+    ],
+)
+def test_it_ends_whatever_hangs(run, module, name, told):
+    """While the model is loaded, while a request is prepared, and in the midst of its prompt."""
+    command = [sys.executable, "-c", HANGS.format(module=module, name=name), "serve"]
+    process = subprocess.Popen(
+        [*command, str(run / "train" / "model"), "--port", "0", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    connection = None
+    try:
+        if name != "load_model":
+            ready = json.loads(process.stdout.readline())
+            host, port = ready["url"].split("/")[2].split(":")
+            said = [{"role": "user", "content": "x"}]
+            text = json.dumps({"model": ready["model"], "messages": said})
+            connection = socket.create_connection((host, int(port)))
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}"
+            connection.sendall(f"{head}\r\n\r\n{text}".encode())
+        for line in process.stderr:
+            if "it hangs" in line:
+                break
+        process.send_signal(told)
+        _, errors = process.communicate(timeout=ENDS_WITHIN)
+        assert process.returncode == 0, errors
+        assert "Traceback" not in errors
+    finally:
+        process.kill()
+        process.communicate()
+        if connection is not None:
+            connection.close()
 
 
 def failed(*arguments):

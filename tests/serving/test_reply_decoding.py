@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 import weakref
 from contextlib import aclosing
 
@@ -138,3 +139,24 @@ def test_closing_ends_what_is_being_decoded():
                 break
 
     decode(say, use)
+
+
+def test_closing_does_not_wait_out_a_long_prompt():
+    begun, go_on = threading.Event(), threading.Event()
+
+    def say():
+        begun.set()
+        assert go_on.wait(60)
+        yield 7
+
+    async def use(decoder):
+        waits = asyncio.create_task(all_of(decoder))
+        assert await asyncio.to_thread(begun.wait, 20)
+        waits.cancel()
+        await asyncio.wait([waits])
+
+    start = time.monotonic()
+    decode(say, use)
+    took = time.monotonic() - start
+    go_on.set()
+    assert took < 20

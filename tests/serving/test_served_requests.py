@@ -86,6 +86,50 @@ def test_what_is_beyond_its_bounds_is_refused_by_its_name(fields, param):
     assert next(iter(fields)) in error.message
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"max_tokens": True}, "valid integer"),
+        ({"max_tokens": "5"}, "valid integer"),
+        ({"max_tokens": 5.0}, "valid integer"),
+        ({"seed": True}, "valid integer"),
+        ({"n": True}, "valid integer"),
+        ({"n": 2}, "can be nothing but 1 here"),
+        ({"temperature": "0.5"}, "valid number"),
+        ({"temperature": True}, "valid number"),
+        ({"stream": "yes"}, "valid boolean"),
+        ({"stream": 1}, "valid boolean"),
+        ({"parallel_tool_calls": 0}, "valid boolean"),
+        ({"logprobs": 0}, "valid boolean"),
+        ({"logprobs": True}, "can be nothing but false here"),
+        ({"store": 0}, "valid boolean"),
+        ({"logit_bias": {"5": True}}, "valid number"),
+        ({"stop": ["a"] * 17}, "at most 16 items"),
+        ({"stop": ["a", 5]}, "valid string"),
+    ],
+)
+def test_values_of_another_kind_are_refused_with_the_reason(fields, reason):
+    error = refused({**SAID, **fields})
+    assert error.param.split(".")[0] == next(iter(fields))
+    assert reason in error.message
+
+
+@pytest.mark.parametrize("token", ["05", "+5", " 5", "5_0", "-5", "5.0", "a", "", "٥"])
+def test_a_token_is_weighed_under_one_name_alone(token):
+    error = refused({**SAID, "logit_bias": {"5": 1, token: 2}})
+    assert error.param.startswith("logit_bias")
+    assert "must be the id of a token" in error.message
+
+
+def test_values_that_change_nothing_are_taken():
+    fields = {"n": 1, "logprobs": False, "store": False, "temperature": 1, "top_p": 1}
+    request = read_request(
+        json.dumps({**SAID, **fields, "logit_bias": {"0": -1, "12": 2}}).encode()
+    )
+    assert request.biases == {0: -1.0, 12: 2.0}
+    assert request.temperature == 1.0
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: (

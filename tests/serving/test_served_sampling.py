@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, SequenceBiasLogitsProcessor
 
 from ste_ray.serving.penalties import Penalties
 from ste_ray.serving.requests import ChatRequest
-from ste_ray.serving.sampling import asked_config, served_config
+from ste_ray.serving.sampling import asked_config, served_config, with_biases
 
 GREEDY = GenerationConfig()
 DRAWN = GenerationConfig(do_sample=True, temperature=0.7, top_p=0.9, top_k=20)
@@ -87,3 +87,27 @@ def test_penalties_count_the_tokens_of_the_reply_alone():
     ids = torch.tensor([[4, 4, 1, 2, 2]])
     scores = Penalties(2, frequency=0.5, presence=0.25)(ids, torch.zeros(1, 6))
     assert scores.tolist() == [[0.0, -0.75, -1.25, 0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("own", [{(5,): 1.5, (6, 7): -2.0}, [[[5], 1.5], [[6, 7], -2]]])
+def test_biases_of_a_request_come_on_top_of_those_of_the_folder(own):
+    found = with_biases(own, {5: -4.0, 8: 3.0})
+    assert found == [[[5], -2.5], [[6, 7], -2.0], [[8], 3.0]]
+    config = GenerationConfig(sequence_bias=found)
+    config.validate(strict=True)
+    process = SequenceBiasLogitsProcessor(config.sequence_bias)
+    scores = process(torch.tensor([[1, 6]]), torch.zeros(1, 10))
+    assert scores[0].tolist() == [0, 0, 0, 0, 0, -2.5, 0, -2.0, 3.0, 0]
+    assert with_biases(None, {1: 2.0}) == [[[1], 2.0]]
+
+
+def test_a_request_keeps_the_biases_of_the_folder(native_model):
+    own = native_model.model.generation_config
+    body = {"model": "mine", "messages": [{"role": "user", "content": "x"}], "logit_bias": {"3": 1}}
+    own.sequence_bias = [[[2], -5.0]]
+    try:
+        wanted = native_model.asked(ChatRequest.model_validate(body))
+        assert wanted.config.sequence_bias == [[[2], -5.0], [[3], 1.0]]
+        assert own.sequence_bias == [[[2], -5.0]]
+    finally:
+        own.sequence_bias = None

@@ -1,8 +1,8 @@
 r"""How transformers reads what a model with toolkens wrote, as ``tool_calls`` and content.
 
-The marker ``Final Answer:`` ends the (empty) content before it, so that what follows is content and
-the marker is not. A call reaches to the end of the reply, an imagined observation or another call:
-none of these can stand within JSON, so no argument is cut short.
+The marker ``Final Answer:`` ends the (mostly empty) content before it, so that what follows is
+content too and the marker is not. A call reaches to the end of the reply, an imagined observation
+or another call: none of these can stand within JSON, so no argument is cut short.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ def toolken_responses(ends: Iterable[str]) -> dict[str, Any]:
             "content": {
                 "close_pattern": rf"{_LINE}Final Answer:[ \t]*|{end}",
                 "content": "text",
+                "repeats": True,  # what stands before the marker, and between calls
+                "join": "\n",
             },
         },
     }
