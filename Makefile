@@ -27,8 +27,9 @@ check: venv  ## format, lint, types, import layers, spelling
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/codespell
 
+# Two processes, a file in one of them: half of the time a test waits for Ray or for a server.
 test: check  ## check, and every test not marked slow, root, gpu or net
-	$(BIN)/python -m pytest -m "not slow and not root and not gpu and not net"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not root and not gpu and not net"
 
 test-all: check  ## check, and every test
 	$(BIN)/python -m pytest
