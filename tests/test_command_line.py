@@ -19,7 +19,7 @@ from ste_ray.errors import ConfigError
         (
             "import mdel x",
             "argument FORM: unknown 'mdel' (did you mean 'model'?); choose from tool-data, tests,"
-            " model; see 'ste-ray import --help'",
+            " model, run; see 'ste-ray import --help'",
         ),
         ("import model x --out y --dtype floot32", "(did you mean 'float32'?); choose from"),
         (

@@ -12,6 +12,7 @@ from ste_ray.cli.main import main
 from ste_ray.config import Config, is_override, load_config
 from ste_ray.config.root import config_keys
 from ste_ray.core.effects import Role
+from ste_ray.core.inferring.perturbing import Perturbation
 from ste_ray.core.stages import STAGES
 from ste_ray.errors import ConfigError
 from ste_ray.resources import resource_folder
@@ -54,6 +55,10 @@ def another(path, field):
         return OTHERS[path[-1]]
     if path == ("track",):
         return ("wandb",)
+    if path == ("infer", "sweep"):
+        return (5,)
+    if path == ("infer", "perturb"):
+        return get_args(Perturbation)[:1]
     if default is None:
         return 7
     if typing.get_origin(field.annotation) is typing.Literal:

@@ -317,7 +317,10 @@ def test_without_toolkens_the_tools_stand_in_the_prompt(run, ask):
             ["q", "--setting", "My-Model/plain", "infer.models.My-Model=/m"],
             "infer.models names a model 'My-Model'; use letters, digits and _",
         ),
-        (["q", "--setting", "Mine2/plain", "infer.models.Mine2=/gone"], "infer.models.Mine2"),
+        (
+            ["q", "--setting", "Mine2/plain", "infer.models.Mine2=/gone"],
+            "Mine2='/gone' is no folder",
+        ),
         (["q", "--config", "gone.yaml"], "gone.yaml"),
     ],
 )

@@ -204,7 +204,7 @@ def test_a_failed_export_leaves_the_file_that_was_there(tmp_path, capsys):
     assert main([*arguments, str(tmp_path / "nowhere" / "d.json")]) == 2
     assert main([*arguments[:3], str(tmp_path / "empty"), "--out", str(out)]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert ["do not stand together" in lines[0], "--out a file in an" in lines[1]] == [True, True]
+    assert ["do not stand together" in lines[0], "give a file in an" in lines[1]] == [True, True]
     assert "there are no Parquet files" in lines[2]
     assert out.read_text() == "before"
     assert sorted(item.name for item in tmp_path.iterdir()) == ["data_dict.json", "run"]

@@ -142,11 +142,11 @@ def test_tools_are_described_otherwise_and_calls_scored_under_their_own_names(ru
     assert any(
         "no explicit test request is of a tool that 'add_enum_value'" in n for n in context.notes
     )
-    names = renamed_parameters(tools[0], context.config.seed)
+    names = {one.name: renamed_parameters(one, context.config.seed)["n"] for one in tools}
     renamed = answers(run.store, "base/plain.rename_parameters")
     assert len(renamed) == 37
     # The grammar lets nothing but the names pass that the prompt shows.
-    assert any(f'"{names["n"]}":' in one.output_text for one in renamed)
+    assert any(f'"{name}":' in one.output_text for one in renamed for name in names.values())
     assert not any('"n":' in one.output_text for one in renamed)
     beside = answers(run.store, "base/plain.add_lookalike")
     for one in beside:
@@ -161,7 +161,7 @@ def test_tools_are_described_otherwise_and_calls_scored_under_their_own_names(ru
                 + json.dumps({name: json.loads(one.arguments_json)["n"]})
             }
         )
-        for one, name in zip(renamed, ("n", *[names["n"]] * 36), strict=True)
+        for one, name in zip(renamed, ("n", *(names[one.tool] for one in renamed[1:])), strict=True)
     ]
     folder = layout.predictions("base-plain.rename_parameters")
     for path in run.store.list(folder):

@@ -176,17 +176,20 @@ def fill(folder):
 
 
 def train_on_a_filling_disk(job, folder):
-    """Fill the disk after the third step, and stop after the fifth."""
+    """Fill the disk when the second checkpoint is saved, and stop after the fifth step."""
     warnings = []
 
-    def on_step(record):
-        if record.step == 3:
+    def on_checkpoint(saved):
+        if saved.step == 2:
             fill(folder)
+
+    def on_step(record):
         if record.step == 5:
             raise InterruptedError
 
+    hooks = Hooks(on_step=on_step, on_checkpoint=on_checkpoint, warn=warnings.append)
     with pytest.raises(InterruptedError):
-        train_rank(job, Hooks(on_step=on_step, warn=warnings.append))
+        train_rank(job, hooks)
     return warnings
 
 
