@@ -33,7 +33,11 @@ def test_a_folder_that_is_not_there(tmp_path):
 def test_a_name_that_the_hub_does_not_give(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    refused(tmp_path, "nobody/nothing", r"'nobody/nothing' is no folder here, and the .* hub")
+    refused(
+        tmp_path,
+        "nobody/nothing",
+        r"'nobody/nothing' is no folder here and not wholly in the cache",
+    )
 
 
 def test_a_folder_without_safetensors(tmp_path, base):
