@@ -115,8 +115,9 @@ def gate(
         code = _judge(options, context, now, baseline)
     if options.save_baseline and code != WORSE:
         from ste_ray.core.scoring.baseline import baseline_text
+        from ste_ray.store.single_files import write_single_file
 
-        gating.write_file(options.save_baseline, baseline_text(now))
+        write_single_file(options.save_baseline, baseline_text(now))
         say(f"evaluate: the baseline is {options.save_baseline}")
         if options.json and not judged:
             print_json({"baseline": options.save_baseline, "settings": now.settings})
@@ -128,6 +129,7 @@ def _judge(options: argparse.Namespace, context: StageContext, now: Any, baselin
     from ste_ray.report.gate import gate_markdown, gate_report, gate_text
     from ste_ray.report.junit import gate_junit
     from ste_ray.stages.evaluate import gating
+    from ste_ray.store.single_files import write_single_file
 
     run, source = context.store.uri, options.gate or ""
     settings = gating.chosen_settings(options.settings, now, run)
@@ -142,9 +144,9 @@ def _judge(options: argparse.Namespace, context: StageContext, now: Any, baselin
     )
     report = gate_report(result, run, now, source, baseline)
     if options.junit:
-        gating.write_file(options.junit, gate_junit(report, time.time()))
+        write_single_file(options.junit, gate_junit(report, time.time()))
     if options.markdown:
-        gating.write_file(options.markdown, gate_markdown(report))
+        write_single_file(options.markdown, gate_markdown(report))
     if options.json:
         print_json({"headline": report.headline, **report.model_dump(mode="json")})
     else:

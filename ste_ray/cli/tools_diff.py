@@ -41,14 +41,14 @@ def add_diff_command(actions: argparse._SubParsersAction[Any]) -> None:
 def _diff(options: argparse.Namespace) -> int:
     from ste_ray.core.tool_changes.tools import compare_tools
     from ste_ray.report.tool_changes import changes_markdown, changes_text, headline
-    from ste_ray.stages.evaluate.gating import write_file
     from ste_ray.stages.shared.tool_sources import ImportOptions, read_tools
+    from ste_ray.store.single_files import write_single_file
 
     how = ImportOptions(options.allow_host, options.base_url, options.prefix, options.tag)
     old, new = (read_tools(one, how, say) for one in (options.old, options.new))
     found = compare_tools(old, new, ignore_added=options.ignore_added)
     if options.markdown:
-        write_file(options.markdown, changes_markdown(found, options.old, options.new))
+        write_single_file(options.markdown, changes_markdown(found, options.old, options.new))
     result = {
         "headline": headline(found),
         "old": options.old,

@@ -17,26 +17,7 @@ from ste_ray.serving.requests import ChatRequest
 
 # Below it a temperature leaves the likeliest token alone, and logits divided by it overflow.
 _LEAST_TEMPERATURE = 1e-5
-_HONOURED = (
-    "do_sample",
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "top_h",
-    "typical_p",
-    "epsilon_cutoff",
-    "eta_cutoff",
-    "repetition_penalty",
-    "no_repeat_ngram_size",
-    "bad_words_ids",
-    "suppress_tokens",
-    "begin_suppress_tokens",
-    "sequence_bias",
-    "renormalize_logits",
-    "remove_invalid_values",
-    "watermarking_config",
-)
+# These say something only where tokens are drawn.
 _OF_SAMPLING = (
     "temperature",
     "top_k",
@@ -46,6 +27,19 @@ _OF_SAMPLING = (
     "typical_p",
     "epsilon_cutoff",
     "eta_cutoff",
+)
+_HONOURED = (
+    "do_sample",
+    *_OF_SAMPLING,
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+    "bad_words_ids",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "sequence_bias",
+    "renormalize_logits",
+    "remove_invalid_values",
+    "watermarking_config",
 )
 
 

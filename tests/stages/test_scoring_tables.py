@@ -14,7 +14,7 @@ from ste_ray.core import layout
 from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.scores import score_prediction, undecided_pair
 from ste_ray.errors import StageInputError
-from ste_ray.stages.evaluate.stage import score_part
+from ste_ray.stages.evaluate.parts import score_part
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.tables import encode_table, read_records, to_table, write_records
 from tests.report import synthetic

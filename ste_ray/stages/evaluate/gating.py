@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from ste_ray.core import layout
 from ste_ray.core.records import Prediction, Score, TestDialog, fingerprint
@@ -18,10 +17,10 @@ from ste_ray.core.scoring.baseline import (
 )
 from ste_ray.core.scoring.evaluation import EvaluationSummary
 from ste_ray.core.texts.nearest import did_you_mean
-from ste_ray.errors import ConfigError, StageInputError
-from ste_ray.process import new_file
+from ste_ray.errors import StageInputError
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.manifest import manifest_fingerprint, read_manifest
+from ste_ray.store.single_files import read_single_file
 from ste_ray.store.some_columns import iter_columns
 from ste_ray.store.tables import iter_records, parquet_files
 
@@ -94,11 +93,7 @@ def read_baseline(source: str) -> Baseline:
     if not source.endswith(".json"):
         return read_outcomes(open_store(source))
     try:
-        if _is_remote(source):
-            store, name = _place(source)
-            data = store.read_bytes(name)
-        else:
-            data = Path(source).read_bytes()
+        data = read_single_file(source)
     except FileNotFoundError:
         raise StageInputError(
             f"there is no baseline at {source!r}; make it with "
@@ -109,22 +104,6 @@ def read_baseline(source: str) -> Baseline:
             f"the baseline {source!r} cannot be read ({error.strerror}); give a file that can"
         ) from None
     return parse_baseline(data, source)
-
-
-def write_file(target: str, text: str) -> None:
-    """Write a text where a file's path or URI says.
-
-    Raises:
-        ConfigError: the address cannot be used.
-        StoreError: a storage fails.
-    """
-    # Models emit halves of characters, which have no UTF-8 form, and tools may be called so too.
-    content = text.encode("utf-8", errors="replace")
-    if _is_remote(target):
-        store, name = _place(target)
-        store.write_bytes(name, content)
-        return
-    new_file.write_file(target, content)
 
 
 def chosen_settings(wanted: Sequence[str], now: Baseline, run: str) -> tuple[str, ...]:
@@ -162,15 +141,3 @@ def _dialogs(store: RunStore) -> dict[str, str]:
         for part in parquet_files(store, layout.DIALOGS)
         for one in iter_records(store, part, TestDialog)
     }
-
-
-def _is_remote(address: str) -> bool:
-    return "://" in address
-
-
-def _place(uri: str) -> tuple[RunStore, str]:
-    """Return the folder of an object, and its name."""
-    folder, _, name = uri.rpartition("/")
-    if not name or folder.endswith("/"):
-        raise ConfigError(f"{uri!r} is no file; give one in a bucket, as s3://bucket/gate.json")
-    return open_store(folder), name

@@ -11,18 +11,14 @@ report follows once the manifest is written.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
-
-import pyarrow as pa
-import ray
 
 from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.records import Prediction, Score
 from ste_ray.core.scoring.answers import score_answer
-from ste_ray.core.scoring.columns import NEEDED, ColumnScorer, undecided_pairs
 from ste_ray.core.scoring.equivalence import Pair
 from ste_ray.core.scoring.evaluation import EvaluationSummary, summarise_evaluation
 from ste_ray.core.scoring.results import pair_to_execute, with_results
@@ -36,27 +32,20 @@ from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.evaluate.executing import execute_pairs
 from ste_ray.stages.evaluate.judging import judge_pairs, write_undecided
+from ste_ray.stages.evaluate.parts import (
+    calls_to_execute,
+    change_scores,
+    score_all,
+    still_undecided,
+)
 from ste_ray.stages.evaluate.unseen import find_unseen
 from ste_ray.stages.evaluate.variants import (
     VariantScores,
-    known_specs,
     mean_left_out,
-    renames,
     seed_of_answers,
-    under_own_names,
 )
-from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import (
-    from_table,
-    iter_records,
-    iter_tables,
-    parquet_files,
     read_records,
-    table_of,
-    to_table,
-    values_in,
-    write_records,
-    write_tables,
 )
 
 
@@ -67,7 +56,7 @@ def run(context: StageContext) -> dict[str, Any]:
         StageInputError: there are no predictions of a setting, or they cannot be scored.
     """
     store, config = context.store, context.config
-    undecided = _score_all(store, context.specs, seed_of_answers(store, config.seed))
+    undecided = score_all(store, context.specs, seed_of_answers(store, config.seed))
     if config.evaluate.execute:
         undecided = _execute(context)
     write_undecided(context, dict.fromkeys(undecided))
@@ -109,123 +98,29 @@ def score_predictions(
     return summarise_settings(by_setting, config.seed)
 
 
-def _score_all(store: RunStore, specs: Mapping[str, ToolSpec], seed: int) -> list[Pair]:
-    """Score every part of the predictions in a task of its own; return what no rule decides."""
-    parts = _parts(store)
-    shared = ray.put(dict(specs))
-    task = ray.remote(score_part)
-    found = ray.get([task.remote(store, part, shared, seed) for part in parts])
-    return [pair for pairs in found for pair in pairs]
-
-
-def _parts(store: RunStore) -> list[str]:
-    parts = parquet_files(store, layout.PREDICTIONS)
-    if not parts:
-        raise StageInputError(
-            f"there are no predictions at {store.address(layout.PREDICTIONS)!r}; "
-            "run 'ste-ray infer' first"
-        )
-    return [*parts, *parquet_files(store, layout.VARIANTS)]
-
-
-def score_part(
-    store: RunStore, part: str, specs: Mapping[str, ToolSpec], seed: int = 0
-) -> list[Pair]:
-    """Score one file of predictions and return what no rule decides.
-
-    Safe to run twice: the same predictions give the same file.
-
-    Args:
-        store: the run.
-        part: the file.
-        specs: the tools of the run.
-        seed: with which parameters were renamed in prompts, where they were.
-
-    Raises:
-        StageInputError: the file is damaged, or a prediction has no right call or an unknown tool.
-    """
-    pairs: list[Pair] = []
-    scorer, source = ColumnScorer(known_specs(store, part, specs)), store.address(part)
-
-    def scores() -> Iterator[pa.Table]:
-        for table in iter_tables(store, part, Prediction):
-            if renames(part):
-                own = under_own_names(from_table(table, Prediction, source), specs, seed)
-                table = to_table(list(own), Prediction)
-            columns = values_in(table, NEEDED, Prediction)
-            scored = scorer.score(columns, partial(_records, table, source))
-            scored["answer"] = _answers(table, source, scored)
-            pairs.extend(undecided_pairs(columns, scored))
-            yield table_of(scored, Score)
-
-    write_tables(store, layout.scores_of(part), scores(), Score)
-    return pairs
-
-
-def _answers(table: pa.Table, source: str, scored: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Return what final answers are worth, a row a prediction; most tables hold none."""
-    (statuses,) = values_in(table, ["observation_status"], Prediction).values()
-    answers = [""] * len(statuses)
-    executed = [row for row, status in enumerate(statuses) if status == "ok"]
-    for row, one in zip(executed, _records(table, source, executed), strict=True):
-        answers[row] = score_answer(one, scored["predicted_arguments_json"][row])
-    return answers
-
-
-def _records(table: pa.Table, source: str, rows: list[int]) -> list[Prediction]:
-    """Return the predictions at some rows of a table."""
-    try:
-        # With its type: of an empty list Arrow cannot tell it.
-        return from_table(table.take(pa.array(rows, pa.int64())), Prediction, source)
-    except StageInputError:
-        from_table(table, Prediction, source)  # which names the row by its place in the table
-        raise
-
-
 def _execute(context: StageContext) -> list[Pair]:
     """Add to the scores what executing wrong calls shows; return what is left undecided."""
-    store = context.store
-    pairs = [
-        pair
-        for part in _parts(store)
-        for prediction, score in _scored(store, part)
-        if (pair := pair_to_execute(prediction, score)) is not None
-    ]
-    found = execute_pairs(context, pairs)
+    found = execute_pairs(context, calls_to_execute(context.store))
 
-    def changed(prediction: Prediction, score: Score) -> Score:
+    def compared(prediction: Prediction, score: Score) -> Score:
         pair = pair_to_execute(prediction, score)
         return with_results(score, found[pair]) if pair in found else score
 
-    undecided: list[Pair] = []
-    for part in _parts(store):
-        scores = [changed(prediction, score) for prediction, score in _scored(store, part)]
-        if found:
-            write_records(store, layout.scores_of(part), scores, Score)
-        predictions = iter_records(store, part, Prediction)
-        left = map(undecided_pair, predictions, scores)
-        undecided += [pair for pair in left if pair is not None]
-    return undecided
-
-
-def _scored(store: RunStore, part: str) -> Iterator[tuple[Prediction, Score]]:
-    """Yield the predictions of a part with their scores."""
-    scores = iter_records(store, layout.scores_of(part), Score)
-    yield from zip(iter_records(store, part, Prediction), scores, strict=True)
+    if found:
+        change_scores(context.store, compared)
+    return still_undecided(context.store)
 
 
 def _judge(context: StageContext, undecided: Sequence[Pair]) -> dict[str, Any]:
     """Add the scorer's verdicts to the scores; return what it took."""
-    store = context.store
     verdicts, report, spent = judge_pairs(context, list(dict.fromkeys(undecided)))
-    for part in _parts(store) if undecided else ():
-        changed = []
-        for prediction, score in _scored(store, part):
-            pair = undecided_pair(prediction, score)
-            changed.append(
-                with_verdict(score, verdicts[pair], report.gates) if pair is not None else score
-            )
-        write_records(store, layout.scores_of(part), changed, Score)
+
+    def judged(prediction: Prediction, score: Score) -> Score:
+        pair = undecided_pair(prediction, score)
+        return with_verdict(score, verdicts[pair], report.gates) if pair is not None else score
+
+    if undecided:
+        change_scores(context.store, judged)
     return spent
 
 
