@@ -22,7 +22,7 @@ from ste_ray.core.template_options import with_options
 from ste_ray.core.toolkens import TOOLKENS_FILE
 from ste_ray.errors import ConfigError, DecodingError, StageInputError
 from ste_ray.generation.key_values import KeyValueLayout, key_value_layout
-from ste_ray.process.memory import is_lack_of_memory
+from ste_ray.process.memory import is_lack_of_memory, keep_few_kernels
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ def load_model(folder: Path, loading: Loading | None = None) -> LocalModel:
         DecodingError: the device fails.
     """
     loading = loading or Loading()
+    keep_few_kernels()
     device = torch.device("cuda" if loading.use_gpu else "cpu")
     try:
         model, tokenizer = _loaded(folder, loading, device)

@@ -23,7 +23,7 @@ from ste_ray.core.scoring.general_ability import GeneralAbility
 from ste_ray.core.template_options import UNKNOWN_TOOLS, with_options
 from ste_ray.errors import StageInputError, TrainingError
 from ste_ray.ports import RunFiles
-from ste_ray.process.memory import is_lack_of_memory
+from ste_ray.process.memory import is_lack_of_memory, keep_few_kernels
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.training.base import copy_base
 from ste_ray.training.batches import Batching, StepLoader, divide_rows
@@ -57,6 +57,7 @@ def train_rank(job: TrainJob, hooks: Hooks | None = None) -> dict[str, Any]:
         TrainingError: training cannot go on; memory that ran out among the reasons.
         StageInputError: data or checkpoint are damaged.
     """
+    keep_few_kernels()
     with ScratchFolder(prefix="ste-ray-train-") as folder, _quiet():
         try:
             return _Rank(job, hooks or Hooks(), Path(folder)).run()
