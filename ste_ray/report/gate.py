@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ste_ray.core.scoring.baseline import Baseline
-from ste_ray.core.scoring.estimates import MIN_TOOLS, POWER, least_lost_requests
-from ste_ray.core.scoring.gate_result import Bound, Compared, GateResult, Row
+from ste_ray.core.scoring.gate_result import Bound, GateResult, Row
 from ste_ray.core.scoring.statistics import CONFIDENCE
-from ste_ray.report.kinds import KIND_LABELS
+from ste_ray.report.gate_notes import figure_name, gate_notes
 from ste_ray.report.markdown_tables import escaped, table
 from ste_ray.report.numbers import NOTHING, difference_interval, metric_label, percent, points
 from ste_ray.report.terminal_tables import aligned
@@ -37,6 +36,12 @@ class GateReport(View):
     @property
     def headline(self) -> str:
         """The result in one line."""
+        compared = self.result.compared
+        gone = {figure_name(figure, one.kind): 0 for one in compared for figure in one.gone}
+        return f"{self._verdict}{f'; not compared: {_listed(list(gone))}' if gone else ''}"
+
+    @property
+    def _verdict(self) -> str:
         rows, bounds = self.result.rows, self.result.bounds
         worse = [
             f"{row_name(one)} {points(one.difference)}" for one in rows if one.verdict == "worse"
@@ -65,20 +70,8 @@ def gate_report(
         source: address of the baseline; empty: none.
         baseline: its outcomes.
     """
-    notes = [note for one in result.compared for note in _of_setting(one, result.rows)]
-    if baseline is not None:
-        notes += [*_of_power(result), *_of_scoring(result.compared, now, baseline)]
-        tests = (
-            "exact tests"
-            if all(one.paired for one in result.compared)
-            else "exact tests of pairs, and where requests are not paired the more cautious of two"
-        )
-        notes.append(
-            f"of what has not changed, at most {result.level:.0%} of all gates call any figure"
-            f" worse: {tests}, corrected by Holm's procedure, half of it for the figures over"
-            " all tools and half for those of each tool; intervals are of each figure alone"
-        )
-    return GateReport(run=run, baseline=source, result=result, notes=tuple(notes))
+    notes = () if baseline is None else tuple(gate_notes(result, now, baseline))
+    return GateReport(run=run, baseline=source, result=result, notes=notes)
 
 
 def gate_text(report: GateReport) -> str:
@@ -145,10 +138,8 @@ def _reach(rows: Sequence[Row]) -> str:
 
 def row_name(row: Row) -> str:
     """Return what a row is of, such as ``correct of add_date``."""
-    label = metric_label(row.figure).lower()
-    if row.kind != "explicit":
-        return f"{label}, {KIND_LABELS[row.kind].lower()}"
-    return f"{label} of {row.tool}" if row.tool else label
+    name = figure_name(row.figure, row.kind)
+    return f"{name} of {row.tool}" if row.tool else name
 
 
 def bound_name(bound: Bound) -> str:
@@ -228,62 +219,6 @@ def _every_tool(rows: Sequence[Row]) -> str:
 def _counted(rows: Sequence[Row]) -> str:
     counts = Counter(one.verdict for one in rows)
     return ", ".join(f"{count:,} figures {verdict}" for verdict, count in counts.most_common())
-
-
-def _of_setting(one: Compared, rows: Sequence[Row]) -> Iterator[str]:
-    tools = f"{one.num_tools:,} tool{'' if one.num_tools == 1 else 's'}"
-    if one.paired:
-        left = f"; left out: {_left_out(one)}" if one.only_baseline or one.only_now else ""
-        yield (
-            f"{one.setting}: {one.num_now:,} requests of {tools}, each compared with itself{left}"
-        )
-    else:
-        yield (
-            f"{one.setting}: the test requests differ ({one.num_same:,} are the same), so they are"
-            f" not paired, which takes more of them to find a loss: {one.num_baseline:,} of the"
-            f" baseline and {one.num_now:,} of the run, of {tools} that both have, and each tool"
-            f" weighs the same in both; left out: {_left_out(one)}"
-        )
-    of_requests = [row for row in rows if row.setting == one.setting and not row.tool]
-    if 1 < one.num_tools < MIN_TOOLS and any(not row.by_tool for row in of_requests):
-        yield (
-            f"{one.setting}: with fewer than {MIN_TOOLS} tools, requests count as independent: what"
-            " is said holds of these tools only"
-        )
-
-
-def _left_out(one: Compared) -> str:
-    return f"{one.only_baseline:,} only of the baseline, {one.only_now:,} only of the run"
-
-
-def _of_power(result: GateResult) -> Iterator[str]:
-    yield (
-        f"'would be found': the smallest loss, in points, that is found in {POWER:.0%} of cases;"
-        " where it is more than there is to lose, too few requests were tested"
-    )
-    levels = [row.level_worse for row in result.rows if row.tool and row.lost is not None]
-    if levels:
-        least = least_lost_requests(min(levels))
-        where = "" if all(one.paired for one in result.compared) else ", where they are paired"
-        yield f"of a single tool a loss is found from {least} requests on, if none is gained{where}"
-
-
-def _of_scoring(compared: Sequence[Compared], now: Baseline, baseline: Baseline) -> Iterator[str]:
-    for one in compared:
-        counts = [
-            dict(zip(side.settings, side.by_judge, strict=True))[one.setting]
-            for side in (baseline, now)
-        ]
-        if bool(counts[0]) != bool(counts[1]):
-            yield (
-                f"{one.setting}: a judge decided {counts[0]:,} outcomes of the baseline and"
-                f" {counts[1]:,} of the run; score both alike"
-            )
-    if baseline.code_version != now.code_version:
-        yield (
-            f"the baseline was scored by ste-ray {baseline.code_version}, the run by"
-            f" {now.code_version}; where the rules of scoring changed, save the baseline anew"
-        )
 
 
 def _listed(names: Sequence[str]) -> str:

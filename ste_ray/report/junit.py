@@ -1,8 +1,9 @@
 """What a gate found as JUnit XML, which CI systems show beside the tests.
 
-A setting is a test suite, a figure or a bound a test. What is worse has failed, what too few
-requests were tested for is skipped, and all else has passed. It is of the form of Ant's JUnit task,
-the strictest in use: every attribute and element is there, and in its order.
+A setting is a test suite, a figure or a bound a test. What is worse has failed; what too few
+requests were tested for, or none that the baseline has, is skipped; all else has passed. It is of
+the form of Ant's JUnit task, the strictest in use: every attribute and element is there, and in its
+order.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
 
 from ste_ray.report.gate import GateReport, bound_name, row_name, row_sentence
+from ste_ray.report.gate_notes import figure_name, gone_sentence
 from ste_ray.report.numbers import percent
 
 _SUITE = "ste-ray evaluate --gate"
@@ -29,7 +31,7 @@ def gate_junit(report: GateReport, now: float) -> str:
     root = ET.Element("testsuites")
     result = report.result
     for number, setting in enumerate(result.settings):
-        tests = [*_figures(report, setting), *_bounds(report, setting)]
+        tests = [*_figures(report, setting), *_gone(report, setting), *_bounds(report, setting)]
         outcomes = [child.tag for test in tests for child in test]
         suite = ET.SubElement(
             root,
@@ -66,6 +68,16 @@ def _figures(report: GateReport, setting: str) -> list[ET.Element]:
         elif row.verdict == "too few to say":
             _outcome(test, "skipped", row_sentence(row))
         tests.append(test)
+    return tests
+
+
+def _gone(report: GateReport, setting: str) -> list[ET.Element]:
+    tests = []
+    for one in report.result.compared:
+        for figure in one.gone if one.setting == setting else ():
+            test = _test(setting, figure_name(figure, one.kind))
+            _outcome(test, "skipped", gone_sentence(one))
+            tests.append(test)
     return tests
 
 

@@ -17,6 +17,7 @@ from ste_ray.core.scoring.baseline import (
 )
 from ste_ray.core.scoring.gate import run_gate
 from ste_ray.core.scoring.gate_result import LEVEL, GateResult, Row
+from ste_ray.errors import StageInputError
 
 
 def outcomes(**right: int) -> dict[str, Answered]:
@@ -76,11 +77,65 @@ def test_a_loss_in_one_kind_alone_fails_the_gate() -> None:
     assert not gate(outcomes(**ALL), outcomes(**ALL)).failed
 
 
-def test_a_kind_that_only_one_of_them_has_is_not_compared() -> None:
-    result = gate(outcomes(explicit=28), outcomes(**ALL))
+def compared(result: GateResult) -> dict[str, tuple[int, int, int, tuple[str, ...]]]:
+    return {
+        one.kind: (one.num_now, one.only_baseline, one.only_now, one.gone)
+        for one in result.compared
+    }
+
+
+def test_a_kind_that_only_one_of_them_has_is_not_compared_and_counted() -> None:
+    result = gate(outcomes(explicit=28), outcomes(explicit=28, natural=25, missing_argument=24))
     assert {one.kind for one in result.rows} == {"explicit"}
+    assert compared(result) == {
+        "explicit": (30, 0, 0, ()),
+        "natural": (0, 0, 30, ()),
+        "missing_argument": (0, 0, 30, ()),
+    }
     result = gate(outcomes(**ALL), outcomes(explicit=28, natural=25))
     assert {one.kind for one in result.rows} == {"explicit", "natural"}
+    assert compared(result) == {
+        "explicit": (30, 30, 0, ("restrained",)),  # the tests that no tool fits
+        "natural": (30, 0, 0, ()),
+        "indirect": (0, 30, 0, ("correct",)),
+        "missing_argument": (0, 30, 0, ("restrained",)),
+        "confusable": (0, 30, 0, ("tool_match",)),
+    }
+
+
+def test_what_a_kind_lost_in_part_is_counted() -> None:
+    now = {
+        key: one for key, one in outcomes(**ALL).items() if key not in {"natural 3", "no_tool 1"}
+    }
+    result = gate(outcomes(**ALL), now)
+    assert compared(result)["natural"] == (29, 1, 0, ())
+    assert compared(result)["explicit"] == (59, 1, 0, ())
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_other_kinds_on_one_side_alone_hinder_no_comparison(turned: bool) -> None:
+    sides = [outcomes(natural=25), outcomes(natural=2, explicit=28)]
+    if turned:
+        sides = [outcomes(natural=25, explicit=28), outcomes(natural=2)]
+    result = gate(*sides)
+    assert {(one.kind, one.verdict) for one in result.rows} == {("natural", "worse")}
+    gone = ("wellformed", "tool_match", "correct") if turned else ()
+    assert compared(result)["explicit"] == (0, 30 if turned else 0, 0 if turned else 30, gone)
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (outcomes(natural=25), outcomes(indirect=25)),
+        (outcomes(natural=25), {}),
+        ({}, outcomes(explicit=25)),
+        ({}, {}),
+        (outcomes(explicit=3), {"x": Answered("another", "correct")}),
+    ],
+)
+def test_nothing_of_any_kind_in_common_is_told(before: Outcomes, now: Outcomes) -> None:
+    with pytest.raises(StageInputError, match="neither a request nor a tool in common"):
+        gate(before, now)
 
 
 def test_bounds_are_of_explicit_requests() -> None:
@@ -96,6 +151,8 @@ def test_kinds_alone_are_compared_too() -> None:
     assert {(one.kind, one.verdict) for one in result.rows if not one.tool} == {
         ("natural", "worse")
     }
+    assert result.settings == ("s",)
+    assert compared(result) == {"natural": (30, 0, 0, ())}
 
 
 def test_a_baseline_keeps_kinds_and_is_what_it_was_without_any() -> None:

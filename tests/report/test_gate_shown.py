@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ste_ray.core.records import TestKind
 from ste_ray.core.scoring.baseline import Answered, make_baseline
 from ste_ray.core.scoring.gate import run_gate
 from ste_ray.report.gate import GateReport, gate_markdown, gate_report, gate_text
@@ -97,6 +98,79 @@ def test_other_requests_are_said_to_be_no_pairs() -> None:
     paired = gate_text(report_of(outcomes(12, {}), outcomes(12, {})))
     assert "requests on, if none is gained\n" in paired
     assert "worse: exact tests, corrected" in paired
+
+
+def of_kind(kind: TestKind, right: int, start: str = "") -> dict[str, Answered]:
+    """Thirty requests of ten tools."""
+    calls = kind != "missing_argument"
+    return {
+        f"{start}{kind} {at}": Answered(
+            f"tool_{at % 10}" if calls else "", "correct" if at < right else "malformed", kind
+        )
+        for at in range(30)
+    }
+
+
+def test_kinds_alone_are_shown_everywhere() -> None:
+    report = report_of(of_kind("natural", 25), of_kind("natural", 2))
+    assert report.headline == "gate failed; worse: correct, natural −76.7"
+    assert "tuned/toolken, natural: 30 requests of 10 tools, each compared with" in gate_text(
+        report
+    )
+    (suite,) = ET.fromstring(gate_junit(report, NOW).encode())
+    assert (suite.get("name"), suite.get("failures")) == (
+        "ste-ray evaluate --gate tuned/toolken",
+        "1",
+    )
+    (test,) = suite.iter("testcase")
+    assert test.get("name") == "correct, natural"
+
+
+def test_settings_of_kinds_alone_are_told_apart() -> None:
+    sides = {"a": of_kind("natural", 25), "b": of_kind("natural", 25)}
+    saved = make_baseline(sides, {}, "1")
+    result = run_gate(sides, sides, seed=0, num_resamples=20)
+    report = gate_report(result, "now", saved, "b.json", saved)
+    assert re.findall(r"(?m)^([ab]) +correct, natural ", gate_text(report)) == ["a", "b"]
+    assert len(ET.fromstring(gate_junit(report, NOW).encode())) == 2
+
+
+def test_kinds_that_are_gone_are_told() -> None:
+    both = of_kind("missing_argument", 20) | of_kind("natural", 25)
+    report = report_of(outcomes(6, {}) | both, outcomes(6, {}))
+    assert report.headline.startswith("gate passed: no figure is worse")
+    assert report.headline.endswith(
+        "; not compared: correct, natural, restrained, missing argument"
+    )
+    told = (
+        "not compared: correct, natural (the run has no such requests in common with the baseline,"
+        " of which 30 are left out)"
+    )
+    assert f"tuned/toolken: {told}" in report.notes
+    root = ET.fromstring(gate_junit(report, NOW).encode())
+    skipped = {one.get("name"): one.find("skipped") for one in root.iter("testcase")}
+    assert skipped["restrained, missing argument"] is not None
+    assert skipped["correct"] is None
+    message = skipped["correct, natural"]
+    assert message is not None
+    assert message.get("message") == told
+
+
+def test_new_kinds_are_told() -> None:
+    report = report_of(outcomes(6, {}), outcomes(6, {}) | of_kind("natural", 25))
+    assert (
+        "tuned/toolken, natural: 30 requests only of the run are compared with none" in report.notes
+    )
+    assert "not compared" not in report.headline
+
+
+def test_pairs_are_said_of_what_is_paired() -> None:
+    before = outcomes(6, {}) | of_kind("natural", 25)
+    report = report_of(before, outcomes(6, {}) | of_kind("natural", 25, "other "))
+    text = gate_text(report)
+    assert "tuned/toolken: 60 requests of 10 tools, each compared with itself" in text
+    assert "tuned/toolken, natural: the test requests differ (0 are the same)" in text
+    assert "where requests are not paired the more cautious of two" in text
 
 
 def test_versions_that_scored_otherwise_are_told() -> None:

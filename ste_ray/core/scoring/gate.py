@@ -23,8 +23,15 @@ from ste_ray.core.scoring.estimates import (
     paired_estimate,
     unpaired_estimate,
 )
-from ste_ray.core.scoring.gate_common import Common, in_figures, is_counted, success_of
-from ste_ray.core.scoring.gate_figures import FIGURES, KIND_FIGURES, Figure
+from ste_ray.core.scoring.gate_common import (
+    Common,
+    commons_of,
+    figures_of,
+    in_figures,
+    is_counted,
+    success_of,
+)
+from ste_ray.core.scoring.gate_figures import Figure
 from ste_ray.core.scoring.gate_result import (
     LEVEL,
     Bound,
@@ -49,7 +56,7 @@ class _Draft:
     paired: bool
     counts: Sequence[ToolCounts]
     estimate: Estimate
-    kind: TestKind = "explicit"
+    kind: TestKind
 
 
 class _Levels(NamedTuple):
@@ -84,12 +91,9 @@ def run_gate(
     drafts: list[_Draft] = []
     compared = []
     for setting, before in baseline.items():
-        first, second = in_figures(before), in_figures(now[setting])
-        if first or second or not (before or now[setting]):
-            common = Common.of(setting, first, second)
+        for common in commons_of(setting, before, now[setting]):
             compared.append(common.compared)
             drafts += _drafts(common, each_tool, seed, num_resamples)
-        drafts += _kind_drafts(setting, before, now[setting], seed, num_resamples)
     rows = _judged(drafts, level)
     reached = tuple(
         _bound(setting, outcomes, figure, bound)
@@ -103,45 +107,24 @@ def run_gate(
 
 
 def _drafts(common: Common, each_tool: bool, seed: int, num_resamples: int) -> Iterator[_Draft]:
+    of = common.compared
+
     def draft(figure: Figure, tool: str, counts: Sequence[ToolCounts]) -> _Draft:
-        paired = common.compared.paired
         estimate = (
             paired_estimate(counts, seed=seed, num_resamples=num_resamples)
-            if paired
+            if of.paired
             else unpaired_estimate(counts)
         )
-        return _Draft(common.compared.setting, figure, tool, paired, counts, estimate)
+        return _Draft(of.setting, figure, tool, of.paired, counts, estimate, of.kind)
 
-    found = {figure: common.counts(figure) for figure in FIGURES}
+    found = {figure: common.counts(figure) for figure in figures_of(of.kind)}
     for figure, counts in found.items():
         if counts:
             yield draft(figure, "", list(counts.values()))
-    for figure in OF_TOOLS if each_tool else ():
+    for figure in OF_TOOLS if each_tool and of.kind == "explicit" else ():
         if len(found[figure]) > 1:  # one tool alone has been looked at already
             for tool, one in found[figure].items():
                 yield draft(figure, tool, [one])
-
-
-def _kind_drafts(
-    setting: str, before: Outcomes, now: Outcomes, seed: int, num_resamples: int
-) -> Iterator[_Draft]:
-    """Yield the figure of each other kind of requests that both evaluations have."""
-    for kind, figure in KIND_FIGURES.items():
-        first, second = (
-            {key: one for key, one in outcomes.items() if one.kind == kind}
-            for outcomes in (before, now)
-        )
-        tools = [{one.tool for one in outcomes.values()} for outcomes in (first, second)]
-        if not tools[0] & tools[1]:
-            continue
-        common = Common.of(setting, first, second)
-        paired, counts = common.compared.paired, list(common.counts(figure).values())
-        estimate = (
-            paired_estimate(counts, seed=seed, num_resamples=num_resamples)
-            if paired
-            else unpaired_estimate(counts)
-        )
-        yield _Draft(setting, figure, "", paired, counts, estimate, kind)
 
 
 def _judged(drafts: Sequence[_Draft], level: float) -> tuple[Row, ...]:

@@ -12,9 +12,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ste_ray.core.records import TestKind
 from ste_ray.core.scoring.baseline import Outcomes
 from ste_ray.core.scoring.estimates import ToolCounts
-from ste_ray.core.scoring.gate_figures import KIND_FIGURES, Figure
+from ste_ray.core.scoring.gate_figures import FIGURES, KIND_FIGURES, Figure
 from ste_ray.core.scoring.gate_result import Compared
 from ste_ray.core.scoring.summary import succeeds
 from ste_ray.errors import StageInputError
@@ -36,12 +37,8 @@ class Common:
     cells: Counter[tuple[str, str, str | None, str | None]]
 
     @classmethod
-    def of(cls, setting: str, before: Outcomes, now: Outcomes) -> Common:
-        """Find what both have in common; see the module's docstring.
-
-        Raises:
-            StageInputError: neither a request nor a tool.
-        """
+    def of(cls, setting: str, kind: TestKind, before: Outcomes, now: Outcomes) -> Common:
+        """Find what both have of a kind in common, which may be nothing."""
         same = before.keys() & now.keys()
         paired = 2 * len(same) >= max(len(before), len(now))
         cells: Counter[tuple[str, str, str | None, str | None]]
@@ -60,14 +57,10 @@ class Common:
                  *((*place, None, outcome) for place, outcome in second)]
             )  # fmt: skip
             num_before, num_now = len(first), len(second)
-        if not cells:
-            raise StageInputError(
-                f"setting {setting!r}: the baseline and the run have neither a request nor a tool"
-                " in common; compare evaluations of the same tools"
-            )
         return cls(
             Compared(
                 setting=setting,
+                kind=kind,
                 paired=paired,
                 num_same=len(same),
                 num_tools=len({tool for tool, *_ in cells if tool}),
@@ -75,6 +68,12 @@ class Common:
                 num_now=num_now,
                 only_baseline=len(before) - num_before,
                 only_now=len(now) - num_now,
+                gone=tuple(
+                    figure
+                    for figure in figures_of(kind)
+                    if any(is_counted(figure, one.tool) for one in before.values())
+                    and not any(is_counted(figure, tool) for tool, *_ in cells)
+                ),
             ),
             cells,
         )
@@ -99,6 +98,31 @@ class Common:
         return {name: ToolCounts(*found[name]) for name in sorted(found)}
 
 
+def commons_of(setting: str, before: Outcomes, now: Outcomes) -> list[Common]:
+    """Return what both have in common, kind by kind of those that either has.
+
+    What counts in the figures over all tools comes first, as explicit.
+
+    Raises:
+        StageInputError: neither a request nor a tool, of any kind.
+    """
+    kinds = [(kind, (_of_kind(before, kind), _of_kind(now, kind))) for kind in KIND_FIGURES]
+    explicit: TestKind = "explicit"
+    sides = [(explicit, (in_figures(before), in_figures(now))), *kinds]
+    found = [Common.of(setting, kind, *both) for kind, both in sides if any(both)]
+    if not any(one.cells for one in found):
+        raise StageInputError(
+            f"setting {setting!r}: the baseline and the run have neither a request nor a tool in"
+            " common; compare evaluations of the same tools"
+        )
+    return found
+
+
+def figures_of(kind: TestKind) -> tuple[Figure, ...]:
+    """Return the figures that requests of a kind are counted in."""
+    return (KIND_FIGURES[kind],) if kind in KIND_FIGURES else FIGURES
+
+
 def is_counted(figure: Figure, tool: str) -> bool:
     """Whether requests whose right tool is ``tool`` are of those that a figure is a share of."""
     return bool(tool) is (figure != "restrained")
@@ -107,6 +131,10 @@ def is_counted(figure: Figure, tool: str) -> bool:
 def in_figures(outcomes: Outcomes) -> Outcomes:
     """Return the outcomes of the requests that the figures over all tools are shares of."""
     return {key: one for key, one in outcomes.items() if one.kind not in KIND_FIGURES}
+
+
+def _of_kind(outcomes: Outcomes, kind: TestKind) -> Outcomes:
+    return {key: one for key, one in outcomes.items() if one.kind == kind}
 
 
 def success_of(figure: Figure) -> Callable[[str], bool]:

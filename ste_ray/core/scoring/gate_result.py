@@ -58,10 +58,11 @@ class Row(Record):
 
 
 class Compared(Record):
-    """What of a setting was compared.
+    """What of a setting was compared, of one kind of requests.
 
     Attributes:
         setting: its name.
+        kind: of the requests; explicit: all that count in the figures over all tools.
         paired: whether the same requests were, each with itself; else different requests of the
             same tools.
         num_same: requests that both have.
@@ -70,6 +71,7 @@ class Compared(Record):
         num_now: requests of the run that were; the same number, where they are paired.
         only_baseline: requests of the baseline that were left out.
         only_now: requests of the run that were left out.
+        gone: figures that requests of the baseline count in, and none that was compared.
     """
 
     setting: str
@@ -80,6 +82,8 @@ class Compared(Record):
     num_now: int
     only_baseline: int
     only_now: int
+    kind: TestKind = "explicit"
+    gone: tuple[Figure, ...] = ()
 
 
 class Bound(Record):
@@ -100,7 +104,7 @@ class GateResult(Record):
         schema_version: of this record.
         failed: whether a figure is worse, or misses its bound.
         level: the bound on the chance of a false alarm.
-        compared: what was compared, by setting.
+        compared: what was compared, by setting and kind.
         rows: figures over all tools first.
         bounds: figures that must reach a share.
     """
