@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ste_ray.core.scoring.gate_figures import FIGURES, Figure
+from ste_ray.core.scoring.gate_figures import BOUNDED, FIGURES, GROUP_FIGURES
+from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.errors import ConfigError
 from ste_ray.process import stopping
 from ste_ray.process.output import print_json, say, write_text
@@ -35,7 +36,8 @@ def add_gate_options(command: argparse.ArgumentParser) -> None:
         default=[],
         type=_bound,
         metavar="FIGURE=SHARE",
-        help=f"fail below this share, e.g. tool_match=0.95 (of {', '.join(FIGURES)}); repeatable",
+        help="fail below this share, e.g. tool_match=0.95 or natural.correct=0.8 "
+        f"(of {', '.join(FIGURES)}; or of {', '.join(GROUP_FIGURES)}); repeatable",
     )
     options.add_argument(
         "--setting",
@@ -135,10 +137,12 @@ def _judge(options: argparse.Namespace, context: StageContext, now: Any, baselin
     settings = gating.chosen_settings(options.settings, now, run)
     if baseline is not None:
         gating.require_settings(settings, baseline, source)
+    of_unseen = any(BOUNDED[name][0] == "unseen" for name, _ in options.bounds)
     result = run_gate(
         {} if baseline is None else {one: baseline.outcomes(one) for one in settings},
         {one: now.outcomes(one) for one in settings},
         bounds=options.bounds,
+        unseen=gating.read_unseen(context.store) if of_unseen else None,
         each_tool=not options.overall,
         seed=context.config.seed,
     )
@@ -154,17 +158,16 @@ def _judge(options: argparse.Namespace, context: StageContext, now: Any, baselin
     return WORSE if result.failed else 0
 
 
-def _bound(text: str) -> tuple[Figure, float]:
-    """Read ``FIGURE=SHARE``.
+def _bound(text: str) -> tuple[str, float]:
+    """Read ``FIGURE=SHARE``, ``KIND=SHARE`` or ``KIND.FIGURE=SHARE``.
 
     Raises:
         argparse.ArgumentTypeError: it is none.
     """
     name, _, written = text.partition("=")
-    figure = next((one for one in FIGURES if one == name), None)
-    if figure is None:
+    if name not in BOUNDED:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is of no figure; give one of {', '.join(FIGURES)}, as tool_match=0.95"
+            f"{text!r} is of no figure{_meant(name)}, as tool_match=0.95 or natural.correct=0.8"
         )
     try:
         share = float(written)
@@ -172,6 +175,19 @@ def _bound(text: str) -> tuple[Figure, float]:
         share = -1.0
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(
-            f"{text!r} has no share; give a fraction from 0 to 1, as {figure}=0.95"
+            f"{text!r} has no share; give a fraction from 0 to 1, as {name}=0.95"
         )
-    return figure, share
+    return name, share
+
+
+def _meant(name: str) -> str:
+    """Say what may have been meant by a name, and which names there are."""
+    group = name.partition(".")[0]
+    for known, figures in GROUP_FIGURES.items():
+        if group == known:
+            near = did_you_mean(name, [f"{known}.{figure}" for figure in figures])
+            return f"{near}; give one of {known} ({', '.join(figures)})"
+    return (
+        f"{did_you_mean(name, BOUNDED)}; give one of {', '.join(FIGURES)},"
+        f" or of a kind: {', '.join(GROUP_FIGURES)}"
+    )

@@ -9,6 +9,7 @@ from ste_ray.core.scoring.baseline import Baseline
 from ste_ray.core.scoring.gate_result import Bound, GateResult, Row
 from ste_ray.core.scoring.statistics import CONFIDENCE
 from ste_ray.report.gate_notes import figure_name, gate_notes
+from ste_ray.report.kinds import KIND_LABELS
 from ste_ray.report.markdown_tables import escaped, table
 from ste_ray.report.numbers import NOTHING, difference_interval, metric_label, percent, points
 from ste_ray.report.terminal_tables import aligned
@@ -16,6 +17,10 @@ from ste_ray.report.view import View
 
 _MAX_TOOLS = 500  # of a table in Markdown
 _NOTED = ("worse", "better")
+_GROUP_LABELS: dict[str, str] = {
+    "unseen": "Unseen phrasing and values",
+    **{str(kind): label for kind, label in KIND_LABELS.items()},
+}
 
 
 class GateReport(View):
@@ -143,8 +148,9 @@ def row_name(row: Row) -> str:
 
 
 def bound_name(bound: Bound) -> str:
-    """Return what a bound asks for."""
-    return f"{metric_label(bound.figure).lower()}, at least {percent(bound.bound)}"
+    """Return what a bound asks for, such as ``correct, natural, at least 80.0%``."""
+    of_group = f", {_GROUP_LABELS[bound.group].lower()}" if bound.group else ""
+    return f"{metric_label(bound.figure).lower()}{of_group}, at least {percent(bound.bound)}"
 
 
 def row_sentence(row: Row) -> str:

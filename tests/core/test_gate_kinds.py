@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from ste_ray.core.records import TestKind
+from ste_ray.core.records import TEST_KINDS, TestKind
 from ste_ray.core.scoring.baseline import (
     Answered,
     Outcomes,
@@ -16,7 +16,9 @@ from ste_ray.core.scoring.baseline import (
     parse_baseline,
 )
 from ste_ray.core.scoring.gate import run_gate
+from ste_ray.core.scoring.gate_figures import GROUP_FIGURES, KIND_FIGURES
 from ste_ray.core.scoring.gate_result import LEVEL, GateResult, Row
+from ste_ray.core.scoring.statistics import Proportion
 from ste_ray.errors import StageInputError
 
 
@@ -138,11 +140,60 @@ def test_nothing_of_any_kind_in_common_is_told(before: Outcomes, now: Outcomes) 
         gate(before, now)
 
 
-def test_bounds_are_of_explicit_requests() -> None:
+def test_bounds_without_a_kind_are_of_explicit_requests() -> None:
     now = outcomes(explicit=30, natural=0, missing_argument=0, no_tool=30)
     result = run_gate({}, {"s": now}, seed=0, bounds=[("correct", 1.0), ("restrained", 1.0)])
     assert not result.failed
     assert [one.n for one in result.bounds] == [30, 30]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "figure", "right"),
+    [
+        ("natural", "natural", "correct", 25),
+        ("natural.correct", "natural", "correct", 25),
+        ("indirect.tool_match", "indirect", "tool_match", 30),  # the others have wrong arguments
+        ("missing_argument", "missing_argument", "restrained", 24),
+        ("no_tool", "no_tool", "restrained", 26),
+        ("confusable", "confusable", "tool_match", 30),
+        ("explicit.correct", "explicit", "correct", 28),
+    ],
+)
+def test_a_bound_may_be_of_a_kind(name: str, kind: str, figure: str, right: int) -> None:
+    share = right / 30
+    bounds = [(name, share), (name, share + 0.01)]
+    met, missed = run_gate({}, {"s": outcomes(**ALL)}, seed=0, bounds=bounds).bounds
+    assert (met.group, met.figure, met.n, met.share, met.met) == (kind, figure, 30, share, True)
+    assert not missed.met
+
+
+def test_general_requests_count_as_those_that_no_tool_fits() -> None:
+    now = outcomes(no_tool=30) | {"general": Answered("", "needless_call")}
+    (one,) = run_gate({}, {"s": now}, seed=0, bounds=[("no_tool", 0.5)]).bounds
+    assert (one.n, one.share) == (31, 30 / 31)
+
+
+def test_a_bound_of_a_kind_that_was_not_tested_names_those_that_were() -> None:
+    now = {"s": outcomes(natural=3, explicit=3)}
+    with pytest.raises(StageInputError, match="'indirect', only of explicit, natural; leave it"):
+        run_gate({}, now, seed=0, bounds=[("indirect.correct", 0.5)])
+
+
+def test_a_bound_may_be_of_what_is_unseen_in_training() -> None:
+    now = {"s": outcomes(explicit=30)}
+    unseen = {"s": {"correct": Proportion(count=3, n=4), "wellformed": Proportion(count=0, n=0)}}
+    options = {"seed": 0, "unseen": unseen}
+    (one,) = run_gate({}, now, bounds=[("unseen", 0.8)], **options).bounds  # type: ignore[arg-type]
+    assert (one.group, one.figure, one.n) == ("unseen", "correct", 4)
+    assert (one.share, one.met) == (0.75, False)
+    for bound in ("unseen.tool_match", "unseen.wellformed"):
+        with pytest.raises(StageInputError, match="known to be unseen in training"):
+            run_gate({}, now, bounds=[(bound, 0.8)], **options)  # type: ignore[arg-type]
+
+
+def test_bounds_know_every_kind() -> None:
+    assert set(TEST_KINDS) | {"unseen"} == set(GROUP_FIGURES)
+    assert {kind: GROUP_FIGURES[kind][0] for kind in KIND_FIGURES} == KIND_FIGURES
 
 
 def test_kinds_alone_are_compared_too() -> None:

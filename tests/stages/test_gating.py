@@ -129,10 +129,34 @@ def test_bounds_need_no_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "gate failed; below its bound: tool match, at least 95.0% is 90.0%" in shown
 
 
+def test_a_bound_of_unseen_requests_is_of_the_summary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_at(tmp_path, "run", asked(wrong=1))
+    store = open_store(run)
+    summary = store.read_json(layout.EVALUATION_SUMMARY)
+    summary["settings"][0]["unseen"] = summary["settings"][0]["overall"]
+    store.write_json(layout.EVALUATION_SUMMARY, summary)
+    code, found = result_of(capsys, "--run", run, "--min", "unseen.tool_match=0.95")
+    assert code == 1
+    (bound,) = found["result"]["bounds"]
+    assert (bound["group"], bound["figure"], bound["n"]) == ("unseen", "tool_match", 100)
+    assert main(["evaluate", "--run", run, "--min", "unseen=0.9"]) == 0
+    assert main(["evaluate", "--run", run, "--min", "unseen=0.91"]) == 1
+    shown = capsys.readouterr().out
+    assert "below its bound: correct, unseen phrasing and values, at least 91.0% is 90.0%" in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--min", "accuracy=0.9"], "'accuracy=0.9' is of no figure; give one of wellformed"),
+        (["--min", "natura=0.9"], "'natura=0.9' is of no figure (did you mean 'natural'?); give"),
+        (["--min", "tool_mach=0.9"], "(did you mean 'tool_match'?); give one of wellformed"),
+        (["--min", "accuracy=0.9"], "restrained, or of a kind: explicit, natural, indirect"),
+        (["--min", "no_tool.correct=0.9"], "give one of no_tool (restrained), as tool_match=0.95"),
+        (["--min", "natural=0.9"], "is of the kind 'natural', only of explicit; leave it out"),
+        (["--min", "unseen=0.9"], "is known to be unseen in training; leave it out"),
         (["--min", "correct=95"], "give a fraction from 0 to 1, as correct=0.95"),
         (["--min", "correct"], "has no share"),
         (["--min", "correct=nan"], "has no share"),

@@ -23,25 +23,17 @@ from ste_ray.core.scoring.estimates import (
     paired_estimate,
     unpaired_estimate,
 )
-from ste_ray.core.scoring.gate_common import (
-    Common,
-    commons_of,
-    figures_of,
-    in_figures,
-    is_counted,
-    success_of,
-)
+from ste_ray.core.scoring.gate_bounds import UnseenShares, reach
+from ste_ray.core.scoring.gate_common import Common, commons_of, figures_of
 from ste_ray.core.scoring.gate_figures import Figure
 from ste_ray.core.scoring.gate_result import (
     LEVEL,
-    Bound,
     GateResult,
     Row,
     Verdict,
 )
 from ste_ray.core.scoring.multiplicity import family_levels, holm_levels
 from ste_ray.core.scoring.statistics import NUM_RESAMPLES
-from ste_ray.errors import StageInputError
 
 OF_TOOLS: tuple[Figure, ...] = ("tool_match", "correct")
 
@@ -69,7 +61,8 @@ def run_gate(
     now: Mapping[str, Outcomes],
     *,
     seed: int,
-    bounds: Sequence[tuple[Figure, float]] = (),
+    bounds: Sequence[tuple[str, float]] = (),
+    unseen: UnseenShares | None = None,
     each_tool: bool = True,
     num_resamples: int = NUM_RESAMPLES,
     level: float = LEVEL,
@@ -80,7 +73,8 @@ def run_gate(
         baseline: outcomes by setting; empty: only the bounds are looked at.
         now: of the same settings.
         seed: of the intervals; no verdict depends on it.
-        bounds: the least share of a figure.
+        bounds: names of ``gate_figures.BOUNDED``, and the least share of each.
+        unseen: of each setting the figures of requests that are unseen in training.
         each_tool: whether the figures of each tool are compared too.
         num_resamples: of the intervals.
         level: the bound on the chance of a false alarm.
@@ -96,9 +90,9 @@ def run_gate(
             drafts += _drafts(common, each_tool, seed, num_resamples)
     rows = _judged(drafts, level)
     reached = tuple(
-        _bound(setting, outcomes, figure, bound)
+        reach(setting, outcomes, name, bound, unseen or {})
         for setting, outcomes in now.items()
-        for figure, bound in bounds
+        for name, bound in bounds
     )
     failed = any(row.verdict == "worse" for row in rows) or not all(one.met for one in reached)
     return GateResult(
@@ -190,18 +184,3 @@ def _verdict(draft: _Draft, levels: _Levels, found_from: float | None) -> Verdic
     ):
         return "too few to say"
     return "within chance"
-
-
-def _bound(setting: str, outcomes: Outcomes, figure: Figure, bound: float) -> Bound:
-    success = success_of(figure)
-    counted = (one for one in in_figures(outcomes).values() if is_counted(figure, one.tool))
-    found = [success(one.outcome) for one in counted]
-    if not found:
-        kind = "needs no call" if figure == "restrained" else "needs a call"
-        raise StageInputError(
-            f"--min {figure}={bound:g}: no test request of setting {setting!r} {kind}; leave it out"
-        )
-    share = sum(found) / len(found)
-    return Bound(
-        setting=setting, figure=figure, bound=bound, share=share, n=len(found), met=share >= bound
-    )

@@ -87,7 +87,11 @@ class Compared(Record):
 
 
 class Bound(Record):
-    """A share that a figure must reach, over all requests of the run."""
+    """A share that a figure must reach, over all requests of the run or of a group of them.
+
+    Attributes:
+        group: a kind of requests, or ``unseen``; empty: all.
+    """
 
     setting: str
     figure: Figure
@@ -95,6 +99,7 @@ class Bound(Record):
     share: float
     n: int
     met: bool
+    group: str = ""
 
 
 class GateResult(Record):

@@ -16,6 +16,8 @@ from ste_ray.core.scoring.baseline import (
     request_ids,
 )
 from ste_ray.core.scoring.evaluation import EvaluationSummary
+from ste_ray.core.scoring.gate_figures import GROUP_FIGURES, Figure
+from ste_ray.core.scoring.statistics import Proportion
 from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.errors import StageInputError
 from ste_ray.store.artifacts import RunStore, open_store
@@ -81,6 +83,19 @@ def read_outcomes(store: RunStore) -> Baseline:
         ids = request_ids(asked_of)
         outcomes[setting] = {ids[key]: one for key, one in scored[setting].items()}
     return make_baseline(outcomes, by_judge, manifest.code_version)
+
+
+def read_unseen(store: RunStore) -> dict[str, dict[Figure, Proportion]]:
+    """Return the figures of the requests that are unseen in training, by setting.
+
+    A setting of which that is not known is left out.
+    """
+    summary = EvaluationSummary.model_validate(store.read_json(layout.EVALUATION_SUMMARY))
+    return {
+        one.setting: {figure: getattr(one.unseen, figure) for figure in GROUP_FIGURES["unseen"]}
+        for one in summary.settings
+        if one.unseen is not None
+    }
 
 
 def read_baseline(source: str) -> Baseline:
