@@ -58,8 +58,8 @@ class Config(Section):
         """
         wanted: dict[Role, bool] = {
             "tool_simulator": simulates,
-            "judge": self.prepare.judge or bool(self.prepare.tests),
-            "paraphraser": self.prepare.max_paraphrases > 0 or bool(self.prepare.tests),
+            "judge": self.prepare.judge or bool(self.prepare.tests.written),
+            "paraphraser": self.prepare.max_paraphrases > 0 or bool(self.prepare.tests.written),
             "assistant": any(name.startswith("endpoint/") for name in self.infer.settings),
             "scorer": self.evaluate.judge.enabled,
         }
@@ -74,7 +74,7 @@ class Config(Section):
             for name in ("train", "retrieve", "infer", "evaluate"):
                 fields[name] = self._section_fields(name)
         executes = {
-            "prepare": bool(self.prepare.tests),
+            "prepare": bool(self.prepare.tests.written),
             "infer": self.infer.execute,
             "evaluate": self.evaluate.execute,
         }

@@ -70,6 +70,8 @@ def _answer(example: Example, source: ExportSource) -> dict[str, list[Any]]:
     """Return the right values; none are needed where no call is right."""
     if not example.needs_call:
         return {}
+    if example.failed_calls:
+        raise NoPlaceError("tests after a call that failed")
     accepted = json.loads(example.accepted_json) if example.accepted_json else {}
     schema = source.spec(example.tool).parameters
     return bfcl_answer(json.loads(example.arguments_json), accepted, schema)

@@ -25,6 +25,7 @@ Style = Literal["object", "text"]
 _ROWS_AT_ONCE = 256  # whose tools are chosen together, which is faster than one by one
 _FINAL_ANSWER = "Final Answer: "
 _NO_ANSWER = "tests that need no call, without an answer to show"
+_NO_WEIGHTS = "corrections, whose failed calls the form cannot leave out of the loss"
 _OWN_PROMPTS = ("act_system", "general_system")
 
 
@@ -82,7 +83,12 @@ class Offers:
 
 
 def conversations(
-    source: ExportSource, offers: Offers, style: Style, left_out: Counter[str]
+    source: ExportSource,
+    offers: Offers,
+    style: Style,
+    left_out: Counter[str],
+    *,
+    weights: bool = False,
 ) -> Iterator[Conversation]:
     """Yield all examples, then general data and requests without a call, as conversations.
 
@@ -90,13 +96,23 @@ def conversations(
         source: the run.
         offers: the tools of each row.
         style: as in ``example_messages``.
-        left_out: counts, by the reason, the tests of which no answer is known; they are not
-            yielded.
+        left_out: counts, by the reason, what is not yielded: tests of which no answer is known,
+            and what shows calls that failed where these cannot be left out of the loss.
+        weights: whether they can, by the weight 0 of a message; in the style ``text`` alone.
     """
     for example, tools in offers.beside(_answered(source.examples(), left_out)):
         name = offers.name_of(example)
         messages = example_messages(example, name, style, source.tool_responses)
-        yield Conversation(example.example_id, example.split, messages, tools)
+        if example.kind != "recovery":
+            yield Conversation(example.example_id, example.split, messages, tools)
+        if not example.failed_calls:
+            continue
+        if not weights:
+            left_out[_NO_WEIGHTS] += 1
+            continue
+        failed = failed_messages(example, name)
+        row_id = f"{example.example_id}-recovery"
+        yield Conversation(row_id, example.split, [messages[0], *failed, *messages[1:]], tools)
     for row, tools in offers.beside(source.other_rows()):
         offered = tools if row.kind == "no_call" else None
         yield Conversation(row.row_id, row.split, row_messages(row, source), offered)
@@ -138,6 +154,17 @@ def example_messages(
     if tool_responses and example.final_answer:
         messages.append(result | {"content": example.observation})
         messages.append({"role": "assistant", "content": example.final_answer})
+    return messages
+
+
+def failed_messages(example: Example, name: str) -> list[dict[str, Any]]:
+    """Return the calls that an example mended, of the weight 0, each with what came back."""
+    messages: list[dict[str, Any]] = []
+    for number, one in enumerate(example.failed_calls):
+        call_id = f"failed_{example.example_id}_{number}"
+        call = call_message(name, one.arguments_json, call_id)
+        messages.append(call | {"weight": 0})
+        messages.append({"role": "tool", "tool_call_id": call_id, "content": one.observation})
     return messages
 
 

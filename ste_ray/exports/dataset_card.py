@@ -173,7 +173,7 @@ def _tools(source: ExportSource) -> str:
         rest += (
             f"\n{generated:,} further requests of the split `test` are of other kinds (`kind`): "
             "worded as people talk, indirect, without an argument, fit for no tool, or for only "
-            "one of two that are easily confused."
+            "one of two that are easily confused, or after a call that failed."
         )
     return (
         "## Tools\n\n| tool | description | train | validation | test |\n"

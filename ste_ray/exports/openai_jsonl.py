@@ -17,6 +17,7 @@ _README = """Tool calls prepared by ste-ray, as conversations with tools for Ope
 The files need no library to be read: one JSON object a line. To upload them, `openai>=1.0` has
 `client.files.create(file=open("train.jsonl", "rb"), purpose="fine-tune")`; tried with openai 3.54.
 Tools go by names of letters, digits, `_` and `-`; `tool_names.json` holds what they stand for.
+Calls that failed, before the one that mends them, have the `weight` 0: they are not trained on.
 """
 MIN_EXAMPLES = 10  # a fine-tuning job with fewer is refused
 
@@ -24,7 +25,7 @@ MIN_EXAMPLES = 10  # a fine-tuning job with fewer is refused
 def write_openai(folder: Path, source: ExportSource, offers: Offers) -> Written:
     """Write ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``; return rows by split."""
     with LineFiles(folder) as files:
-        for one in conversations(source, offers, "text", files.left_out):
+        for one in conversations(source, offers, "text", files.left_out, weights=True):
             row: dict[str, Any] = {"messages": one.messages}
             if one.tools is not None:
                 row |= {"tools": one.tools, "parallel_tool_calls": False}

@@ -1,7 +1,7 @@
 """The tests of a run as JSON lines for a person to edit, in the form in which tests are imported.
 
 A line has ``id``, ``kind``, ``query`` and ``tool``; ``arguments`` and ``accepted`` where a call is
-right; ``near_tool``, ``missing`` and ``final_answer`` where a test has them.
+right; ``near_tool``, ``missing``, ``failed_calls`` and ``final_answer`` where a test has them.
 """
 
 from __future__ import annotations
@@ -39,5 +39,10 @@ def row_of(example: Example) -> dict[str, Any]:
         row["accepted"] = json.loads(example.accepted_json)
     if not example.needs_call and example.final_answer:
         row["final_answer"] = example.final_answer
+    if example.failed_calls:
+        row["failed_calls"] = [
+            {"arguments": json.loads(one.arguments_json), "observation": one.observation}
+            for one in example.failed_calls
+        ]
     told = {"near_tool": example.near_tool, "missing": example.missing}
     return row | {name: value for name, value in told.items() if value}

@@ -298,6 +298,7 @@ class Predictor:
             accepted_json=example.accepted_json,
             kind=example.kind,
             near_tool=example.near_tool,
+            failed_calls=example.failed_calls,
             candidates=tools,
             output_text=completion.text,
             output_cut=completion.cut,

@@ -2,8 +2,8 @@
 
 A row has the right ``tool`` (or ``action``) and ``arguments`` (or ``action_input``), what the model
 wrote under ``model_output`` (or ``output_text``), and may have ``query``, ``accepted``,
-``setting``, ``reasoning``, ``example_id``, ``kind`` and ``near_tool``. Where no call is right, the
-tool is empty and there are no arguments.
+``setting``, ``reasoning``, ``example_id``, ``kind``, ``near_tool`` and ``failed_calls``. Where no
+call is right, the tool is empty and there are no arguments.
 """
 
 from __future__ import annotations
@@ -55,4 +55,5 @@ def _prediction(row: Row, number: int) -> Prediction:
         error=row.text("error", default=""),
         kind=kind["kind"],
         near_tool=kind["near_tool"],
+        failed_calls=kind["failed_calls"],
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ste_ray.core.records import Message, canonical_json
+from ste_ray.core.records import FailedCall, Message, canonical_json
 from ste_ray.core.replies.strict_json import JSONTextError, clip, decode_value
 from ste_ray.errors import StageInputError
 
@@ -98,6 +98,18 @@ class Row:
         if not all(isinstance(value, list) for value in json.loads(text).values()):
             raise self.error("'accepted' must be an object: argument -> list of right values")
         return text
+
+    @property
+    def failed_calls(self) -> tuple[FailedCall, ...]:
+        """The calls that failed before the right one; none where the key is absent."""
+        value = self.fields.get("failed_calls", [])
+        if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+            raise self.error(f"'failed_calls' is {clip(repr(value))}, it must be a list of objects")
+        rows = [Row(f"{self.place}, 'failed_calls'", one) for one in value]
+        return tuple(
+            FailedCall(arguments_json=one.arguments_json, observation=one.text("observation"))
+            for one in rows
+        )
 
     @property
     def dialog(self) -> tuple[Message, ...]:

@@ -5,7 +5,8 @@ A row has ``query`` or ``dialog_history`` (messages that are asked as they are),
 (argument -> list of further right values), ``API_name_list`` (candidates) and
 ``api_descriptions``. Where no call is right, the tool is empty and there are no arguments; the row
 may have a ``final_answer`` (or ``final_ans``). It may have a ``kind`` of test, ``near_tool`` and
-``missing``, as an example does, and the ``id`` of the test that it was before it was edited.
+``missing``, as an example does, ``failed_calls`` (of the kind ``recovery``: each with ``arguments``
+and ``observation``), and the ``id`` of the test that it was before it was edited.
 """
 
 from __future__ import annotations
@@ -128,7 +129,16 @@ def kind_fields(row: Row, tool: str) -> dict[str, Any]:
     near = row.text("near_tool", default="")
     if kind == "confusable" and (not near or near == tool):
         raise row.error("a confusable test needs the other one of the two tools as 'near_tool'")
-    return {"kind": kind, "near_tool": near, "missing": row.text("missing", default="")}
+    failed = row.failed_calls
+    if bool(failed) != (kind == "recovery"):
+        raise row.error(
+            "a test of the kind 'recovery', and no other, shows calls that failed: give them as"
+            " 'failed_calls', a list of objects with 'arguments' and 'observation'"
+        )
+    if failed and row.dialog:
+        raise row.error("'failed_calls' follow a 'query', not a 'dialog_history'; leave one out")
+    missing = row.text("missing", default="")
+    return {"kind": kind, "near_tool": near, "missing": missing, "failed_calls": failed}
 
 
 def call_group(tool: str, query: str, arguments_json: str) -> str:

@@ -21,6 +21,7 @@ KIND_LABELS: dict[TestKind, str] = {
     "missing_argument": "Missing argument",
     "no_tool": "No tool fits",
     "confusable": "Confusable",
+    "recovery": "Recovery",
 }
 RIGHT_IS: dict[TestKind, str] = {
     "explicit": "the right call",
@@ -29,6 +30,7 @@ RIGHT_IS: dict[TestKind, str] = {
     "missing_argument": "no call: the value has to be asked for",
     "no_tool": "no call",
     "confusable": "the right tool of the two",
+    "recovery": "the call that mends the one that failed",
 }
 NEAR_IS: dict[TestKind, str] = {
     "missing_argument": "called with a made-up value",
@@ -127,6 +129,10 @@ def kinds_notes(summary: EvaluationSummary) -> list[str]:
             notes.append(
                 f"{last.setting}, {KIND_LABELS[one.kind].lower()}: {one.near_calls} of {one.n}"
                 f" {NEAR_IS[one.kind]}"
+            )
+        if one.kind == "recovery":
+            notes.append(
+                f"{last.setting}: {one.repeated} of {one.n} replies repeat the call that failed"
             )
         if one.kind == "missing_argument":
             right = round((one.right.share or 0.0) * one.n)

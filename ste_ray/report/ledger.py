@@ -31,6 +31,7 @@ class ToolData(View):
     train: int
     validation: int
     test: int
+    corrections: int = 0
     warning: str = ""
 
 
@@ -44,6 +45,7 @@ class LedgerView(View):
     tools: tuple[ToolData, ...]
     tools_omitted: int
     few_examples: int  # tools with a warning
+    corrections: int = 0  # examples that are trained as mended calls too
 
 
 def view_ledger(totals_json: Mapping[str, Any] | None) -> LedgerView | None:
@@ -68,6 +70,7 @@ def view_ledger(totals_json: Mapping[str, Any] | None) -> LedgerView | None:
         tools=tuple(tools[:MAX_TOOLS]),
         tools_omitted=max(0, len(tools) - MAX_TOOLS),
         few_examples=sum(bool(tool.warning) for tool in tools),
+        corrections=sum(tool.corrections for tool in tools),
     )
 
 
@@ -80,6 +83,7 @@ def _tool(totals: ToolTotals) -> ToolData:
         train=totals.train,
         validation=totals.validation,
         test=totals.test,
+        corrections=totals.corrections,
         warning=totals.warning,
     )
 

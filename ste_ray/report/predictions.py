@@ -50,6 +50,7 @@ class PredictionView(View):
     final_answer: str = ""
     reasoning: str = ""  # before the output
     kind: str = ""  # of the request; empty: explicit
+    failed_calls: tuple[tuple[str, str], ...] = ()  # arguments, and what came back, in the prompt
 
 
 def describe_failure(score: Score) -> str:
@@ -137,4 +138,8 @@ def view_prediction(
         final_answer=cut_text(prediction.final_answer, max_chars),
         reasoning=cut_text(prediction.reasoning, max_chars),
         kind="" if score.kind == "explicit" else KIND_LABELS[score.kind].lower(),
+        failed_calls=tuple(
+            (cut_text(one.arguments_json, max_chars), cut_text(one.observation, max_chars))
+            for one in prediction.failed_calls
+        ),
     )

@@ -49,7 +49,7 @@ def input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
     if stage == "prepare" and general_data:
         prints["general_data"] = open_general_data(general_data).fingerprint
     tests = context.config.prepare.tests
-    if stage == "prepare" and tests:
+    if stage == "prepare" and tests.written:
         prints["test_prompts"] = context.prompts.test_fingerprint
         if tests.confused_in:
             prints["confused_in"] = fingerprint(confused_tools(tests.confused_in))

@@ -12,7 +12,9 @@ from pydantic import TypeAdapter
 
 from ste_ray.cli.main import main
 from ste_ray.core import layout
+from ste_ray.core.records import Example, FailedCall
 from ste_ray.core.texts.safe_names import safe_name
+from ste_ray.store.tables import write_records
 
 
 def export(form, store, out, *options):
@@ -53,6 +55,55 @@ def test_trl_rows_come_back_from_datasets_as_they_were(tmp_path, offline):
             assert function["name"] == safe_name(one.tool)
             assert (result["role"], result["content"]) == ("tool", one.observation)
             assert answer == {"role": "assistant", "content": one.final_answer}
+
+
+FAILED = FailedCall(arguments_json='{"a":"one"}', observation="no number")
+
+
+def with_corrections(store, examples):
+    """Let one training example be corrected too, and one test be of recovery."""
+    trained = next(one for one in examples if one.split == "train")
+    test = next(one for one in examples if one.split == "test")
+    corrected = trained.model_copy(update={"failed_calls": (FAILED,)})
+    recovery = test.model_copy(
+        update={"failed_calls": (FAILED,), "kind": "recovery", "example_id": "recovery"}
+    )
+    kept = [corrected if one is trained else one for one in examples]
+    path = "prepare/examples/part-00000.parquet"
+    write_records(store, path, [*kept, recovery], Example)
+    return corrected, recovery
+
+
+def test_openai_rows_of_corrections_have_no_weight_on_the_failed_call(tmp_path):
+    store, examples, _ = make_run(tmp_path / "run")
+    corrected, recovery = with_corrections(store, examples)
+    export("openai", store, tmp_path / "out")
+    for split, one in (("train", corrected), ("test", recovery)):
+        (row,) = (row for row in lines(tmp_path / "out", split) if len(row["messages"]) == 6)
+        user, failed, came_back, call, result, answer = row["messages"]
+        assert user["content"] == one.query
+        assert failed["weight"] == 0
+        assert failed["tool_calls"][0]["function"]["arguments"] == FAILED.arguments_json
+        assert came_back["content"] == FAILED.observation
+        assert came_back["tool_call_id"] == failed["tool_calls"][0]["id"]
+        assert call["tool_calls"][0]["function"]["arguments"] == one.arguments_json
+        assert result["tool_call_id"] == call["tool_calls"][0]["id"] != came_back["tool_call_id"]
+        assert answer["content"] == one.final_answer
+        assert not any("weight" in message for message in (user, call, result, answer))
+    asked = [row["messages"][0]["content"] for row in lines(tmp_path / "out", "train")]
+    assert asked.count(corrected.query) == 2
+
+
+@pytest.mark.parametrize("form", ["trl", "hermes", "llamafactory", "axolotl"])
+def test_other_forms_have_no_place_for_corrections_and_say_so(tmp_path, form):
+    store, examples, _ = make_run(tmp_path / "run")
+    with_corrections(store, examples)
+    export(form, store, tmp_path / "out")
+    told = json.loads((tmp_path / "out/export.json").read_text("utf-8"))
+    assert told["left_out"] == {
+        "corrections, whose failed calls the form cannot leave out of the loss": 2
+    }
+    assert "no number" not in (tmp_path / "out/train.jsonl").read_text("utf-8")
 
 
 def test_many_trl_rows_of_differing_shapes_come_back_as_they_were(tmp_path, offline):

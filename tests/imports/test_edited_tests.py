@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ste_ray.cli.main import main
 from ste_ray.config import load_config
 from ste_ray.core import layout
 from ste_ray.core.preparing.formatting import absent_tool_row, general_row
-from ste_ray.core.records import Example, Message, TrainRow
+from ste_ray.core.records import Example, FailedCall, Message, TrainRow
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import RunConflictError, StageInputError
 from ste_ray.imports.predictions import read_predictions
@@ -260,6 +261,52 @@ def test_what_was_exported_makes_a_run_of_its_own_too(store: RunStore, tmp_path:
     assert [one.kind for one in found.examples] == ["explicit", "natural", "missing_argument"]
     assert [one.near_tool for one in found.examples] == ["", "", "double"]
     assert [one.missing for one in found.examples] == ["", "", "n"]
+
+
+FAILED = {"arguments": {"n": "four"}, "observation": "no number"}
+
+
+def test_a_test_of_recovery_goes_out_with_its_failed_calls_and_comes_in_again(
+    store: RunStore, tmp_path: Path
+) -> None:
+    failed = (FailedCall(arguments_json='{"n":"four"}', observation="no number"),)
+    recovery = example(3, kind="recovery", origin="generated", failed_calls=failed)
+    recovery = recovery.model_copy(update={"example_id": "e6"})
+    path = f"{layout.EXAMPLES}/kinds-00000.parquet"
+    write_records(store, path, [*EXAMPLES[3:], recovery], Example)
+    out = tmp_path / "tests.jsonl"
+    assert main(["tests", "export", "--run", store.uri, "--out", str(out)]) == 0
+    assert rows(out)[-1] == {
+        "id": "e6", "kind": "recovery", "query": "Double 3.", "tool": "double",
+        "arguments": {"n": 3}, "failed_calls": [FAILED],
+    }  # fmt: skip
+    assert main(["tests", "import", str(out), "--run", store.uri]) == 0
+    assert examples(store)["e6"] == recovery
+    predicted = {**rows(out)[-1], "model_output": "Action: double\nAction Input: {}"}
+    (one,) = read_predictions(edit(tmp_path / "p.jsonl", [predicted]))
+    assert one.failed_calls == failed
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"kind": "recovery"}, "and no other, shows calls that failed"),
+        ({"failed_calls": [FAILED]}, "and no other, shows calls that failed"),
+        ({"kind": "recovery", "failed_calls": "x"}, "'failed_calls' is"),
+        ({"kind": "recovery", "failed_calls": [{"arguments": {}}]}, "it has no 'observation'"),
+        (
+            {"kind": "recovery", "failed_calls": [FAILED], "dialog_history": [
+                {"role": "user", "content": "Double 3."}]},
+            "leave one out",
+        ),
+    ],
+)  # fmt: skip
+def test_failed_calls_belong_to_tests_of_recovery(
+    tmp_path: Path, row: dict[str, Any], message: str
+) -> None:
+    good = {"query": "Double 3.", "tool": "double", "arguments": {"n": 3}}
+    with pytest.raises(StageInputError, match=re.escape(message)):
+        read_test_set(edit(tmp_path / "t.jsonl", [good | row]))
 
 
 def test_predictions_of_others_may_say_their_kind(tmp_path: Path) -> None:

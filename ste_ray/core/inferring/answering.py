@@ -23,7 +23,14 @@ from ste_ray.core.inferring.settings import (
     Setting,
     prompt_contents,
 )
-from ste_ray.core.preparing.formatting import native_dialog, retrieved_dialog, toolken_dialog
+from ste_ray.core.preparing.formatting import (
+    failed_turns,
+    native_dialog,
+    native_failed_turns,
+    observation_message,
+    retrieved_dialog,
+    toolken_dialog,
+)
 from ste_ray.core.prompts import offered_tool
 from ste_ray.core.records import Message, MessageCall, Oddity, Prediction
 from ste_ray.core.replies.conversation import (
@@ -35,7 +42,7 @@ from ste_ray.core.replies.conversation import (
 from ste_ray.core.replies.native import with_own_ids
 from ste_ray.core.replies.parsing import FinalAnswer, ToolCall, parse_action
 from ste_ray.core.replies.stop_texts import OBSERVATION_STOP, cut_at_stop
-from ste_ray.core.toolkens import escape_toolkens, unescape_toolkens
+from ste_ray.core.toolkens import toolken, unescape_toolkens
 
 
 @dataclass(frozen=True)
@@ -178,16 +185,23 @@ def concluding_dialog(
 def dialog_of(
     query: Query, setting: Setting, contents: PromptContents, material: PromptMaterial
 ) -> tuple[Message, ...]:
-    """Return the messages of a prompt that shows ``contents``."""
+    """Return the messages of a prompt that shows ``contents``.
+
+    Calls that failed before come last, as the model itself would have made them.
+    """
+    asked, failed = query.example, query.example.failed_calls
     if setting.prompt == "dialog":
         return query.dialog
     if setting.prompt == "toolken":
-        return toolken_dialog(query.example.query, material.prompts)
+        dialog = toolken_dialog(asked.query, material.prompts)
+        return (*dialog, *failed_turns(failed, toolken(asked.tool)))
     examples = contents.demonstrations
     ordered = examples[::-1] if material.nearest_last else examples
     if setting.is_native:
-        return native_dialog(query.example.query, ordered, material.prompts)
-    return retrieved_dialog(query.example.query, contents.tools, ordered, material.prompts)
+        dialog = native_dialog(asked.query, ordered, material.prompts)
+        return (*dialog, *native_failed_turns(failed, asked.tool))
+    dialog = retrieved_dialog(asked.query, contents.tools, ordered, material.prompts)
+    return (*dialog, *failed_turns(failed, asked.tool))
 
 
 def call_to_execute(prediction: Prediction, tools: Collection[str]) -> CallTool | None:
@@ -205,8 +219,7 @@ def observed_dialog(
 
     It looks as in training: toolkens in what the tool returned are escaped.
     """
-    told = Message(role="user", content=f"Observation: {escape_toolkens(observation)}")
-    return (*messages, assistant_message(output_text), told)
+    return (*messages, assistant_message(output_text), observation_message(observation))
 
 
 def final_answer_of(text: str) -> str:
@@ -251,6 +264,7 @@ def prediction_of(
         accepted_json=example.accepted_json,
         kind=example.kind,
         near_tool=example.near_tool,
+        failed_calls=example.failed_calls,
         output_text=text,
         output_cut=reply.finish_reason == "length",
         native=native,

@@ -18,7 +18,7 @@ from ste_ray.core.inferring.settings import (
     Setting,
     prompt_contents,
 )
-from ste_ray.core.preparing.formatting import native_dialog
+from ste_ray.core.preparing.formatting import native_dialog, native_failed_turns
 from ste_ray.core.prompts import offered_tool
 from ste_ray.core.records import Message, MessageCall, Prediction
 from ste_ray.core.replies.stop_texts import OBSERVATION_STOP
@@ -105,12 +105,13 @@ def _client_messages(
     """Return the messages that go beside tools; none of them describes a tool."""
     if setting.prompt == "dialog":
         return query.dialog
+    failed = native_failed_turns(query.example.failed_calls, query.example.tool)
     if setting.prompt == "toolken":  # what looks like a toolken the server has to escape
         system = material.prompts.system_message("act_system")
-        return (system, Message(role="user", content=query.example.query))
+        return (system, Message(role="user", content=query.example.query), *failed)
     demonstrations = shown.demonstrations
     ordered = demonstrations[::-1] if material.nearest_last else demonstrations
-    return native_dialog(query.example.query, ordered, material.prompts)
+    return (*native_dialog(query.example.query, ordered, material.prompts), *failed)
 
 
 def _names(

@@ -104,6 +104,18 @@ class PrepareConfig(Section):
         gt=0,
         le=1,
     )
+    trajectories: Literal["last_call", "corrections"] = key(
+        "last_call",
+        "What is trained of a trial: its last call; or also how it mended calls that had failed, "
+        "after these and what came back.",
+    )
+    correction_fraction: float = key(
+        0.25,
+        "Share of a tool's requests at most whose corrections are trained, rounded up and drawn by "
+        "the seed, where prepare.trajectories is corrections.",
+        gt=0,
+        le=1,
+    )
     no_call: NoCallConfig = NoCallConfig()
     tests: TestsConfig = TestsConfig()
     mix: MixConfig = MixConfig()
@@ -114,15 +126,23 @@ class PrepareConfig(Section):
         """Whether final answers are among the training rows."""
         return self.tool_responses and self.response_fraction > 0
 
+    @property
+    def reads_corrections(self) -> bool:
+        """Whether calls that were mended are looked for, to train on them or to test."""
+        return self.trajectories == "corrections" or bool(self.tests.recovery)
+
     def result_fields(self) -> dict[str, Any]:
         """See ``Section``; what is dropped counts under the keys that it once had.
 
         Where all final answers are trained, or none, their share does not count, nor do tests of
-        other kinds where none is made: what is made is that of runs from before there was the key.
+        other kinds where none is made, nor corrections where none is trained: what is made is that
+        of runs from before there was the key.
         """
         fields = super().result_fields()
         if self.response_fraction == 1 or not self.tool_responses:
             del fields["response_fraction"]
+        if self.trajectories == "last_call":
+            del fields["trajectories"], fields["correction_fraction"]
         if not fields["tests"]:
             del fields["tests"]
         dropped = fields.pop("drop")

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ste_ray.core.prompts import PromptSet, describe_tools
-from ste_ray.core.records import Example, Message, MessageCall, TrainRow, text_fingerprint
+from ste_ray.core.records import (
+    Example,
+    FailedCall,
+    Message,
+    MessageCall,
+    RowKind,
+    TrainRow,
+    text_fingerprint,
+)
 from ste_ray.core.replies.conversation import assistant_message, result_message
 from ste_ray.core.texts.cutting import cut_text
 from ste_ray.core.tool_specs import ToolSpec
@@ -73,21 +81,54 @@ def example_dialog(
 ) -> tuple[Message, ...]:
     """Return an example as a dialog: system, request, call and, if wanted, result and answer.
 
-    A test that needs no call ends with its answer, if it has one.
+    A test that needs no call ends with its answer, if it has one. In a test of recovery, calls that
+    failed come before the right one.
     """
     if not example.needs_call:
         return (*toolken_dialog(example.query, prompts), *_answer_alone(example))
     call = call_text(toolken(example.tool), example.arguments_json)
-    dialog = (*toolken_dialog(example.query, prompts), Message(role="assistant", content=call))
+    shown = example.failed_calls if example.split == "test" else ()
+    asked = (*toolken_dialog(example.query, prompts), *failed_turns(shown, toolken(example.tool)))
+    dialog = (*asked, Message(role="assistant", content=call))
     if not tool_responses:
         return dialog
-    observation = f"Observation: {escape_toolkens(example.observation)}"
     answer = f"Final Answer: {escape_toolkens(example.final_answer)}"
     return (
         *dialog,
-        Message(role="user", content=observation),
+        observation_message(example.observation),
         Message(role="assistant", content=answer),
     )
+
+
+def observation_message(observation: str) -> Message:
+    """Return what a call returned as the text form has it; toolkens in it are escaped."""
+    return Message(role="user", content=f"Observation: {escape_toolkens(observation)}")
+
+
+def failed_turns(failed: Sequence[FailedCall], name: str) -> tuple[Message, ...]:
+    """Return calls that failed, each with what came back, as they follow a request.
+
+    Args:
+        failed: the calls, in their order.
+        name: that of the tool as calls have it: its toolken, or its own name.
+    """
+    return tuple(
+        message
+        for one in failed
+        for message in (
+            Message(role="assistant", content=call_text(name, one.arguments_json)),
+            observation_message(one.observation),
+        )
+    )
+
+
+def native_failed_turns(failed: Sequence[FailedCall], tool: str) -> tuple[Message, ...]:
+    """Return calls that failed, each with what came back, as native dialogs have them."""
+    messages = []
+    for number, one in enumerate(failed):
+        call = MessageCall(id=f"old{number:06d}", name=tool, arguments_text=one.arguments_json)
+        messages += [assistant_message("", (call,)), result_message(call.id, one.observation)]
+    return tuple(messages)
 
 
 def _answer_alone(example: Example) -> tuple[Message, ...]:
@@ -98,13 +139,34 @@ def _answer_alone(example: Example) -> tuple[Message, ...]:
 
 
 def training_rows(example: Example, prompts: PromptSet, tool_responses: bool) -> list[TrainRow]:
-    """Return the rows of an example: the call and, if wanted, the final answer after it."""
+    """Return the rows of an example: the call and, if wanted, the final answer after it.
+
+    Where the call mended others, two such rows come after these: in them the calls that failed,
+    with what came back, are part of the dialog, on which there is no loss.
+    """
     if example.split == "test":
         raise ValueError(f"example {example.example_id!r} belongs to the test split")
     dialog = example_dialog(example, prompts, tool_responses)
-    rows = [_row(example, "tool_call", dialog[:2], dialog[2].content)]
-    if tool_responses:
-        rows.append(_row(example, "final_answer", dialog[:4], dialog[4].content))
+    rows = _rows_of(example, "tool_call", "final_answer", dialog[:2], dialog[2:])
+    if example.failed_calls:
+        asked = (*dialog[:2], *failed_turns(example.failed_calls, toolken(example.tool)))
+        rows += _rows_of(example, "mended_call", "mended_answer", asked, dialog[2:])
+    return rows
+
+
+def _rows_of(
+    example: Example,
+    of_call: RowKind,
+    of_answer: RowKind,
+    asked: tuple[Message, ...],
+    rest: tuple[Message, ...],
+) -> list[TrainRow]:
+    """Return the row of the call that answers what is asked, and of the answer, if there is one."""
+    call, *after = rest
+    rows = [_row(example, of_call, asked, call.content)]
+    if after:
+        observed, answer = after
+        rows.append(_row(example, of_answer, (*asked, call, observed), answer.content))
     return rows
 
 
@@ -194,7 +256,7 @@ def _general(
 
 def _row(
     example: Example,
-    kind: Literal["tool_call", "final_answer"],
+    kind: RowKind,
     dialog: tuple[Message, ...],
     response: str,
 ) -> TrainRow:

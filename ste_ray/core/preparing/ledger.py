@@ -22,6 +22,7 @@ class ToolTotals(Record):
     train: int = 0
     validation: int = 0
     test: int = 0
+    corrections: int = 0  # examples of training and validation that are trained as mended too
     warning: str = ""  # what there is too little of; see ``few_examples``
 
 

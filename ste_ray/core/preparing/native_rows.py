@@ -6,9 +6,11 @@ say. A training in the native form reads it back, so that one run can be trained
 
 from __future__ import annotations
 
-from ste_ray.core.preparing.formatting import call_text
+from collections.abc import Sequence
+
+from ste_ray.core.preparing.formatting import call_text, native_failed_turns
 from ste_ray.core.prompts import PromptSet
-from ste_ray.core.records import Message, MessageCall, TrainRow, canonical_json
+from ste_ray.core.records import FailedCall, Message, MessageCall, TrainRow, canonical_json
 from ste_ray.core.replies.conversation import assistant_message, result_message
 from ste_ray.core.replies.strict_json import JSONTextError, decode_value
 from ste_ray.core.toolkens import toolken, unescape_toolkens
@@ -37,18 +39,36 @@ def native_row(row: TrainRow, prompts: PromptSet) -> tuple[Message, ...]:
     if row.kind == "no_call":
         return (opening, *map(_plain, turns), _said(row.response.removeprefix(_ANSWER)))
     request = _plain(turns[0])
-    if row.kind == "tool_call":
-        return (opening, request, _call(row.tool, row.response))
-    if len(turns) != 3:
-        raise ValueError(f"it has {len(turns)} messages before its answer, where 3 should be")
-    _, call, result = turns
+    pairs = list(zip(turns[1::2], turns[2::2], strict=False))
+    answers = row.kind in ("final_answer", "mended_answer")
+    if len(turns) != 1 + 2 * len(pairs) or (answers and not pairs):
+        raise ValueError(f"it has {len(turns)} messages before what is learned, which do not pair")
+    failed = pairs[:-1] if answers else pairs
+    dialog = (opening, request, *_failed(row.tool, failed))
+    if not answers:
+        return (*dialog, _call(row.tool, row.response))
+    call, result = pairs[-1]
     return (
-        opening,
-        request,
+        *dialog,
         _call(row.tool, call.content),
-        result_message(CALL_ID, unescape_toolkens(result.content.removeprefix(_RESULT))),
+        result_message(CALL_ID, _returned(result)),
         _said(row.response.removeprefix(_ANSWER)),
     )
+
+
+def _failed(tool: str, pairs: Sequence[tuple[Message, Message]]) -> tuple[Message, ...]:
+    """Return calls that failed as prompts at inference have them."""
+    return native_failed_turns(
+        [
+            FailedCall(arguments_json=_arguments(tool, call.content), observation=_returned(result))
+            for call, result in pairs
+        ],
+        tool,
+    )
+
+
+def _returned(result: Message) -> str:
+    return unescape_toolkens(result.content.removeprefix(_RESULT))
 
 
 def general_dialog(row: TrainRow) -> tuple[Message, ...]:
@@ -65,6 +85,12 @@ def _said(text: str) -> Message:
 
 
 def _call(tool: str, text: str) -> Message:
+    call = MessageCall(id=CALL_ID, name=tool, arguments_text=_arguments(tool, text))
+    return assistant_message("", (call,))
+
+
+def _arguments(tool: str, text: str) -> str:
+    """Return the arguments of a written call as JSON text."""
     before = call_text(toolken(tool), "")
     if not text.startswith(before):
         raise ValueError(f"it does not begin with {before!r}")
@@ -76,6 +102,4 @@ def _call(tool: str, text: str) -> Message:
     if not isinstance(value, dict) or written[end:].strip():
         raise ValueError(f"its arguments are {written[:80]!r}, which is no JSON object")
     # What looks like a toolken was escaped in the text; as a value it is itself again.
-    arguments = canonical_json(value) if "\\u003ctool_" in written else written
-    call = MessageCall(id=CALL_ID, name=tool, arguments_text=arguments)
-    return assistant_message("", (call,))
+    return canonical_json(value) if "\\u003ctool_" in written else written

@@ -17,8 +17,9 @@ from ste_ray.core.records.exploration import (
     Trial,
     Turn,
 )
+from ste_ray.core.records.failed_calls import FailedCall
 from ste_ray.core.records.fingerprints import canonical_json, fingerprint, text_fingerprint
-from ste_ray.core.records.kinds import CALL_KINDS, TEST_KINDS, TestKind
+from ste_ray.core.records.kinds import CALL_KINDS, TEST_KINDS, TOOL_ROWS, RowKind, TestKind
 from ste_ray.core.records.messages import Message, MessageCall
 from ste_ray.core.records.preparation import (
     Example,
@@ -36,8 +37,10 @@ __all__ = [
     "MADE_CALLS",
     "SCHEMA_VERSION",
     "TEST_KINDS",
+    "TOOL_ROWS",
     "Episode",
     "Example",
+    "FailedCall",
     "Fault",
     "Judgment",
     "LedgerEntry",
@@ -52,6 +55,7 @@ __all__ = [
     "Prediction",
     "Record",
     "Retrieved",
+    "RowKind",
     "Score",
     "TestDialog",
     "TestKind",

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from ste_ray.core.records.base import SCHEMA_VERSION, Record
-from ste_ray.core.records.kinds import TestKind
+from ste_ray.core.records.failed_calls import FailedCall
+from ste_ray.core.records.kinds import RowKind, TestKind
 from ste_ray.core.records.messages import Message
 
 Verdict = Literal["yes", "no", "unparsable"]
@@ -44,6 +45,8 @@ class Example(Record):
         near_tool: the tool that a wrong call is likely to be of: the other one of a confusable
             pair, the one that a request without an argument means, or the one that nearly fits.
         missing: the argument that a request does not tell.
+        failed_calls: calls that the right one mended: of a training example they are what its
+            correction is trained after, of a test they stand in the prompt.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -61,6 +64,7 @@ class Example(Record):
     kind: TestKind = "explicit"
     near_tool: str = ""
     missing: str = ""
+    failed_calls: tuple[FailedCall, ...] = ()
 
     @property
     def needs_call(self) -> bool:
@@ -75,7 +79,7 @@ class TrainRow(Record):
     row_id: str
     example_id: str  # empty: of no example
     tool: str  # empty: general data; for a no-call row the tool that is not there, if any
-    kind: Literal["tool_call", "final_answer", "general", "no_call"]
+    kind: RowKind
     split: Literal["train", "validation"]
     dialog_history: tuple[Message, ...]
     response: str

@@ -6,6 +6,7 @@ from typing import Literal
 
 from ste_ray.core.records.base import SCHEMA_VERSION, Record
 from ste_ray.core.records.exploration import ObservationStatus
+from ste_ray.core.records.failed_calls import FailedCall
 from ste_ray.core.records.kinds import TestKind
 from ste_ray.core.records.messages import Message, MessageCall
 from ste_ray.core.records.replies import Oddity
@@ -68,8 +69,9 @@ class Prediction(Record):
     native: bool = False  # whether the call is looked for in ``calls``, not in the text
     calls: tuple[MessageCall, ...] = ()
     oddities: tuple[Oddity, ...] = ()
-    kind: TestKind = "explicit"  # these two as in the example
+    kind: TestKind = "explicit"  # these three as in the example
     near_tool: str = ""
+    failed_calls: tuple[FailedCall, ...] = ()
 
     @property
     def needs_call(self) -> bool:

@@ -99,13 +99,14 @@ class ColumnScorer:
     def _decide(self, columns: Columns) -> list[Any]:
         """Return a decision for each row, None where a record is needed."""
         looked_at = ("tool", "arguments_json", "output_text", "native", "calls")
-        beside = ("error", "accepted_json", "oddities")
+        beside = ("error", "accepted_json", "oddities", "kind")
         found = []
-        for tool, gold, text, native, calls, error, accepted, oddities in zip(
+        for tool, gold, text, native, calls, error, accepted, oddities, kind in zip(
             *(columns[name] for name in (*looked_at, *beside)), strict=True
         ):
             call = None
-            if not error and not accepted and tool in self._specs:
+            # What failed before is looked at too where it was shown.
+            if not error and not accepted and kind != "recovery" and tool in self._specs:
                 if not native:
                     call = self._plain_call(text)
                 elif len(calls) == 1 and not oddities:

@@ -16,6 +16,7 @@ KIND_FIGURES: Mapping[TestKind, Figure] = {
     "indirect": "correct",
     "missing_argument": "restrained",
     "confusable": "tool_match",
+    "recovery": "correct",
 }
 # What a bound may be of beside all requests: those of a kind, and those unseen in training.
 Group = Literal[

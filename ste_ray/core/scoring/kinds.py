@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ste_ray.core.records import TEST_KINDS, Record, Score, TestKind
 from ste_ray.core.scoring.near_clusters import no_call_share
-from ste_ray.core.scoring.scores import ASKED
+from ste_ray.core.scoring.scores import ASKED, REPEATED
 from ste_ray.core.scoring.statistics import (
     CONFIDENCE,
     NUM_RESAMPLES,
@@ -64,6 +64,7 @@ class KindFigures(Record):
         near_calls: calls of the tool that is near: the other one of the pair, the one whose
             argument is missing, the one that nearly fits.
         asked: of requests without an argument, right replies that hold a question.
+        repeated: of requests after a call that failed, those answered by that call again.
         malformed: attempts of a call that cannot be read.
         errors: requests that were not answered.
         pairs: of confusable requests, those confused most first.
@@ -77,6 +78,7 @@ class KindFigures(Record):
     needless_calls: Proportion | None = None
     near_calls: int = 0
     asked: int = 0
+    repeated: int = 0
     malformed: int = 0
     errors: int = 0
     pairs: tuple[PairCalls, ...] = Field(default=(), exclude_if=lambda found: not found)
@@ -149,6 +151,7 @@ def _figures(kind: TestKind, scores: Sequence[Score], chance: _Chance) -> KindFi
         right=tool_match if kind == "confusable" else correct,
         tool_match=tool_match,
         correct=correct,
+        repeated=sum(one.detail == REPEATED for one in scores),
         pairs=_pairs(scores) if kind == "confusable" else (),
         **common,
     )

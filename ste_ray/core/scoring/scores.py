@@ -25,6 +25,7 @@ from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StageInputError
 
 ASKED = "asks back"  # the detail of a reply that holds a question, where an argument is missing
+REPEATED = "repeats a call that failed"  # the detail of such a call, where one was shown
 _NO_CALL = frozenset({"empty", "no_action", "empty_answer"})
 _CALL_LABELS = ("action", "actioninput")
 
@@ -61,6 +62,7 @@ def score_prediction(prediction: Prediction, spec_by_name: Mapping[str, ToolSpec
     if reply.tool != prediction.tool:
         return _score(prediction, gold, outcome="wrong_tool", **call)
     differences = compare_arguments(gold, reply.arguments, spec.parameters, _accepted(prediction))
+    repeats = _repeats(prediction, reply.arguments_json)
     if not differences:
         return _score(prediction, gold, outcome="correct", **call)
     return _score(
@@ -70,9 +72,15 @@ def score_prediction(prediction: Prediction, spec_by_name: Mapping[str, ToolSpec
         missing=differences.missing,
         extra=differences.extra,
         wrong=differences.wrong,
-        undecided=differences.undecided,
+        undecided=differences.undecided and not repeats,  # it is known to fail
+        detail=REPEATED if repeats else "",
         **call,
     )
+
+
+def _repeats(prediction: Prediction, arguments_json: str) -> bool:
+    """Whether a call is one of those whose failure the prompt has shown."""
+    return any(one.arguments_json == arguments_json for one in prediction.failed_calls)
 
 
 def _score_restraint(prediction: Prediction, spec_by_name: Mapping[str, ToolSpec]) -> Score:

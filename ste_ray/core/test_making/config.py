@@ -39,6 +39,13 @@ class TestsConfig(Section):
         unless_empty=True,
         ge=0,
     )
+    recovery: int = key(
+        0,
+        "Tests a tool that show a request with a call that failed in its trial and what came back, "
+        "so that the right answer mends it; they ask no model.",
+        unless_empty=True,
+        ge=0,
+    )
     confused_in: str = key(
         "",
         "An evaluated run whose confused tools are paired first; empty: pairs are those whose "
@@ -55,8 +62,14 @@ class TestsConfig(Section):
             "missing_argument": self.missing_argument,
             "no_tool": self.no_tool,
             "confusable": self.confusable,
+            "recovery": self.recovery,
         }
         return {kind: number for kind, number in wanted.items() if number}
+
+    @property
+    def written(self) -> dict[TestKind, int]:
+        """Those of them that models write and judge."""
+        return {kind: number for kind, number in self.numbers.items() if kind != "recovery"}
 
     def __bool__(self) -> bool:
         return bool(self.numbers)

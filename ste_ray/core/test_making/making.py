@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ste_ray.core.effects import CallTool, Flow, ToolResult
 from ste_ray.core.preparing.mixing import draw_number
@@ -28,6 +28,8 @@ from ste_ray.core.test_making.writing import (
     write_flow,
 )
 from ste_ray.core.tool_specs import ToolSpec
+
+T = TypeVar("T")
 
 # So many are tried for each that is wanted, as far as there are requests to make them of.
 TRIES = 2
@@ -293,7 +295,7 @@ def _told(check: Check) -> str:
     )
 
 
-def sources_in_order(sources: Mapping[str, Source], seed: int, kind: TestKind) -> list[Source]:
+def sources_in_order(sources: Mapping[str, T], seed: int, kind: TestKind) -> list[T]:
     """Return sources in the order in which those of a kind are tried; keys are trial ids."""
     order = sorted(sources, key=lambda key: (draw_number(key, seed, f"source {kind}"), key))
     return [sources[key] for key in order]

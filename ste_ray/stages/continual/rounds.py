@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ste_ray.core import layout
-from ste_ray.core.records import Example, TrainRow, fingerprint
+from ste_ray.core.records import TOOL_ROWS, Example, TrainRow, fingerprint
 from ste_ray.core.scoring.continual import Variant
 from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext
@@ -20,8 +20,6 @@ from ste_ray.store.manifest import (
     read_models,
 )
 from ste_ray.store.tables import iter_records, parquet_parts, write_records
-
-_OF_TOOLS = ("tool_call", "final_answer")
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,7 @@ def _write_rows(store: RunStore, child: RunStore, one: Round, batches: ToolBatch
             row
             for row in iter_records(store, part, TrainRow)
             # All rows of the run are those of tools in no round, too.
-            if (row.kind not in _OF_TOOLS or row.tool in known)
+            if (row.kind not in TOOL_ROWS or row.tool in known)
             and (one.replays or not _is_replayed(row, own))
         ]
         total += len(rows)
@@ -155,4 +153,4 @@ def _write_rows(store: RunStore, child: RunStore, one: Round, batches: ToolBatch
 
 
 def _is_replayed(row: TrainRow, own: set[str]) -> bool:
-    return row.kind in _OF_TOOLS and row.split == "train" and row.tool not in own
+    return row.kind in TOOL_ROWS and row.split == "train" and row.tool not in own

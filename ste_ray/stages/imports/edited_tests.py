@@ -37,7 +37,7 @@ from ste_ray.tools.checks.bounded import BoundedCheck
 _READ_TESTS = ("retrieve", "infer", "evaluate", "continual")
 _KEYS = frozenset({
     "id", "kind", "query", "tool", "action", "arguments", "action_input", "accepted", "near_tool",
-    "missing", "final_answer", "final_ans",
+    "missing", "failed_calls", "final_answer", "final_ans",
 })  # fmt: skip
 
 
@@ -126,10 +126,12 @@ def _problems(store: RunStore, tests: TestSet, specs: Mapping[str, ToolSpec]) ->
         if text in tested
     }
     ids: dict[str, str] = {}
-    asked: dict[tuple[str, str], str] = {}
+    asked: dict[tuple[str, str, bool], str] = {}
     for example, row in zip(tests.examples, tests.rows, strict=True):
         problem = _problem(example, row, specs, checks)
-        same = asked.setdefault((normalise(example.query), example.tool), row.place)
+        # After a call that failed, a request is another test than it is alone.
+        what = (normalise(example.query), example.tool, bool(example.failed_calls))
+        same = asked.setdefault(what, row.place)
         key = row.text("id", default="")
         other = ids.setdefault(key, row.place) if key else row.place
         if not problem and same != row.place:

@@ -23,7 +23,7 @@ class PrepareContext:
         specs: the run's tools by name.
         prompts: the prompt templates.
         run_flow: drives a flow under a scope of the partition's journal; None: no model is asked.
-        neighbourhood: which tools may be taken for each other; None: no tests are made.
+        neighbourhood: which tools may be taken for each other; None: models write no tests.
         not_executed: why calls of some tools are not executed.
     """
 

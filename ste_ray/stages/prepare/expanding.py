@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Literal
 
+from ste_ray.core.preparing.corrections import failed_of_text
 from ste_ray.core.preparing.formatting import absent_tool_row, training_rows
 from ste_ray.core.preparing.mixing import in_share
 from ste_ray.core.preparing.paraphrasing import Paraphrase, num_paraphrases, paraphrase_flow
@@ -19,6 +20,7 @@ from ste_ray.stages.prepare.spool import Draft
 async def expand(
     drafts: Iterable[Draft],
     texts: Mapping[str, set[int]],
+    corrected: Collection[str],
     context: PrepareContext,
     outputs: Outputs,
 ) -> None:
@@ -27,11 +29,12 @@ async def expand(
     Args:
         drafts: what is kept, in order.
         texts: tool -> hashes of its kept queries; those of new wordings are added.
+        corrected: ids of the trials whose corrections are trained.
         context: of the partition.
         outputs: takes examples, rows and ledger entries.
     """
     numbers = {tool: len(found) for tool, found in texts.items()}  # no text is there twice
-    formatter = _Formatter(context, outputs, texts)
+    formatter = _Formatter(context, outputs, texts, corrected)
     async for draft, paraphrases in _paraphrased(drafts, numbers, context):
         formatter.add(draft, paraphrases)
 
@@ -71,11 +74,16 @@ class _Formatter:
     """Makes examples and training rows of drafts and their paraphrases."""
 
     def __init__(
-        self, context: PrepareContext, outputs: Outputs, texts: Mapping[str, set[int]]
+        self,
+        context: PrepareContext,
+        outputs: Outputs,
+        texts: Mapping[str, set[int]],
+        corrected: Collection[str],
     ) -> None:
         self._context, self._outputs = context, outputs
         self._section = context.config.prepare
         self._texts = texts  # hashes of the tool's queries, and of the wordings that are added
+        self._corrected = corrected
 
     def add(self, draft: Draft, paraphrases: list[Paraphrase]) -> None:
         """Write what a draft becomes."""
@@ -116,6 +124,9 @@ class _Formatter:
             observation=draft.observation,
             final_answer=draft.final_answer,
             split=draft.split,
+            failed_calls=failed_of_text(draft.failed_json)
+            if draft.trial_id in self._corrected
+            else (),
         )
         self._outputs.keep(draft, "split", number)
         self._outputs.add_example(example)

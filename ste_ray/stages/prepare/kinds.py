@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from ste_ray.core.preparing.corrections import failed_of_text
 from ste_ray.core.preparing.selecting import normalise
-from ste_ray.core.records import Example, MadeTest
+from ste_ray.core.records import CALL_KINDS, Example, MadeTest
 from ste_ray.core.test_making.making import (
     Material,
     Source,
@@ -13,6 +14,7 @@ from ste_ray.core.test_making.making import (
     make_tests_flow,
     sources_in_order,
 )
+from ste_ray.core.test_making.recovering import Mended, recovery_tests
 from ste_ray.runtime.drive import RunFlow
 from ste_ray.runtime.windows import in_order
 from ste_ray.stages.prepare.context import PrepareContext
@@ -35,9 +37,6 @@ async def make_tests(
         context: of the partition.
         outputs: takes what was made, and the examples.
     """
-    run_flow = context.run_flow
-    if context.neighbourhood is None or run_flow is None:
-        return
     held_out = context.config.prepare.no_call.held_out_tools
     by_tool: dict[str, dict[str, Draft]] = {
         tool: {} for tool in sorted(texts) if tool not in held_out
@@ -45,13 +44,44 @@ async def make_tests(
     for draft in drafts:
         if draft.split == "test" and draft.tool in by_tool:
             by_tool[draft.tool][draft.trial_id] = draft
+    if number := context.config.prepare.tests.recovery:
+        _add_recovery(by_tool, number, context, outputs)
+    if context.neighbourhood is not None and context.run_flow is not None:
+        await _write_tests(by_tool, texts, context, context.run_flow, outputs)
+
+
+def _add_recovery(
+    by_tool: Mapping[str, Mapping[str, Draft]],
+    number: int,
+    context: PrepareContext,
+    outputs: Outputs,
+) -> None:
+    """Make tests of trials that mended a call; their requests are explicit tests themselves."""
+    for tool, drafts in by_tool.items():
+        sources = {
+            key: Mended(key, draft.query, draft.arguments_json, failed_of_text(draft.failed_json))
+            for key, draft in drafts.items()
+        }
+        tried = sources_in_order(sources, context.config.seed, "recovery")
+        for test in recovery_tests(context.specs[tool], tried, number):
+            kept = test.status == "kept"
+            outputs.add_test(test, _example(test, drafts[test.trial_id]) if kept else None)
+
+
+async def _write_tests(
+    by_tool: Mapping[str, Mapping[str, Draft]],
+    texts: Mapping[str, set[int]],
+    context: PrepareContext,
+    run_flow: RunFlow,
+    outputs: Outputs,
+) -> None:
+    """Make the tests that models write and judge."""
     material = Material(
         context.prompts, context.config.seed, context.config.prepare.judge_temperature
     )
 
     async def ask(wanted: Wanted) -> list[MadeTest]:
-        flow: RunFlow = run_flow
-        made: list[MadeTest] = await flow(make_tests_flow(wanted, material), wanted.scope)
+        made: list[MadeTest] = await run_flow(make_tests_flow(wanted, material), wanted.scope)
         return made
 
     wanted = _wanted(by_tool, context, outputs)
@@ -73,7 +103,7 @@ def _wanted(
         }
         likest = [name for name, _ in near_tools.likest[tool] if name not in held_out]
         near = near_tools.near(tool, outputs.called_instead(tool))
-        for kind, number in context.config.prepare.tests.numbers.items():
+        for kind, number in context.config.prepare.tests.written.items():
             yield Wanted(
                 kind=kind,
                 tool=context.specs[tool],
@@ -102,7 +132,7 @@ def _unless_known(test: MadeTest, texts: set[int]) -> MadeTest:
 
 def _example(test: MadeTest, draft: Draft | None) -> Example:
     """Return the example that a kept test becomes; of a draft only where its call is right."""
-    right = draft if test.kind in ("natural", "indirect", "confusable") else None
+    right = draft if test.kind in CALL_KINDS else None
     return Example(
         example_id=test.test_id,
         group_id=right.group_id if right else test.test_id,
@@ -117,4 +147,5 @@ def _example(test: MadeTest, draft: Draft | None) -> Example:
         kind=test.kind,
         near_tool=test.near_tool,
         missing=test.missing,
+        failed_calls=failed_of_text(right.failed_json) if right and test.kind == "recovery" else (),
     )

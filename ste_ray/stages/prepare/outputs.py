@@ -79,6 +79,9 @@ class Outputs(ExitStack):
     def add_example(self, example: Example) -> None:
         """Take an example."""
         self.by_tool[example.tool][example.split] += 1
+        if example.failed_calls:
+            self.by_tool[example.tool]["corrections"] += 1
+            self.counts["corrections"] += 1
         self._add("examples", example)
 
     def add_row(self, row: TrainRow) -> None:

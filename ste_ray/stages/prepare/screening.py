@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ste_ray.config import Config
+from ste_ray.core.preparing.corrections import failed_before, failed_text
 from ste_ray.core.preparing.judging import failed_questions, judge_flow
 from ste_ray.core.preparing.selecting import group_id, select_call, split_of
 from ste_ray.core.records import Judgment, Trial, Turn
@@ -138,4 +139,5 @@ def _draft(trial: Trial, call: Turn, config: Config) -> Draft:
         final_answer=trial.final_answer,
         group_id=group,
         split=split_of(group, config.seed, section.validation_fraction, section.test_fraction),
+        failed_json=failed_text(failed_before(trial, call)) if section.reads_corrections else "",
     )

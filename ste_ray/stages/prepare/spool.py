@@ -31,6 +31,7 @@ class Draft(NamedTuple):
     final_answer: str
     group_id: str
     split: Split
+    failed_json: str = ""  # calls that its call mended, as one text; empty: none
 
 
 class Spool(ExitStack):

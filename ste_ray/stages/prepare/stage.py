@@ -84,6 +84,7 @@ def run(context: StageContext) -> dict[str, Any]:
         counts.update(result["counts"])
     return {
         **{kind: counts[kind] for kind in ("examples", "rows", "judgments", "ledger")},
+        **_corrections(context, counts["corrections"]),
         "general_rows": len(general.rows),
         **({"no_call_tests": len(general.tests)} if general.tests else {}),
         **({"tests_of_kinds": made} if made else {}),
@@ -183,6 +184,15 @@ def _untested(context: StageContext, used: Mapping[str, ToolTotals]) -> list[str
     names = [name for name, one in used.items() if not one.test]
     more = len(names) - _MAX_NAMES
     return [*names[:_MAX_NAMES], f"and {more} more"] if more > 0 else names
+
+
+def _corrections(context: StageContext, number: int) -> dict[str, int]:
+    """Return how many examples are trained as mended calls too, where that is wanted."""
+    if context.config.prepare.trajectories == "last_call":
+        return {}
+    if not number:
+        context.notes.append("no trial mended a call, so no correction is trained")
+    return {"corrections": number}
 
 
 def _listed(context: StageContext, totals: ToolTotals) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from ste_ray.stages.prepare.context import PrepareContext
+from ste_ray.stages.prepare.correcting import trained_corrections
 from ste_ray.stages.prepare.duplicates import duplicate_reasons
 from ste_ray.stages.prepare.expanding import expand
 from ste_ray.stages.prepare.kinds import make_tests
@@ -35,10 +36,14 @@ async def prepare_partition(
     spool.finish()
     reasons = duplicate_reasons(spool, context.config.prepare)
     texts = _kept_texts(spool, reasons)
-    await expand(_kept(spool, reasons, outputs), texts, context, outputs)
-    if context.neighbourhood is not None:
-        kept = (draft for draft, reason in zip(spool, reasons, strict=True) if not reason)
-        await make_tests(kept, texts, context, outputs)
+    corrected = trained_corrections(_passed(spool, reasons), context)
+    await expand(_kept(spool, reasons, outputs), texts, corrected, context, outputs)
+    if context.config.prepare.tests:
+        await make_tests(_passed(spool, reasons), texts, context, outputs)
+
+
+def _passed(spool: Spool, reasons: list[str]) -> Iterator[Draft]:
+    return (draft for draft, reason in zip(spool, reasons, strict=True) if not reason)
 
 
 def _kept_texts(spool: Spool, reasons: list[str]) -> dict[str, set[int]]:

@@ -37,9 +37,9 @@ class Testing:
 
 @contextmanager
 def open_testing(context: StageContext) -> Iterator[Testing | None]:
-    """Open what tests are made with; None: none of other kinds is wanted."""
+    """Open what tests are made with; None: none is wanted that models write."""
     section = context.config.prepare.tests
-    if not section:
+    if not section.written:
         yield None
         return
     config = context.config.tools

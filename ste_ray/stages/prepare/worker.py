@@ -48,7 +48,7 @@ class PrepareWorker:
         store: the run.
         epoch: of the run lock.
         models: None: none is asked.
-        testing: None: no tests of other kinds are made.
+        testing: None: no tests are made that models write.
     """
 
     def __init__(
@@ -83,7 +83,9 @@ class PrepareWorker:
         with (
             ScratchFolder(prefix="ste-prepare-") as folder,
             Spool(Path(folder) / "spool.arrow") as spool,
-            Outputs(Path(folder) / "outputs", partition.name, bool(self._testing)) as outputs,
+            Outputs(
+                Path(folder) / "outputs", partition.name, bool(self._config.prepare.tests)
+            ) as outputs,
         ):
             async with self._asks(partition) as run_flow:
                 context = PrepareContext(
@@ -146,7 +148,7 @@ class PrepareWorker:
 
     @asynccontextmanager
     async def _calls(self, name: str) -> AsyncIterator[ToolExecutor | None]:
-        """Yield what executes the right calls of tests; None: no tests are made."""
+        """Yield what executes the right calls of tests; None: models write none."""
         testing = self._testing
         if testing is None:
             yield None
