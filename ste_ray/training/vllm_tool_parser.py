@@ -473,11 +473,16 @@ class ToolkenParser(ToolParser):  # type: ignore[misc]
         if not request.tools or not (request.tool_choice == "required" or _named(request)):
             return request
         functions = {one.name: one.parameters for one in map(_function, self.tools)}
+        learned = set(_true_names(self.model_tokenizer).values())
+        # Tools that the model never learned are described in the prompt by their names.
+        written = {
+            tool: f"<tool_{tool}>" if tool in learned else tool for tool in self._offered(request)
+        }
         forms = [
             {
                 "type": "sequence",
                 "elements": [
-                    {"type": "const_string", "value": f"Action: <tool_{tool}>\nAction Input: "},
+                    {"type": "const_string", "value": f"Action: {written[tool]}\nAction Input: "},
                     {
                         "type": "json_schema",
                         "json_schema": functions[called] or {"type": "object"},

@@ -304,6 +304,22 @@ def test_a_plain_answer_is_sent_as_it_comes() -> None:
     assert one.finish_streaming() is None
 
 
+@pytest.mark.parametrize("choice", ["required", "new_tool"])
+def test_a_forced_call_of_an_unlearned_tool_is_bound_to_its_name(choice: str) -> None:
+    tools = offered(safe_name("get weather"), "new_tool")
+    named = SimpleNamespace(function=SimpleNamespace(name=choice))
+    request = chat_request(tools, named if choice == "new_tool" else choice)
+    one = LOADED.ToolkenParser(Tokenizer(NAMES), tools)
+    tag = json.loads(one.adjust_request(request).structured_outputs.structural_tag)
+    forms = tag["format"]["elements"] if choice == "required" else [tag["format"]]
+    begins = [form["elements"][0]["value"] for form in forms]
+    learned = [f"Action: {toolken('get weather')}\nAction Input: "] if choice == "required" else []
+    assert begins == [*learned, "Action: new_tool\nAction Input: "]
+    found = one.extract_tool_calls(begins[-1] + '{"a": 1}', request)
+    calls = [(call.function.name, call.function.arguments) for call in found.tool_calls]
+    assert calls == [("new_tool", '{"a": 1}')]
+
+
 def test_the_grammar_of_a_forced_call_admits_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
