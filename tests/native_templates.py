@@ -147,6 +147,38 @@ FENCED = (
     "{% endif %}<｜end▁of▁sentence｜>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<｜Assistant｜>{% endif %}"
 )
+# As DeepSeek V3 did at first: a call is written only where there is no content at all, the tools
+# nowhere, and one call alone is not closed.
+_GATED_TURNS = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ m.content }}{% endif %}"
+    "{% endfor %}{% set results = namespace(before=false) %}{% for m in messages %}"
+    "{% if m.role == 'user' %}{% set results.before = false %}<｜User｜>{{ m.content }}"
+    "{% elif m.role == 'tool' %}{{ '' if results.before else '<｜tool▁outputs▁begin｜>' }}"
+    "{% set results.before = true %}<｜tool▁output▁begin｜>{{ m.content }}<｜tool▁output▁end｜>"
+    "{% elif m.role == 'assistant' and GATE %}{% for call in m.tool_calls %}{% if loop.first %}"
+    "{{ START }}<｜tool▁calls▁begin｜>{% else %}{{ '\n' }}"
+    "{% endif %}<｜tool▁call▁begin｜>{{ call.type }}<｜tool▁sep｜>{{ call.function.name }}"
+    "{{ '\n```json\n' + call.function.arguments + '\n```<｜tool▁call▁end｜>' }}"
+    "{% if CLOSED %}<｜tool▁calls▁end｜><｜end▁of▁sentence｜>{% endif %}{% endfor %}"
+    "{% elif m.role == 'assistant' %}"
+    "{{ '<｜tool▁outputs▁end｜>' if results.before else '<｜Assistant｜>' }}"
+    "{% set results.before = false %}{{ m.content }}<｜end▁of▁sentence｜>{% endif %}{% endfor %}"
+    "{{ '<｜tool▁outputs▁end｜>' if results.before }}"
+    "{% if add_generation_prompt and not results.before %}<｜Assistant｜>{% endif %}"
+)
+
+
+def _gated(gate: str, start: str, closed: str) -> str:
+    parts = {"GATE": gate, "START": start, "CLOSED": closed}
+    template = _GATED_TURNS
+    for name, text in parts.items():
+        template = template.replace(name, text)
+    return template
+
+
+GATED = _gated("m.content is none", "'<｜Assistant｜>'", "loop.last and not loop.first")
+# As its later releases: with a text too, closed, and still without the tools.
+TOLD = _gated("'tool_calls' in m", "'<｜Assistant｜>' + (m.content or '')", "loop.last")
 # As Qwen3-Coder does: an element an argument, texts as they are, other values as Python's.
 ELEMENTS = chatml(
     "{{ m.content or '' }}"
@@ -208,6 +240,8 @@ JSON_SHAPES = {
     "phi": PHI,
     "channels": CHANNELS,
     "fenced": FENCED,
+    "gated": GATED,
+    "told": TOLD,
     "counted": COUNTED,
     "keyed": KEYED,
     "nested": NESTED,
@@ -271,4 +305,22 @@ NO_SYSTEM = (
 # What ends a turn depends on the place.
 UNEVEN = NO_TOOLS.replace(
     "<|im_end|>\n{% endfor", "{{ '<|im_end|>' if loop.last else '<|x|>' }}\n{% endfor"
+)
+# As Phi-3 does, and Phi-4-mini: what ends the whole stands behind the last message, unless another
+# is to follow.
+ENDED = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% else %}{{ eos_token }}{% endif %}"
+)
+# As SmolLM3 does: tools go by names of their own, one for each form of calls.
+OTHER_NAMES = (
+    DESCRIBED.replace("if tools", "if xml_tools")
+    .replace("in tools", "in xml_tools[:]")
+    .replace(
+        "{% if xml_tools %}",
+        "{% if python_tools %}In Python, between <code> and </code>:\n"
+        "{% for tool in python_tools[:] %}"
+        "{{ tool.function.name }}: {{ tool.function.description }}\n{% endfor %}{% endif %}"
+        "{% if xml_tools %}",
+    )
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 from ste_ray.chat_tokens.native.chat import NativeChat
 from ste_ray.chat_tokens.native.own_template import template_with_tools
+from ste_ray.chat_tokens.native.template_tools import named_template
 from ste_ray.core.preparing.native_rows import CALL_ID, native_row
 from ste_ray.core.preparing.offering import ToolChoice, asked_row
 from ste_ray.core.prompts import PromptSet, offered_tool
@@ -30,8 +31,9 @@ class UnwritableRowError(ValueError):
 def give_tools(tokenizer: Any) -> bool:
     """Let a tokenizer's chat template write tools and calls, in place, and servers read them.
 
-    A template that knows no tools is replaced by one that keeps its turns. ``response_template``,
-    by which transformers reads replies, is set where there is none and one can be made.
+    A template that knows no tools is replaced by one that keeps its turns, and one that does not
+    show those that it is given by one that does. ``response_template``, by which transformers reads
+    replies, is set where there is none and one can be made.
 
     Returns:
         Whether the template was replaced.
@@ -45,6 +47,8 @@ def give_tools(tokenizer: Any) -> bool:
     except NoToolsError:
         tokenizer.chat_template = template_with_tools(tokenizer)
         chat, replaced = NativeChat(tokenizer), True
+    if chat.facts.template != named_template(tokenizer):
+        tokenizer.chat_template, replaced = chat.facts.template, True
     if getattr(tokenizer, "response_template", None) is None:
         tokenizer.response_template = chat.response_template()
     return replaced

@@ -95,13 +95,13 @@ def derived(shape):
 def written_by(shape, given_calls, text=""):
     """Return what the template writes behind its prompt for these calls."""
     render = renderer(SHAPES[shape])
-    _, as_text = derived(shape)
+    _, way = derived(shape)
     made = [
-        call(name, value, identity, as_text=as_text)
+        call(name, value, identity, as_text=way.as_text)
         for (name, value), identity in zip(given_calls, IDS, strict=False)
     ]
     prompt = render(asked(), (), True)
-    whole = render(asked(calling(*made, text=text)), (), False)
+    whole = render(asked(calling(*made, text=text, null=way.null)), (), False)
     while not whole.startswith(prompt):  # a block of reasoning may be opened only in one of them
         prompt = prompt[:-1]
     return whole[len(prompt) :]
@@ -116,9 +116,9 @@ def read(text, form):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_is_derived_in_time(shape):
     start = time.process_time()
-    form, as_text = derive(renderer(SHAPES[shape]))
+    form, way = derive(renderer(SHAPES[shape]))
     assert time.process_time() - start < 1
-    assert as_text == (shape == "fenced")
+    assert way == (shape in ("fenced", "gated", "told"), shape == "gated")
     assert form.parallel == (shape not in ("bare", "channels"))
     assert form.is_bare == (shape == "bare")
     assert form.arguments == {
@@ -203,7 +203,9 @@ def test_a_reply_cut_anywhere_holds_the_call_or_none(shape):
             assert calls in ([], wanted), text[:end]
 
 
-@pytest.mark.parametrize("shape", [one for one in SHAPES if one not in ("bare", "mistral list")])
+@pytest.mark.parametrize(
+    "shape", [one for one in SHAPES if one not in ("bare", "mistral list", "gated")]
+)
 def test_text_before_a_call_is_kept(shape):
     form, _ = derived(shape)
     text = written_by(shape, [("get_weather", {"city": "Rome"})], text="I look it up.")
@@ -253,7 +255,7 @@ def test_a_template_that_loses_what_it_is_given_is_refused():
 
 def test_arguments_that_are_written_as_given_must_be_given_as_text():
     unquoted = HERMES.replace("{{ f.arguments | tojson }}", "{{ f.arguments }}")
-    assert derive(renderer(unquoted))[1] is True
+    assert derive(renderer(unquoted))[1] == (True, False)
 
 
 def test_what_is_no_call_is_an_answer():

@@ -82,6 +82,7 @@ def put_together(
         place = stop
     gaps.append(text[place:end])
     opening, closing = text[found.opens : start], text[end : found.closes]
+    closing = _closing_of_two(turns, text[:end], found.tail, closing)
     between = _between(turns, text[:end], gaps[0], ordered[0][0])
     started = overlap(without_opening(turns.prompt), opening)
     bare = not any(char.isalnum() for char in opening)
@@ -99,6 +100,21 @@ def put_together(
         first_index=int(first),
         **fields,
     )
+
+
+def _closing_of_two(turns: Turns, first: str, tail: str, closing: str) -> str:
+    """Return what stands behind the last of two calls, where that closes more than one call does.
+
+    Some templates close nothing but several calls; models close one too, as they were taught.
+    """
+    try:
+        two = turns.two(ARGUMENTS, {KEYS[1]: VALUES[1]})
+    except FormError:
+        return closing
+    ends = first.rpartition(VALUES[0])[2] + closing
+    written = two.rpartition(VALUES[1])[2]
+    written = written.removesuffix(tail) if tail.strip() else written
+    return closing + written.removeprefix(ends) if written.startswith(ends) else closing
 
 
 def _slot(name: str) -> Slot:

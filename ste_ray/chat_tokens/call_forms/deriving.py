@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from ste_ray.chat_tokens.call_forms.layouts import MAKERS
-from ste_ray.chat_tokens.call_forms.probes import RENDERING_ERRORS, TOOLS, Render, asked
+from ste_ray.chat_tokens.call_forms.probes import RENDERING_ERRORS, TOOLS, Given, Render, asked
 from ste_ray.chat_tokens.call_forms.proving import prove
 from ste_ray.chat_tokens.call_forms.turns import FormError, Outline, Turns, outline
 from ste_ray.core.native_calls.form import CallForm
 
 
-def derive(render: Render) -> tuple[CallForm, bool]:
-    """Return the form, and whether the template wants arguments as JSON text.
+def derive(render: Render) -> tuple[CallForm, Given]:
+    """Return the form, and how the template wants messages that call.
 
     Raises:
         FormError: no form could be proven.
@@ -35,7 +35,7 @@ def derive(render: Render) -> tuple[CallForm, bool]:
             try:
                 if form is not None:
                     prove(form, turns)
-                    return form, turns.as_text
+                    return form, turns.given
             except FormError as error:
                 proofs.append(str(error))
     # What a form failed at says more than that a template failed.
@@ -43,11 +43,15 @@ def derive(render: Render) -> tuple[CallForm, bool]:
 
 
 def _outlines(render: Render, problems: list[str]) -> list[tuple[Turns, Outline]]:
-    """Return marked calls, with arguments given as an object and as JSON text, if it can be."""
+    """Return marked calls, given in each way in which the template writes them.
+
+    Null contents come last: a template that looks for them alone writes nothing of the others.
+    """
     tools = _tools(render)
     found = []
-    for as_text in (False, True):
-        turns = Turns(render, as_text, tools)
+    ways = [Given(as_text, null) for null in (False, True) for as_text in (False, True)]
+    for given in ways:
+        turns = Turns(render, given, tools)
         try:
             found.append((turns, outline(turns)))
         except FormError as error:

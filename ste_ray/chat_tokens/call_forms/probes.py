@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
 
@@ -79,6 +79,21 @@ PROOFS: tuple[dict[str, Any], ...] = (
 )
 
 
+class Given(NamedTuple):
+    """How a template wants messages that call.
+
+    Attributes:
+        as_text: whether arguments are given as JSON text, instead of an object.
+        null: whether the content of a message that only calls is null, instead of empty.
+    """
+
+    as_text: bool = False
+    null: bool = False
+
+
+PLAINLY = Given()
+
+
 def call(name: str, arguments: Any, identity: str = IDS[0], *, as_text: bool = False) -> Any:
     """Return a call as messages hold it.
 
@@ -97,13 +112,20 @@ def asked(*following: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [{"role": "user", "content": REQUEST}, *following]
 
 
-def answered(identity: str = IDS[0], *, as_text: bool = False) -> list[Mapping[str, Any]]:
+def answered(identity: str = IDS[0], given: Given = PLAINLY) -> list[Mapping[str, Any]]:
     """Return a conversation with a call and its result."""
-    made = calling(call(NAMES[0], {}, identity, as_text=as_text))
+    made = calling(call(NAMES[0], {}, identity, as_text=given.as_text), null=given.null)
     result = {"role": "tool", "name": NAMES[0], "tool_call_id": identity, "content": RESULT}
     return asked(made, result)
 
 
-def calling(*calls: Any, text: str = "") -> dict[str, Any]:
-    """Return the assistant's message with these calls."""
-    return {"role": "assistant", "content": text, "tool_calls": list(calls)}
+def calling(*calls: Any, text: str = "", null: bool = False) -> dict[str, Any]:
+    """Return the assistant's message with these calls.
+
+    Args:
+        calls: as ``call`` returns them.
+        text: beside them.
+        null: whether no text is given as null.
+    """
+    content = None if null and not text else text
+    return {"role": "assistant", "content": content, "tool_calls": list(calls)}

@@ -16,6 +16,7 @@ from ste_ray.chat_tokens.call_forms.probes import (
     REQUEST,
     TEXT,
     VALUES,
+    Given,
     Render,
     asked,
     call,
@@ -34,12 +35,12 @@ class Turns:
 
     Attributes:
         render: of the template.
-        as_text: whether arguments are given to it as JSON text.
+        given: how messages that call are given to it.
         tools: what it is shown.
     """
 
     render: Render
-    as_text: bool
+    given: Given
     tools: Sequence[Mapping[str, Any]]
 
     @cached_property
@@ -77,14 +78,15 @@ class Turns:
 
     def one(self, arguments: Any, *, text: str = "", name: str = NAMES[0]) -> str:
         """Return what is written for a message with one call."""
-        made = call(name, arguments, as_text=self.as_text)
-        return self.behind_request(calling(made, text=text))
+        made = call(name, arguments, as_text=self.given.as_text)
+        return self.behind_request(calling(made, text=text, null=self.given.null))
 
     def two(self, first: Any, second: Any, *, text: str = "") -> str:
         """Return what is written for a message with two calls."""
         pairs = zip(NAMES, (first, second), IDS, strict=True)
-        made = [call(name, given, one, as_text=self.as_text) for name, given, one in pairs]
-        return self.behind_request(calling(*made, text=text))
+        as_text = self.given.as_text
+        made = [call(name, given, one, as_text=as_text) for name, given, one in pairs]
+        return self.behind_request(calling(*made, text=text, null=self.given.null))
 
     def reply(self, behind_request: str) -> str:
         """Return what of a rendering a model would have written behind the prompt."""

@@ -26,7 +26,6 @@ from ste_ray.chat_tokens.native.messages import Conversation, conversation
 from ste_ray.chat_tokens.native.response_template import response_template
 from ste_ray.chat_tokens.native.template_tools import (
     TemplateTools,
-    named_template,
     renderer,
     tools_of,
 )
@@ -72,17 +71,16 @@ class NativeChat:
         name_of: Callable[[str], str] = str,
     ) -> None:
         self._tokenizer = tokenizer
-        self._template = template or named_template(tokenizer) or ""
         self._name_of = name_of
-        self._own_template = template
-        self._render = renderer(tokenizer, template)
         self._tokens = structure_tokens(tokenizer, len(tokenizer))
         self.facts: TemplateTools = tools_of(tokenizer, template)
+        self._template = self.facts.template
+        self._render = renderer(tokenizer, self._template)
 
     def with_options(self, options: Mapping[str, Any]) -> NativeChat:
         """Return what writes likewise, with these variables of the template."""
         found = copy.copy(self)
-        found._render = renderer(self._tokenizer, self._own_template, options)
+        found._render = renderer(self._tokenizer, self._template, options)
         return found
 
     def text(
@@ -287,9 +285,8 @@ class NativeChat:
     @cached_property
     def _markers(self) -> re.Pattern[str] | None:
         """What the template writes around calls and results as ordinary text."""
-        as_text = self.facts.arguments == "text"
         texts = list(self.facts.form.texts())
-        for messages in (asked(), answered(as_text=as_text)):
+        for messages in (asked(), answered(given=self.facts.given)):
             try:
                 texts.append(self._render(messages, TOOLS[-1], True))
             except RENDERING_ERRORS:

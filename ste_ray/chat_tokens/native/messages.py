@@ -89,6 +89,9 @@ def conversation(
         if message.tool_calls and facts.source == "described":
             fields["content"] = _with_calls(message, facts, name_of)
             del fields["tool_calls"]
+        elif message.tool_calls and facts.null_content:
+            # With a text beside them, such a template writes calls only if it keeps both.
+            fields["content"] = (facts.form.keeps_text and message.content) or None
     return Conversation(tuple(made), tuple(offered))
 
 

@@ -3,20 +3,22 @@
 It keeps the base's way of marking turns, found by rendering, and writes tools and calls in the form
 of the Hermes models (``core.native_calls.hermes``), which servers of models read without being told
 more. What tools returned stands in a turn of the user. Without tools it writes what the base's
-template writes.
+template writes, on every day: where that writes the date, so does it.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ste_ray.chat_tokens.call_forms.deriving import derive
+from ste_ray.chat_tokens.call_forms.differences import shared_start
 from ste_ray.chat_tokens.call_forms.probes import RENDERING_ERRORS
 from ste_ray.chat_tokens.call_forms.turns import FormError
-from ste_ray.chat_tokens.native.template_tools import plain_renderer, renderer, special_tokens
+from ste_ray.chat_tokens.native.shown_tools import jinja_text
+from ste_ray.chat_tokens.native.template_tools import renderer
 from ste_ray.chat_tokens.rendering import INST_TEMPLATE
 from ste_ray.core.native_calls import hermes
 from ste_ray.errors import ToolTemplateError
@@ -25,6 +27,11 @@ _SYSTEM, _FIRST, _SECOND = "zq system", "zq first", "zq second"
 _ANSWER = "zq answer"
 _Messages = Sequence[Mapping[str, Any]]
 _Write = Callable[[_Messages, bool], str]
+
+# Stands before a template, so that what it writes of the date is this. A line break behind a block
+# is not rendered.
+_DATED = "{%- macro strftime_now(format) -%}DAY{{ format }}YAD{%- endmacro %}\n"
+_DATE = re.compile(r"zqday\[(.*?)\]zqday", re.DOTALL)
 
 # Words in capitals are replaced by what the base writes there, as Jinja texts.
 _TEMPLATE = """\
@@ -95,15 +102,12 @@ def template_with_tools(tokenizer: Any) -> str:
     Raises:
         ToolTemplateError: how the base marks turns cannot be told from what its template writes.
     """
-    base = tokenizer.get_chat_template() if tokenizer.chat_template else None
-    render = renderer(tokenizer, base or INST_TEMPLATE)
-
-    def write(messages: _Messages, add_generation_prompt: bool) -> str:
-        return render(messages, None, add_generation_prompt)
-
+    base = tokenizer.get_chat_template() if tokenizer.chat_template else INST_TEMPLATE
     try:
-        found = _filled(_turns(write))
-        _prove(found, write, special_tokens(tokenizer))
+        found = _filled(_turns(_writer(tokenizer, base, "zqday[", "]zqday")))
+        for day in ("first ", "second "):
+            _prove_turns(_writer(tokenizer, found, day), _writer(tokenizer, base, day))
+        derive(renderer(tokenizer, found))
     except (*RENDERING_ERRORS, FormError) as error:
         told = " ".join(str(error).split())
         raise ToolTemplateError(
@@ -111,6 +115,17 @@ def template_with_tools(tokenizer: Any) -> str:
             f" rendered: {told}; give the tokenizer one that knows tools"
         ) from None
     return found
+
+
+def _writer(tokenizer: Any, template: str, before: str, behind: str = "") -> _Write:
+    """Return what writes messages by a template, with dates as their format between two texts."""
+    dated = _DATED.replace("DAY", before).replace("YAD", behind) + template
+    render = renderer(tokenizer, dated)
+
+    def write(messages: _Messages, add_generation_prompt: bool) -> str:
+        return render(messages, None, add_generation_prompt)
+
+    return write
 
 
 def _message(role: str, content: str) -> dict[str, str]:
@@ -121,14 +136,14 @@ def _turns(write: _Write) -> _Turns:
     user, answer = _message("user", _FIRST), _message("assistant", _ANSWER)
     no_system, user_ends = _around(write([user], False), _FIRST)
     _, prompt = _around(write([user], True), _FIRST)
-    if not prompt.startswith(user_ends):
-        user_ends = ""
-    head, ends = _around(write([user, answer], False), _ANSWER)
+    user_ends = _also_within(user_ends, prompt)
+    head, last = _around(write([user, answer], False), _ANSWER)
     _, assistant_opens = _around(head, _FIRST)
     longer = write([user, answer, _message("user", _SECOND)], False)
     between, _ = _around(longer, _SECOND)
     _, opens = _around(between, _ANSWER)
-    if not opens.startswith(ends) or not assistant_opens.startswith(user_ends):
+    ends = _also_within(last, opens)
+    if (last.strip() and not ends.strip()) or not assistant_opens.startswith(user_ends):
         raise FormError("turns are written in one way in the middle and in another at the end")
     system_opens, system_ends = _system(write, user, no_system)
     return _Turns(
@@ -141,6 +156,14 @@ def _turns(write: _Write) -> _Turns:
         assistant_ends=ends,
         prompt_ends=prompt[len(user_ends) :],
     )
+
+
+def _also_within(end: str, following: str) -> str:
+    """Return what ends a message also where another follows it.
+
+    Some templates write more behind the last one, such as a token that ends the whole.
+    """
+    return end if following.startswith(end) else shared_start(end, following)
 
 
 def _system(write: _Write, user: Mapping[str, str], no_system: str) -> tuple[str, str]:
@@ -183,28 +206,28 @@ def _filled(turns: _Turns) -> str:
     template = _TEMPLATE
     # The longest first: the name of one begins the name of another.
     for name in sorted(texts, key=len, reverse=True):
-        template = template.replace(name, _jinja_text(texts[name]))
+        template = template.replace(name, _expression(texts[name]))
     return template
 
 
-def _jinja_text(text: str) -> str:
-    """Return a text as Jinja writes it; braces and percent signs would be taken for tags."""
-    written = json.dumps(text, ensure_ascii=False)
-    for char, code in (("{", "\\u007b"), ("}", "\\u007d"), ("%", "\\u0025")):
-        written = written.replace(char, code)
-    return written
+def _expression(text: str) -> str:
+    """Return what writes a text in Jinja, with the dates in it written as their formats say."""
+    parts = _DATE.split(text)  # a text, a format, a text …
+    written = [
+        f"strftime_now({jinja_text(part)})" if number % 2 else jinja_text(part)
+        for number, part in enumerate(parts)
+    ]
+    return f"({' + '.join(written)})" if len(written) > 1 else written[0]
 
 
-def _prove(template: str, write: _Write, special: Mapping[str, str]) -> None:
-    """Check that the template writes what the base's does, and that its calls are read.
+def _prove_turns(made: _Write, base: _Write) -> None:
+    """Check that a template writes what the base's does, up to where a reply begins.
 
     Raises:
         FormError: it does not.
     """
-    made = plain_renderer(template, special)
     user, answer = _message("user", _FIRST), _message("assistant", _ANSWER)
     more = _message("user", _SECOND)
     for messages in ([user], [user, answer, more]):
-        if made(messages, None, True) != write(messages, True):
+        if made(messages, True) != base(messages, True):
             raise FormError("its turns depend on more than their roles")
-    derive(made)
