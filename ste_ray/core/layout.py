@@ -18,6 +18,7 @@ No other module spells such a path. In capitals stands what varies: ``NNNNN`` is
     explore/parts/                          ``Episode``, while the stage runs
     explore/episodes/part-NNNNN.parquet     ``Episode``, by tool and number
     explore/simulated/                      answers of simulated tools (``tools.run.recording``)
+    explore/plan/round-NNNNN.json           ``PlanRound``, written before it begins
     explore/replayed/part-NNNNN.parquet     ``Episode``, of ``explore --replay``
     prepare/examples/part-NNNNN.parquet     ``Example``
     prepare/examples/no-call-00000.parquet  ``Example`` of general requests: tests without a call
@@ -86,6 +87,7 @@ EPISODE_PARTS = "explore/parts"
 EPISODES = "explore/episodes"
 SIMULATED_ANSWERS = "explore/simulated"
 REPLAYED_EPISODES = "explore/replayed"
+EXPLORE_PLAN = "explore/plan"
 
 PREPARE = "prepare"
 EXAMPLES = "prepare/examples"
@@ -164,6 +166,11 @@ def manifest(stage: str) -> str:
 def imported(stage: str) -> str:
     """Return where a stage says that it was taken from another run, and from which."""
     return f"{stage}/imported.json"
+
+
+def plan_round(number: int) -> str:
+    """Return the file of one round of the adaptive plan of an exploration."""
+    return f"{EXPLORE_PLAN}/round-{number:05d}.json"
 
 
 def part_name(number: int) -> str:

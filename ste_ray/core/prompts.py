@@ -57,17 +57,20 @@ TEST_PROMPTS = frozenset(
         "test_check_again",
     }
 )
-_APART = NATIVE_PROMPTS | TEST_PROMPTS
+# What only the adaptive plan of an exploration says; likewise.
+PLAN_PROMPTS = frozenset({"explore_not_visited"})
+_APART = NATIVE_PROMPTS | TEST_PROMPTS | PLAN_PROMPTS
 _MAX_DESCRIPTION_CHARS = 1024  # what OpenAI's API takes
 
 
 class PromptSet:
-    """All prompts of a run; those of the native protocol and of tests may be left out.
+    """All prompts of a run; those that have a fingerprint of their own may be left out.
 
     Attributes:
         fingerprint: of all others.
         native_fingerprint: of those of the native protocol.
         test_fingerprint: of those that tests of other kinds are made with.
+        plan_fingerprint: of those of the adaptive plan.
 
     Raises:
         KeyError: a required prompt is absent, or a template is rendered without a value it needs.
@@ -86,6 +89,9 @@ class PromptSet:
         )
         self.test_fingerprint = fingerprint(
             {name: text for name, text in ordered if name in TEST_PROMPTS}
+        )
+        self.plan_fingerprint = fingerprint(
+            {name: text for name, text in ordered if name in PLAN_PROMPTS}
         )
 
     def render(self, name: str, **values: str) -> str:

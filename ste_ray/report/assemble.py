@@ -17,6 +17,7 @@ from ste_ray.report.exchanges import Exchanges, trained_exchanges
 from ste_ray.report.exploration import ExplorationView, view_exploration
 from ste_ray.report.ledger import LedgerView, view_ledger
 from ste_ray.report.overview import Notice, StageView, utc_time, view_notices, view_stage
+from ste_ray.report.plan import view_coverage, view_plan
 from ste_ray.report.reading import RunReader
 from ste_ray.report.training import TrainingView, view_training
 from ste_ray.report.trials import TrialView, sample_trials
@@ -84,7 +85,7 @@ def assemble_report(reader: RunReader, now: float) -> ReportData:
         ),
         evaluation=view_evaluation(reader.json(layout.EVALUATION_SUMMARY), scores, predictions),
         exchanges=trained_exchanges(manifests, predictions, scores),
-        exploration=view_exploration(episodes),
+        exploration=view_exploration(episodes, view_coverage(reader, episodes), view_plan(reader)),
         ledger=ledger,
         training=view_training(
             reader.json(layout.TRAIN_METRICS), reader.json(layout.TRAIN_SUMMARY)

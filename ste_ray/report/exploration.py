@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ste_ray.core.records import MADE_CALLS, Episode, Trial
+from ste_ray.report.plan import PlanView, ToolCoverage
 from ste_ray.report.view import Tally, View
 
 MAX_TOOLS = 500  # rows of a table; more would not be read and make the page heavy
@@ -22,6 +23,7 @@ class ToolExploration(View):
     solved: int
     calls: int
     failed_calls: int
+    coverage: ToolCoverage | None = None
 
 
 class Position(View):
@@ -53,14 +55,23 @@ class ExplorationView(View):
     replies: int = 0
     replies_reasoned: int = 0  # before them the model reasoned
     reasoning_tokens: int = 0  # of the completion tokens
+    branches_known: int = 0  # of the schemas of all tools
+    branches_visited: int = 0  # by calls that were answered
+    argument_values: int = 0
+    plan: PlanView | None = None  # where it is adaptive
 
 
-def view_exploration(episodes: Sequence[Episode]) -> ExplorationView | None:
+def view_exploration(
+    episodes: Sequence[Episode],
+    coverages: Mapping[str, ToolCoverage] | None = None,
+    plan: PlanView | None = None,
+) -> ExplorationView | None:
     """Count trials by how they ended, by tool and by place in the episode."""
     trials = [trial for episode in episodes for trial in episode.trials]
     if not episodes:
         return None
-    tools = _by_tool(trials)
+    found = coverages or {}
+    tools = _by_tool(trials, found)
     calls = Counter(turn.observation_status for t in trials for turn in t.turns)
     return ExplorationView(
         episodes=len(episodes),
@@ -85,6 +96,10 @@ def view_exploration(episodes: Sequence[Episode]) -> ExplorationView | None:
         replies=sum(trial.replies for trial in trials),
         replies_reasoned=sum(trial.replies_reasoned for trial in trials),
         reasoning_tokens=sum(trial.reasoning_tokens for trial in trials),
+        branches_known=sum(one.known for one in found.values()),
+        branches_visited=sum(one.visited for one in found.values()),
+        argument_values=sum(one.values for one in found.values()),
+        plan=plan,
     )
 
 
@@ -128,16 +143,18 @@ def _by_position(trials: Sequence[Trial]) -> tuple[Position, ...]:
     )
 
 
-def _by_tool(trials: Sequence[Trial]) -> list[ToolExploration]:
+def _by_tool(
+    trials: Sequence[Trial], coverages: Mapping[str, ToolCoverage]
+) -> list[ToolExploration]:
     """Return one row a tool, the least often solved first."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         groups.setdefault(trial.tool, []).append(trial)
-    rows = [_tool_row(tool, group) for tool, group in groups.items()]
+    rows = [_tool_row(tool, group, coverages.get(tool)) for tool, group in groups.items()]
     return sorted(rows, key=lambda row: (row.solved / row.trials, row.tool))
 
 
-def _tool_row(tool: str, trials: Sequence[Trial]) -> ToolExploration:
+def _tool_row(tool: str, trials: Sequence[Trial], coverage: ToolCoverage | None) -> ToolExploration:
     statuses = [turn.observation_status for trial in trials for turn in trial.turns]
     made = [status for status in statuses if status in MADE_CALLS]
     return ToolExploration(
@@ -146,4 +163,5 @@ def _tool_row(tool: str, trials: Sequence[Trial]) -> ToolExploration:
         solved=sum(trial.solved == "yes" for trial in trials),
         calls=len(made),
         failed_calls=len(made) - made.count("ok"),
+        coverage=coverage,
     )

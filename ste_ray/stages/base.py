@@ -10,7 +10,13 @@ from typing import Any
 from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.asked_models import AskedModel
-from ste_ray.core.prompts import NATIVE_PROMPTS, REQUIRED_PROMPTS, TEST_PROMPTS, PromptSet
+from ste_ray.core.prompts import (
+    NATIVE_PROMPTS,
+    PLAN_PROMPTS,
+    REQUIRED_PROMPTS,
+    TEST_PROMPTS,
+    PromptSet,
+)
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError
 from ste_ray.resources import resource_folder
@@ -99,7 +105,8 @@ def load_prompts() -> PromptSet:
     """Read the prompt files that ship with the project."""
     folder = resource_folder("prompts")
     templates = {path.stem: path.read_text("utf-8") for path in sorted(folder.glob("*.txt"))}
-    missing = sorted((REQUIRED_PROMPTS | NATIVE_PROMPTS | TEST_PROMPTS) - templates.keys())
+    shipped = REQUIRED_PROMPTS | NATIVE_PROMPTS | TEST_PROMPTS | PLAN_PROMPTS
+    missing = sorted(shipped - templates.keys())
     if missing:
         raise ConfigError(f"the prompts folder lacks {missing[0]!r}.txt; install ste-ray again")
     return PromptSet(templates)

@@ -14,7 +14,7 @@ from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.imports.edited_tests import edited_tests_fingerprint
 from ste_ray.stages.prepare.general import open_general_data
-from ste_ray.stages.prepare.pairs import confused_tools
+from ste_ray.stages.shared.confusions import confused_pairs, confused_tools
 from ste_ray.stages.shared.tools import catalogue_specs
 from ste_ray.store.manifest import manifest_fingerprint, read_manifest
 
@@ -38,12 +38,7 @@ def input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
     if _calls_natively(stage, context.config):
         prints["native_prompts"] = context.prompts.native_fingerprint
     if stage == "explore":
-        prints["tools"] = fingerprint(
-            [
-                spec.model_dump(mode="json", exclude={"requests_per_minute", "concurrency"})
-                for spec in context.configured_tools.specs.values()
-            ]
-        )
+        prints |= _explore_fingerprints(context)
     prints |= _catalogue_fingerprint(stage, context.config)
     general_data = context.config.prepare.mix.general_data
     if stage == "prepare" and general_data:
@@ -66,6 +61,23 @@ def input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
         prints[earlier] = manifest_fingerprint(manifest)
     if stage in READS_TESTS and (edited := edited_tests_fingerprint(store)):
         prints["tests"] = edited
+    return prints
+
+
+def _explore_fingerprints(context: StageContext) -> dict[str, str]:
+    section = context.config.explore
+    prints = {
+        "tools": fingerprint(
+            [
+                spec.model_dump(mode="json", exclude={"requests_per_minute", "concurrency"})
+                for spec in context.configured_tools.specs.values()
+            ]
+        )
+    }
+    if section.suggests:
+        prints["plan_prompts"] = context.prompts.plan_fingerprint
+    if section.confused_in:
+        prints["confused_in"] = fingerprint(confused_pairs(section.confused_in))
     return prints
 
 

@@ -313,3 +313,27 @@ def test_tools_and_calls_count_as_prompt_in_the_native_protocol(changes):
         assert recorded.action == len(ACTION)
         assert recorded.query == recorded.final == (len(QUERY) + len(FINAL)) / 2
         assert recorded.reflection == len(REFLECTION)
+
+
+def test_an_adaptive_plan_has_as_many_calls_at_most_and_longer_prompts():
+    shape = ("explore.episodes_per_tool=6", "explore.trials_per_episode=4")
+    fixed = estimate_explore(context(*shape))
+    told = estimate_explore(context(*shape, "explore.plan=adaptive"))
+    assert told["high"]["calls"] == fixed["high"]["calls"]
+    assert told["expected"]["calls"] == fixed["expected"]["calls"]
+    assert told["low"]["calls"] == pytest.approx(fixed["low"]["calls"] / 3, abs=1)
+    for case in ("expected", "high"):
+        assert told[case]["prompt_tokens"] > fixed[case]["prompt_tokens"]
+    silent = estimate_explore(
+        context(*shape, "explore.plan=adaptive", "explore.suggest_unvisited=false")
+    )
+    assert silent["expected"] == fixed["expected"]
+    assert fixed["high"]["prompt_tokens"] < silent["high"]["prompt_tokens"]
+    assert silent["high"]["prompt_tokens"] < told["high"]["prompt_tokens"]
+    assert "2 to 12 episodes a tool, in all at most 6 a tool" in as_lines(told)
+
+
+def test_the_fixed_plan_and_an_adaptive_one_of_the_least_are_the_same():
+    shape = ("explore.episodes_per_tool=2", "explore.suggest_unvisited=false")
+    told = estimate_explore(context(*shape, "explore.plan=adaptive"))
+    assert told["high"] == estimate_explore(context(*shape))["high"]

@@ -5,6 +5,7 @@ from flow_examples import PROMPTS, SPEC
 
 from ste_ray.core.prompts import (
     NATIVE_PROMPTS,
+    PLAN_PROMPTS,
     REQUIRED_PROMPTS,
     TEST_PROMPTS,
     PromptSet,
@@ -20,6 +21,7 @@ VALUES = {
     "explore_query_first": ("tools", "long_term_memory"),
     "explore_query_next": ("long_term_memory",),
     "explore_long_term_memory": ("queries",),
+    "explore_not_visited": ("branches",),
     "explore_answer": ("tool_names", "max_turns"),
     "explore_answer_native": ("max_turns",),
     "observation_parse_failure_native": ("message",),
@@ -46,7 +48,7 @@ VALUES = {
 
 
 def test_exactly_the_required_prompts_ship():
-    assert set(TEXTS) == REQUIRED_PROMPTS | NATIVE_PROMPTS | TEST_PROMPTS
+    assert set(TEXTS) == REQUIRED_PROMPTS | NATIVE_PROMPTS | TEST_PROMPTS | PLAN_PROMPTS
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS))
@@ -101,3 +103,9 @@ def test_prompts_of_tests_change_a_fingerprint_of_their_own():
     assert {one.fingerprint for one in (*changed, without)} == {SHIPPED.fingerprint}
     prints = {one.test_fingerprint for one in changed}
     assert len(prints | {SHIPPED.test_fingerprint}) == len(TEST_PROMPTS) + 1
+
+
+def test_prompts_of_the_adaptive_plan_change_a_fingerprint_of_their_own():
+    changed = [PromptSet(TEXTS | {key: "new"}) for key in PLAN_PROMPTS]
+    assert {one.fingerprint for one in changed} == {SHIPPED.fingerprint}
+    assert SHIPPED.plan_fingerprint not in {one.plan_fingerprint for one in changed}

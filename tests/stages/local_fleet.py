@@ -28,6 +28,7 @@ from ste_ray.stages.explore.exploration import Departure, Exploration
 from ste_ray.stages.explore.explorer import Explorer, OpenSpans
 from ste_ray.stages.explore.messages import Directive, News, Report, Status
 from ste_ray.stages.explore.parts import sort_episodes
+from ste_ray.stages.explore.rounds import rules_of
 from ste_ray.stages.shared.limit_server import LimitServer
 from ste_ray.stages.shared.model_session import Models
 from ste_ray.store.artifacts import RunStore, open_store
@@ -161,6 +162,7 @@ class LocalFleet:
             num_explorers=num_explorers,
             lease_seconds=section.lease_seconds,
             clock=self.clock,
+            rules=rules_of(section),
         )
         self._do(self.coordinator.recover())
 

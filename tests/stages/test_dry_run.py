@@ -159,3 +159,15 @@ def test_where_no_tool_is_allowed_the_table_still_comes_before_the_refusal(tmp_p
     assert err.startswith("error: these tools may change something")
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_in_an_adaptive_plan_tools_may_get_episodes_of_those_that_are_not_called(
+    tmp_path, monkeypatch
+):
+    monkeypatch.delenv("WEATHER_KEY", raising=False)
+    file = tmp_path / "tools.yaml"
+    file.write_text(yaml.safe_dump({"tools": TOOLS[:2]}))
+    options = [f"tools.files=[{file}]", "explore.episodes_per_tool=2"]
+    config = load_config(None, [*options, "explore.plan=adaptive", "explore.patience=1"])
+    plan = dry_run(survey_tools(config.tools)[0], config)
+    assert plan["calls_at_most"] == 3 * 4 * 4  # episodes, trials, turns; the other has one at least

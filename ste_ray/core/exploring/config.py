@@ -20,7 +20,33 @@ class ExploreConfig(Section):
         "tool calling.",
         unless_default=True,
     )
-    episodes_per_tool: int = key(15, "Episodes of each tool.", ge=1)
+    plan: Literal["fixed", "adaptive"] = key(
+        "fixed",
+        "Which tools get the episodes: each as many, or, of as many in all, more where calls still "
+        "visit new branches of the schema, and none where they no longer do.",
+        unless_default=True,
+    )
+    patience: int = key(
+        2,
+        "Episodes without anything new after which the adaptive plan closes a tool; so many every "
+        "tool gets.",
+        ge=1,
+        unless_default=True,
+    )
+    suggest_unvisited: bool = key(
+        True,
+        "Tell the explorer in the adaptive plan which branches of the schema no call has visited; "
+        "false: an ablation.",
+        unless_default=True,
+    )
+    confused_in: str = key(
+        "",
+        "Evaluated run; the adaptive plan gives the tools confused there more; empty: none.",
+        unless_empty=True,
+    )
+    episodes_per_tool: int = key(
+        15, "Episodes of each tool; in the adaptive plan, of each on average at most.", ge=1
+    )
     trials_per_episode: int = key(4, "Trials of an episode, in one conversation.", ge=1)
     max_turns: int = key(4, "Observations that a trial may see.", ge=1)
     temperature: float = key(1.0, "Sampling temperature of the explorer.", ge=0)
@@ -56,3 +82,8 @@ class ExploreConfig(Section):
         ge=0,
         le=1,
     )
+
+    @property
+    def suggests(self) -> bool:
+        """Whether prompts say what is not visited."""
+        return self.plan == "adaptive" and self.suggest_unvisited

@@ -45,6 +45,7 @@ class TrialContext:
     trial_number: int
     memory: tuple[MemoryEntry, ...]
     memory_episodes: int = 0
+    unvisited: tuple[str, ...] = ()
 
     @property
     def trial_id(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ste_ray.core.coverage.findings import Unvisited
 from ste_ray.core.effects import Flow
 from ste_ray.core.exploring.context import TrialContext, TrialSettings
 from ste_ray.core.exploring.conversation import Conversation
@@ -27,6 +28,7 @@ def episode_flow(
     memory: tuple[MemoryEntry, ...],
     config_fingerprint: str,
     memory_episodes: int = 0,
+    unvisited: Unvisited | None = None,
 ) -> Flow[Episode]:
     """Run ``num_trials`` trials; a reply that was cut off by the endpoint ends the episode.
 
@@ -39,6 +41,7 @@ def episode_flow(
         memory: what the tool's earlier episodes tried.
         config_fingerprint: identity of the configuration, part of all ids.
         memory_episodes: how many of the tool's first episodes ``memory`` is of, for the record.
+        unvisited: of what the tool's schema allows, what each trial is told; None: nothing.
     """
     talk = Conversation(account=spec.name, keep_reasoning=settings.keep_reasoning)
     trials: list[Trial] = []
@@ -53,9 +56,12 @@ def episode_flow(
             trial_number=trial_number,
             memory=memory,
             memory_episodes=memory_episodes,
+            unvisited=unvisited.suggested() if unvisited else (),
         )
         trial = yield from trial_flow(context, talk)
         trials.append(trial)
+        if unvisited:
+            unvisited.note(trial)
         if trial.query:
             memory = (*memory, MemoryEntry(query=trial.query, solved=trial.solved))
         if talk.cut_off or trial.outcome == "interrupted":

@@ -10,10 +10,12 @@ Nothing is added for requests that are repeated, and nothing subtracted for a pr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor
 from statistics import fmean
 
+from ste_ray.core.coverage.findings import MAX_SUGGESTED
+from ste_ray.core.coverage.planning import Rules
 from ste_ray.core.exploring.context import TrialSettings
 from ste_ray.core.exploring.lengths import (
     CHARS_PER_TOKEN,
@@ -22,7 +24,12 @@ from ste_ray.core.exploring.lengths import (
     Lengths,
     capped,
 )
-from ste_ray.core.exploring.memory import MemoryEntry, render_memory
+from ste_ray.core.exploring.memory import (
+    MAX_BRANCH_CHARS,
+    MemoryEntry,
+    render_memory,
+    render_unvisited,
+)
 from ste_ray.core.limits.budget import Bounds
 from ste_ray.core.prompts import PromptSet, describe_tool, offered_tool
 from ste_ray.core.records import Message, MessageCall
@@ -32,6 +39,7 @@ from ste_ray.core.texts.safe_names import safe_name
 from ste_ray.core.tool_specs import ToolSpec
 
 _OBSERVATION = "Observation: "
+_BRANCH_CHARS = 30  # of the name of a branch, as expected
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,14 @@ class Usage:
     def tokens(self) -> float:
         """Of prompts and completions together."""
         return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        """Return the usage of both."""
+        return Usage(
+            self.calls + other.calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
 
     def times(self, factor: float) -> Usage:
         """Return the usage of ``factor`` times as much work."""
@@ -71,6 +87,8 @@ def estimate(
     num_episodes: int,
     num_trials: int,
     parallel_episodes: int = 1,
+    rules: Rules | None = None,
+    suggests: bool = False,
     short: Lengths = TEACHER_SHORT_LENGTHS,
     expected: Lengths = TEACHER_LENGTHS,
 ) -> Estimate:
@@ -83,6 +101,8 @@ def estimate(
         num_episodes: for each tool.
         num_trials: in each episode.
         parallel_episodes: of one tool; the memory misses those that are still running.
+        rules: of the adaptive plan; None: each tool gets as many episodes.
+        suggests: whether prompts say what is not visited.
         short: lengths for the estimate "at least".
         expected: lengths for the one in between. "At most" has all turns and ``max_tokens``.
     """
@@ -92,16 +112,35 @@ def estimate(
     description = fmean(len(describe_tool(spec)) for spec in specs)
     offer = fmean(_offer(spec, settings) for spec in specs)
     longest = _longest(settings)
+    texts = _texts(prompts, settings, name, description, offer)
     usages = []
-    for lengths in (
-        capped(short, capped(expected, longest)),
-        capped(expected, longest),
-        longest,
+    for lengths, branch_chars, shares in zip(
+        (capped(short, capped(expected, longest)), capped(expected, longest), longest),
+        (1, _BRANCH_CHARS, MAX_BRANCH_CHARS),
+        _shares(num_episodes, rules),
+        strict=True,
     ):
-        texts = _texts(prompts, settings, name, description, offer)
-        walk = _Walk(texts, lengths, settings, parallel_episodes)
-        usages.append(walk.tool(num_episodes, num_trials).times(len(specs)))
+        shown = ["x" * branch_chars] * MAX_SUGGESTED if suggests else []
+        told = replace(texts, unvisited=len(render_unvisited(shown, prompts)))
+        walks = [
+            _Walk(told, lengths, settings, parallel_episodes).tool(number, num_trials).times(share)
+            for number, share in shares.items()
+        ]
+        usages.append(sum(walks, Usage(0, 0, 0)).times(len(specs)))
     return Estimate(*usages)
+
+
+def _shares(num_episodes: int, rules: Rules | None) -> tuple[dict[int, float], ...]:
+    """Return the shares of tools by their number of episodes: at least, as expected, at most.
+
+    An adaptive plan may close all tools early. What it uses most is where it gives some tools all
+    that they may have: prompts grow with what is remembered.
+    """
+    even = {num_episodes: 1.0}
+    if rules is None or rules.least == num_episodes:
+        return even, even, even
+    share = (num_episodes - rules.least) / (rules.most - rules.least)
+    return {rules.least: 1.0}, even, {rules.most: share, rules.least: 1 - share}
 
 
 def affordable_tools(bounds: Bounds, total: Usage, usd: float | None, num_tools: int) -> int:
@@ -142,6 +181,7 @@ class _Texts:
     withheld: float
     around: float  # a call and its observation
     offer: float  # the tool, in requests that let it be called, or that show calls
+    unvisited: float = 0.0  # branches that a query prompt suggests
 
 
 def _offer(spec: ToolSpec, settings: TrialSettings) -> int:
@@ -220,7 +260,7 @@ class _Walk:
         # A query prompt tells the tool where it shows the calls of earlier trials.
         self._prompt_chars += texts.offer if conversation else 0
         conversation += texts.following if conversation else texts.first
-        self._prompt_chars += conversation + self._memory(remembered)
+        self._prompt_chars += conversation + self._memory(remembered) + texts.unvisited
         conversation += lengths.query + texts.answer
         self._prompt_chars += self._turns(conversation)
         requests = lengths.actions_per_trial + 1 + self._settings.reflection

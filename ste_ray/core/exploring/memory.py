@@ -11,8 +11,10 @@ from typing import Literal
 
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Episode, Record
+from ste_ray.core.texts.cutting import ellipsed
 
 _OUTCOME = {"yes": " (solved)", "no": " (not solved)", "unparsable": "", "not_asked": ""}
+MAX_BRANCH_CHARS = 120
 
 
 class MemoryEntry(Record):
@@ -39,3 +41,11 @@ def render_memory(entries: Iterable[MemoryEntry], prompts: PromptSet) -> str:
         return ""
     # The prompt files are stripped on loading; the blank lines around the block belong here.
     return "\n" + prompts.render("explore_long_term_memory", queries="\n".join(lines)) + "\n"
+
+
+def render_unvisited(branches: Iterable[str], prompts: PromptSet) -> str:
+    """Return what a query prompt says of branches that nobody visited; empty without any."""
+    lines = [f"- {ellipsed(' '.join(name.split()), MAX_BRANCH_CHARS)}" for name in branches]
+    if not lines:
+        return ""
+    return "\n" + prompts.render("explore_not_visited", branches="\n".join(lines)) + "\n"

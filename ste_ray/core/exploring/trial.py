@@ -10,7 +10,7 @@ from ste_ray.core.effects import Flow, ModelReply
 from ste_ray.core.exploring import native_turns, text_turns
 from ste_ray.core.exploring.context import NO_ANSWER, TrialContext
 from ste_ray.core.exploring.conversation import Conversation
-from ste_ray.core.exploring.memory import render_memory
+from ste_ray.core.exploring.memory import render_memory, render_unvisited
 from ste_ray.core.prompts import describe_tool
 from ste_ray.core.records import Trial, Turn
 from ste_ray.core.replies.conversation import advice_on, explained
@@ -52,6 +52,7 @@ def trial_flow(context: TrialContext, talk: Conversation) -> Flow[Trial]:
             "query_text": query_reply.text,
             "memory_shown": len(context.memory) if context.settings.long_term_memory else 0,
             "memory_episodes": context.memory_episodes if context.settings.long_term_memory else 0,
+            "unvisited_shown": context.unvisited,
             "turns": tuple(turns),
             "final_answer": turns[-1].final_answer if turns else "",
             "outcome": outcome,
@@ -86,6 +87,7 @@ def _imagine_query(context: TrialContext, talk: Conversation) -> Flow[ModelReply
     values = {"tools": describe_tool(context.spec)} if first else {}
     entries = context.memory if context.settings.long_term_memory else ()
     memory = render_memory(entries, context.prompts)
+    memory += render_unvisited(context.unvisited, context.prompts)
     talk.say(context.prompts.render(name, long_term_memory="", **values))
     shown = context.prompts.render(name, long_term_memory=memory, **values)
     return (yield from _ask_for_text(context, talk, QUERY_STOP, shown))

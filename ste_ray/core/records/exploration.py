@@ -68,6 +68,7 @@ class Trial(Record):
     query_text: str  # the raw reply the query was taken from, without its reasoning
     memory_shown: int  # how many earlier queries the long-term memory showed
     memory_episodes: int = 0  # they are those of the tool's first so many episodes, and its own
+    unvisited_shown: tuple[str, ...] = ()  # branches of the schema that were suggested
     turns: tuple[Turn, ...]
     final_answer: str
     outcome: Literal["finished", "out_of_turns", "no_query", "cut_off", "interrupted"]

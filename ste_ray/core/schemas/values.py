@@ -157,6 +157,20 @@ class Place:
         """What is said of every value: alternatives and conditions left aside."""
         return self._tree.part(self._schema, None, none=True)
 
+    @property
+    def unions(self) -> list[list[Place]]:
+        """The alternatives of each ``anyOf`` and ``oneOf`` that is said of every value."""
+        return [
+            [self._tree.joined([one]) for one in alternatives]
+            for keyword in _ALTERNATIVES
+            for alternatives in self.always.all_of(keyword)
+            if isinstance(alternatives, list)
+        ]
+
+    def fits(self, value: Any) -> bool | None:
+        """Whether a value fits, as far as can be told cheaply; None: not known."""
+        return self._tree.fits(self._schema, value)
+
 
 class _Tree:
     """Reads one schema; what was read is kept."""
@@ -208,6 +222,11 @@ class _Tree:
                 self._parts.clear()
             self._parts[key] = Part(self, tuple(found))
         return self._parts[key]
+
+    def fits(self, schema: dict[str, Any], value: Any) -> bool | None:
+        """Whether a value fits a schema; None: not known."""
+        self._matcher.begin()
+        return self._matcher.fits(schema, value)
 
     def is_conditional(self, schema: dict[str, Any]) -> bool:
         """Whether what a schema says depends on the value."""

@@ -29,6 +29,8 @@ from ste_ray.stages.explore.exploration import Departure, Exploration
 from ste_ray.stages.explore.explorer import Exchange, Explorer, OpenSpans
 from ste_ray.stages.explore.messages import News, Status
 from ste_ray.stages.explore.metrics import ExploreMetrics
+from ste_ray.stages.explore.rounds import rules_of
+from ste_ray.stages.shared.confusions import confused_pairs
 from ste_ray.stages.shared.limit_actor import Limiting, RemoteCall, beside_driver
 from ste_ray.stages.shared.model_session import Models
 from ste_ray.stages.tracking.tracker import run_name
@@ -115,6 +117,8 @@ class RayFleet:
                 lease_seconds=config.lease_seconds,
                 clock=MonotonicClock(),
                 observe=ExploreMetrics(self._context.store.uri),
+                rules=rules_of(config),
+                confused=confused_pairs(config.confused_in),
             )
         )
         ray.get(self._coordinator.recover.remote())

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ste_ray.core import layout
+from ste_ray.core.coverage.planning import Rules
 from ste_ray.core.exploring.alike import Cause, Endings, cause_of
 from ste_ray.core.records import Episode
 from ste_ray.ports import Clock
@@ -21,6 +22,7 @@ from ste_ray.runtime import journal, segments
 from ste_ray.runtime.events import Backlog
 from ste_ray.stages.explore.messages import Directive, Lease, News, Report, Status
 from ste_ray.stages.explore.parts import EpisodeKey, stored_episodes
+from ste_ray.stages.explore.rounds import AdaptivePlan, FixedPlan
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import iter_records
 
@@ -56,12 +58,14 @@ class Coordinator:
         store: the run's artifacts.
         epoch: of the run lock.
         specs: tool name -> its specification as compressed JSON, see ``packed``.
-        episodes_per_tool: so many are stored when a tool is done.
+        episodes_per_tool: so many are stored when a tool is done, in the fixed plan.
         trials_per_episode: of one that is not cut off.
         num_explorers: how many were asked for.
         lease_seconds: an explorer that is silent for so long is taken for lost.
         clock: seconds that only grow.
         observe: is given the status now and then, for metrics.
+        rules: of the adaptive plan; None: each tool gets as many episodes.
+        confused: for that plan, tool -> another one that it is taken for.
     """
 
     def __init__(
@@ -76,10 +80,11 @@ class Coordinator:
         lease_seconds: float,
         clock: Clock,
         observe: Callable[[Status], None] = lambda _: None,
+        rules: Rules | None = None,
+        confused: Mapping[str, str] | None = None,
     ) -> None:
         self._store = store
         self._epoch = epoch
-        self._episodes_per_tool = episodes_per_tool
         self._num_explorers = num_explorers
         self._lease_seconds = lease_seconds
         self._clock = clock
@@ -97,6 +102,10 @@ class Coordinator:
         self._said: list[str] = []
         self._num_ended = 0
         self._fencing = asyncio.Lock()
+        self._deciding = asyncio.Lock()
+        self._plan: FixedPlan | AdaptivePlan = FixedPlan(len(specs), episodes_per_tool)
+        if rules is not None:
+            self._plan = AdaptivePlan(store, specs, rules, confused or {})
         self._endings = Endings(len(specs), len(specs) * episodes_per_tool * trials_per_episode)
 
     async def recover(self) -> None:
@@ -105,12 +114,18 @@ class Coordinator:
         Raises:
             StoreError: the journal cannot be read.
         """
+        await asyncio.to_thread(self._plan.recover)
         paths = [segment.path for segment in segments.accepted(self._store, layout.EPISODE_PARTS)]
         stored = await asyncio.to_thread(stored_episodes, self._store, paths)
         self._note_stored(stored)
-        if len(stored) <= _MAX_READ_AGAIN:
+        if self._plan.reads_episodes or len(stored) <= _MAX_READ_AGAIN:
             await asyncio.to_thread(self._read_endings, paths)
+        self._done = {
+            n for n, one in self._tools.items() if len(one.stored) >= self._plan.target(n)
+        }
+        await self._go_on()
         await asyncio.to_thread(self._read_journal)
+        self._waiting.clear()  # what was begun comes first
         begun = [name for name, tool in self._tools.items() if tool.entries or tool.stored]
         fresh = [name for name in self._tools if name not in set(begun)]
         self._waiting.extend(name for name in (*begun, *fresh) if name not in self._done)
@@ -126,6 +141,8 @@ class Coordinator:
         self._shown.add(report.shown, report.shown_left_out)
         self._said += report.said
         self._note_stored(report.stored)
+        for findings in report.findings:
+            self._plan.note(findings)
         for key, causes in report.ended:
             self._note_ended(key, causes)
         self._stopped.update(report.stopped)
@@ -133,6 +150,7 @@ class Coordinator:
         held.tools -= ended
         for tool in ended:
             self._tools[tool].entries.clear()
+        await self._go_on()
         leases = tuple(self._lend(held, report.room))
         return Directive(leases=leases, finished=self._finished())
 
@@ -160,16 +178,17 @@ class Coordinator:
             self._lost.append(name)
         status = Status(
             tools=len(self._tools),
-            tools_done=len(self._done),
+            tools_done=len(self._done if self._plan.over else self._plan.closed),
             tools_stopped=dict(self._stopped),
             tools_active=sum(len(one.tools) for one in self._explorers.values()),
             explorers=len(self._explorers),
-            episodes=len(self._tools) * self._episodes_per_tool,
+            episodes=self._plan.num_episodes,
             episodes_stored=sum(len(tool.stored) for tool in self._tools.values()),
             episodes_ended=self._num_ended,
             counts=sum((Counter(counts) for counts in self._counts.values()), Counter()),
             lost=tuple(self._lost),
             alike=self._endings.alike(),
+            finished=self._finished(),
         )
         self._lost = []
         self._observe(status)
@@ -186,7 +205,19 @@ class Coordinator:
         return list(self._explorers)
 
     def _finished(self) -> bool:
+        return self._plan.over and self._is_settled()
+
+    def _is_settled(self) -> bool:
+        """Whether all episodes that the plan has so far are stored, or given up."""
         return len(self._done | self._stopped.keys()) == len(self._tools)
+
+    async def _go_on(self) -> None:
+        """Begin the next round of an adaptive plan, once all before it are settled."""
+        async with self._deciding:
+            while self._is_settled() and not self._plan.over:
+                further = await self._plan.go_on(self._stopped.keys())
+                self._done -= set(further)
+                self._waiting.extend(further)
 
     def _lend(self, explorer: _Explorer, room: int) -> Iterable[Lease]:
         for _ in range(min(room, self._share() - len(explorer.tools))):
@@ -195,7 +226,14 @@ class Coordinator:
             name = self._waiting.popleft()
             tool = self._tools[name]
             explorer.tools.add(name)
-            yield Lease(name, zlib.decompress(tool.spec), frozenset(tool.stored), (*tool.entries,))
+            yield Lease(
+                name,
+                zlib.decompress(tool.spec),
+                self._plan.target(name),
+                frozenset(tool.stored),
+                (*tool.entries,),
+                self._plan.earlier(name, tool.stored),
+            )
 
     def _share(self) -> int:
         """The most tools one explorer may hold, so that no other one goes without."""
@@ -212,7 +250,7 @@ class Coordinator:
                 continue
             self._num_ended += number not in tool.stored | tool.ended
             tool.stored.add(number)
-            if len(tool.stored) >= self._episodes_per_tool:
+            if len(tool.stored) >= self._plan.target(name):
                 self._done.add(name)
 
     def _note_ended(self, key: EpisodeKey, causes: Sequence[Cause | None]) -> None:
@@ -227,6 +265,7 @@ class Coordinator:
     def _read_endings(self, paths: Iterable[str]) -> None:
         for path in paths:
             for episode in iter_records(self._store, path, Episode):
+                self._plan.note_stored(episode)
                 key = (episode.tool, episode.episode_number)
                 self._note_ended(key, [cause_of(trial) for trial in episode.trials])
 
@@ -234,6 +273,8 @@ class Coordinator:
         """Shut the explorer out, and take over what it left of its tools."""
         names = segments.fence(self._store, layout.EPISODE_PARTS, self._epoch, explorer)
         self._note_stored(stored_episodes(self._store, names))
+        if self._plan.reads_episodes:
+            self._read_endings(names)
         names = segments.fence(self._store, layout.EXPLORE_JOURNAL, self._epoch, explorer)
         try:
             lines = [

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ste_ray.config import Config
+from ste_ray.core.exploring.config import ExploreConfig
 from ste_ray.core.schemas.values import Part, Place, described
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.report.terminal_tables import aligned
+from ste_ray.stages.explore.rounds import rules_of
 from ste_ray.stages.shared.tools import ConfiguredTools, open_tools
 from ste_ray.tools.run.secrets import Secrets, used_secrets
 from ste_ray.tools.run.toolbox import Toolbox
@@ -30,16 +32,26 @@ def dry_run(tools: ConfiguredTools, config: Config) -> dict[str, Any]:
         do.
     """
     section = config.explore
-    per_tool = section.episodes_per_tool * section.trials_per_episode * section.max_turns
     called = {n: s for n, s in tools.specs.items() if s.executor.can_be_called}
     toolbox = open_tools(config.tools, called)
     secrets = Secrets()
     rows = [_row(spec, toolbox, secrets) for spec in tools.specs.values()]
     return {
-        "calls_at_most": per_tool * sum(_is_called(row) for row in rows),
+        "calls_at_most": _most_episodes(section, sum(map(_is_called, rows)), len(rows))
+        * section.trials_per_episode
+        * section.max_turns,
         "tools": rows,
         "left_out": [_row(spec, None, secrets) for spec in tools.left_out.values()],
     }
+
+
+def _most_episodes(section: ExploreConfig, num_called: int, num_tools: int) -> int:
+    """Return the episodes of tools that are called: others may leave some of theirs to them."""
+    rules = rules_of(section)
+    if rules is None:
+        return section.episodes_per_tool * num_called
+    left = rules.episodes * num_tools - rules.least * (num_tools - num_called)
+    return min(rules.most * num_called, left)
 
 
 def dry_run_lines(plan: Mapping[str, Any]) -> str:

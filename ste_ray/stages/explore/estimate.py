@@ -13,6 +13,7 @@ from typing import Any
 from ste_ray.core import layout
 from ste_ray.core.asked_models import TEACHER_MODEL
 from ste_ray.core.effects import Answer
+from ste_ray.core.exploring.config import ExploreConfig
 from ste_ray.core.exploring.estimate import Usage, affordable_tools, estimate, minimum_seconds
 from ste_ray.core.exploring.lengths import measure
 from ste_ray.errors import StageInputError
@@ -22,6 +23,7 @@ from ste_ray.report.numbers import duration
 from ste_ray.runtime.journal import answer_of, iter_entries
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.explore.plan import trial_settings
+from ste_ray.stages.explore.rounds import rules_of
 from ste_ray.stages.shared.spending import bounds_of
 from ste_ray.store.artifacts import RunStore
 
@@ -62,6 +64,8 @@ def estimate_explore(
         num_episodes=section.episodes_per_tool,
         num_trials=section.trials_per_episode,
         parallel_episodes=section.parallel_episodes,
+        rules=rules_of(section),
+        suggests=section.suggests,
         short=recorded.short,
         expected=recorded.expected,
     )
@@ -69,6 +73,7 @@ def estimate_explore(
     price = price_of(model, context.config.llm) if model else None
     notes = [_about_lengths(recorded.replies), _about_price(model, price)]
     notes.append(_about_simulated(sum(s.kind == "simulated" for s in specs)))
+    notes.append(_about_plan(section))
     affordable = _affordable(context, found.expected, price, len(specs))
     notes += _about_budget(context, found.expected, price, len(specs), affordable)
     figures = (found.low, found.expected, found.high)
@@ -115,6 +120,16 @@ def as_lines(found: Mapping[str, Any]) -> str:
         label = {"usd": "US dollars", "seconds": "time, at least"}.get(key, key.replace("_", " "))
         lines.append(f"{label:20}{cells}")
     return "".join(f"{line}\n" for line in [*lines, *found["notes"]])
+
+
+def _about_plan(section: ExploreConfig) -> str:
+    rules = rules_of(section)
+    if rules is None:
+        return ""
+    return (
+        f"The plan is adaptive: {rules.least} to {rules.most} episodes a tool, in all at most "
+        f"{rules.episodes} a tool; low is where every tool is closed at once."
+    )
 
 
 def _about_simulated(number: int) -> str:

@@ -135,7 +135,7 @@ class Exploration:
             if status.episodes_stored > self._stored_before:
                 self._stored_before, self._num_lost = status.episodes_stored, 0
             self._say_if_none_has_a_place(status)
-            finished = status.tools_done + len(status.tools_stopped) == status.tools
+            finished = status.finished
             if finished:
                 fleet.await_explorers()
                 status = fleet.status()  # how far they came in the end

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ste_ray.config import Config
 from ste_ray.core import layout
+from ste_ray.core.coverage.findings import Findings, findings_of
 from ste_ray.core.effects import AskModel, ModelReply
-from ste_ray.core.exploring.memory import MemoryEntry
 from ste_ray.core.records import Episode
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import BudgetExhaustedError
@@ -200,30 +200,39 @@ class Explorer:
         self._secrets.require(spec.name, spec.secrets)
         self._toolbox.add(spec)
         gate = Gate(spec, MonotonicClock())
+        coverage = self._plan.coverage(spec)
 
         async def run_episode(
-            number: int, memory: tuple[MemoryEntry, ...], recorded: Recorded | None
-        ) -> Episode:
+            number: int, remembered: tuple[Findings, ...], recorded: Recorded | None
+        ) -> Findings:
             scope = self._plan.scope(spec, number)
             async with self._toolbox.episode(scope, gate) as executor:
                 with self._traced(spec.name, number, scope, executor) as (tools, ended):
                     episode = await self._session.run(
-                        self._plan.flow(spec, number, memory),
+                        self._plan.flow(spec, number, remembered, coverage),
                         scope,
                         recorded,
                         tools=tools,
                         may_repeat=lambda _: spec.repeatable,
                     )
                     ended(episode)
-            self._draft.ended(episode)
+            findings = findings_of(episode, coverage)
+            self._draft.ended(episode, findings if coverage else None)
             if number not in lease.stored:
                 self._events.emit("episode", {})
                 self._parts.add(episode)
-            return episode
+            return findings
 
         try:
             recorded = by_scope(json.loads(line) for line in lease.entries)
-            await run_episodes(self._plan, spec, recorded, run_episode)
+            await run_episodes(
+                self._plan,
+                spec,
+                recorded,
+                run_episode,
+                num_episodes=lease.episodes,
+                earlier=lease.earlier,
+            )
         except BudgetExhaustedError as error:
             self._draft.stopped(spec.name, str(error))
         finally:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ste_ray.core.coverage.findings import Findings
 from ste_ray.core.exploring.alike import Alike, Cause
 from ste_ray.runtime.events import Shown
 from ste_ray.stages.explore.parts import EpisodeKey
@@ -21,14 +22,18 @@ class Lease:
     Attributes:
         tool: its name.
         spec_json: its specification, as JSON.
+        episodes: how many it has, at the end of the lease.
         stored: numbers of the episodes that need not be stored again.
         entries: journal entries of the tool, as JSON lines; what they hold is replayed.
+        earlier: what stored episodes brought, which need not be run again.
     """
 
     tool: str
     spec_json: bytes
+    episodes: int
     stored: frozenset[int] = frozenset()
     entries: tuple[bytes, ...] = ()
+    earlier: tuple[Findings, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Report:
         shown_left_out: how many more there were.
         said: lines for the person who waits.
         ended: episodes that came to their end, with why each trial is of no use, if it is not.
+        findings: what they brought, where the plan is adaptive.
     """
 
     room: int = 0
@@ -54,6 +60,7 @@ class Report:
     shown_left_out: int = 0
     said: tuple[str, ...] = ()
     ended: tuple[Ended, ...] = ()
+    findings: tuple[Findings, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ class Status:
 
     Attributes:
         tools: of the run.
-        tools_done: all of whose episodes are stored.
+        tools_done: all of whose episodes are stored, and that get no more.
         tools_stopped: given up for their budget, with the reason.
         tools_active: being explored.
         explorers: alive.
@@ -85,6 +92,7 @@ class Status:
         counts: events since the start of this attempt, summed over explorers.
         lost: explorers that fell silent; they must be ended and may be replaced.
         alike: why most trials are of no use; None: they are, or for several causes.
+        finished: whether nothing is left to do.
     """
 
     tools: int
@@ -98,6 +106,7 @@ class Status:
     episodes_ended: int = 0
     lost: tuple[str, ...] = ()
     alike: Alike | None = None
+    finished: bool = False
 
 
 @dataclass(frozen=True)

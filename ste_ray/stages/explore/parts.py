@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -109,8 +109,16 @@ def stored_episodes(store: RunStore, paths: Iterable[str]) -> list[EpisodeKey]:
     return keys
 
 
-def sort_episodes(store: RunStore, tools: Sequence[str], episodes_per_tool: int) -> Counter[str]:
-    """Make ``explore/episodes`` of all parts that count; return what is in it, counted."""
+def sort_episodes(
+    store: RunStore,
+    tools: Sequence[str],
+    episodes_per_tool: int,
+    tally: Callable[[pa.Table], None] = lambda _: None,
+) -> Counter[str]:
+    """Make ``explore/episodes`` of all parts that count; return what is in it, counted.
+
+    ``tally`` is given each piece of it as a table, in order.
+    """
     sources = [segment.path for segment in segments.accepted(store, layout.EPISODE_PARTS)]
     keys = sorted(tools)[:: max(1, _EPISODES_PER_PART // episodes_per_tool)]
     counts: Counter[str] = Counter()
@@ -124,6 +132,7 @@ def sort_episodes(store: RunStore, tools: Sequence[str], episodes_per_tool: int)
         model=Episode,
     ):
         count_episodes(table, counts)
+        tally(table)
     return counts
 
 
@@ -133,23 +142,23 @@ def count_episodes(table: pa.Table, counts: Counter[str]) -> None:
     counts["tools"] += len(set(table.column("tool").to_pylist()))
     for models in table.column("models").to_pylist():
         counts.update(f"model {name}" for name in models)
-    trials = _flattened(table.column("trials"))
+    trials = flattened(table.column("trials"))
     counts["trials"] += len(trials)
     for name in _SUMS:
         # Parts of a version before this one lack some.
         if trials.type.get_field_index(name) >= 0:
             counts[name] += sum(number or 0 for number in trials.field(name).to_pylist())
     counts.update(f"outcome {value}" for value in trials.field("outcome").to_pylist())
-    faults = _flattened(trials.field("faults"))
+    faults = flattened(trials.field("faults"))
     counts.update(f"fault {value}" for value in faults.field("kind").to_pylist())
     if trials.type.get_field_index("oddities") >= 0:
-        odd = _flattened(trials.field("oddities"))
+        odd = flattened(trials.field("oddities"))
         counts.update(f"oddity {value}" for value in odd.field("kind").to_pylist())
     turns = trials.field("turns")
     statuses = pa.ListArray.from_arrays(
         turns.offsets, turns.values.field("observation_status")
     ).to_pylist()
-    counts.update(_sources(_flattened(turns)))
+    counts.update(_sources(flattened(turns)))
     kinds = pa.ListArray.from_arrays(turns.offsets, turns.values.field("kind")).to_pylist()
     solved = trials.field("solved").to_pylist()
     for verdict, of_turns, of_kinds in zip(solved, statuses, kinds, strict=True):
@@ -171,7 +180,8 @@ def _sources(turns: Any) -> Iterator[str]:
             yield f"source {source}"
 
 
-def _flattened(column: Any) -> Any:
+def flattened(column: Any) -> Any:
+    """Return the items of a column of lists, one after the other."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     flat = array.flatten()
     return flat.combine_chunks() if isinstance(flat, pa.ChunkedArray) else flat

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ste_ray.config import Config
+from ste_ray.core.coverage.findings import Coverage, Findings, Unvisited
 from ste_ray.core.effects import Flow
 from ste_ray.core.exploring.context import TrialSettings
 from ste_ray.core.exploring.episode import episode_flow, episode_id
-from ste_ray.core.exploring.memory import MemoryEntry
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Episode
 from ste_ray.core.tool_specs import ToolSpec
@@ -29,8 +30,10 @@ class EpisodePlan:
         prompts: the prompt templates.
         settings: how trials are run.
         fingerprint: of the configuration, part of all identities.
-        num_episodes: of each tool.
+        num_episodes: of each tool, in the fixed plan.
         num_trials: of each episode.
+        adaptive: whether what calls visit decides who gets episodes.
+        suggests: whether it is told to the explorer.
         width: episodes of one tool that are explored at the same time.
     """
 
@@ -40,6 +43,8 @@ class EpisodePlan:
     num_episodes: int
     num_trials: int
     width: int
+    adaptive: bool = False
+    suggests: bool = False
 
     @classmethod
     def of(cls, config: Config, prompts: PromptSet) -> EpisodePlan:
@@ -51,6 +56,8 @@ class EpisodePlan:
             num_episodes=config.explore.episodes_per_tool,
             num_trials=config.explore.trials_per_episode,
             width=config.explore.parallel_episodes,
+            adaptive=config.explore.plan == "adaptive",
+            suggests=config.explore.suggests,
         )
 
     def num_remembered(self, number: int) -> int:
@@ -64,15 +71,27 @@ class EpisodePlan:
         """Return the identity of an episode, also in the journal."""
         return episode_id(spec, self.fingerprint, number)
 
-    def flow(self, spec: ToolSpec, number: int, memory: tuple[MemoryEntry, ...]) -> Flow[Episode]:
-        """Return an episode; ``memory`` is of its first ``num_remembered`` ones."""
+    def coverage(self, spec: ToolSpec) -> Coverage | None:
+        """Return what reads the calls of a tool; None: nobody wants to know."""
+        return Coverage(spec.parameters) if self.adaptive else None
+
+    def flow(
+        self,
+        spec: ToolSpec,
+        number: int,
+        remembered: Sequence[Findings],
+        coverage: Coverage | None = None,
+    ) -> Flow[Episode]:
+        """Return an episode; ``remembered`` is of its first ``num_remembered`` ones."""
+        suggests = coverage if self.suggests else None
         return episode_flow(
             spec,
             self.prompts,
             self.settings,
             number=number,
             num_trials=self.num_trials,
-            memory=memory,
+            memory=tuple(entry for one in remembered for entry in one.memory),
+            unvisited=Unvisited(suggests, remembered) if suggests else None,
             memory_episodes=self.num_remembered(number),
             config_fingerprint=self.fingerprint,
         )

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from ste_ray.core import layout
+from ste_ray.core.coverage.findings import Findings, findings_of
 from ste_ray.core.effects import Answer, AskModel, CallTool, Flow, Request
-from ste_ray.core.exploring.memory import remember
 from ste_ray.core.records import Episode
 from ste_ray.errors import RunConflictError, StageInputError, SteRayError
 from ste_ray.runtime import journal, segments
@@ -22,6 +22,7 @@ from ste_ray.runtime.events import EventBuffer
 from ste_ray.runtime.journal import Recorded
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.explore.plan import EpisodePlan
+from ste_ray.stages.explore.rounds import granted_by, read_rounds
 from ste_ray.store.manifest import read_manifest, read_request
 from ste_ray.store.tables import iter_records, write_records
 
@@ -116,6 +117,7 @@ async def _replay(
     context: StageContext, recorded: dict[str, Recorded], events: EventBuffer
 ) -> tuple[list[Episode], int]:
     plan = EpisodePlan.of(context.config, context.prompts)
+    granted = granted_by(read_rounds(context.store))
     episodes: list[Episode] = []
     unfinished = 0
     nobody = _Nobody()
@@ -129,13 +131,17 @@ async def _replay(
             repeatable=lambda _, repeatable=repeatable: repeatable,  # type: ignore[misc]
         )
         found: list[Episode | None] = []
-        for number in range(plan.num_episodes):
-            remembered = [one for one in found[: plan.num_remembered(number)] if one is not None]
+        brought: list[Findings] = []  # of the episodes before the first that is unfinished
+        coverage = plan.coverage(spec)
+        for number in range(granted.get(spec.name, 0) if plan.adaptive else plan.num_episodes):
+            num_remembered = plan.num_remembered(number)
             episode = None
-            if len(remembered) == plan.num_remembered(number):
-                flow = plan.flow(spec, number, remember(remembered))
+            if len(brought) >= num_remembered:
+                flow = plan.flow(spec, number, brought[:num_remembered], coverage)
                 scope = plan.scope(spec, number)
                 episode = await _replay_episode(flow, scope, recorded.get(scope, {}), ports)
+            if episode is not None and len(brought) == number:
+                brought.append(findings_of(episode, coverage))
             found.append(episode)
         episodes += [one for one in found if one is not None]
         unfinished += found.count(None)

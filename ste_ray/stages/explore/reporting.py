@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ste_ray.core.coverage.findings import Findings
 from ste_ray.core.exploring.alike import cause_of
 from ste_ray.core.records import Episode
 from ste_ray.runtime.events import EventBuffer
@@ -26,6 +27,7 @@ class ReportDraft:
         self._stopped: dict[str, str] = {}
         self._said: list[str] = []
         self._ended: list[Ended] = []
+        self._findings: list[Findings] = []
 
     def stored(self, keys: Iterable[EpisodeKey]) -> None:
         """Note that episodes are durable."""
@@ -35,8 +37,10 @@ class ReportDraft:
         """Note that a tool's budget ended."""
         self._stopped[tool] = reason
 
-    def ended(self, episode: Episode) -> None:
-        """Note that an episode came to its end."""
+    def ended(self, episode: Episode, findings: Findings | None = None) -> None:
+        """Note that an episode came to its end, and what it brought if that is wanted."""
+        if findings is not None:
+            self._findings.append(findings)
         key = (episode.tool, episode.episode_number)
         self._ended.append((key, tuple(map(cause_of, episode.trials))))
 
@@ -68,6 +72,7 @@ class ReportDraft:
             shown_left_out=left_out,
             said=tuple(self._said),
             ended=tuple(self._ended),
+            findings=tuple(self._findings),
         )
-        self._stored, self._said, self._ended = [], [], []
+        self._stored, self._said, self._ended, self._findings = [], [], [], []
         return report

@@ -20,6 +20,7 @@ from ste_ray.runtime import journal, segments
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.explore.actors import explore_on_ray
 from ste_ray.stages.explore.coordinator import packed
+from ste_ray.stages.explore.coverage_tally import CoverageTally
 from ste_ray.stages.explore.messages import Status
 from ste_ray.stages.explore.parts import sort_episodes
 from ste_ray.stages.shared.limit_actor import Limiting
@@ -103,7 +104,9 @@ def _explore(
         context.notes.append(context.stopped_by)
         context.progress(f"explore: {context.stopped_by}")
     context.check_owner()
-    counts = sort_episodes(store, list(tools), config.explore.episodes_per_tool)
+    tally = CoverageTally(tools)
+    per_tool = config.explore.episodes_per_tool
+    counts = sort_episodes(store, list(tools), per_tool, tally.add)
     journal.compact(
         store, layout.EXPLORE_JOURNAL, context.epoch, store.delete, still_owner=context.check_owner
     )
@@ -119,7 +122,7 @@ def _explore(
     )
     if reasoning:
         context.progress(f"explore: {reasoning_line(reasoning)}")
-    return {**_counts(counts, status, spent, seconds), **reasoning}
+    return {**_counts(counts, status, spent, seconds), **tally.counts(), **reasoning}
 
 
 def _stopped(status: Status) -> str:

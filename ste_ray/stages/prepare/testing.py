@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.prepare.pairs import confused_tools
+from ste_ray.stages.shared.confusions import confused_tools
 from ste_ray.stages.shared.slots import SlotCalls, shared_slots
 from ste_ray.stages.shared.tools import permissions, why_not_executed
 from ste_ray.tools.config import ToolsConfig

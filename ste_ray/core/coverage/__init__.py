@@ -1,0 +1,1 @@
+"""Which branches of tools' schemas calls have visited, and where the next episodes go."""
