@@ -114,6 +114,28 @@ def test_unchanged_rows_come_in_as_they_went_out(store: RunStore, tmp_path: Path
     assert read_manifest(store, "prepare") == before  # so that what was trained stays
 
 
+def test_what_was_not_edited_comes_in_whatever_the_run_holds(
+    store: RunStore, tmp_path: Path, capsys
+) -> None:
+    """A run of an earlier version may hold a request twice, or one that training has."""
+    odd = [
+        *EXAMPLES[3:],
+        example(6, kind="no_tool", near_tool="double", query="Twice!", **NO_CALL),
+        example(7, kind="natural", query="twice"),
+        example(8, query="Double 1."),
+    ]
+    write_records(store, f"{layout.EXAMPLES}/kinds-00000.parquet", odd, Example)
+    before = examples(store)
+    out = tmp_path / "tests.jsonl"
+    assert main(["tests", "export", "--run", store.uri, "--out", str(out)]) == 0
+    edited = rows(out)
+    edited[0]["query"] = "TWICE"
+    assert main(["tests", "import", edit(tmp_path / "e.jsonl", edited), "--run", store.uri]) == 2
+    assert "it is the same test as" in capsys.readouterr().err
+    assert main(["tests", "import", str(out), "--run", store.uri]) == 0
+    assert examples(store) == before
+
+
 def test_rows_are_edited_added_and_taken_out(store: RunStore, tmp_path: Path) -> None:
     lines: list[Mapping[str, Any]] = [
         {"id": "e4", "kind": "natural", "query": "4, but twice", "tool": "double",
@@ -156,6 +178,8 @@ def test_rows_are_edited_added_and_taken_out(store: RunStore, tmp_path: Path) ->
         ({"argumentz": {}}, "line 2: it has the unknown key 'argumentz' (did you mean 'arguments'"),
         ({"query": " "}, "line 2: its query is empty"),
         ({"query": "double 3"}, "line 2: it is the same test as"),
+        ({"query": "double 3", "tool": "halve"}, "there a call of 'double' is right and here a ca"),
+        ({"query": "double 3", "tool": "", "arguments": {}, "kind": "no_tool"}, "here no call;"),
         ({"id": "e3"}, "line 2: it has the 'id' 'e3' of"),
         ({"query": "double 1!"}, "line 2: its query stands in the training data"),
         (

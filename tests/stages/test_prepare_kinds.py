@@ -16,19 +16,20 @@ from ste_ray.core.preparing.formatting import general_no_call_row, general_row
 from ste_ray.core.preparing.selecting import normalise
 from ste_ray.core.records import Episode, Example, MadeTest, Message, TrainRow, Trial
 from ste_ray.core.test_making.making import Wanted
+from ste_ray.core.test_making.repeated import REPEATED, repeated_tests
 from ste_ray.retrieval.config import RetrieveConfig
 from ste_ray.retrieval.encoder import make_encoder
 from ste_ray.retrieval.index import RetrievalIndex
 from ste_ray.stages.prepare import kinds as making
 from ste_ray.stages.prepare.context import PrepareContext
-from ste_ray.stages.prepare.made_tests import search_requests
+from ste_ray.stages.prepare.made_tests import search_requests, take_out
 from ste_ray.stages.prepare.outputs import Outputs
 from ste_ray.stages.prepare.pairs import Neighbourhood
 from ste_ray.stages.prepare.spool import Spool
 from ste_ray.stages.prepare.steps import prepare_partition
 from ste_ray.stages.shared.trained_requests import files_of_trained_requests
 from ste_ray.store.artifacts import RunStore, open_store
-from ste_ray.store.tables import read_records, to_table, write_records
+from ste_ray.store.tables import parquet_files, read_records, to_table, write_records
 
 SPECS = {name: SPEC.model_copy(update={"name": name}) for name in ("add", "sub")}
 NEAR = Neighbourhood(
@@ -252,7 +253,7 @@ def test_requests_of_other_tools_are_looked_up(tmp_path: Path) -> None:
     write_records(store, path, rows, Example)
     wanted = {"query 0", "query 1", "query 2", "query 3"}
     assert files_of_trained_requests(store) == [path]
-    assert search_requests(store, path, wanted) == {"query 0", "query 1"}
+    assert search_requests(store, path, wanted) == ({"query 0", "query 1"}, {"query 2"})
 
 
 def test_requests_that_stand_in_training_rows_alone_are_looked_up(
@@ -281,6 +282,24 @@ def test_requests_that_stand_in_training_rows_alone_are_looked_up(
     found = {
         text
         for path in files_of_trained_requests(store)
-        for text in search_requests(store, path, wanted)
+        for text in search_requests(store, path, wanted)[0]
     }
     assert found == {held_out, "say hi", normalise("who is <tool_add>?"), "and why"}
+
+
+def test_a_request_that_tests_of_two_tools_have_is_kept_once(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    trials = [asked(tool, number) for tool in SPECS for number in range(40)]
+    models = Models(monkeypatch, "Where is the other one?", "What a day!")
+    store, _ = prepared(tmp_path, trials, models, "prepare.tests={no_tool: 2}")
+    (part,) = parquet_files(store, layout.MADE_TESTS)
+    path = layout.kinds_part("part-00003")
+    asked_by = Counter(one.query for one in read_records(store, path, Example))
+    assert asked_by == {"Where is the other one?": 2, "What a day!": 2}
+    for _ in range(2):  # also where it was cut off in between
+        take_out(store, part, repeated_tests(read_records(store, part, MadeTest), set()))
+        asked_by = Counter(one.query for one in read_records(store, path, Example))
+        assert asked_by == {"Where is the other one?": 1, "What a day!": 1}
+        told = Counter((one.step, one.reason) for one in read_records(store, part, MadeTest))
+        assert told == {("check", ""): 2, ("train", REPEATED): 2}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 
@@ -65,10 +65,10 @@ def import_edited_tests(
             for one in iter_records(store, layout.EXAMPLES, Example)
             if one.split == "test"
         }
-        problems = list(_problems(store, tests, specs))
+        examples = list(_examples(tests, before))
+        problems = list(_problems(store, tests, examples, before, specs))
         if problems:
             raise StageInputError(told(problems))
-        examples = list(_examples(tests, before))
         store.write_json(layout.EDITED_MARKER, {})
         # Before others lose theirs: of a test that was only reworded all else is kept.
         write_records(store, layout.EDITED_TESTS, examples, Example)
@@ -115,10 +115,16 @@ def _require_unread(store: RunStore) -> None:
         )
 
 
-def _problems(store: RunStore, tests: TestSet, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
-    """Yield what is wrong with rows, with their places."""
+def _problems(
+    store: RunStore,
+    tests: TestSet,
+    examples: Sequence[Example],
+    before: Mapping[str, Example],
+    specs: Mapping[str, ToolSpec],
+) -> Iterator[str]:
+    """Yield what is wrong with rows, with their places; not with what the run itself holds."""
     checks = {name: BoundedCheck(name, spec.parameters) for name, spec in specs.items()}
-    tested = {normalise(one.query) for one in tests.examples}
+    tested = {normalise(one.query) for one in examples}
     trained = {
         text
         for path in files_of_trained_requests(store)
@@ -126,34 +132,57 @@ def _problems(store: RunStore, tests: TestSet, specs: Mapping[str, ToolSpec]) ->
         if text in tested
     }
     ids: dict[str, str] = {}
-    asked: dict[tuple[str, str, bool], str] = {}
-    for example, row in zip(tests.examples, tests.rows, strict=True):
-        problem = _problem(example, row, specs, checks)
+    asked: dict[tuple[str, bool], list[_Place]] = {}
+    for example, row in zip(examples, tests.rows, strict=True):
+        edited = before.get(example.example_id) != example
+        problem = _key_problem(row) or (_problem(example, specs, checks) if edited else "")
         # After a call that failed, a request is another test than it is alone.
-        what = (normalise(example.query), example.tool, bool(example.failed_calls))
-        same = asked.setdefault(what, row.place)
+        alike = asked.setdefault((normalise(example.query), bool(example.failed_calls)), [])
         key = row.text("id", default="")
         other = ids.setdefault(key, row.place) if key else row.place
-        if not problem and same != row.place:
-            problem = f"it is the same test as {same}"
+        for one in alike:
+            if not problem and (edited or one.edited):
+                problem = _same_problem(example.tool, one)
+        alike.append(_Place(row.place, example.tool, edited))
         if not problem and other != row.place:
             problem = f"it has the 'id' {key!r} of {other}; leave it out of a new test"
-        if not problem and normalise(example.query) in trained:
+        if not problem and edited and normalise(example.query) in trained:
             problem = "its query stands in the training data; a test must be one that no model saw"
         if problem:
             yield str(row.error(problem))
 
 
-def _problem(
-    example: Example,
-    row: Row,
-    specs: Mapping[str, ToolSpec],
-    checks: Mapping[str, BoundedCheck],
-) -> str:
+class _Place(NamedTuple):
+    """Where a request stands."""
+
+    place: str
+    tool: str
+    edited: bool
+
+
+def _same_problem(tool: str, other: _Place) -> str:
+    if tool == other.tool:
+        return f"it is the same test as {other.place}"
+    right = [f"a call of {one!r}" if one else "no call" for one in (other.tool, tool)]
+    return (
+        f"its request is that of {other.place}, but there {right[0]} is right and here {right[1]};"
+        " word one of them so that only its own answer is, or delete it"
+    )
+
+
+def _key_problem(row: Row) -> str:
     for name in row.fields:
         if name not in _KEYS:
             hint = did_you_mean(name, _KEYS)
             return f"it has the unknown key {name!r}{hint}; allowed: {', '.join(sorted(_KEYS))}"
+    return ""
+
+
+def _problem(
+    example: Example,
+    specs: Mapping[str, ToolSpec],
+    checks: Mapping[str, BoundedCheck],
+) -> str:
     for key, tool in (("tool", example.tool), ("near_tool", example.near_tool)):
         if tool and tool not in specs:
             return f"the {key} {tool!r} is not in the run{did_you_mean(tool, specs)}"

@@ -1,7 +1,7 @@
 """Which requests a model is trained or validated on; none of them is a fair test.
 
 They stand among the examples of these splits, and in training rows: those of general data and of
-tools that are held out are there alone.
+tools that are held out are there alone. Beside them stand the requests of explicit tests.
 """
 
 from __future__ import annotations
@@ -26,6 +26,14 @@ def trained_requests(store: RunStore, path: str) -> Iterator[str]:
     """Yield the requests of one of these files, as ``normalise`` writes them."""
     found = _of_rows(store, path) if path.startswith(f"{layout.ROWS}/") else _asked(store, path)
     return map(normalise, found)
+
+
+def explicit_requests(store: RunStore, path: str) -> Iterator[str]:
+    """Yield the requests of explicit tests in one of these files, likewise."""
+    if not path.startswith(f"{layout.ROWS}/"):
+        for row in _values(store, path, ["query", "split", "kind"]):
+            if row["split"] == "test" and row["kind"] == "explicit":
+                yield normalise(row["query"])
 
 
 def _asked(store: RunStore, path: str) -> Iterator[str]:
