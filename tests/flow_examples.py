@@ -29,6 +29,8 @@ PROMPT_TEXTS = {
     "simulate_tool": "SIMULATE $tool|$arguments",
     "score": "SCORE $tool|$query|$gold|$predicted|$names",
     "score_again": "UNREAD $problem",
+    "score_answer": "SCORE $tool|$query|$tool_name|$arguments|$observation|$answer",
+    "score_answer_again": "UNREAD $problem",
 }
 PROMPTS = PromptSet(PROMPT_TEXTS)
 SPEC = ToolSpec(

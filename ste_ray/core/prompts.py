@@ -59,7 +59,9 @@ TEST_PROMPTS = frozenset(
 )
 # What only the adaptive plan of an exploration says; likewise.
 PLAN_PROMPTS = frozenset({"explore_not_visited"})
-_APART = NATIVE_PROMPTS | TEST_PROMPTS | PLAN_PROMPTS
+# What only final answers that no rule decides are judged with; likewise.
+ANSWER_PROMPTS = frozenset({"score_answer", "score_answer_again"})
+_APART = NATIVE_PROMPTS | TEST_PROMPTS | PLAN_PROMPTS | ANSWER_PROMPTS
 _MAX_DESCRIPTION_CHARS = 1024  # what OpenAI's API takes
 
 
@@ -71,6 +73,7 @@ class PromptSet:
         native_fingerprint: of those of the native protocol.
         test_fingerprint: of those that tests of other kinds are made with.
         plan_fingerprint: of those of the adaptive plan.
+        answer_fingerprint: of those that final answers are judged with.
 
     Raises:
         KeyError: a required prompt is absent, or a template is rendered without a value it needs.
@@ -92,6 +95,9 @@ class PromptSet:
         )
         self.plan_fingerprint = fingerprint(
             {name: text for name, text in ordered if name in PLAN_PROMPTS}
+        )
+        self.answer_fingerprint = fingerprint(
+            {name: text for name, text in ordered if name in ANSWER_PROMPTS}
         )
 
     def render(self, name: str, **values: str) -> str:

@@ -84,7 +84,9 @@ class LLMConfig(Section):
     paraphraser: RoleConfig = key(RoleConfig(), "Finds further wordings of requests.")
     assistant: RoleConfig = key(RoleConfig(), "Answers the test requests of endpoint settings.")
     scorer: RoleConfig = key(
-        RoleConfig(), "Decides whether free texts mean the same (evaluate.judge)."
+        RoleConfig(),
+        "Decides whether free texts mean the same, and what final answers are worth, where no rule "
+        "can (evaluate.judge).",
     )
     tool_simulator: RoleConfig = key(RoleConfig(), "Plays tools that are simulated.")
     prices: dict[str, PriceConfig] = operational(

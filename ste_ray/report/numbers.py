@@ -150,8 +150,10 @@ def answers_text(figures: AnswerFigures) -> str:
     counts = figures.counts
     return (
         f"of {figures.n:,} calls that a tool answered, {percent(figures.supported.share)}"
-        f" ({share_interval(figures.supported)}) of the final answers tell what it said and no"
-        f" number from nowhere; {counts['unanswered']:,} tell nothing of it,"
-        f" {counts['unsupported']:,} a number that nobody gave, {counts['missing']:,} are missing"
-        f" or another call, {counts['undecided']:,} no rule decides"
+        f" ({share_interval(figures.supported)}) of the final answers tell what it said and"
+        f" nothing from nowhere; {counts['unanswered']:,} tell nothing of it,"
+        f" {counts['unsupported']:,} a number or a claim that nobody gave,"
+        f" {counts['missing']:,} are missing or another call;"
+        f" decided by rules: {figures.num_by_rules:,}, by the judge: {figures.num_by_judge:,},"
+        f" undecided: {counts['undecided']:,}"
     )

@@ -116,6 +116,9 @@ def view_prediction(
     details = [describe_failure(score)] if score.outcome == "wrong_arguments" else []
     if score.verdict:
         details.append(f"the judge says {score.verdict}: {score.verdict_reason}".rstrip(": "))
+    if score.answer_verdict:
+        said = f"the judge calls the final answer {score.answer_verdict}: {score.answer_reason}"
+        details.append(said.rstrip(": "))
     if score.detail:
         details.append(score.detail)
     if prediction.output_cut:

@@ -48,9 +48,8 @@ def input_fingerprints(stage: str, context: StageContext) -> dict[str, str]:
         prints["test_prompts"] = context.prompts.test_fingerprint
         if tests.confused_in:
             prints["confused_in"] = fingerprint(confused_tools(tests.confused_in))
-    labels = context.config.evaluate.judge.labels
-    if stage == "evaluate" and context.config.evaluate.judge.enabled and labels:
-        prints["judge_labels"] = _file_fingerprint(labels, "evaluate.judge.labels")
+    if stage == "evaluate":
+        prints |= _judge_fingerprints(context)
     for earlier in inputs_of(stage, context.config):
         manifest = read_manifest(store, earlier)
         if manifest is None:
@@ -78,6 +77,17 @@ def _explore_fingerprints(context: StageContext) -> dict[str, str]:
         prints["plan_prompts"] = context.prompts.plan_fingerprint
     if section.confused_in:
         prints["confused_in"] = fingerprint(confused_pairs(section.confused_in))
+    return prints
+
+
+def _judge_fingerprints(context: StageContext) -> dict[str, str]:
+    """Identify what the scorer is asked with and measured on; nothing where it is not asked."""
+    judge = context.config.evaluate.judge
+    if not judge.enabled:
+        return {}
+    prints = {"answer_prompts": context.prompts.answer_fingerprint}
+    if judge.labels:
+        prints["judge_labels"] = _file_fingerprint(judge.labels, "evaluate.judge.labels")
     return prints
 
 

@@ -8,13 +8,8 @@ from flow_examples import PROMPTS, SPEC
 from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.records import Prediction
 from ste_ray.core.scoring.agreement import agreement
-from ste_ray.core.scoring.equivalence import (
-    Pair,
-    ScorerVerdict,
-    parse_equivalence,
-    scoring_flow,
-    scoring_prompt,
-)
+from ste_ray.core.scoring.asking import ScorerVerdict, question_flow
+from ste_ray.core.scoring.equivalence import EQUIVALENCE, Pair, scoring_prompt
 from ste_ray.core.scoring.scores import score_prediction, undecided_pair, with_verdict
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.runtime.fakes import play
@@ -31,6 +26,7 @@ PAIR = Pair("add", "q", '{"a":"x"}', '{"a":"y"}', ("a",))
         ('{"verdict": "same", "reason": "x"}', ("same", "")),
         ('```json\n{"Verdict": "Different"}\n```', ("different", "")),
         ("Verdict: Same or Different\nReason: x", None),
+        ("Verdict: Same, Different or Unsure\nReason: one sentence", None),  # the prompt, echoed
         ("Verdict: Same\nVerdict: Different", None),
         ("Verdict: sameness", None),
         ("They are the same.", None),
@@ -39,7 +35,7 @@ PAIR = Pair("add", "q", '{"a":"x"}', '{"a":"y"}', ("a",))
     ],
 )
 def test_replies_are_read_or_refused(text, expected):
-    assert parse_equivalence(text) == expected
+    assert EQUIVALENCE.read(text) == expected
 
 
 def test_the_prompt_holds_the_pair_and_the_tool():
@@ -49,16 +45,18 @@ def test_the_prompt_holds_the_pair_and_the_tool():
 
 
 def test_an_unreadable_reply_is_asked_again_once_and_is_unsure_then():
-    verdict, asked = play(scoring_flow("P", PROMPTS), ["hm", "Verdict: Same\nReason: r"])
+    verdict, asked = play(
+        question_flow("P", PROMPTS, EQUIVALENCE), ["hm", "Verdict: Same\nReason: r"]
+    )
     assert (verdict.verdict, verdict.reason) == ("same", "r")
     assert all(isinstance(one, AskModel) and one.role == "scorer" for one in asked)
     assert asked[0].sampling.temperature == 0
     assert asked[1].messages[-1].content == "UNREAD no verdict in 'hm'"
-    verdict, asked = play(scoring_flow("P", PROMPTS), ["hm", "hm"])
+    verdict, asked = play(question_flow("P", PROMPTS, EQUIVALENCE), ["hm", "hm"])
     assert (verdict.verdict, len(asked)) == ("unsure", 2)
     assert verdict.reason.startswith("unparsable")
     failed = ModelReply(text="", finish_reason="failed")
-    verdict, asked = play(scoring_flow("P", PROMPTS), [failed])
+    verdict, asked = play(question_flow("P", PROMPTS, EQUIVALENCE), [failed])
     assert (verdict.verdict, len(asked)) == ("unsure", 1)
 
 

@@ -4,6 +4,7 @@ import pytest
 from flow_examples import PROMPTS, SPEC
 
 from ste_ray.core.prompts import (
+    ANSWER_PROMPTS,
     NATIVE_PROMPTS,
     PLAN_PROMPTS,
     REQUIRED_PROMPTS,
@@ -36,6 +37,8 @@ VALUES = {
     "simulate_tool": ("tool", "arguments"),
     "score": ("tool", "query", "gold", "predicted", "names"),
     "score_again": ("problem",),
+    "score_answer": ("tool", "query", "tool_name", "arguments", "observation", "answer"),
+    "score_answer_again": ("problem",),
     "test_natural": ("tool", "query", "arguments"),
     "test_indirect": ("tool", "query", "arguments"),
     "test_missing_argument": ("tool", "query", "argument", "written"),
@@ -48,7 +51,8 @@ VALUES = {
 
 
 def test_exactly_the_required_prompts_ship():
-    assert set(TEXTS) == REQUIRED_PROMPTS | NATIVE_PROMPTS | TEST_PROMPTS | PLAN_PROMPTS
+    apart = NATIVE_PROMPTS | TEST_PROMPTS | PLAN_PROMPTS | ANSWER_PROMPTS
+    assert set(TEXTS) == REQUIRED_PROMPTS | apart
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS))
@@ -109,3 +113,10 @@ def test_prompts_of_the_adaptive_plan_change_a_fingerprint_of_their_own():
     changed = [PromptSet(TEXTS | {key: "new"}) for key in PLAN_PROMPTS]
     assert {one.fingerprint for one in changed} == {SHIPPED.fingerprint}
     assert SHIPPED.plan_fingerprint not in {one.plan_fingerprint for one in changed}
+
+
+def test_prompts_that_judge_answers_change_a_fingerprint_of_their_own():
+    changed = [PromptSet(TEXTS | {key: "new"}) for key in ANSWER_PROMPTS]
+    assert {one.fingerprint for one in changed} == {SHIPPED.fingerprint}
+    prints = {one.answer_fingerprint for one in changed}
+    assert len(prints | {SHIPPED.answer_fingerprint}) == len(ANSWER_PROMPTS) + 1

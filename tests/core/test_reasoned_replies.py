@@ -13,7 +13,8 @@ from ste_ray.core.preparing.judging import failed_questions, judge_flow
 from ste_ray.core.preparing.paraphrasing import paraphrase_flow
 from ste_ray.core.records import Example
 from ste_ray.core.replies.conversation import advice_on, explained, failure_of
-from ste_ray.core.scoring.equivalence import scoring_flow
+from ste_ray.core.scoring.asking import question_flow
+from ste_ray.core.scoring.equivalence import EQUIVALENCE
 from ste_ray.runtime.fakes import play
 
 RAISE = "raise explore.max_tokens (models that reason need thousands)"
@@ -135,10 +136,11 @@ def test_a_paraphraser_that_reasons():
 
 def test_a_scorer_that_reasons():
     cut = reasoned("", finish="length")
-    verdict, _ = play(scoring_flow("P", PROMPTS), [cut, cut])
+    verdict, _ = play(question_flow("P", PROMPTS, EQUIVALENCE), [cut, cut])
     assert verdict.verdict == "unsure"
     assert "raise llm.scorer.sampling.max_tokens" in verdict.reason
-    verdict, _ = play(scoring_flow("P", PROMPTS), [reasoned("Verdict: same", "verdict: different")])
+    replies = [reasoned("Verdict: same", "verdict: different")]
+    verdict, _ = play(question_flow("P", PROMPTS, EQUIVALENCE), replies)
     assert verdict.verdict == "same"
 
 

@@ -138,3 +138,41 @@ def test_a_default_is_appropriate_only_where_nothing_else_is_asked_for() -> None
     assert "Appropriate: Yes" in judge(prompt % (" in English", "en", "seven", "seven"))
     assert "Appropriate: Yes" in judge(prompt % (" in French", "fr", "sept", "sept"))
     assert "Appropriate: No" in judge(prompt % (" in French", "en", "seven", "seven"))
+
+
+@pytest.mark.parametrize(
+    ("observation", "answer", "verdict"),
+    [
+        ('{"valid": true}', "It is valid.", "Supported"),
+        ('{"valid": true}', "It is not valid.", "Unsupported"),
+        ('{"valid": false}', "It is not valid.", "Supported"),
+        ('{"valid": false}', "Yes, that is valid.", "Unsupported"),
+        ('{"valid": true}', "That is number 77.", "Unsupported"),
+        ('{"valid": true}', "I am sorry, I could not find out.", "Unanswered"),
+        ("[]", "There are none.", "Supported"),
+        ("[]", "It is a nice day.", "Unanswered"),
+        ('{"date": "1453-01-19"}', "It is 1453-01-19.", "Supported"),
+        ('{"date": "1453-01-19"}', "It is 1453-01-12.", "Unsupported"),
+        ('{"city": "Paris"}', "It is Paris.", "Supported"),
+        ('{"city": "Paris"}', "It is Lima.", "Unanswered"),
+        ("The sky is blue", "It is blue.", "Supported"),
+    ],
+)
+def test_the_teacher_judges_final_answers(observation: str, answer: str, verdict: str) -> None:
+    from ste_ray.simulated_provider.teacher.script import reply
+
+    prompt = PROMPTS.render(
+        "score_answer",
+        tool="Tool: t\nDescription: d\nParameters: {}",
+        query="Action Input: and Final Answer: of 14 March?",
+        tool_name="t",
+        arguments="{}",
+        observation=observation,
+        answer=answer,
+    )
+    asked = [{"role": "user", "content": prompt}]
+    first = reply(asked, 1)
+    assert first.startswith(f"Verdict: {verdict}\nReason: ")
+    again = PROMPTS.render("score_answer_again", problem="no verdict in 'hm'")
+    later = [*asked, {"role": "assistant", "content": "hm"}, {"role": "user", "content": again}]
+    assert reply(later, 1) == first

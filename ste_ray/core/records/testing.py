@@ -113,6 +113,10 @@ class Score(Record):
     results: Literal["", "same", "different", "indistinct", "failed"] = ""
     # What the final answer is worth; empty: no call was executed, or the tool failed.
     answer: Literal["", "supported", "unanswered", "unsupported", "missing", "undecided"] = ""
+    answer_decided_by: Literal["rules", "judge"] = "rules"
+    # The judge's, of an answer that no rule decides; empty: not asked.
+    answer_verdict: Literal["", "supported", "unsupported", "unanswered", "unsure"] = ""
+    answer_reason: str = ""
     decided_by: Literal["rules", "results", "judge"] = "rules"
     verdict: Literal["", "same", "different", "unsure"] = ""  # the judge's; empty: not asked
     verdict_reason: str = ""

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
+from pydantic import Field
+
 from ste_ray.core.records import Record
 from ste_ray.core.scoring.equivalence import Equivalence
 from ste_ray.core.scoring.statistics import CONFIDENCE, Proportion, single_proportion
@@ -52,15 +54,28 @@ class Agreement(Record):
         return self.n >= self.min_pairs and self.kappa is not None and self.kappa >= self.floor
 
 
-class JudgeReport(Record):
-    """What the judge was asked and how far it can be trusted: ``evaluate/judge.json``."""
+class Judged(Record):
+    """What the judge was asked of one kind, and how far it can be trusted."""
 
-    model: str
-    asked: int  # pairs of predictions, equal ones once
+    asked: int  # what is the same, once
     verdicts: dict[str, int]
     gates: bool  # whether its verdicts count
     reason: str  # why not
-    agreement: Agreement | None = None  # with labels, if there are any
+    agreement: Agreement | None = None  # with what is known, if anything is
+
+
+class JudgeReport(Judged):
+    """The content of ``evaluate/judge.json``: of pairs of arguments, and of final answers.
+
+    Attributes:
+        model: that judged.
+        answers: of final answers that no rule decides, measured on those that rules decide; a pair
+            of ``agreement`` is an answer there, and the same is a supported one; None: there are
+            none.
+    """
+
+    model: str
+    answers: Judged | None = Field(default=None, exclude_if=lambda found: found is None)
 
 
 def agreement(

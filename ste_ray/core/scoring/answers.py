@@ -1,7 +1,8 @@
 """Whether a final answer says what the tool returned, and nothing that nobody told it.
 
 Decided by values that can be found again, in any form that surely means the same. What a sentence
-claims in words alone is not looked at.
+claims in words alone is not looked at; where that is all there is, a judge may be asked
+(``ste_ray.core.scoring.answer_judging``).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 from typing import Any, Literal
 
+from pydantic import Field
 from pydantic_core import from_json
 
 from ste_ray.core.preparing.values import find_value, stands_in
@@ -57,11 +59,23 @@ class AnswerFigures(Record):
         n: how many calls there are.
         supported: share of all these, with an interval clustered by tool.
         counts: by outcome, all of them.
+        by_judge: those of them that a judge decided, by outcome; empty: none.
     """
 
     n: int
     supported: Proportion
     counts: dict[str, int]
+    by_judge: dict[str, int] = Field(default_factory=dict, exclude_if=lambda found: not found)
+
+    @property
+    def num_by_judge(self) -> int:
+        """How many a judge decided."""
+        return sum(self.by_judge.values())
+
+    @property
+    def num_by_rules(self) -> int:
+        """How many the rules decided."""
+        return self.n - self.num_by_judge - self.counts["undecided"]
 
 
 def score_answer(prediction: Prediction, arguments_json: str) -> AnswerOutcome | Literal[""]:
@@ -75,13 +89,28 @@ def score_answer(prediction: Prediction, arguments_json: str) -> AnswerOutcome |
     """
     if prediction.observation_status != "ok" or not _was_asked(prediction):
         return ""
-    answer = prediction.final_answer
-    calls = any(marker.label in _CALL_LABELS for marker in find_markers(answer))
-    if prediction.final_error or calls or not answer.strip():
+    if prediction.final_error:
         return "missing"
-    observation = _read(prediction.observation)
-    given = f"{prediction.query}\n{arguments_json}"
-    told = f"{prediction.observation}\n{given}"
+    return decide_answer(
+        prediction.query, arguments_json, prediction.observation, prediction.final_answer
+    )
+
+
+def decide_answer(query: str, arguments_json: str, returned: str, answer: str) -> AnswerOutcome:
+    """Decide what an answer is worth by the values in it.
+
+    Args:
+        query: the request.
+        arguments_json: of the call that was executed.
+        returned: by the tool.
+        answer: as the model wrote it.
+    """
+    calls = any(marker.label in _CALL_LABELS for marker in find_markers(answer))
+    if calls or not answer.strip():
+        return "missing"
+    observation = _read(returned)
+    given = f"{query}\n{arguments_json}"
+    told = f"{returned}\n{given}"
     values = list(_values(observation))
     own = without_markers(_without(answer, [*values, *_values(_read(arguments_json))], told))
     found = _sign_differs(own, _known(observation, told), dotted_in(told))
@@ -121,9 +150,11 @@ def summarise_answers(
 ) -> AnswerFigures | None:
     """Summarise the final answers of one setting; None: it was not asked for any."""
     by_tool: dict[str, list[str]] = defaultdict(list)
+    by_judge: Counter[str] = Counter()
     for score in scores:
         if score.answer:
             by_tool[score.tool].append(score.answer)
+            by_judge[score.answer] += score.answer_decided_by == "judge"
     counts = Counter(outcome for outcomes in by_tool.values() for outcome in outcomes)
     if not counts:
         return None
@@ -136,6 +167,7 @@ def summarise_answers(
             confidence=confidence,
         ),
         counts={outcome: counts[outcome] for outcome in ANSWER_OUTCOMES},
+        by_judge={name: by_judge[name] for name in ANSWER_OUTCOMES if by_judge[name]},
     )
 
 

@@ -10,8 +10,9 @@ from ste_ray.core.section import Section, key
 
 
 class ScorerConfig(Section):
-    """The role ``scorer`` decides whether free texts mean the same, where no rule can.
+    """The role ``scorer`` decides where no rule can.
 
+    It says whether free texts mean the same, and what final answers are worth.
     Not to be confused with the role ``judge``, which filters trials (``prepare.judge``).
     """
 
@@ -22,7 +23,9 @@ class ScorerConfig(Section):
     settled: ClassVar = {"min_kappa": MIN_KAPPA, "min_pairs": MIN_PAIRS}
 
     enabled: bool = key(
-        False, "Ask the scorer (llm.scorer); false: what no rule decides counts as wrong."
+        False,
+        "Ask the scorer (llm.scorer); false: arguments that no rule decides count as wrong, and "
+        "such final answers as undecided.",
     )
     labels: str = key(
         "",

@@ -19,8 +19,9 @@ from ste_ray.core.inferring.reading import read_prediction
 from ste_ray.core.records import Prediction, Score, canonical_json
 from ste_ray.core.replies.markers import find_markers
 from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure
+from ste_ray.core.scoring.asking import ScorerVerdict
 from ste_ray.core.scoring.comparing import compare_arguments
-from ste_ray.core.scoring.equivalence import Pair, ScorerVerdict
+from ste_ray.core.scoring.equivalence import Pair
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StageInputError
 

@@ -19,6 +19,7 @@ Task = Literal[
     "simulate",
     "act",
     "score",
+    "score_answer",
     "write_test",
     "check_test",
     "other",
@@ -26,6 +27,14 @@ Task = Literal[
 OBSERVATION = "Observation:"
 _WRITES_TEST = ("Reword a request ", "Take a value out of a request.", "Write a request that no ")
 _CHECKS_TEST = "You decide what an assistant with some tools should do"
+# What a scorer compares or looks at, and which verdicts it may give.
+_SCORES: dict[Task, tuple[str, str]] = {
+    "score": ("The other arguments:\n", "Verdict: Same, Different or Unsure"),
+    "score_answer": (
+        "The final answer:\n",
+        "Verdict: Supported, Unsupported, Unanswered or Unsure",
+    ),
+}
 _ACTION_INPUT = re.compile(r"^Action Input:\s*", re.M)
 _MEMORY_LINE = re.compile(r"^- (?P<query>.+?)(?P<mark> \(solved\)| \(not solved\))?$", re.M)
 _MAX_TURNS = re.compile(r"at most (\d+) times")
@@ -68,8 +77,8 @@ def task_of(messages: Sequence[dict[str, Any]]) -> Task:
         return "check_test"
     if first.startswith(_WRITES_TEST):
         return "write_test"
-    if "The other arguments:\n" in first and "Verdict: Same, Different or Unsure" in last:
-        return "score"
+    if (scores := _scored(first, last)) is not None:
+        return scores
     if last.rstrip().endswith("User Query:"):
         return "imagine"
     if last.rstrip().endswith("Answer of the service:") and not last.startswith(OBSERVATION):
@@ -81,6 +90,14 @@ def task_of(messages: Sequence[dict[str, Any]]) -> Task:
     if "Yes" in last and "No" in last and len(messages) > 1:
         return "reflect"
     return "paraphrase" if "other words" in first and "wording" in last else "other"
+
+
+def _scored(first: str, last: str) -> Task | None:
+    """Return what a scorer is asked for; None: nothing."""
+    for task, (section, verdicts) in _SCORES.items():
+        if section in first and verdicts in last:
+            return task
+    return None
 
 
 def text_of(message: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The judge: verdicts on a call and a reply, and on two calls, by rules that a reader can check."""
+"""The judge: verdicts on calls, replies and final answers, by rules that a reader can check."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ste_ray.simulated_provider.teacher.concluding import is_failure_answer
 from ste_ray.simulated_provider.teacher.conversation import json_at
 from ste_ray.simulated_provider.teacher.error_reading import is_error
 from ste_ray.simulated_provider.teacher.following import Evidence, follows
+from ste_ray.simulated_provider.teacher.loading import pattern
 from ste_ray.simulated_provider.teacher.mentions import find
 from ste_ray.simulated_provider.teacher.schema import Parameter, Tool, read_tools
 from ste_ray.simulated_provider.teacher.slot_filling import fill
@@ -23,6 +24,10 @@ _SECTIONS = re.compile(
 _COMPARED = re.compile(
     r"The right arguments:\n(?P<gold>[\s\S]*?)\n\nThe other arguments:\n(?P<predicted>[\s\S]*?)"
     r"\n\nThey differ in: (?P<names>.*)\n"
+)
+_ANSWERED = re.compile(
+    r"The request:\n(?P<request>[\s\S]*?)\n\nThe call:\n[\s\S]*?\n\nWhat the tool returned:\n"
+    r"(?P<observation>[\s\S]*?)\n\nThe final answer:\n(?P<answer>[\s\S]*?)\n\nYou decide what"
 )
 # What a reply may not make up: numbers, codes, names of paths.
 _TOKEN = re.compile(r"[A-Za-z]*\d[\w.:/-]*\w|\d|\b[A-Z]{2,}[\w/]*\b|\b[A-Z]\w+/\w+")
@@ -63,6 +68,11 @@ def _lines(uninformative: str, unfaithful: str, inappropriate: str) -> str:
 def _unfaithful(reply: str, observation: str, request: str) -> str:
     if is_error(observation):
         return "the tool returned no result"
+    return _invented(reply, observation, request)
+
+
+def _invented(reply: str, observation: str, request: str) -> str:
+    """Name a number or code of a reply that nobody gave; empty: there is none."""
     sources = f"{observation} {request}".casefold()
     known = {_MARKS.sub("", token.casefold()) for token in _TOKEN.findall(sources)}
     known.update(re.findall(r"\w+", sources))
@@ -87,6 +97,19 @@ def _longest_list(value: Any) -> int:
         if isinstance(one, dict | list):
             left.extend(one.values() if isinstance(one, dict) else one)
     return longest
+
+
+def _leaves(observation: str) -> list[Any]:
+    """Return the values that a tool returned, without null; a text that is no JSON as one."""
+    found: list[Any] = []
+    left = [observation if (value := json_at(observation)) is None else value]
+    while left:
+        one = left.pop()
+        if isinstance(one, list | dict):
+            left.extend(one.values() if isinstance(one, dict) else one)
+        elif one is not None:
+            found.append(one)
+    return found
 
 
 def _inappropriate(tools: tuple[Tool, ...], text: str, request: str, observation: str) -> str:
@@ -144,3 +167,25 @@ def _meaning(value: Any) -> frozenset[str]:
 
 def _verdict(verdict: str, reason: str) -> str:
     return f"Verdict: {verdict}\nReason: {reason}"
+
+
+def score_answer(prompt: str) -> str:
+    """Return a verdict and a reason on a final answer, by the sections of a scorer's prompt."""
+    match = _ANSWERED.search(prompt)
+    if match is None:
+        return _verdict("Unsure", "the sections cannot be read")
+    answer, observation = match["answer"], match["observation"]
+    if is_failure_answer(answer):
+        return _verdict("Unanswered", "the answer is an excuse")
+    if invented := _invented(answer, observation, match["request"]):
+        return _verdict("Unsupported", invented)
+    leaves = _leaves(observation)
+    said = {leaf for leaf in leaves if isinstance(leaf, bool)}
+    denies = pattern("answers", "negations").search(answer) is not None
+    if len(said) == 1 and denies in said:
+        return _verdict("Unsupported", "the answer says the opposite of what the tool returned")
+    if said or any(_meaning(leaf) & _meaning(answer) for leaf in leaves):
+        return _verdict("Supported", "the answer says what the tool returned")
+    if not leaves and denies:
+        return _verdict("Supported", "the tool returned nothing, and the answer says so")
+    return _verdict("Unanswered", "the answer says nothing of what the tool returned")

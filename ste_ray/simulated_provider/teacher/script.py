@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ste_ray.simulated_provider.teacher.answering import answer
@@ -18,7 +18,7 @@ from ste_ray.simulated_provider.teacher.conversation import (
     text_of,
 )
 from ste_ray.simulated_provider.teacher.imagining import imagine
-from ste_ray.simulated_provider.teacher.judging import judge, score
+from ste_ray.simulated_provider.teacher.judging import judge, score, score_answer
 from ste_ray.simulated_provider.teacher.lessons import learn
 from ste_ray.simulated_provider.teacher.paraphrasing import paraphrase
 from ste_ray.simulated_provider.teacher.simulating import simulate
@@ -38,19 +38,25 @@ ROLES: dict[Task, str] = {
     "simulate": "tool_simulator",
     "act": "assistant",
     "score": "scorer",
+    "score_answer": "scorer",
     "write_test": "paraphraser",
     "check_test": "judge",
     "other": "other",
+}
+
+# What is said of the sections of one prompt.
+_VERDICTS: dict[Task, Callable[[str], str]] = {
+    "judge": judge,
+    "score": score,
+    "score_answer": score_answer,
 }
 
 
 def reply(messages: Sequence[dict[str, Any]], seed: int) -> str:
     """Return the reply to ``messages``; equal messages and seed give an equal reply."""
     task = task_of(messages)
-    if task == "judge":
-        return judge(text_of(messages[0]))  # asked again, the sections stand in the first message
-    if task == "score":
-        return score(text_of(messages[0]))
+    if task in _VERDICTS:  # asked again, the sections stand in the first message
+        return _VERDICTS[task](text_of(messages[0]))
     if task == "other":
         return INTRODUCTION
     if task == "check_test":

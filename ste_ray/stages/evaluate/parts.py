@@ -5,15 +5,17 @@ Parts are scored by Ray tasks; what is decided later, by results or a judge, is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import ray
 
 from ste_ray.core import layout
 from ste_ray.core.records import Prediction, Score
+from ste_ray.core.scoring.answer_judging import MAX_PLANTED, AnswerCase, case_of
 from ste_ray.core.scoring.answers import score_answer
 from ste_ray.core.scoring.columns import NEEDED, ColumnScorer, undecided_pairs
 from ste_ray.core.scoring.equivalence import Pair
@@ -101,6 +103,31 @@ def still_undecided(store: RunStore) -> list[Pair]:
         for prediction, score in _scored(store, part)
         if (pair := undecided_pair(prediction, score)) is not None
     ]
+
+
+class FinalAnswers(NamedTuple):
+    """Final answers, each once: those that no rule decides, and some that rules call supported."""
+
+    undecided: list[AnswerCase]
+    supported: list[AnswerCase]
+
+
+def final_answers(store: RunStore, specs: Mapping[str, ToolSpec]) -> FinalAnswers:
+    """Return the final answers that a judge would have to look at, and those to measure it on."""
+    undecided: dict[AnswerCase, None] = {}
+    supported: dict[AnswerCase, None] = {}
+    numbers: Counter[str] = Counter()
+    for part in _parts(store):
+        for prediction, score in _scored(store, part):
+            case = case_of(prediction, score)
+            if case.tool not in specs:
+                continue
+            if score.answer == "undecided":
+                undecided[case] = None
+            elif score.answer == "supported" and numbers[case.tool] < MAX_PLANTED:
+                numbers[case.tool] += case not in supported
+                supported[case] = None
+    return FinalAnswers(list(undecided), list(supported))
 
 
 def change_scores(store: RunStore, change: Callable[[Prediction, Score], Score]) -> None:

@@ -18,7 +18,8 @@ from typing import Any
 from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.records import Prediction, Score
-from ste_ray.core.scoring.answers import score_answer
+from ste_ray.core.scoring.answer_judging import case_of, plant, with_answer_verdict
+from ste_ray.core.scoring.answers import AnswerFigures, score_answer
 from ste_ray.core.scoring.equivalence import Pair
 from ste_ray.core.scoring.evaluation import EvaluationSummary, summarise_evaluation
 from ste_ray.core.scoring.results import pair_to_execute, with_results
@@ -31,10 +32,12 @@ from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import StageInputError
 from ste_ray.stages.base import StageContext
 from ste_ray.stages.evaluate.executing import execute_pairs
-from ste_ray.stages.evaluate.judging import judge_pairs, write_undecided
+from ste_ray.stages.evaluate.judging import ask_scorer
+from ste_ray.stages.evaluate.labels import write_undecided
 from ste_ray.stages.evaluate.parts import (
     calls_to_execute,
     change_scores,
+    final_answers,
     score_all,
     still_undecided,
 )
@@ -113,15 +116,24 @@ def _execute(context: StageContext) -> list[Pair]:
 
 def _judge(context: StageContext, undecided: Sequence[Pair]) -> dict[str, Any]:
     """Add the scorer's verdicts to the scores; return what it took."""
-    verdicts, report, spent = judge_pairs(context, list(dict.fromkeys(undecided)))
+    answers = final_answers(context.store, context.specs)
+    found = ask_scorer(
+        context, list(dict.fromkeys(undecided)), answers.undecided, plant(answers.supported)
+    )
+    of_answers = found.report.answers
 
     def judged(prediction: Prediction, score: Score) -> Score:
         pair = undecided_pair(prediction, score)
-        return with_verdict(score, verdicts[pair], report.gates) if pair is not None else score
+        if pair is not None:
+            score = with_verdict(score, found.pairs[pair], found.report.gates)
+        verdict = found.answers.get(case_of(prediction, score))
+        if score.answer == "undecided" and verdict is not None and of_answers is not None:
+            score = with_answer_verdict(score, verdict, of_answers.gates)
+        return score
 
-    if undecided:
+    if undecided or answers.undecided:
         change_scores(context.store, judged)
-    return spent
+    return found.spent
 
 
 def _by_setting(scores: Iterable[Score], settings: Sequence[str]) -> dict[str, list[Score]]:
@@ -189,6 +201,8 @@ def _headline(summary: Summary, whole: EvaluationSummary) -> dict[str, Any]:
     if summary.macro is not None:
         rounded["tool_match_macro"] = round(summary.macro.tool_match.share, 4)
         rounded["correct_macro"] = round(summary.macro.correct.share, 4)
+    if summary.answers is not None:
+        rounded["answers"] = _answers(summary.answers)
     restraint = summary.restraint
     if restraint is not None:
         needless = restraint.needless_calls.share
@@ -209,3 +223,14 @@ def _headline(summary: Summary, whole: EvaluationSummary) -> dict[str, Any]:
             rounded["correct_always"] = round(again.calls.always[-1].share, 4)
             rounded["flipping"] = round(again.calls.flipping.share, 4)
     return {"n": summary.overall.n, **rounded}
+
+
+def _answers(figures: AnswerFigures) -> dict[str, Any]:
+    share = figures.supported.share
+    return {
+        "n": figures.n,
+        "supported": None if share is None else round(share, 4),
+        "by_rules": figures.num_by_rules,
+        "by_judge": figures.num_by_judge,
+        "undecided": figures.counts["undecided"],
+    }
