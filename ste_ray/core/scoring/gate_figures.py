@@ -20,7 +20,14 @@ KIND_FIGURES: Mapping[TestKind, Figure] = {
 }
 # What a bound may be of beside all requests: those of a kind, and those unseen in training.
 Group = Literal[
-    "explicit", "natural", "indirect", "missing_argument", "no_tool", "confusable", "unseen"
+    "explicit",
+    "natural",
+    "indirect",
+    "missing_argument",
+    "no_tool",
+    "confusable",
+    "recovery",
+    "unseen",
 ]
 _OF_CALLS: tuple[Figure, ...] = ("correct", "tool_match", "wellformed")
 # The figures of each group; the first one is meant where none is named.
@@ -31,6 +38,7 @@ GROUP_FIGURES: Mapping[Group, tuple[Figure, ...]] = {
     "missing_argument": ("restrained",),
     "no_tool": ("restrained",),
     "confusable": ("tool_match", "correct", "wellformed"),
+    "recovery": _OF_CALLS,
     "unseen": _OF_CALLS,
 }
 # Every name that a bound may have, and what it is of; without a group: of all requests.
