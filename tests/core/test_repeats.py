@@ -10,6 +10,7 @@ from ste_ray.core.inferring.settings import parse_settings
 from ste_ray.core.inferring.variants import check_repeats, is_repeat, repeated, setting_of
 from ste_ray.core.records import Score
 from ste_ray.core.scoring.repeats import Repeated, repeated_settings
+from ste_ray.core.scoring.statistics import cluster_bootstrap
 from ste_ray.errors import ConfigError
 
 # What came of each answer to a request, c: right; by tool, where an empty one is of no call.
@@ -118,3 +119,68 @@ def test_rounds_of_other_requests_are_refused() -> None:
     found["base/icl.repeat-3"] = found["base/icl.repeat-3"][1:]
     with pytest.raises(ValueError, match=r"'add 0' was asked 3 times in 4 rounds of setting"):
         repeated_settings(found, seed=0)
+
+
+def answered(
+    requests: dict[str, tuple[int, int]], *, needs_call: bool = True, near: bool = True
+) -> tuple[Repeated, ...]:
+    """Requests by tool, so many always right and so many never, each asked three times."""
+    found: dict[str, list[Score]] = {}
+    for number in range(3):
+        name = "base/icl" if not number else f"base/icl.repeat-{number + 1}"
+        found[name] = [
+            Score(
+                example_id=f"{tool} {place}",
+                setting=name,
+                tool=tool if needs_call else "",
+                near_tool="" if needs_call or not near else tool,
+                outcome="correct"
+                if place < right
+                else "no_call"
+                if needs_call
+                else "needless_call",
+                num_gold_arguments=0,
+            )
+            for tool, (right, wrong) in requests.items()
+            for place in range(right + wrong)
+        ]
+    (one,) = repeated_settings(found, seed=3, num_resamples=500)
+    return tuple(filter(None, (one.calls, one.no_call)))
+
+
+@pytest.mark.parametrize("needs_call", [True, False])
+def test_whole_tools_are_what_chance_draws(needs_call: bool) -> None:
+    """Requests of a tool, or near to it, go wrong together: more of them say nothing more."""
+    once = {f"tool {n:02d}": (1, 0) if n % 2 else (0, 1) for n in range(12)}
+    often = {tool: (9 * right, 9 * wrong) for tool, (right, wrong) in once.items()}
+    (few,), (many,) = (answered(one, needs_call=needs_call) for one in (once, often))
+    assert (few.n, many.n) == (12, 108)
+    expected = cluster_bootstrap([(n % 2, 1) for n in range(12)], seed=3, num_resamples=500)
+    assert expected is not None
+    for one in (few, many):
+        for share in (*one.at_least_once, *one.always):
+            assert (share.share, share.interval) == (0.5, expected)
+    mixed = {tool: (5, 4) if right else (4, 5) for tool, (right, _) in once.items()}
+    (even,) = answered(mixed, needs_call=needs_call)
+    assert even.always[0].share == 0.5
+    # Within tools that are much alike 108 requests say more than tools that differ.
+    assert even.always[0].interval.high - even.always[0].interval.low < 0.2
+    assert expected.high - expected.low > 0.5
+
+
+def test_tools_weigh_as_many_requests_as_they_have() -> None:
+    (found,) = answered({"a": (6, 2), "b": (1, 1), "c": (0, 4)})
+    expected = cluster_bootstrap([(6, 8), (1, 2), (0, 4)], seed=3, num_resamples=500)
+    assert (found.always[2].share, found.always[2].interval) == (7 / 14, expected)
+
+
+def test_general_requests_stand_for_themselves() -> None:
+    requests = {f"tool {n}": (9, 0) if n % 2 else (0, 9) for n in range(4)}
+    (near,) = answered(requests, needs_call=False)
+    (general,) = answered(requests, needs_call=False, near=False)
+    expected = cluster_bootstrap(
+        [(n % 2, 1) for n in range(4) for _ in range(9)], seed=3, num_resamples=500
+    )
+    assert general.always[0].interval == expected
+    widths = [one.always[0].interval.high - one.always[0].interval.low for one in (general, near)]
+    assert widths[0] < 0.5 * widths[1]
