@@ -14,7 +14,7 @@ from typing import Any
 from ste_ray.chat_tokens.native.chat import NativeChat
 from ste_ray.chat_tokens.served_toolkens.chat_template import without_toolkens
 from ste_ray.core.effects import AskModel, ModelReply, OfferedTool, Sampling, ToolChoice
-from ste_ray.core.inferring.answering import calls_of, final_answer_of, placed
+from ste_ray.core.inferring.answering import calls_again, calls_of, final_answer_of, placed
 from ste_ray.core.inferring.settings import PromptMaterial, Setting
 from ste_ray.core.native_calls.form import NativeReply
 from ste_ray.core.native_calls.grammar import stop_texts
@@ -155,7 +155,9 @@ class NativeCalling:
         return prediction.model_copy(
             update={
                 "final_answer": final_answer_of(text),
-                "final_error": completion.error or _error_of(reply, text, completion),
+                "final_error": completion.error
+                or _error_of(reply, text, completion)
+                or calls_again(text, found.oddities),
                 "final_cut": completion.cut,
                 "final_reasoning": reasoning["reasoning"],
                 "final_completion_tokens": completion.num_tokens,

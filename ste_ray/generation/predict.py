@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from jinja2 import TemplateError
 
 from ste_ray.core.effects import ToolResult
-from ste_ray.core.inferring.answering import concluding_dialog, final_answer_of
+from ste_ray.core.inferring.answering import calls_again, concluding_dialog, final_answer_of
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting
 from ste_ray.core.records import Prediction
 from ste_ray.core.replies.reasoning import opens_reasoning
@@ -196,7 +196,7 @@ class Predictor:
             predictions[place] = before.model_copy(
                 update={
                     "final_answer": final_answer_of(completion.text),
-                    "final_error": completion.error,
+                    "final_error": completion.error or calls_again(completion.text, ()),
                     "final_cut": completion.cut,
                     "final_reasoning": completion.reasoning,
                     "final_completion_tokens": completion.num_tokens,

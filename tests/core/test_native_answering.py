@@ -161,6 +161,25 @@ def test_a_call_is_executed_and_answered():
 
 
 @pytest.mark.parametrize(
+    ("reply", "is_answer"),
+    [
+        (ModelReply(text="It is 2."), True),
+        (ModelReply(text="t <1> gave 2.", oddities=(Oddity(kind="uncalled_for"),)), True),
+        (ModelReply(text="<tool_call>…", oddities=(Oddity(kind="call_in_text"),)), False),
+        (ModelReply(text="", calls=(call(),), oddities=(Oddity(kind="uncalled_for"),)), False),
+        (ModelReply(text='Action: t 1\nAction Input: {"a": 2}'), False),
+    ],
+)
+def test_a_call_in_the_place_of_the_answer_is_no_answer(reply, is_answer):
+    answers = (calling(call()), ToolResult(status="ok", text="2"), reply)
+    found, _ = run(*answers, setting="endpoint/native", execute=set(SPECS))
+    assert found.observation == "2"
+    assert (found.final_error == "") is is_answer
+    assert is_answer or "calls again" in found.final_error
+    assert score_prediction(found, SPECS).outcome == "correct"
+
+
+@pytest.mark.parametrize(
     ("reply", "outcome", "failure", "restraint"),
     [
         (calling(), "correct", "", "needless_call"),

@@ -1,10 +1,15 @@
 """Calls that stand in a text are noticed, and answers are not taken for them."""
 
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ste_ray.core.effects import AskModel, ModelReply, OfferedTool, Sampling
 from ste_ray.core.records import Message, MessageCall
-from ste_ray.core.replies.native import call_in_text, settled
+from ste_ray.core.replies.native import settled
+from ste_ray.core.replies.written_calls import call_in_text
 from ste_ray.core.texts.safe_names import safe_name
 
 NAME = "get weather"
@@ -14,7 +19,8 @@ TOOL = OfferedTool(name=NAME, description="", parameters_json="{}")
 
 def question(**fields):
     messages = (Message(role="user", content="hi"),)
-    return AskModel(role="explorer", messages=messages, sampling=Sampling(), **fields)
+    fields = {"role": "explorer", **fields}
+    return AskModel(messages=messages, sampling=Sampling(), **fields)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +40,24 @@ def question(**fields):
         f"[{NAMES[1]}(a=1)]",
         f"functions.{NAMES[1]}({{}})",
         f'Thought: now\nAction: {NAME}\nAction Input: {{"a": 1}}',
+        f"Action: {NAME}\nAction Input: {{a: 1",
+        '<TOOLCALL>[{"name": "x", "arguments": {}}]</TOOLCALL>',
+        '<minimax:tool_call>\n<invoke name="x">',
+        '`<tool_call>{"name": "x"}</tool_call>`',
+        f'I will look it up. {{"name": "{NAME}", "arguments": {{"a": 3}}}}',
+        f'I will look it up.\n{{"arguments": {{"a": 3}}, "name": "{NAME}"}}\nThen I answer.',
+        f'{{"name": "{NAME}", "arguments": {{"a": 3}}',
+        f'Sure: {{"name": "{NAME}", "arguments": {{"a": ',
+        f"{{'name': '{NAME}', 'arguments': {{'a': True, 'b': None}}}}",
+        f"I call {{'name': '{NAME}', 'arguments': {{'a': True}}}}.",
+        f'functools[{{"name": "{NAME}", "arguments": {{"a": 3}}}}]',
+        f'{{"tool_calls": [{{"function": {{"name": "{NAME}", "arguments": "{{}}"}}}}]}}',
+        f"```tool_code\n{NAMES[1]}(a=3)\n```",
+        f"```python\nprint({NAMES[1]}(a='it\\'s (so)'))\n```",
+        f"Sure!\n{NAMES[1]}(a=3)",
+        f"Sure!\nresult = {NAMES[1]}(\n    a=3,\n)\nprint(result)",
+        f"Sure!\n[{NAMES[1]}(a=3), {NAMES[1]}(a=4)]",
+        f"I look.\n{NAMES[1]}(a='Ro",
     ],
 )
 def test_calls_in_texts_are_noticed(text):
@@ -52,6 +76,19 @@ def test_calls_in_texts_are_noticed(text):
         f"The tool {NAME} says (so it seems) 3.",
         "Take an umbrella [1].",
         "The element <b>tool</b> is bold.",
+        "Write to <toolbox@acme.com>.",
+        "See <https://acme.com/tools> and <http://acme.com/function=x>.",
+        "The <toolbar> and <tooltip> elements, or <multitool>.",
+        "Replace <function-name> by the function, <tool name> by the tool.",
+        "Models write `<tool_call>` before a call.",
+        f"Use `{NAMES[1]}(a=3)` to see it; it gives 3.",
+        f"The call {NAMES[1]}(a=3) gave 3 degrees.",
+        f"It is 3.\n{NAMES[1]}(a=3) was asked for it.",
+        f"- {NAMES[1]}(a): tells the weather",
+        f'With `{{"name": "{NAME}", "arguments": {{"a": 3}}}}` I found that it is 3 degrees.',
+        f'{{"name": "{NAME}", "description": "Tells it.", "parameters": {{}}}}',
+        "my_get_weather_(a=3)",
+        "{" * 99,
     ],
 )
 def test_answers_are_no_calls(text):
@@ -83,6 +120,35 @@ def test_what_is_odd_about_a_reply_shows_from_its_request():
     assert kinds(text) == []
     written = ModelReply(text=f"{NAMES[1]}()")
     assert kinds(written, tools=(TOOL,)) == ["call_in_text"]
+    # What is asked for with calls forbidden is a request or a verdict, or the final answer.
     assert kinds(written, tools=(TOOL,), tool_choice="none") == []
+    asked_at_last = {"tools": (TOOL,), "tool_choice": "none", "role": "assistant"}
+    assert kinds(written, **asked_at_last) == ["call_in_text"]
+    assert kinds(text, **asked_at_last) == []
     refused = ModelReply(text="", finish_reason="refused")
     assert kinds(refused, tools=(TOOL,), tool_choice="required") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<tool",
+        "<" * 9,
+        f"{NAMES[1]}(",
+        '{"name": "',
+        "{'a': ",
+        "[`[`",
+        "x = ",
+        "```json\n{",
+        "(" * 9,
+    ],
+)
+def test_hostile_texts_take_linear_time(text):
+    start = time.process_time()
+    call_in_text(text * 20_000, NAMES)
+    assert time.process_time() - start < 2
+
+
+@given(st.text("<>{}[]()'\"`:,=\n abctool_") | st.text())
+def test_no_text_is_too_much(text):
+    assert call_in_text(text, NAMES) in text

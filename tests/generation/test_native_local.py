@@ -324,7 +324,27 @@ def test_a_final_answer_calls_nothing_any_more(write: Any) -> None:
     (found,) = asking.conclude(answered, {0: ToolResult(status="ok", text="2")})
     assert [(one.kind, one.reply_index) for one in found.oddities] == [("uncalled_for", 1)]
     assert found.final_answer == ""
+    assert "calls again" in found.final_error
     assert isinstance(call_of(found), ToolCall)
+    write(f"I look again. {written('bare', ONE)}")
+    (found,) = asking.conclude(answered, {0: ToolResult(status="ok", text="2")})
+    assert [(one.kind, one.reply_index) for one in found.oddities] == [("call_in_text", 1)]
+    assert "calls again" in found.final_error
+
+
+@pytest.mark.parametrize(
+    "before", ["I look it up. {}", "Sure!\n{}", "functools[{}]", "```json\n{}\n```", "{}"]
+)
+def test_a_call_that_stands_bare_in_other_text_is_no_answer(write: Any, before: str) -> None:
+    asking = predictor(made("bare"))
+    write(before.format(written("bare", ONE)))
+    (answered,) = asked(asking, query())
+    found = call_of(answered.prediction)
+    if before == "{}":
+        assert isinstance(found, ToolCall)
+    else:
+        assert isinstance(found, ParseFailure)
+        assert found.kind == "call_in_text"
 
 
 @pytest.mark.parametrize(

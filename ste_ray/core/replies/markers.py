@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple, cast
 
 Label = Literal["thought", "action", "actioninput", "observation", "finalanswer"]
 
+# Markers of a call.
+CALL_LABELS: tuple[Label, ...] = ("action", "actioninput")
 # Markers that neither call a tool nor answer.
 SIDE_LABELS: tuple[Label, ...] = ("thought", "observation")
 

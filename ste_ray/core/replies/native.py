@@ -7,27 +7,16 @@ of a reply is never executed: a server whose parser missed it may have missed or
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 from itertools import count
 
 from ste_ray.core.effects import AskModel, ModelReply
 from ste_ray.core.records import MessageCall, Oddity
-from ste_ray.core.replies.parsing import ParseFailure, ToolCall, parse_action
+from ste_ray.core.replies.parsing import ParseFailure, ToolCall
 from ste_ray.core.replies.strict_json import JSONTextError, clip, decode_value
 from ste_ray.core.replies.tool_names import no_such_tool
+from ste_ray.core.replies.written_calls import call_in_text
 from ste_ray.core.texts.safe_names import safe_name
-
-# Tags of the forms in which open models write calls, whatever the family: a word for a tool or a
-# function within angle brackets, or the same in square ones.
-_CALL_TAG = re.compile(
-    r"<[|/]?[^<>\s]{0,24}(?:tool|function|invoke)[^<>\n]{0,80}>|<\|python_tag\|>"
-    r"|\[/?(?:available_)?tool[_ ]?calls?\]",
-    re.IGNORECASE,
-)
-_FENCED = re.compile(r"```[\w-]*\s*(?P<inside>.*?)\s*(?:```|\Z)", re.DOTALL)
-_NAME_KEYS = ("name", "tool", "tool_name", "function", "action")
-_ARGUMENT_KEYS = ("arguments", "parameters", "args", "input", "action_input", "tool_input")
 
 
 def settled(reply: ModelReply, request: AskModel) -> ModelReply:
@@ -46,7 +35,9 @@ def settled(reply: ModelReply, request: AskModel) -> ModelReply:
     wanted = bool(request.tools) and request.tool_choice != "none"
     if calls and not wanted:
         found.append(Oddity(kind="uncalled_for", detail=f"{len(calls)} calls"))
-    if wanted and not calls and reply.finish_reason in ("stop", "length"):
+    # Where nothing but a call or an answer is wanted: an assistant's reply is one also at the end.
+    answers = wanted or (bool(request.tools) and request.role == "assistant")
+    if answers and not calls and reply.finish_reason in ("stop", "length"):
         if request.tool_choice == "required":
             found.append(Oddity(kind="not_called"))
         if written := call_in_text(reply.text, (*names, *names.values())):
@@ -112,42 +103,3 @@ def read_call(
     if call.name not in allowed:
         return failure("unknown_tool", no_such_tool(call.name, allowed, suggest))
     return ToolCall(thought, call.name, call.arguments_text, arguments_json, value)
-
-
-def call_in_text(text: str, names: Collection[str]) -> str:
-    """Return the beginning of what seems to be a call within a text; empty: there is none.
-
-    Args:
-        text: of a reply without native calls.
-        names: of the tools, safe and true.
-    """
-    if tag := _CALL_TAG.search(text):
-        return text[tag.start() :]
-    if isinstance(parse_action(text, names, suggest=False, thoughts=False), ToolCall):
-        return text
-    if any(_is_call_syntax(text, name) for name in names):
-        return text.strip()
-    bare = text.strip()
-    candidates = [bare, *(match["inside"] for match in _FENCED.finditer(text))]
-    return next((one for one in candidates if _is_json_call(one, names)), "")
-
-
-def _is_call_syntax(text: str, name: str) -> bool:
-    start = text.strip().lstrip("[`").removeprefix("functions.").removeprefix("tools.")
-    return start.startswith(f"{name}(")
-
-
-def _is_json_call(text: str, names: Collection[str]) -> bool:
-    if text[:1] not in ("{", "["):
-        return False
-    try:
-        value = decode_value(text)[0]
-    except JSONTextError:
-        return False
-    first = value[0] if isinstance(value, list) and value else value
-    if not isinstance(first, dict):
-        return False
-    inner = first.get("function")
-    body = inner if isinstance(inner, dict) else first
-    named = any(isinstance(body.get(key), str) and body[key] in names for key in _NAME_KEYS)
-    return named and any(key in body for key in _ARGUMENT_KEYS)

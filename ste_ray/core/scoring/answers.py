@@ -18,7 +18,7 @@ from pydantic_core import from_json
 
 from ste_ray.core.preparing.values import find_value, stands_in
 from ste_ray.core.records import Prediction, Record, Score
-from ste_ray.core.replies.markers import find_markers
+from ste_ray.core.replies.markers import CALL_LABELS, find_markers
 from ste_ray.core.scoring.answer_numbers import (
     dotted_in,
     numbers_in,
@@ -47,7 +47,6 @@ _MOMENT = re.compile(
 )
 # A text that is nothing but a number, with a unit or the sign of a currency.
 _QUANTITY = re.compile(r"[$€£¥]?\s?[-−]?\d[\d.,]*\s?(?:%|°?[^\W\d]{0,12})")
-_CALL_LABELS = ("action", "actioninput")
 _MAX_CHARS = 200  # of a value that a sentence may repeat
 _MAX_VALUES = 200  # of one observation; more no sentence tells
 
@@ -105,7 +104,7 @@ def decide_answer(query: str, arguments_json: str, returned: str, answer: str) -
         returned: by the tool.
         answer: as the model wrote it.
     """
-    calls = any(marker.label in _CALL_LABELS for marker in find_markers(answer))
+    calls = any(marker.label in CALL_LABELS for marker in find_markers(answer))
     if calls or not answer.strip():
         return "missing"
     observation = _read(returned)

@@ -153,7 +153,7 @@ class Asker:
             )
         seconds = proposal.seconds + time.monotonic() - started
         status: Status = "answered" if result.status == "ok" else "tool_failed"
-        if found.final_answer:
+        if found.final_answer and not found.final_error:
             whose = proposal.answerer
             answer = Answer(proposal, status, found, "", found.final_answer, whose, seconds)
             return replace(answer, problem=answer.cut_advice)
