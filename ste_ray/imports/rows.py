@@ -214,10 +214,10 @@ def _items(place: str, items: Sequence[Any], group: str = "") -> Iterator[Row]:
 
 
 def _lines(path: str, text: str, error: Exception) -> Iterator[Row]:
-    lines = [line for line in text.splitlines() if line.strip()]
-    if path.endswith(".json") or len(lines) < 2:
+    lines = text.split("\n")  # strings of JSON may hold what else ends a line, such as U+2028
+    if path.endswith(".json") or sum(bool(line.strip()) for line in lines) < 2:
         raise StageInputError(f"{path!r} is no JSON: {error}")
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         place = f"{path!r}, line {number}"

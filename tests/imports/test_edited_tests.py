@@ -136,6 +136,18 @@ def test_what_was_not_edited_comes_in_whatever_the_run_holds(
     assert examples(store) == before
 
 
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\u0085", "\x0b", "\x1c", "\r", "\n"])
+def test_texts_may_hold_what_ends_a_line_elsewhere(
+    store: RunStore, tmp_path: Path, end: str
+) -> None:
+    odd = example(4, kind="natural", query=f"twice{end}4")
+    write_records(store, f"{layout.EXAMPLES}/kinds-00000.parquet", [odd], Example)
+    out = tmp_path / "tests.jsonl"
+    assert main(["tests", "export", "--run", store.uri, "--out", str(out)]) == 0
+    assert main(["tests", "import", str(out), "--run", store.uri]) == 0
+    assert examples(store)["e4"] == odd
+
+
 def test_rows_are_edited_added_and_taken_out(store: RunStore, tmp_path: Path) -> None:
     lines: list[Mapping[str, Any]] = [
         {"id": "e4", "kind": "natural", "query": "4, but twice", "tool": "double",
