@@ -33,12 +33,12 @@ def add_tests_commands(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from ste_ray.core.records import Example
+    from ste_ray.core.records import Example, TestDialog
     from ste_ray.exports.test_rows import write_test_rows
     from ste_ray.process.new_file import new_file
     from ste_ray.store.artifacts import open_store
     from ste_ray.store.manifest import read_manifest
-    from ste_ray.store.tables import iter_records
+    from ste_ray.store.tables import iter_records, parquet_files
 
     store = open_store(options.run)
     if read_manifest(store, "prepare") is None:
@@ -47,8 +47,13 @@ def _export(options: argparse.Namespace) -> None:
             f"{shlex.quote(store.uri)}' first"
         )
     examples = iter_records(store, layout.EXAMPLES, Example)
+    dialogs = {
+        one.example_id: one
+        for path in parquet_files(store, layout.DIALOGS)
+        for one in iter_records(store, path, TestDialog)
+    }
     with new_file(options.out) as file, file.open("x", encoding="utf-8") as stream:
-        counts = write_test_rows(examples, stream)
+        counts = write_test_rows(examples, dialogs, stream)
         if not counts:
             raise StageInputError(
                 f"{store.uri!r} has no tests; set prepare.test_fraction or prepare.tests, in "

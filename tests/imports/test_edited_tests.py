@@ -14,13 +14,14 @@ from ste_ray.cli.main import main
 from ste_ray.config import load_config
 from ste_ray.core import layout
 from ste_ray.core.preparing.formatting import absent_tool_row, general_row
-from ste_ray.core.records import Example, FailedCall, Message, TrainRow
+from ste_ray.core.records import Example, FailedCall, Message, TestDialog, TrainRow
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import RunConflictError, StageInputError
 from ste_ray.imports.predictions import read_predictions
 from ste_ray.imports.test_sets import read_test_set
 from ste_ray.stages.base import StageContext, load_prompts
 from ste_ray.stages.imports.edited_tests import import_edited_tests
+from ste_ray.stages.imports.test_sets import import_tests
 from ste_ray.stages.inputs import input_fingerprints
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.manifest import begin_stage, declare_stage, read_manifest
@@ -32,7 +33,7 @@ SPECS = {
         description="d",
         parameters={
             "type": "object",
-            "properties": {"n": {"type": "integer"}},
+            "properties": {"n": {"type": "integer"}, "unit": {"type": "string"}},
             "required": ["n"],
             "additionalProperties": False,
         },
@@ -59,6 +60,7 @@ def example(number: int, split: str = "test", **fields: Any) -> Example:
 
 
 NO_CALL = {"tool": "", "arguments_json": "", "observation": "", "final_answer": ""}
+NEAR = {"kind": "missing_argument", "tool": "", "arguments": {}}
 EXAMPLES = (
     example(1, "train"),
     example(2, "validation"),
@@ -199,6 +201,18 @@ def test_rows_are_edited_added_and_taken_out(store: RunStore, tmp_path: Path) ->
              "missing": "m"},
             "line 2: 'double' has no argument 'm'",
         ),
+        (NEAR | {"near_tool": "double"}, "line 2: a test of the kind 'missing_argument' needs the"),
+        (NEAR | {"missing": "n"}, "line 2: a test of the kind 'missing_argument' needs the tool"),
+        (
+            NEAR | {"near_tool": "double", "missing": "unit"},
+            "line 2: 'double' can be called without 'unit'; what is missing must be required (n)",
+        ),
+        ({"missing": "n"}, "line 2: 'missing' is of tests of the kind 'missing_argument'"),
+        ({"accepted": {"nn": [8]}}, "line 2: 'accepted' names 'nn' (did you mean 'n'?), no argu"),
+        ({"accepted": {"uni": ["m"]}}, "line 2: 'accepted' names 'uni' (did you mean 'unit'?)"),
+        ({"accepted": {"n": [8, "x"]}}, "line 2: 'accepted': the value does not fit the schema of"),
+        ({"id": "e33"}, "line 2: no test of the run has the 'id' 'e33' (did you mean 'e3'?)"),
+        ({"id": "e1"}, "line 2: no test of the run has the 'id' 'e1'"),  # it is a training example
     ],
 )  # fmt: skip
 def test_every_mistake_is_named_by_its_line(
@@ -297,6 +311,77 @@ def test_what_was_exported_makes_a_run_of_its_own_too(store: RunStore, tmp_path:
     assert [one.kind for one in found.examples] == ["explicit", "natural", "missing_argument"]
     assert [one.near_tool for one in found.examples] == ["", "", "double"]
     assert [one.missing for one in found.examples] == ["", "", "n"]
+
+
+ASKED = [
+    {"role": "system", "content": "You may call double and halve."},
+    {"role": "user", "content": "Hello"},
+    {"role": "assistant", "content": "Hi."},
+]
+
+
+@pytest.fixture
+def in_dialogs(tmp_path: Path) -> RunStore:
+    lines = [
+        {"query": f"Double {n}", "tool": "double", "arguments": {"n": n},
+         "API_name_list": ["double", "halve"],
+         "dialog_history": [*ASKED, {"role": "user", "content": f"Double {n}"}]}
+        for n in (3, 4)
+    ]  # fmt: skip
+    store = open_store(str(tmp_path / "dialogs"))
+    tests = read_test_set(edit(tmp_path / "d.jsonl", lines))
+    import_tests(store, tests, None, SPECS, lambda name, text: SPECS[name], print)
+    return store
+
+
+def asked_now(store: RunStore) -> dict[str, list[str]]:
+    tests = examples(store)
+    found = read_records(store, layout.DIALOGS, TestDialog)
+    assert {one.example_id for one in found} == set(tests)
+    assert {one.candidates for one in found} == {("double", "halve")}
+    return {tests[one.example_id].query: [m.content for m in one.messages] for one in found}
+
+
+def test_dialogs_go_out_and_come_in_with_their_tests(in_dialogs: RunStore, tmp_path: Path) -> None:
+    before = asked_now(in_dialogs)
+    out = tmp_path / "tests.jsonl"
+    assert main(["tests", "export", "--run", in_dialogs.uri, "--out", str(out)]) == 0
+    counts = import_edited_tests(in_dialogs, read_test_set(str(out)), SPECS)
+    assert counts == {"explicit": 2, "new or changed": 0}
+    assert asked_now(in_dialogs) == before
+    lines = rows(out)
+    lines[0]["query"] = lines[0]["dialog_history"][-1]["content"] = "Twice 3"
+    new = {"query": "Half of 8", "tool": "halve", "arguments": {"n": 8},
+           "API_name_list": ["double", "halve"],
+           "dialog_history": [{"role": "user", "content": "Half of 8"}]}  # fmt: skip
+    path = edit(tmp_path / "e.jsonl", [*lines, new])
+    for _ in range(2):  # done twice, it is as if done once
+        import_edited_tests(in_dialogs, read_test_set(path), SPECS)
+        assert {query: told[-1] for query, told in asked_now(in_dialogs).items()} == {
+            "Twice 3": "Twice 3", "Double 4": "Double 4", "Half of 8": "Half of 8",
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"query": "Twice 3"}, "line 1: its 'query' is another one, but its 'dialog_history' asks"),
+        ({"dialog_history": []}, "line 1: it has no 'dialog_history', with which the run's tests"),
+        (
+            {"id": "", "query": "Twice 3", "dialog_history": []},
+            "line 1: it has no 'dialog_history', with which the run's tests",
+        ),
+    ],
+)
+def test_a_dialog_that_would_ask_something_else_is_refused(
+    in_dialogs: RunStore, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    out = tmp_path / "tests.jsonl"
+    main(["tests", "export", "--run", in_dialogs.uri, "--out", str(out)])
+    lines = rows(out)
+    lines[0] |= change
+    with pytest.raises(StageInputError, match=re.escape(message)):
+        import_edited_tests(in_dialogs, read_test_set(edit(tmp_path / "e.jsonl", lines)), SPECS)
 
 
 FAILED = {"arguments": {"n": "four"}, "observation": "no number"}
