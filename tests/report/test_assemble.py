@@ -14,6 +14,7 @@ from ste_ray.core.records import Score
 from ste_ray.report.assemble import ReportData, assemble_report
 from ste_ray.report.evaluation import view_evaluation
 from ste_ray.report.exploration import failures_before_success, view_exploration
+from ste_ray.report.html import render_html
 from ste_ray.report.ledger import view_ledger
 from ste_ray.report.overview import view_notices
 from ste_ray.report.predictions import describe_failure
@@ -289,3 +290,18 @@ def test_the_base_model_is_explained_by_the_settings_that_ran(
     assert notice.title == "Base model: Small"
     assert told in notice.text
     assert untold not in notice.text
+
+
+def test_corrections_are_counted_by_tool_where_there_are_any(data: ReportData) -> None:
+    tools = (
+        ToolTotals(tool="mended", kept=30, train=25, test=5, corrections=917),
+        ToolTotals(tool="clean", kept=30, train=25, test=5),
+    )
+    view = view_ledger(LedgerTotals(tools=tools, reasons=()).model_dump(mode="json"))
+    assert view is not None
+    assert view.corrections == 917
+    assert {one.tool: one.corrections for one in view.tools} == {"mended": 917, "clean": 0}
+    page = render_html(data.model_copy(update={"ledger": view}))
+    assert "trained as corrections too" in page
+    assert page.count('<td class="num">917</td>') == 1
+    assert "trained as corrections too" not in render_html(data)

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from ste_ray.core import layout
-from ste_ray.core.records import Prediction, TestKind
+from ste_ray.core.records import FailedCall, Prediction, TestKind
 from ste_ray.core.scoring.scores import score_prediction
 from ste_ray.core.test_making.totals import DroppedTests, KindTotals, TestTotals
 from ste_ray.report.assemble import ReportData, assemble_report
@@ -31,7 +31,9 @@ TESTS: tuple[tuple[TestKind, str, str, str, str], ...] = (
     ("no_tool", "", SECOND, CALL.format(SECOND, "{}"), "Final Answer: No."),
     ("confusable", FIRST, SECOND, CALL.format(FIRST, "{}"), CALL.format(SECOND, "{}")),
     ("confusable", SECOND, FIRST, CALL.format(FIRST, "{}"), CALL.format(SECOND, "{}")),
+    ("recovery", FIRST, "", CALL.format(FIRST, '{"place":"R"}'), CALL.format(FIRST, GOLD)),
 )
+FAILED = (FailedCall(arguments_json='{"place":"R"}', observation="no <b>place</b> R"),)
 TOTALS = TestTotals(
     kinds=(
         KindTotals(
@@ -51,7 +53,7 @@ def reader_of(with_kinds: bool) -> synthetic.FakeReader:
             Prediction(
                 example_id=f"kind-{number}", setting=setting, tool=tool, query="<i>q</i>",
                 arguments_json=GOLD if tool else "", candidates=(), output_text=reply, kind=kind,
-                near_tool=near,
+                near_tool=near, failed_calls=FAILED if kind == "recovery" else (),
             )
             for setting, reply in zip(settings, replies, strict=True)
         ]  # fmt: skip
@@ -79,11 +81,20 @@ def test_the_page_has_a_section_of_kinds_and_a_matrix_of_pairs(shown: ReportData
     page = render_html(shown)
     section = page.partition('<section id="kinds">')[2].partition("</section>")[0]
     assert '<a href="#kinds">Kinds</a>' in page
-    for label in ("Explicit", "Natural", "Missing argument", "No tool fits", "Confusable"):
+    for label in (
+        "Explicit",
+        "Natural",
+        "Missing argument",
+        "No tool fits",
+        "Confusable",
+        "Recovery",
+    ):
         assert f'<th scope="row">{label}</th>' in section
     assert "1 called with a made-up value" in section
     assert "1 ask back" in section
     assert "1 called the other one" in section
+    assert "1 repeat the failed call" in section
+    assert "no &lt;b&gt;place&lt;/b&gt; R" in page  # what the prompt showed
     assert "would be right in 50.0%" in section
     assert "Tests of other kinds that were made" in page
     assert "the &lt;b&gt;judge&lt;/b&gt; calls" in page
@@ -96,6 +107,7 @@ def test_the_tables_have_a_row_a_kind(shown: ReportData) -> None:
     assert lines["confusable"].count("50.0% (") == 2
     assert "50.0%" in lines["natural"]
     assert "always calling the same tool of each pair reaches 50.0%" in text
+    assert "0 of 1 replies repeat the call that failed" in text
     markdown = report_markdown(shown)
     assert "## Kinds of requests" in markdown
     assert "| missing argument | no call: the value has to be asked for |" in markdown
