@@ -12,6 +12,7 @@ from tables import Row
 
 from ste_ray.core import layout
 from ste_ray.core.records import Episode, Trial
+from ste_ray.core.replies.verdicts import parse_yes_no
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.tables import read_records
 from ste_ray.training.native_form import give_tools
@@ -97,7 +98,7 @@ _TESTS: dict[str, Callable[[Trial], bool]] = {
     "ended well: a final answer after a tool's": lambda trial: (
         trial.outcome == "finished" and _answered(trial)
     ),
-    "counts itself as solved": lambda trial: trial.solved == "yes",
+    "counts itself as solved": lambda trial: parse_yes_no(trial.reflection_text) == "yes",
     "with an oddity of the server or the reply": lambda trial: bool(trial.oddities),
 }
 

@@ -1,5 +1,5 @@
 import pytest
-from flow_examples import FINAL, PROMPTS, episode
+from flow_examples import FINAL, PROMPTS, call, episode
 
 from ste_ray.core.exploring.memory import MemoryEntry, remember, render_memory
 from ste_ray.runtime.fakes import play
@@ -26,7 +26,7 @@ def test_a_dollar_in_a_query_is_no_placeholder():
 
 
 def test_queries_of_earlier_episodes_are_remembered_in_order_and_empty_ones_are_not():
-    first, _ = play(episode(num_trials=2), ["a", FINAL, "Yes", "b", FINAL, "No"])
+    first, _ = play(episode(num_trials=2), ["a", call(1), "1", FINAL, "Yes", "b", FINAL, "No"])
     second, _ = play(episode(num_trials=2), ["", "c", FINAL, "?"])
     assert [(entry.query, entry.solved) for entry in remember([first, second])] == [
         ("a", "yes"),

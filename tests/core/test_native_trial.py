@@ -161,6 +161,25 @@ def test_no_arguments_are_an_empty_object():
     assert trial.turns[0].arguments_text == ""
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        ModelReply(text="It is 3."),
+        ModelReply(text="so", oddities=(Oddity(kind="finish_without_calls"),)),
+        ModelReply(text="add(n=1)", oddities=(Oddity(kind="call_in_text"),)),
+        calling(call('{"n": 1')),
+        calling(finish_reason="length"),
+    ],
+)
+def test_an_endpoint_that_says_yes_to_calls_that_never_came_solves_nothing(reply):
+    endings = ([reply], ["It is 3."]) if reply.text != "It is 3." else ([],)
+    for ending in endings:
+        trial, _, requests = play_trial("q", reply, *ending, "Yes, it was.", max_turns=1)
+        assert not any(isinstance(one, CallTool) for one in requests)
+        assert trial.solved == "no"
+        assert trial.reflection_text == "Yes, it was."
+
+
 @pytest.mark.parametrize("ids", [("", ""), ("same", "same"), ("same", "")])
 def test_ids_that_are_missing_or_repeated_are_replaced(ids):
     reply = calling(*(call(number=number) for number in ids))

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ste_ray.core.effects import AskModel, CallTool, ModelReply, ToolResult
+from ste_ray.core.exploring.memory import remember
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.runtime.fakes import play
 
@@ -220,3 +221,32 @@ def test_a_cut_observation_begins_with_the_text(text, limit):
     cut = cut_result(ToolResult(status="ok", text=text), limit).text
     assert cut.startswith(text[:limit])
     assert (cut == text) == (len(text) <= limit)
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcome", "why"),
+    [
+        (["q", FINAL], "finished", "no call was answered"),
+        (["q", "Action: plus\nAction Input: {}", FINAL], "finished", "no call was answered"),
+        (["q", call(1), "1", "I give up"], "out_of_turns", "there is no final answer"),
+        (["q", "no format", "no format"], "out_of_turns", "there is no final answer"),
+    ],
+)
+def test_a_yes_to_nothing_is_no_yes(answers, outcome, why):
+    trial, record, _ = play_trial([*answers, "Yes, it was."], max_turns=1)
+    assert (trial.outcome, trial.solved) == (outcome, "no")
+    assert trial.outcome_detail.endswith(f"the reflection says yes, but {why}")
+    # What was said is kept, so that the study's count can be made.
+    assert trial.reflection_text == "Yes, it was."
+    assert [entry.solved for entry in remember([record])] == ["no"]
+    said_no, _, _ = play_trial([*answers, "No."], max_turns=1)
+    assert (said_no.solved, "reflection" in said_no.outcome_detail) == ("no", False)
+
+
+@pytest.mark.parametrize("status", ["ok", "error"])
+def test_a_yes_to_what_the_tool_answered_counts(status):
+    answers = ["q", call(1), ToolResult(status=status, text="1"), FINAL, "Yes."]
+    trial, _, _ = play_trial(answers)
+    assert (trial.solved, trial.outcome_detail) == ("yes", "")
+    withheld, _, _ = play_trial(["q", call(1), FINAL, "Yes."], execution_feedback=False)
+    assert withheld.solved == "yes"

@@ -14,6 +14,8 @@ from ste_ray.core.replies.parsing import ToolCall
 from ste_ray.core.texts.cutting import cut_result
 from ste_ray.core.tool_specs import ToolSpec
 
+# The tool answered, if only with an error; "withheld" is a call of the ablation without execution.
+EXECUTED = frozenset({"ok", "error", "withheld"})
 NO_ANSWER = "no_answer"  # kind of failure: the reply was cut, or ended, before any answer
 Protocol = Literal["text", "native"]
 

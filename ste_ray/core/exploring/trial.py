@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ste_ray.core.effects import Flow, ModelReply
 from ste_ray.core.exploring import native_turns, text_turns
-from ste_ray.core.exploring.context import NO_ANSWER, TrialContext
+from ste_ray.core.exploring.context import EXECUTED, NO_ANSWER, TrialContext
 from ste_ray.core.exploring.conversation import Conversation
 from ste_ray.core.exploring.memory import render_memory, render_unvisited
 from ste_ray.core.prompts import describe_tool
@@ -36,6 +36,9 @@ def trial_flow(context: TrialContext, talk: Conversation) -> Flow[Trial]:
         talk.say(context.prompts.render("explore_reflect"))
         reflection = yield from _ask_for_text(context, talk, ())
         solved = parse_yes_no(reflection.text)
+        if solved == "yes" and (why := _unfounded(outcome, turns)):
+            solved = "no"
+            detail = "; ".join(filter(None, (detail, f"the reflection says yes, but {why}")))
         if talk.cut_off:
             detail = f"the reflection was cut off: {talk.cut_off}"
         elif advice_on(reflection, "explorer"):
@@ -66,6 +69,18 @@ def trial_flow(context: TrialContext, talk: Conversation) -> Flow[Trial]:
             **{name: count - before[name] for name, count in _counted(talk).items()},
         }
     )
+
+
+def _unfounded(outcome: str, turns: list[Turn]) -> str:
+    """Return why a reflection's yes does not count; empty: it does.
+
+    The study takes the explorer's word. One that called nothing has seen nothing that it could
+    answer by, and models say yes all the same.
+    """
+    if outcome != "finished":
+        return "there is no final answer"
+    answered = any(turn.observation_status in EXECUTED for turn in turns)
+    return "" if answered else "no call was answered"
 
 
 def _counted(talk: Conversation) -> dict[str, int]:

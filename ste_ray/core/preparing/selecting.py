@@ -7,10 +7,8 @@ import json
 import re
 from typing import Literal
 
+from ste_ray.core.exploring.context import EXECUTED
 from ste_ray.core.records import Trial, Turn, text_fingerprint
-
-# The tool answered, if only with an error; "withheld" is a call of the ablation without execution.
-EXECUTED = frozenset({"ok", "error", "withheld"})
 
 Split = Literal["train", "validation", "test"]
 
