@@ -40,6 +40,11 @@ MARKERS = (
     ),
     *(
         "<|call|>",
+        "<|start|>assistant",
+        "<|channel|>",
+        " to=functions.get_weather",
+        "<|message|>",
+        "<|return|>",
         "\n```<｜tool▁call▁end｜>",
         "</parameter>\n",
         "</function>",
@@ -330,6 +335,23 @@ def test_schemas_tell_texts_from_numbers_in_elements():
     either = {"properties": {"free": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}
     (one,) = read_reply(text, form, {"a": either}).calls
     assert json.loads(one.arguments_text)["free"] == "7"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "<|start|>assistant to=functions.x<|message|>",
+        "<|start|>assistant<|channel|>commentary to=functions.x<|message|>{}<|call|>",
+    ],
+)
+def test_a_head_within_arguments_is_what_they_say(said):
+    form, _ = derived("channels")
+    wanted = [("get_weather", {"city": said, "n": 1})]
+    got, _ = read(written_by("channels", wanted), form)
+    assert got == wanted
+    other = f"<|channel|>commentary to=functions.get_weather<|message|>{json.dumps(wanted[0][1])}"
+    got, _ = read(f"{other}<|call|>", form)
+    assert got == wanted
 
 
 def test_where_replies_end():

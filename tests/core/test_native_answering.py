@@ -183,6 +183,7 @@ def test_a_call_in_the_place_of_the_answer_is_no_answer(reply, is_answer):
     ("reply", "outcome", "failure", "restraint"),
     [
         (calling(), "correct", "", "needless_call"),
+        (calling(call(), call(' {"a":1}', number="c2")), "correct", "", "needless_call"),
         (calling(call('{"a": 2}')), "wrong_arguments", "", "needless_call"),
         (calling(call(name="t 2")), "wrong_tool", "", "needless_call"),
         (calling(call(name="t")), "unknown_tool", "", "needless_call"),
@@ -190,7 +191,7 @@ def test_a_call_in_the_place_of_the_answer_is_no_answer(reply, is_answer):
         (calling(call("")), "wrong_arguments", "", "needless_call"),
         (calling(call("[]")), "malformed", "not_an_object", "malformed"),
         (
-            calling(call(), call(number="c2")),
+            calling(call(), call('{"a": 2}', number="c2")),
             "malformed",
             "several_calls",
             "malformed",
@@ -252,10 +253,25 @@ def test_the_call_of_the_record_is_what_is_scored(reply, outcome, failure, restr
 
 
 def test_a_call_that_is_none_is_not_executed():
-    for reply in (calling(call("[]")), calling(call(), call()), ModelReply(text="no")):
+    for reply in (calling(call("[]")), calling(call(), call("{}")), ModelReply(text="no")):
         found, asked = run(reply, execute=set(SPECS))
         assert len(asked) == 1
         assert found.observation_status == "none"
+
+
+def test_the_same_call_twice_is_made_once_and_answered_twice():
+    twice = calling(call(), call(number="c2"))
+    result = ToolResult(status="ok", text="2")
+    found, (_, made, concluded) = run(
+        twice, result, ModelReply(text="It is 2."), execute=set(SPECS)
+    )
+    assert made == CallTool(tool="t 1", arguments_json='{"a":1}')
+    assert [(one.tool_call_id, one.content) for one in concluded.messages[-2:]] == [
+        ("c1", "2"),
+        ("c2", "2"),
+    ]
+    assert [one.id for one in found.calls] == ["c1", "c2"]
+    assert as_text(found) == 'Action: t 1\nAction Input: {"a": 1}'
 
 
 def test_what_does_not_fit_is_left_out_of_the_tools():

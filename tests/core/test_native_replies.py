@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ste_ray.core.effects import AskModel, ModelReply, OfferedTool, Sampling
 from ste_ray.core.records import Message, MessageCall
-from ste_ray.core.replies.native import settled
+from ste_ray.core.replies.native import distinct, settled
 from ste_ray.core.replies.written_calls import call_in_text
 from ste_ray.core.texts.safe_names import safe_name
 
@@ -102,7 +102,29 @@ def test_names_are_the_tools_true_ones_again():
     )
     reply = settled(ModelReply(text="", calls=calls), question(tools=(TOOL,)))
     assert [one.name for one in reply.calls] == [NAME, "other", NAME]
-    assert reply.oddities == ()
+    assert [one.kind for one in reply.oddities] == ["call_repeated"]
+
+
+def test_the_same_call_again_is_odd_and_no_other():
+    same = (
+        '{"a": 1, "b": "x"}',
+        ' {"b":"x", "a":1}',
+        '{"a": 2, "b": "x"}',
+        "{bad",
+        "{bad",
+        "",
+        "{}",
+    )
+    calls = tuple(
+        MessageCall(id=str(n), name="t", arguments_text=text) for n, text in enumerate(same)
+    )
+    assert [one.arguments_text for one in distinct(calls)] == [same[0], same[2], same[3], same[5]]
+    other = MessageCall(id="9", name="u", arguments_text="{}")
+    assert len(distinct((*calls, other))) == 5
+    reply = settled(ModelReply(text="", calls=calls), question(tools=(TOOL,)))
+    (odd,) = reply.oddities
+    assert (odd.kind, odd.detail) == ("call_repeated", "3 of 7 calls")
+    assert reply.calls == calls
 
 
 def test_what_is_odd_about_a_reply_shows_from_its_request():

@@ -268,7 +268,8 @@ def test_a_setting_that_the_run_lacks_all_for_names_those_that_would_do(run, ask
     run.delete_folder(layout.BASE_MODEL)
     code, _, err = ask("q", "--setting", setting)
     assert code == 2
-    assert "tuned/plain, tuned/retrieved, tuned/icl, endpoint/plain" in err
+    natively = "tuned/native, tuned/native_plain, tuned/native_icl"
+    assert f"tuned/plain, tuned/retrieved, tuned/icl, {natively}, endpoint/plain" in err
     possible = err.partition("--setting can be")[2]
     assert "toolken" not in possible
     assert "base" not in possible

@@ -46,14 +46,14 @@ THOUGHT = "The answer might be 42"
 # What the record must say of each kind besides what the tool answered; () where the reply is what
 # the API documents, or where nothing of the reply but its reasoning differs.
 ODDITIES = {
-    "several": (),
+    "several": ("call_repeated",),
     "bad_json": (),
     "arguments_object": ("arguments_object",),
     "arguments_empty": ("arguments_empty",),
     "arguments_null": ("arguments_empty",),
     "arguments_list": (),
     "no_ids": ("id_missing",),
-    "same_ids": ("id_repeated",),
+    "same_ids": ("call_repeated", "id_repeated"),
     "number_ids": ("id_missing",),
     "function_call": ("function_call",),
     "flat": ("call_shape",),

@@ -59,4 +59,15 @@ def test_a_natively_trained_model_is_asked_natively(tmp_path: Path) -> None:
     config = load_config(None, [NATIVE])
     declare_stage(store, "train", config.stage_fields("train"), {}, started_at=0.0)
     assert default_setting(store)[0] == "tuned/native"  # the base may have had toolkens
-    assert possible_settings(store, Config())[:2] == ["tuned/native", "tuned/toolken"]
+    config = Config.model_validate({"retrieve": {"num_demonstrations": 0}})
+    prompts = ("plain", "retrieved", "icl", "native_plain", "native_icl")
+    own = ["tuned/native", "tuned/toolken", *(f"tuned/{one}" for one in prompts)]
+    endpoint = [f"endpoint/{one}" for one in ("plain", "retrieved", "icl", "native")]
+    assert possible_settings(store, config) == [
+        *own,
+        *endpoint,
+        "endpoint/native_plain",
+        "endpoint/native_icl",
+    ]
+    # Without examples nothing can be demonstrated.
+    assert not any(one.endswith("icl") for one in possible_settings(store, Config()))

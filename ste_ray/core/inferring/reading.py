@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from ste_ray.core.records import Prediction
-from ste_ray.core.replies.native import read_call
+from ste_ray.core.replies.native import distinct, read_call
 from ste_ray.core.replies.parsing import (
     FailureKind,
     FinalAnswer,
@@ -33,7 +33,7 @@ def read_prediction(
     """Read the reply of a prediction; see ``parse_action``, also for the arguments.
 
     Of a native one, the text beside the call is the thought, and without calls the answer. As in
-    the text form, more than one call is a failure.
+    the text form, more than one call is a failure; the same one again is none more.
     """
     if not prediction.native:
         return parse_action(prediction.output_text, allowed, suggest=suggest, thoughts=thoughts)
@@ -45,8 +45,8 @@ def read_prediction(
     if not calls:
         return _read_text(text, odd)
     thought = text if thoughts else ""
-    if len(calls) > 1:
-        message = f"it holds {len(calls)} calls; make one call a reply and wait for its result"
+    if (number := len(distinct(calls))) > 1:
+        message = f"it holds {number} calls; make one call a reply and wait for its result"
         return ParseFailure("several_calls", message, thought, calls[0].name)
     for kind in _SPOILS_CALLS:
         if kind in odd:
@@ -75,5 +75,8 @@ def as_text(prediction: Prediction) -> str:
     text = prediction.output_text.strip()
     if not prediction.calls:
         return f"Final Answer: {text}" if text else ""
-    calls = [f"Action: {one.name}\nAction Input: {one.arguments_text}" for one in prediction.calls]
+    calls = [
+        f"Action: {one.name}\nAction Input: {one.arguments_text}"
+        for one in distinct(prediction.calls)
+    ]
     return "\n".join([*([f"Thought: {text}"] if text else []), *calls])

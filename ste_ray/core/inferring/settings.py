@@ -16,6 +16,8 @@ PromptKind = Literal[
     "plain", "retrieved", "icl", "toolken", "dialog", "native", "native_plain", "native_icl"
 ]
 PROMPT_KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
+#: Those of any request; a dialog is what test data bring.
+OWN_PROMPTS = tuple(kind for kind in PROMPT_KINDS if kind != "dialog")
 
 ENDPOINT = "endpoint"
 RUN_MODELS = ("base", "tuned")  # of the run itself, before and after training

@@ -10,6 +10,8 @@ import re
 from functools import lru_cache
 
 from ste_ray.core.native_calls.form import CallForm
+from ste_ray.core.native_calls.matching import skip_space
+from ste_ray.core.replies.strict_json import JSONTextError, decode_value
 
 _MARKER = re.compile(r"<[^<>\s]{1,80}>|\[/?[A-Z_]{2,40}\]")
 _NAME = r"(?P<name>[\w.-]{1,128})"
@@ -22,15 +24,28 @@ def in_order(text: str, form: CallForm) -> str:
     if head is None:
         return text
     pattern, address = head
-
-    def written(match: re.Match[str]) -> str:
+    rest = form.opening[len(form.started) :]
+    parts: list[str] = []
+    place = 0
+    while match := pattern.search(text, place):
         found = address.search(match["head"])
         if found is None:
-            return match[0]
-        rest = form.opening[len(form.started) :]
-        return f"{match['start']}{rest}{found['name']}{form.gaps[1]}"
+            parts.append(text[place : match.end()])
+            place = match.end()
+            continue
+        written = f"{match['start']}{rest}{found['name']}{form.gaps[1]}"
+        end = _arguments_end(text, match.end())
+        parts += [text[place : match.start()], written, text[match.end() : end]]
+        place = end
+    return "".join([*parts, text[place:]])
 
-    return pattern.sub(written, text)
+
+def _arguments_end(text: str, place: int) -> int:
+    """Return where the arguments behind a head end: heads within them are what they say."""
+    try:
+        return decode_value(text, skip_space(text, place))[2]
+    except JSONTextError:
+        return place
 
 
 def _head(form: CallForm) -> tuple[re.Pattern[str], re.Pattern[str]] | None:

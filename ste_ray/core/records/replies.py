@@ -37,6 +37,7 @@ OddityKind = Literal[
     "finish_without_calls",  # finish_reason says there are calls, and there are none
     "calls_without_finish",  # there are calls, and finish_reason says the reply just ended
     "cut_call",  # the reply was cut, so that its last call may not be whole
+    "call_repeated",  # the same call again, with the same arguments
     "uncalled_for",  # calls although tool_choice asked for none
     "not_called",  # no call although tool_choice required one
     "call_in_text",  # what seems to be a call, written into the text

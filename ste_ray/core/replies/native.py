@@ -35,6 +35,8 @@ def settled(reply: ModelReply, request: AskModel) -> ModelReply:
     wanted = bool(request.tools) and request.tool_choice != "none"
     if calls and not wanted:
         found.append(Oddity(kind="uncalled_for", detail=f"{len(calls)} calls"))
+    if again := len(calls) - len(distinct(calls)):
+        found.append(Oddity(kind="call_repeated", detail=f"{again} of {len(calls)} calls"))
     # Where nothing but a call or an answer is wanted: an assistant's reply is one also at the end.
     answers = wanted or (bool(request.tools) and request.role == "assistant")
     if answers and not calls and reply.finish_reason in ("stop", "length"):
@@ -45,6 +47,23 @@ def settled(reply: ModelReply, request: AskModel) -> ModelReply:
     if not found and calls == reply.calls:
         return reply
     return reply.model_copy(update={"calls": calls, "oddities": (*reply.oddities, *found)})
+
+
+def distinct(calls: Iterable[MessageCall]) -> list[MessageCall]:
+    """Return calls without those that repeat an earlier one, whatever their ids."""
+    found: dict[tuple[str, str], MessageCall] = {}
+    for call in calls:
+        found.setdefault((call.name, _canonical(call.arguments_text)), call)
+    return list(found.values())
+
+
+def _canonical(arguments_text: str) -> str:
+    written = arguments_text.strip() or "{}"
+    try:
+        _, arguments_json, end = decode_value(written)
+    except JSONTextError:
+        return written
+    return arguments_json if end == len(written) else written
 
 
 def with_own_ids(

@@ -8,7 +8,13 @@ from contextlib import ExitStack, contextmanager
 
 from ste_ray.config import Config
 from ste_ray.core import layout
-from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, parse_settings
+from ste_ray.core.inferring.settings import (
+    OWN_PROMPTS,
+    PromptMaterial,
+    Query,
+    Setting,
+    parse_settings,
+)
 from ste_ray.core.records import Example, canonical_json, text_fingerprint
 from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.errors import ConfigError, StageInputError
@@ -103,7 +109,7 @@ def _chosen(
     if chosen.prompt == "dialog":
         raise ConfigError(
             f"--setting {setting!r} asks what a test set brings; for requests of your own use"
-            " another prompt: plain, retrieved, icl or toolken"
+            f" another prompt: {', '.join(OWN_PROMPTS)}"
         )
     return chosen
 
@@ -117,7 +123,7 @@ def _naming_settings(store: RunStore, config: Config) -> Iterator[None]:
         possible = ", ".join(possible_settings(store, config))
         raise StageInputError(
             f"{error}; --setting can be, with what the run has: {possible} (those of 'endpoint'"
-            " with an endpoint)"
+            " with an endpoint, native ones of other models where their chat template knows tools)"
         ) from None
 
 

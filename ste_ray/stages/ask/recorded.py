@@ -7,7 +7,7 @@ from typing import Any
 
 from ste_ray.config import Config
 from ste_ray.core import layout
-from ste_ray.core.inferring.settings import ENDPOINT
+from ste_ray.core.inferring.settings import ENDPOINT, OWN_PROMPTS
 from ste_ray.core.records import Example
 from ste_ray.core.section import Section
 from ste_ray.core.toolkens import TOOLKENS_FILE
@@ -72,13 +72,17 @@ def possible_settings(store: RunStore, config: Config) -> list[str]:
         for path in parquet_files(store, layout.EXAMPLES)
         for one in iter_records(store, path, Example)
     )
-    prompts = [one for one in ("plain", "retrieved", "icl") if demonstrates or one != "icl"]
+    prompts = [
+        prompt
+        for prompt in OWN_PROMPTS
+        if prompt != "toolken" and (demonstrates or not prompt.endswith("icl"))
+    ]
     for model, folder in layout.RUN_MODELS.items():
         if store.exists(f"{folder}/config.json"):
             own_form = ["native"] if _calls_natively(store) else []
             own_form += ["toolken"] if has_toolkens(store) else []
             first = own_form if model == "tuned" else []
-            found += [f"{model}/{prompt}" for prompt in (*first, *prompts)]
+            found += [f"{model}/{prompt}" for prompt in dict.fromkeys((*first, *prompts))]
     own = (*config.infer.models, ENDPOINT)
     return found + [f"{model}/{prompt}" for model in own for prompt in prompts]
 
