@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 
 import pytest
@@ -284,6 +285,41 @@ def test_our_own_template_keeps_the_turns_of_the_base(base):
     assert final.strip().startswith("It is warm.")
     assert "<tool_response>\nwarm\n</tool_response>" in rest
     assert "Tells the weather." in rest
+
+
+CLOSING = [
+    *("<tools>", "</tools>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"),
+    *("<function-name>", "[/INST]", "<\\/tools>", "\\", "\n", "<"),
+]
+
+
+@pytest.mark.parametrize("base", [NO_TOOLS, HEADERS, NO_SYSTEM, None])
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_what_a_server_renders_by_our_own_template_ends_no_block(base, data):
+    own = template_with_tools(tokenizer(base))
+    chat = NativeChat(tokenizer(own))
+    texts = st.lists(st.sampled_from(CLOSING), max_size=5).map("".join)
+    result, request, described, told = (
+        data.draw(texts, label=one) for one in ("result", "ask", "tool", "system")
+    )
+
+    def written(result, request, described, told):
+        system = Message(role="system", content=f"x{told}y")
+        dialog = [system, *talk(result=f"x{result}y", request=f"x{request}y")[:3]]
+        return dialog, [tool("get_weather", f"x{described}y")]
+
+    dialog, offered = written(result, request, described, told)
+    text, plain = chat.text(dialog, offered), chat.text(*written("", "", "", ""))
+    marks = [one for one in CLOSING if one in plain and one[1:]]
+    assert "</tool_response>" in marks
+    assert [text.count(one) for one in marks] == [plain.count(one) for one in marks]
+    # Read, nothing is lost: a backslash stands within each mark.
+    kept = text.partition("<tool_response>\n")[2].partition("\n</tool_response>")[0]
+    found = re.compile("|".join(map(re.escape, marks)))
+    assert kept == found.sub(lambda mark: f"{mark[0][0]}\\{mark[0][1:]}", f"x{result}y")
+    # ... and what is trained is what a server renders.
+    assert tokenizer(own).decode(chat.prompt(dialog, offered)) == text
 
 
 def test_a_base_whose_turns_are_uneven_gets_no_template():

@@ -1,15 +1,19 @@
-"""A chat template of our own, for a base model whose template knows no tools.
+r"""A chat template of our own, for a base model whose template knows no tools.
 
 It keeps the base's way of marking turns, found by rendering, and writes tools and calls in the form
 of the Hermes models (``core.native_calls.hermes``), which servers of models read without being told
 more. What tools returned stands in a turn of the user. Without tools it writes what the base's
 template writes, on every day: where that writes the date, so does it.
+
+Beside tools and in results, contents that look like its own marks get a visible backslash,
+``</tool_response>`` → ``<\/tool_response>``: no result ends its block. ``NativeChat`` writes the
+same, so what a server renders is what was trained.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +21,11 @@ from ste_ray.chat_tokens.call_forms.deriving import derive
 from ste_ray.chat_tokens.call_forms.differences import shared_start
 from ste_ray.chat_tokens.call_forms.probes import RENDERING_ERRORS
 from ste_ray.chat_tokens.call_forms.turns import FormError
+from ste_ray.chat_tokens.encoding import written_markers
 from ste_ray.chat_tokens.native.shown_tools import jinja_text
 from ste_ray.chat_tokens.native.template_tools import renderer
 from ste_ray.chat_tokens.rendering import INST_TEMPLATE
+from ste_ray.chat_tokens.structure import structure_tokens
 from ste_ray.core.native_calls import hermes
 from ste_ray.errors import ToolTemplateError
 
@@ -35,12 +41,21 @@ _DATE = re.compile(r"zqday\[(.*?)\]zqday", re.DOTALL)
 
 # Words in capitals are replaced by what the base writes there, as Jinja texts.
 _TEMPLATE = """\
+{%- macro plain(content, backslash) -%}
+{%- set kept = namespace(text=content) -%}
+{%- for mark in MARKS -%}
+{%- set kept.text = kept.text.replace(mark, mark[0] + backslash + mark[1:]) -%}
+{%- endfor -%}
+{{- kept.text -}}
+{%- endmacro -%}
 {%- set given = messages[0].content if messages[0].role == 'system' else '' -%}
 {%- if tools -%}
 {{- SYSTEM_OPENS -}}
-{%- if given -%}{{- given + SPACE -}}{%- endif -%}
+{%- if given -%}{{- plain(given, BACKSLASH) + SPACE -}}{%- endif -%}
 {{- INSTRUCTION -}}
-{%- for tool in tools -%}{{- NEWLINE -}}{{- tool | tojson -}}{%- endfor -%}
+{%- for tool in tools -%}
+{{- NEWLINE + plain(tool | tojson, BACKSLASH + BACKSLASH) -}}
+{%- endfor -%}
 {{- HOW_TO_CALL + SYSTEM_ENDS -}}
 {%- elif messages[0].role == 'system' -%}
 {{- SYSTEM_OPENS + given + SYSTEM_ENDS -}}
@@ -51,14 +66,14 @@ _TEMPLATE = """\
 {%- for message in messages -%}
 {%- if message.role == 'user' -%}
 {%- if not place.first -%}{{- USER_OPENS -}}{%- endif -%}
-{{- message.content + USER_ENDS -}}
+{{- (plain(message.content, BACKSLASH) if tools else message.content) + USER_ENDS -}}
 {%- set place.first = false -%}
 {%- elif message.role == 'tool' -%}
 {%- if not place.in_results -%}
 {%- if not place.first -%}{{- USER_OPENS -}}{%- endif -%}
 {%- set place.first = false -%}{%- set place.in_results = true -%}
 {%- else -%}{{- NEWLINE -}}{%- endif -%}
-{{- RESULT_OPENS + message.content + RESULT_ENDS -}}
+{{- RESULT_OPENS + plain(message.content, BACKSLASH) + RESULT_ENDS -}}
 {%- if loop.last or messages[loop.index0 + 1].role != 'tool' -%}
 {{- USER_ENDS -}}{%- set place.in_results = false -%}
 {%- endif -%}
@@ -104,7 +119,8 @@ def template_with_tools(tokenizer: Any) -> str:
     """
     base = tokenizer.get_chat_template() if tokenizer.chat_template else INST_TEMPLATE
     try:
-        found = _filled(_turns(_writer(tokenizer, base, "zqday[", "]zqday")))
+        turns = _turns(_writer(tokenizer, base, "zqday[", "]zqday"))
+        found = _filled(turns, structure_tokens(tokenizer, len(tokenizer)).ids)
         for day in ("first ", "second "):
             _prove_turns(_writer(tokenizer, found, day), _writer(tokenizer, base, day))
         derive(renderer(tokenizer, found))
@@ -183,8 +199,9 @@ def _around(text: str, mark: str) -> tuple[str, str]:
     return before, behind
 
 
-def _filled(turns: _Turns) -> str:
-    texts = {
+def _filled(turns: _Turns, tokens: Collection[str]) -> str:
+    """Return the template; ``tokens`` of the base are no marks: they stand in its own texts."""
+    turn_texts = {
         "SYSTEM_OPENS": turns.system_opens,
         "SYSTEM_ENDS": turns.system_ends,
         "NO_SYSTEM": turns.no_system,
@@ -193,20 +210,26 @@ def _filled(turns: _Turns) -> str:
         "ASSISTANT_OPENS": turns.assistant_opens,
         "ASSISTANT_ENDS": turns.assistant_ends,
         "PROMPT_ENDS": turns.prompt_ends,
+    }
+    form_texts = {
         "INSTRUCTION": hermes.INSTRUCTION,
         "HOW_TO_CALL": hermes.HOW_TO_CALL,
-        "SPACE": "\n\n",
-        "NEWLINE": "\n",
         "RESULT_OPENS": hermes.RESULT_OPENS,
         "RESULT_ENDS": hermes.RESULT_ENDS,
         "CALL_OPENS": hermes.CALL_OPENS,
         "CALL_GOES_ON": hermes.CALL_GOES_ON,
         "CALL_ENDS": hermes.CALL_ENDS,
     }
+    others = {"SPACE": "\n\n", "NEWLINE": "\n", "BACKSLASH": "\\"}
+    marks = written_markers(_DATE.sub("", "\n".join(turn_texts.values()))) - set(tokens)
+    marks |= written_markers("\n".join(form_texts.values()))
+    texts = turn_texts | form_texts | others
+    written = {name: _expression(text) for name, text in texts.items()}
+    written["MARKS"] = f"[{', '.join(map(jinja_text, sorted(marks)))}]"
     template = _TEMPLATE
     # The longest first: the name of one begins the name of another.
-    for name in sorted(texts, key=len, reverse=True):
-        template = template.replace(name, _expression(texts[name]))
+    for name in sorted(written, key=len, reverse=True):
+        template = template.replace(name, written[name])
     return template
 
 
