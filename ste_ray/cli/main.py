@@ -29,6 +29,7 @@ from ste_ray.cli.store import add_store_commands
 from ste_ray.cli.teacher import add_teacher_command
 from ste_ray.cli.test_sets import add_tests_commands
 from ste_ray.cli.tools import add_tools_commands
+from ste_ray.cli.update import add_update_command
 from ste_ray.core.texts.nearest import did_you_mean
 from ste_ray.errors import ConfigError, SteRayError, TemporaryError
 from ste_ray.process import stopping
@@ -136,6 +137,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ste-ray {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_stage_commands(commands)
+    add_update_command(commands)
     add_demo_command(commands)
     add_teacher_command(commands)
     add_tools_commands(commands)

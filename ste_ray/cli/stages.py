@@ -103,7 +103,7 @@ def _add_study_options(command: argparse.ArgumentParser) -> None:
 def _run_stages(options: argparse.Namespace) -> None:
     if options.show and options.json:
         raise ConfigError("--show and --json both write to standard output; give one of them")
-    started, context = time.time(), _context(options)
+    started, context = time.time(), stage_context(options)
     store, manifests = context.store, _run(options, context)
     results = [
         {"stage": m.stage, "run": store.uri, "seconds": m.seconds, "counts": m.counts}
@@ -117,7 +117,7 @@ def _run_stages(options: argparse.Namespace) -> None:
         if manifest.started_at >= started:
             ended = "stopped" if manifest.stopped_by else "done"
             say(f"{manifest.stage}: {ended} after {manifest.seconds:.1f} s")
-        write_text(_stage_text(manifest.stage, manifest.counts, store))
+        write_text(stage_text(manifest.stage, manifest.counts, store))
 
 
 def _run(options: argparse.Namespace, context: StageContext) -> list[StageManifest]:
@@ -134,7 +134,7 @@ def _explore(options: argparse.Namespace) -> None:
     if not (options.estimate or options.replay or options.dry_run):
         _run_stages(options)
         return
-    context = _context(options)
+    context = stage_context(options)
     if options.dry_run:
         from ste_ray.stages.explore.dry_run import dry_run, dry_run_lines
         from ste_ray.stages.shared.tools import survey_tools
@@ -164,7 +164,7 @@ def _config(options: argparse.Namespace) -> Config:
     return load_config(options.config, options.overrides)
 
 
-def _context(options: argparse.Namespace) -> StageContext:
+def stage_context(options: argparse.Namespace) -> StageContext:
     """Return what the stages work with, from the command's options."""
     config = _config(options)
     # Ray and torch take seconds to import; bad arguments are answered before that.
@@ -188,7 +188,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         if options.run is None:
             raise ConfigError("evaluate needs --run URI, or --predictions FILE")
         if gated:
-            return gate(options, _context(options), _run)
+            return gate(options, stage_context(options), _run)
         _run_stages(options)
         return 0
     if options.run is not None:
@@ -245,7 +245,7 @@ def _check_before_ray(stages: Sequence[str], context: StageContext) -> None:
     check_models(context.config, context.store, stages)
 
 
-def _stage_text(stage: str, counts: Mapping[str, Any], store: Any) -> str:
+def stage_text(stage: str, counts: Mapping[str, Any], store: Any) -> str:
     """Return what a stage made, for a person; of an evaluation the table of its report."""
     path = layout.EVALUATION_SUMMARY
     if stage != "evaluate" or not store.exists(path):

@@ -14,6 +14,7 @@ No other module spells such a path. In capitals stands what varies: ``NNNNN`` is
     STAGE/imported.json                     the run that it was taken from, if it was; written first
     explore/tools.json                      the tools: a list of ``ToolSpec``
     explore/rounds.json                     names of tools by batch, of an import in batches
+    explore/remembered.json                 ``MemoryEntry`` by tool, of an update
     explore/journal/                        recorded answers (``runtime.journal``)
     explore/parts/                          ``Episode``, while the stage runs
     explore/episodes/part-NNNNN.parquet     ``Episode``, by tool and number
@@ -38,6 +39,7 @@ No other module spells such a path. In capitals stands what varies: ``NNNNN`` is
     prepare/rounds/index.json               what is in each round of tools
     prepare/rounds/NN/rows/part-NNNNN.parquet      ``TrainRow`` of one round
     prepare/rounds/NN/rows/general-00000.parquet   ``TrainRow`` of general data in it
+    prepare/trained/part-NNNNN.parquet      ``TrainRow``, of an update: those that it trains on
     prepare/journal/part-NNNNN/             recorded answers of one partition
     prepare/done/part-NNNNN.json            what a partition holds, while the stage runs
     retrieve/retrieved/part-NNNNN.parquet   ``Retrieved``
@@ -72,6 +74,10 @@ No other module spells such a path. In capitals stands what varies: ``NNNNN`` is
     continual/VARIANT/round-NN/             a later round, likewise
     continual/joint/                        all tools at once, likewise
     continual/summary.json                  ``ContinualSummary``
+    update/update.json                      ``UpdatePlan``, of a run that updates another
+    update/explored/                        its new and changed tools explored, a run of its own
+    update/prepared/                        their trials prepared, likewise
+    update/summary.json                     ``UpdateSummary``
 """
 
 from __future__ import annotations
@@ -82,6 +88,7 @@ DEMO_MODEL = "demo.json"
 
 TOOLS = "explore/tools.json"
 IMPORTED_ROUNDS = "explore/rounds.json"
+EARLIER_MEMORY = "explore/remembered.json"
 EXPLORE_JOURNAL = "explore/journal"
 EPISODE_PARTS = "explore/parts"
 EPISODES = "explore/episodes"
@@ -98,6 +105,7 @@ EDITED_TESTS = "prepare/examples/edited-00000.parquet"
 EDITED_MARKER = "prepare/edited_tests.json"
 ROWS = "prepare/rows"
 GENERAL_ROWS = "prepare/rows/general-00000.parquet"
+TRAINED_ROWS = "prepare/trained"
 JUDGMENTS = "prepare/judgments"
 LEDGER = "prepare/ledger"
 DIALOGS = "prepare/dialogs"
@@ -142,6 +150,11 @@ CONTINUAL = "continual"
 JOINT_ROUND = "continual/joint"
 CONTINUAL_SUMMARY = "continual/summary.json"
 
+UPDATE = "update/update.json"
+UPDATE_EXPLORED = "update/explored"
+UPDATE_PREPARED = "update/prepared"
+UPDATE_SUMMARY = "update/summary.json"
+
 
 def started(stage: str) -> str:
     """Return where a stage notes what it was asked to do."""
@@ -181,6 +194,18 @@ def part_name(number: int) -> str:
 def part(folder: str, number: int) -> str:
     """Return the file of one part of the table in ``folder``."""
     return f"{folder}/{part_name(number)}.parquet"
+
+
+def part_number(path: str) -> int:
+    """Return the number in the name of a file that is one part of many; -1: it has none."""
+    digits = path.removesuffix(".parquet").rpartition("-")[2]
+    return int(digits) if digits.isdigit() else -1
+
+
+def later_part(path: str, first: int) -> str:
+    """Return the path of a part among others that end before ``first``: its number goes on."""
+    start = path.removesuffix(".parquet").rpartition("-")[0]
+    return f"{start}-{first + part_number(path):05d}.parquet"
 
 
 def same_part(path: str, folder: str) -> str:

@@ -21,6 +21,7 @@ from ste_ray.report.plan import view_coverage, view_plan
 from ste_ray.report.reading import RunReader
 from ste_ray.report.training import TrainingView, view_training
 from ste_ray.report.trials import TrialView, sample_trials
+from ste_ray.report.updating import UpdateView, view_update
 from ste_ray.report.view import View
 
 # The continual stage is shown where it has run; the others always.
@@ -41,6 +42,7 @@ class ReportData(View):
     ledger: LedgerView | None = None
     training: TrainingView | None = None
     continual: ContinualView | None = None
+    update: UpdateView | None = None
     made_tests: TestTotals | None = None
     judge: JudgeReport | None = None
     trials: tuple[TrialView, ...] = ()
@@ -91,6 +93,7 @@ def assemble_report(reader: RunReader, now: float) -> ReportData:
             reader.json(layout.TRAIN_METRICS), reader.json(layout.TRAIN_SUMMARY)
         ),
         continual=view_continual(reader.json(layout.CONTINUAL_SUMMARY)),
+        update=view_update(reader.json(layout.UPDATE_SUMMARY)),
         made_tests=None if made_tests is None else TestTotals.model_validate(made_tests),
         judge=None if judge is None else JudgeReport.model_validate(judge),
         trials=sample_trials(episodes, judgments, entries),

@@ -41,6 +41,7 @@ from ste_ray.report.numbers import (
     unseen_text,
 )
 from ste_ray.report.predictions import NO_TOOL_LABEL, OUTCOME_LABELS
+from ste_ray.report.updating import update_markdown
 from ste_ray.report.variants import repeats_markdown, robustness_markdown, sweep_markdown
 
 _MAX_TOOLS = 20
@@ -58,7 +59,7 @@ def report_markdown(data: ReportData) -> str:
         *_tools(data),
         *_made_tests(data),
     ]
-    parts += [*_training(data), *_rounds(data), *_stages(data)]
+    parts += [*_training(data), *_rounds(data), *update_markdown(data.update), *_stages(data)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ste_ray.config import Config
+from ste_ray.core import layout
 from ste_ray.core.inferring.settings import RUN_MODELS, parse_settings
 from ste_ray.core.records import fingerprint
 from ste_ray.errors import ConfigError, StageInputError
@@ -77,6 +78,8 @@ def _explore_fingerprints(context: StageContext) -> dict[str, str]:
         prints["plan_prompts"] = context.prompts.plan_fingerprint
     if section.confused_in:
         prints["confused_in"] = fingerprint(confused_pairs(section.confused_in))
+    if context.store.exists(layout.EARLIER_MEMORY):
+        prints["remembered"] = fingerprint(context.store.read_json(layout.EARLIER_MEMORY))
     return prints
 
 

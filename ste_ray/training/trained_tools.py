@@ -17,7 +17,7 @@ from ste_ray.ports import RunFiles
 
 
 def write_trained_tools(folder: Path, base: Path, files: RunFiles, names: Collection[str]) -> None:
-    """Note the tools of a training, and those that its base was trained on.
+    """Note the tools of a training, and those that its base was trained on and that still are.
 
     Args:
         folder: of the trained model.
@@ -30,7 +30,8 @@ def write_trained_tools(folder: Path, base: Path, files: RunFiles, names: Collec
     except FileNotFoundError:
         listed = []
     specs = [ToolSpec.model_validate(one) for one in listed if one["name"] in names]
-    known = _known(base / TOOLS_FILE)
+    # The data of an update are of all tools: what its base knew besides is gone.
+    known = None if files.exists(layout.UPDATE) else _known(base / TOOLS_FILE)
     if not specs and known is None:
         return
     text = json.dumps(described(specs, known), indent=2, ensure_ascii=False) + "\n"

@@ -21,7 +21,7 @@ from ste_ray.training.tool_parser import TOOL_PARSER_FILE
 from tests.docs.blocks import ROOT
 
 KUSTOMIZED = ("k8s/overlays/local", "k8s/overlays/serve", "k8s/jobs/local")
-_RUNNING = (*STAGES, "continual", "pipeline", "demo")
+_RUNNING = (*STAGES, "continual", "pipeline", "update", "demo")
 _SUBSTITUTION = re.compile(r"\$\([^()]*\)")
 _ASSIGNMENT = re.compile(r"[A-Z_]+=")
 

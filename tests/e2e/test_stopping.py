@@ -29,10 +29,11 @@ from ste_ray.store.artifacts import open_store
 from ste_ray.store.manifest import StageManifest
 from tests.checked_run import make_checked_run
 from tests.gguf_models import save_gguf
+from tests.trained_run import write_trained_run
 
 ENDS_WITHIN = 20.0
 STARTS_WITHIN = 100.0
-JOINS_RAY = (*STAGES, "continual", "pipeline")
+JOINS_RAY = (*STAGES, "continual", "pipeline", "update")
 SERVES = ("teacher", "view", "serve")
 WAITS_FOR_OTHERS = (
     "tools call",
@@ -160,7 +161,9 @@ def test_an_exploration_is_stopped_while_it_waits_for_ray(tmp_path):
         stop(process)
 
 
-@pytest.mark.parametrize("command", [name for name in JOINS_RAY if name != "explore"])
+@pytest.mark.parametrize(
+    "command", [name for name in JOINS_RAY if name not in ("explore", "update")]
+)
 def test_each_stage_is_stopped_while_ray_starts(command, tmp_path):
     store = open_store(str(tmp_path / "run"))
     # Without what it reads a stage is refused before Ray starts.
@@ -176,6 +179,16 @@ def test_each_stage_is_stopped_while_ray_starts(command, tmp_path):
         )
         store.write_json(f"{earlier}/manifest.json", manifest.model_dump(mode="json"))
     with started([command, "--run", store.uri], tmp_path) as process:
+        wait_for(lambda: has_child(process, "gcs_server"), process)
+        stop(process)
+
+
+def test_an_update_is_stopped_while_ray_starts(tmp_path):
+    old = write_trained_run(tmp_path / "old", ["add_date", "roman_encode"], loads=True)
+    arguments = ["update", "--run", str(tmp_path / "new"), "--from", old.uri]
+    with started(
+        [*arguments, "tools.include=[add_date, airport]", "train.max_tokens=512"], tmp_path
+    ) as process:
         wait_for(lambda: has_child(process, "gcs_server"), process)
         stop(process)
 

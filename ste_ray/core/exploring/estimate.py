@@ -89,6 +89,7 @@ def estimate(
     parallel_episodes: int = 1,
     rules: Rules | None = None,
     suggests: bool = False,
+    num_earlier: float = 0.0,
     short: Lengths = TEACHER_SHORT_LENGTHS,
     expected: Lengths = TEACHER_LENGTHS,
 ) -> Estimate:
@@ -103,6 +104,7 @@ def estimate(
         parallel_episodes: of one tool; the memory misses those that are still running.
         rules: of the adaptive plan; None: each tool gets as many episodes.
         suggests: whether prompts say what is not visited.
+        num_earlier: requests that each episode remembers of a run before, in the mean of the tools.
         short: lengths for the estimate "at least".
         expected: lengths for the one in between. "At most" has all turns and ``max_tokens``.
     """
@@ -123,7 +125,9 @@ def estimate(
         shown = ["x" * branch_chars] * MAX_SUGGESTED if suggests else []
         told = replace(texts, unvisited=len(render_unvisited(shown, prompts)))
         walks = [
-            _Walk(told, lengths, settings, parallel_episodes).tool(number, num_trials).times(share)
+            _Walk(told, lengths, settings, parallel_episodes, num_earlier)
+            .tool(number, num_trials)
+            .times(share)
             for number, share in shares.items()
         ]
         usages.append(sum(walks, Usage(0, 0, 0)).times(len(specs)))
@@ -228,12 +232,18 @@ class _Walk:
     """Goes through the trials of one tool and sums up what is sent and received."""
 
     def __init__(
-        self, texts: _Texts, lengths: Lengths, settings: TrialSettings, parallel_episodes: int
+        self,
+        texts: _Texts,
+        lengths: Lengths,
+        settings: TrialSettings,
+        parallel_episodes: int,
+        num_earlier: float,
     ) -> None:
         self._texts = texts
         self._lengths = lengths
         self._settings = settings
         self._parallel = parallel_episodes
+        self._earlier = num_earlier
         observation = lengths.observation if settings.execution_feedback else texts.withheld
         self._turn = lengths.action + texts.around + observation
         verdict = len(" (solved)") if settings.reflection else 0
@@ -243,7 +253,8 @@ class _Walk:
     def tool(self, num_episodes: int, num_trials: int) -> Usage:
         """Return what one tool uses."""
         for episode in range(num_episodes):
-            remembered = max(0, episode - self._parallel + 1) * num_trials
+            own = max(0, episode - self._parallel + 1) * num_trials
+            remembered = self._earlier + own
             conversation = 0.0
             for trial in range(num_trials):
                 if not self._settings.short_term_memory:
@@ -254,7 +265,7 @@ class _Walk:
             trials * self._calls(), self._prompt_chars / CHARS_PER_TOKEN, trials * self._replies()
         )
 
-    def _trial(self, conversation: float, remembered: int) -> float:
+    def _trial(self, conversation: float, remembered: float) -> float:
         """Count the prompts of a trial; return the characters of the conversation behind it."""
         texts, lengths = self._texts, self._lengths
         # A query prompt tells the tool where it shows the calls of earlier trials.
@@ -274,7 +285,7 @@ class _Walk:
             conversation += lengths.reflection
         return conversation
 
-    def _memory(self, num_entries: int) -> float:
+    def _memory(self, num_entries: float) -> float:
         if not self._settings.long_term_memory or not num_entries:
             return 0.0
         return self._texts.memory + num_entries * self._entry - len("\n")

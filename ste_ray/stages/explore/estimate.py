@@ -32,7 +32,11 @@ _UNKNOWN = "unknown"
 
 
 def estimate_explore(
-    context: StageContext, answers: Iterable[Answer] = (), *, model: str = ""
+    context: StageContext,
+    answers: Iterable[Answer] = (),
+    *,
+    model: str = "",
+    num_earlier: float = 0.0,
 ) -> dict[str, Any]:
     """Estimate the whole exploration that ``context`` configures, as a JSON object.
 
@@ -40,6 +44,7 @@ def estimate_explore(
         context: the configuration, prompts and tools.
         answers: what earlier attempts of this run recorded; their lengths are used.
         model: the explorer's, where it is known better than from the configuration.
+        num_earlier: requests that are remembered of each tool, in the mean.
 
     Returns:
         ``low``, ``expected`` and ``high``, each with ``calls``, ``prompt_tokens``,
@@ -66,6 +71,7 @@ def estimate_explore(
         parallel_episodes=section.parallel_episodes,
         rules=rules_of(section),
         suggests=section.suggests,
+        num_earlier=num_earlier,
         short=recorded.short,
         expected=recorded.expected,
     )

@@ -26,7 +26,7 @@ from ste_ray.stages.base import load_prompts
 from ste_ray.stages.cluster.drain import DrainWatch
 from ste_ray.stages.explore.messages import Directive, Lease, Report
 from ste_ray.stages.explore.parts import EpisodeKey, PartWriter
-from ste_ray.stages.explore.plan import EpisodePlan
+from ste_ray.stages.explore.plan import EpisodePlan, earlier_memory
 from ste_ray.stages.explore.reporting import ReportDraft
 from ste_ray.stages.explore.tool_episodes import end_tasks, run_episodes
 from ste_ray.stages.shared.model_session import JournalPlace, Models, ModelSession
@@ -84,7 +84,7 @@ class Explorer:
         self._exchange_with = exchange
         self._open_toolbox = open_toolbox
         self._prompts = load_prompts()
-        self._plan = EpisodePlan.of(config, self._prompts)
+        self._plan = EpisodePlan.of(config, self._prompts, earlier_memory(store))
         events = EventBuffer(show, RoleCosts(models.endpoints, config.llm))
         self._draft = ReportDraft(name, events)
         self._events = events

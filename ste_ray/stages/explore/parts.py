@@ -120,6 +120,25 @@ def sort_episodes(
     ``tally`` is given each piece of it as a table, in order.
     """
     sources = [segment.path for segment in segments.accepted(store, layout.EPISODE_PARTS)]
+    return sort_files(store, sources, tools, episodes_per_tool, tally)
+
+
+def sort_files(
+    store: RunStore,
+    sources: Sequence[str],
+    tools: Sequence[str],
+    episodes_per_tool: int,
+    tally: Callable[[pa.Table], None] = lambda _: None,
+) -> Counter[str]:
+    """Make ``explore/episodes`` of files of episodes; return what is in it, counted.
+
+    Args:
+        store: the run.
+        sources: files of the run.
+        tools: names of the tools in them.
+        episodes_per_tool: about how many there are of each.
+        tally: is given each piece of it as a table, in order.
+    """
     keys = sorted(tools)[:: max(1, _EPISODES_PER_PART // episodes_per_tool)]
     counts: Counter[str] = Counter()
     for table in write_sorted(

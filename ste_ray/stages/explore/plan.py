@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ste_ray.config import Config
+from ste_ray.core import layout
 from ste_ray.core.coverage.findings import Coverage, Findings, Unvisited
 from ste_ray.core.effects import Flow
 from ste_ray.core.exploring.context import TrialSettings
 from ste_ray.core.exploring.episode import episode_flow, episode_id
+from ste_ray.core.exploring.memory import MemoryEntry
 from ste_ray.core.prompts import PromptSet
 from ste_ray.core.records import Episode
 from ste_ray.core.tool_specs import ToolSpec
+from ste_ray.store.artifacts import RunStore
 
 
 def trial_settings(config: Config) -> TrialSettings:
@@ -20,6 +23,16 @@ def trial_settings(config: Config) -> TrialSettings:
     section = config.explore.model_dump(include=set(TrialSettings.model_fields))
     keeps = bool(config.llm.keep_reasoning)
     return TrialSettings.model_validate({**section, "keep_reasoning": keeps})
+
+
+def earlier_memory(store: RunStore) -> dict[str, tuple[MemoryEntry, ...]]:
+    """Return what was tried of each tool before this run explores it; of most runs nothing."""
+    if not store.exists(layout.EARLIER_MEMORY):
+        return {}
+    return {
+        tool: tuple(MemoryEntry.model_validate(one) for one in entries)
+        for tool, entries in store.read_json(layout.EARLIER_MEMORY).items()
+    }
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,7 @@ class EpisodePlan:
         adaptive: whether what calls visit decides who gets episodes.
         suggests: whether it is told to the explorer.
         width: episodes of one tool that are explored at the same time.
+        earlier: what was tried of tools before, which all their episodes remember.
     """
 
     prompts: PromptSet
@@ -45,9 +59,15 @@ class EpisodePlan:
     width: int
     adaptive: bool = False
     suggests: bool = False
+    earlier: Mapping[str, tuple[MemoryEntry, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, config: Config, prompts: PromptSet) -> EpisodePlan:
+    def of(
+        cls,
+        config: Config,
+        prompts: PromptSet,
+        earlier: Mapping[str, tuple[MemoryEntry, ...]] | None = None,
+    ) -> EpisodePlan:
         """Return the plan that a configuration makes."""
         return cls(
             prompts=prompts,
@@ -58,6 +78,7 @@ class EpisodePlan:
             width=config.explore.parallel_episodes,
             adaptive=config.explore.plan == "adaptive",
             suggests=config.explore.suggests,
+            earlier=earlier or {},
         )
 
     def num_remembered(self, number: int) -> int:
@@ -84,13 +105,14 @@ class EpisodePlan:
     ) -> Flow[Episode]:
         """Return an episode; ``remembered`` is of its first ``num_remembered`` ones."""
         suggests = coverage if self.suggests else None
+        own = tuple(entry for one in remembered for entry in one.memory)
         return episode_flow(
             spec,
             self.prompts,
             self.settings,
             number=number,
             num_trials=self.num_trials,
-            memory=tuple(entry for one in remembered for entry in one.memory),
+            memory=(*self.earlier.get(spec.name, ()), *own),
             unvisited=Unvisited(suggests, remembered) if suggests else None,
             memory_episodes=self.num_remembered(number),
             config_fingerprint=self.fingerprint,

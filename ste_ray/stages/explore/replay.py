@@ -21,7 +21,7 @@ from ste_ray.runtime.drive import Ports, drive
 from ste_ray.runtime.events import EventBuffer
 from ste_ray.runtime.journal import Recorded
 from ste_ray.stages.base import StageContext
-from ste_ray.stages.explore.plan import EpisodePlan
+from ste_ray.stages.explore.plan import EpisodePlan, earlier_memory
 from ste_ray.stages.explore.rounds import granted_by, read_rounds
 from ste_ray.store.manifest import read_manifest, read_request
 from ste_ray.store.tables import iter_records, write_records
@@ -116,7 +116,8 @@ def _require_same(context: StageContext) -> None:
 async def _replay(
     context: StageContext, recorded: dict[str, Recorded], events: EventBuffer
 ) -> tuple[list[Episode], int]:
-    plan = EpisodePlan.of(context.config, context.prompts)
+    earlier = earlier_memory(context.store)
+    plan = EpisodePlan.of(context.config, context.prompts, earlier)
     granted = granted_by(read_rounds(context.store))
     episodes: list[Episode] = []
     unfinished = 0

@@ -23,6 +23,7 @@ from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.process.scratch import ScratchFolder
 from ste_ray.stages.base import StageContext, load_prompts
 from ste_ray.stages.train.native import native_form
+from ste_ray.stages.train.rows import rows_folder
 from ste_ray.store.artifacts import RunStore, open_store
 from ste_ray.store.damage import reading
 from ste_ray.store.manifest import read_models
@@ -181,7 +182,7 @@ def _base(context: StageContext) -> Iterator[Path]:
 
 
 def _texts(context: StageContext) -> Iterator[str]:
-    for number, row in enumerate(iter_records(context.store, layout.ROWS, TrainRow)):
+    for number, row in enumerate(iter_records(context.store, rows_folder(context.store), TrainRow)):
         if number == _MAX_TOKENIZER_ROWS:
             return
         if row.split == "train":
@@ -208,7 +209,7 @@ def _write_toolkens(context: StageContext, vocabulary: Vocabulary) -> None:
 def _write_plan(context: StageContext, tokenizer: RowTokenizer, write_shards: WriteShards) -> None:
     store, seed = context.store, context.config.seed
     store.delete_folder(layout.SHARDS)
-    parts = parquet_parts(store, layout.ROWS)
+    parts = parquet_parts(store, rows_folder(store))
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
         counts = list(pool.map(lambda part: _num_rows(store, part), parts))
     train = sum(of_training for of_training, _ in counts)

@@ -12,6 +12,7 @@ from ste_ray.errors import ConfigError, StageInputError
 from ste_ray.retrieval.encoder import HASHED_NGRAMS, make_encoder
 from ste_ray.retrieval.offering import ToolOffers
 from ste_ray.stages.base import StageContext
+from ste_ray.stages.train.rows import rows_folder
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.damage import reading
 from ste_ray.store.tables import parquet_parts
@@ -53,7 +54,7 @@ def native_form(context: StageContext, tokenizer: Any, tools: Collection[str]) -
 
 def _has_answers(store: RunStore) -> bool:
     wanted = pads.field("kind") == "final_answer"
-    for part in parquet_parts(store, layout.ROWS):
+    for part in parquet_parts(store, rows_folder(store)):
         with reading(store, part):
             rows = pads.dataset(store.path(part), filesystem=store.filesystem, format="parquet")
             if rows.count_rows(filter=wanted):

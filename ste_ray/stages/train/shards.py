@@ -18,6 +18,7 @@ import ray.data
 from ste_ray.core import layout
 from ste_ray.core.records import TrainRow, fingerprint
 from ste_ray.stages.train.inputs import ShardWork
+from ste_ray.stages.train.rows import rows_folder
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.damage import reading
 from ste_ray.store.tables import open_parquet, parquet_parts, require_columns
@@ -38,7 +39,7 @@ def write_shards(work: ShardWork) -> list[Shard]:
 
 def write_shards_here(work: ShardWork) -> list[Shard]:
     """Write all shards in this process, with all tokenised rows in its memory."""
-    slices = _slices(work, parquet_parts(work.store, layout.ROWS))
+    slices = _slices(work, parquet_parts(work.store, rows_folder(work.store)))
     return [_write(work.store, work.sharding, key, slices[key]) for key in sorted(slices)]
 
 
@@ -66,7 +67,7 @@ def _part_groups(store: RunStore) -> list[list[str]]:
     """Return the files of rows, a few together where they are small."""
     groups: list[list[str]] = []
     room = 0
-    for part in parquet_parts(store, layout.ROWS):
+    for part in parquet_parts(store, rows_folder(store)):
         rows = open_parquet(store, part).metadata.num_rows
         if rows > room:
             groups.append([])
