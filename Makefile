@@ -91,8 +91,8 @@ docs: venv  ## docs/configuration.md, from the sections of the configuration
 bench-demo: venv  ## the demo with several seeds (SEEDS="7 8 9"): shares, needless calls, time
 	$(BIN)/python tests/bench/demo.py $(SEEDS)
 
-bench-explore: venv  ## speed, rate limits, CPU and memory of exploration (PARTS="wall rates cost scale")
-	$(BIN)/python tests/bench/explore.py $(PARTS)
+bench-explore: venv  ## speed, limits, cost, memory and plans of exploration (PARTS="wall rates cost plan scale", SEEDS)
+	SEEDS="$(or $(SEEDS),7 8 9)" $(BIN)/python tests/bench/explore.py $(PARTS)
 
 bench-tools: venv third-party  ## calls a second through each executor, beside the bare library
 	$(BIN)/python tests/bench/tools.py $(PARTS)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import explore_cost
+import explore_plan
 import explore_rates
 import explore_scale
 import explore_wall
@@ -22,6 +23,7 @@ PARTS: dict[str, tuple[str, Callable[[Path], list[Row]]]] = {
     "wall": ("50 tools side by side", explore_wall.measure),
     "rates": ("Rate limits, strict server, 4 explorers", explore_rates.measure),
     "cost": ("Cost of a call, CPU of the calling process", explore_cost.measure),
+    "plan": ("Adaptive plan beside fixed, all built-in tools", explore_plan.measure),
     "scale": ("10,000 tools beside 1,000", explore_scale.measure),
 }
 

@@ -32,6 +32,7 @@ from ste_ray.errors import (
     StoreError,
 )
 from ste_ray.stages.explore.replay import require_equal
+from ste_ray.stages.explore.rounds import read_rounds
 from ste_ray.stages.registry import run_stages
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.tables import write_records
@@ -52,7 +53,8 @@ def _no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_a_killed_explorer_loses_and_repeats_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("plan", ["fixed", "adaptive"])
+def test_a_killed_explorer_loses_and_repeats_nothing(tmp_path: Path, plan: str) -> None:
     run = tmp_path / "run"
 
     def kill_one_when_something_is_recorded() -> None:
@@ -61,24 +63,28 @@ def test_a_killed_explorer_loses_and_repeats_nothing(tmp_path: Path) -> None:
 
     said: list[str] = []
     with teacher("--latency-seconds", "0.1") as counting:
-        url = f"llm.base_url={counting.url}"
+        shape = [*SHAPE, f"llm.base_url={counting.url}", f"explore.plan={plan}"]
         killer = threading.Thread(target=kill_one_when_something_is_recorded)
         killer.start()
         store = open_store(str(run))
-        explore(store, said, *SHAPE, url)
+        explore(store, said, *shape)
         killer.join()
         stats = counting.stats()
         undisturbed = open_store(str(tmp_path / "other"))
-        explore(undisturbed, said, *SHAPE, url)
+        explore(undisturbed, said, *shape)
     assert any("its tools are handed on" in line for line in said)
     episodes = episodes_of(store)
     trials = [trial.trial_id for episode in episodes for trial in episode.trials]
-    assert len(trials) == len(set(trials)) == NUM_TRIALS
+    assert len(trials) == len(set(trials)) <= NUM_TRIALS
+    rounds = read_rounds(store)
+    assert rounds == read_rounds(undisturbed)
+    assert bool(rounds) == (plan == "adaptive")
+    assert plan == "adaptive" or len(trials) == NUM_TRIALS
     assert stats["repeated"] <= 8  # of four tools at once, what was under way in 0.1 s
     assert without_times(episodes) == without_times(episodes_of(undisturbed))
-    assert replay(store, *SHAPE, url)["equal"]
+    assert replay(store, *shape)["equal"]
     with pytest.raises(RunConflictError, match="max_turns"):
-        explore(store, said, *SHAPE, url, "explore.max_turns=2")
+        explore(store, said, *shape, "explore.max_turns=2")
 
 
 def test_a_budget_stops_cleanly_and_a_higher_one_goes_on(tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from teacher_runs import PROMPTS, builtin_specs, play
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.exploring.context import TrialSettings
 from ste_ray.core.exploring.episode import episode_flow
+from ste_ray.core.exploring.memory import MemoryEntry, render_memory, render_unvisited
 from ste_ray.core.preparing.paraphrasing import paraphrase_flow
 from ste_ray.core.prompts import describe_tool
 from ste_ray.core.tool_specs import ToolSpec
+from ste_ray.simulated_provider.teacher.conversation import read_conversation
 from ste_ray.simulated_provider.teacher.mentions import shape
 from ste_ray.simulated_provider.teacher.script import reply
 from ste_ray.simulated_provider.teacher.words import content_words, stem
@@ -149,3 +151,45 @@ def test_another_process_gives_equal_replies() -> None:
 
 def test_an_unknown_prompt_is_answered_honestly() -> None:
     assert "not a language model" in reply([{"role": "user", "content": "Tell me a joke."}], 0)
+
+
+def suggested(branch: str, seed: int) -> str:
+    """What is asked for of a tool with a listed unit and an optional start, if so much is tried."""
+    spec = ToolSpec(
+        name="measure",
+        description="Returns the distance to the next port.",
+        parameters={
+            "type": "object",
+            "properties": {
+                "unit": {"type": "string", "enum": ["furlong", "league"], "description": "unit"},
+                "start": {"type": "integer", "description": "number of the first day"},
+            },
+        },
+        executor={"kind": "python", "target": "m:f"},
+    )
+    shown = render_unvisited([branch], PROMPTS)
+    prompt = PROMPTS.render(
+        "explore_query_first", tools=describe_tool(spec), long_term_memory=shown
+    )
+    return reply([{"role": "user", "content": prompt}], seed)
+
+
+def test_most_requests_call_for_what_is_suggested():
+    league, number = "league", re.compile(r"\d")
+    asked = {
+        branch: [suggested(branch, seed) for seed in range(40)]
+        for branch in ('unit = "league"', 'unit = "furlong"', "start given", "start left out")
+    }
+    with_league = {b: sum(league in text for text in texts) for b, texts in asked.items()}
+    assert with_league['unit = "league"'] > 25 > 10 > with_league['unit = "furlong"']
+    with_number = {b: sum(bool(number.search(t)) for t in texts) for b, texts in asked.items()}
+    assert with_number["start given"] > with_number["start left out"] + 10
+
+
+def test_what_is_suggested_is_not_taken_for_what_was_tried():
+    remembered = render_memory([MemoryEntry(query="How far is it?", solved="yes")], PROMPTS)
+    shown = remembered + render_unvisited(["unit given"], PROMPTS)
+    prompt = PROMPTS.render("explore_query_next", long_term_memory=shown)
+    found = read_conversation([{"role": "user", "content": prompt}])
+    assert found.remembered == [("How far is it?", True)]
+    assert found.suggested == ["unit given"]

@@ -15,6 +15,9 @@ from ste_ray.core.effects import AskModel
 from ste_ray.core.exploring.text_turns import ANSWER_STOP
 from ste_ray.core.records import Episode
 from ste_ray.errors import ProviderUnavailableError
+from ste_ray.stages.explore.coordinator import packed
+from ste_ray.stages.explore.coverage_tally import CoverageTally
+from ste_ray.stages.explore.parts import sort_episodes
 from ste_ray.stages.explore.rounds import granted_by, read_rounds
 
 ADAPTIVE = ("explore.plan=adaptive", "explore.episodes_per_tool=4", "explore.patience=1")
@@ -143,3 +146,25 @@ def test_what_a_budget_stopped_goes_on_later_by_the_rounds_that_were_written(
     numbers = {name: sum(one.tool == name for one in episodes) for name in run.tools}
     assert numbers == granted_by(rounds)
     assert sum(numbers.values()) <= 12
+
+
+def test_what_all_calls_visited_is_counted_tool_by_tool(tmp_path: Path) -> None:
+    run = adaptive_run(tmp_path)
+    run.explore(run.fleet(*ADAPTIVE))
+    tally = CoverageTally(
+        {name: packed(spec.model_dump_json().encode()) for name, spec in run.tools.items()}
+    )
+    sort_episodes(run.store, list(run.tools), 4, tally.add)
+    called = {
+        turn.arguments_json
+        for one in run.episodes()
+        for trial in one.trials
+        for turn in trial.turns
+        if turn.kind == "tool_call" and one.tool == "rich"
+    }
+    assert len(called) > 5
+    assert tally.counts() == {
+        "branches_known": 2 * 4 + 42,  # given, left out, and the values
+        "branches_visited": 2 * 2 + 1 + len(called),
+        "argument_values": 0,
+    }

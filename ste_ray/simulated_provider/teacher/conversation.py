@@ -37,6 +37,8 @@ _SCORES: dict[Task, tuple[str, str]] = {
 }
 _ACTION_INPUT = re.compile(r"^Action Input:\s*", re.M)
 _MEMORY_LINE = re.compile(r"^- (?P<query>.+?)(?P<mark> \(solved\)| \(not solved\))?$", re.M)
+_SUGGESTS = "Of what the parameters of the tool allow"
+_SUGGESTION_LINE = re.compile(r"^- (.+)$", re.M)
 _MAX_TURNS = re.compile(r"at most (\d+) times")
 
 
@@ -66,6 +68,7 @@ class Conversation:
     tools: list[Tool]
     rounds: list[Round]
     remembered: list[tuple[str, bool]]  # earlier requests and whether they were solved
+    suggested: list[str] = field(default_factory=list)  # what the next request may call for
 
 
 def task_of(messages: Sequence[dict[str, Any]]) -> Task:
@@ -124,7 +127,9 @@ def read_conversation(messages: Sequence[dict[str, Any]]) -> Conversation:
             asks_for_request = False
         elif rounds:
             _read_reply(text, rounds[-1])
-    return Conversation(tools, rounds, _read_memory(texts[-1]))
+    memory, _, suggestions = texts[-1].partition(_SUGGESTS)
+    suggested = _SUGGESTION_LINE.findall(suggestions)
+    return Conversation(tools, rounds, _read_memory(memory), suggested)
 
 
 def _read_reply(text: str, current: Round) -> None:

@@ -7,8 +7,11 @@ earlier rounds of the conversation taught about accepted values is used.
 from __future__ import annotations
 
 import functools
+import json
 import random
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from ste_ray.simulated_provider.teacher.drawing import Scene
 from ste_ray.simulated_provider.teacher.lessons import Lessons, expressible_value
@@ -16,19 +19,33 @@ from ste_ray.simulated_provider.teacher.loading import compiled, data, pattern
 from ste_ray.simulated_provider.teacher.mentions import Value, find
 from ste_ray.simulated_provider.teacher.phrasing import Wish, ask, other_form, vary
 from ste_ray.simulated_provider.teacher.placing import Slot, alternatives, own_phrase, place
-from ste_ray.simulated_provider.teacher.schema import Tool, roles
+from ste_ray.simulated_provider.teacher.schema import Parameter, Tool, roles
 from ste_ray.simulated_provider.teacher.words import content_words, fix_articles, uncapitalise
 
 _DRAFTS = 6
 _OPTIONAL, _REFUSED = 0.5, 0.15  # shares of optional values, and of those that only failed
 _VARIED = 0.35
+_HEEDED = 0.7  # share of the drafts that heed what is suggested
 _VALUE = re.compile(r"[\w./:-]*\d[\w./:-]*|\b[A-Z][\w/]+\b(?<!^)|\"[^\"]+\"")
 _SENTENCE_END = re.compile(r"(?<=[\w)'\"])[.;:](?=\s|$)")
 
 
-def imagine(tool: Tool, tried: list[tuple[str, bool]], lessons: Lessons, rng: random.Random) -> str:
-    """Return a request for ``tool`` that differs from those in ``tried`` (text, was solved)."""
-    drafts = [_draft(tool, lessons, rng) for _ in range(_DRAFTS)]
+def imagine(
+    tool: Tool,
+    tried: list[tuple[str, bool]],
+    lessons: Lessons,
+    rng: random.Random,
+    suggested: Sequence[str] = (),
+) -> str:
+    """Return a request for ``tool`` that differs from those in ``tried`` (text, was solved).
+
+    Most drafts call for one of what is ``suggested``, where that is a parameter left out or given,
+    or one of its listed values.
+    """
+    drafts = []
+    for _ in range(_DRAFTS):
+        heeds = bool(suggested) and rng.random() < _HEEDED
+        drafts.append(_draft(tool, lessons, rng, rng.choice(suggested) if heeds else ""))
     return min(drafts, key=lambda draft: _repetition(draft, tried))
 
 
@@ -51,9 +68,9 @@ def _values(text: str) -> frozenset[str]:
     return frozenset(_VALUE.findall(text[1:]))
 
 
-def _draft(tool: Tool, lessons: Lessons, rng: random.Random) -> str:
+def _draft(tool: Tool, lessons: Lessons, rng: random.Random, suggested: str) -> str:
     goal = _goal(tool.description, rng)
-    slots = _draw_slots(tool, goal.text, lessons, rng)
+    slots = _draw_slots(tool, goal.text, lessons, rng, suggested)
     backwards = any(slot.entity.reads == "count" and slot.value.forms[0] < 0 for slot in slots)
     direction = "before" if backwards else "after"
     text = re.sub(r"\b(?:after or before|before or after)\b", direction, goal.text)
@@ -88,7 +105,9 @@ def _part_of(match: re.Match[str], rng: random.Random) -> str:
     return " and ".join(filter(None, (", ".join(listed[:-1]), listed[-1]))).removeprefix("the ")
 
 
-def _draw_slots(tool: Tool, goal: str, lessons: Lessons, rng: random.Random) -> list[Slot]:
+def _draw_slots(
+    tool: Tool, goal: str, lessons: Lessons, rng: random.Random, suggested: str
+) -> list[Slot]:
     """Draw a value for every required parameter and for some optional ones.
 
     Where the goal names alternatives for a parameter, one of them is taken, so that the goal stays
@@ -98,10 +117,16 @@ def _draw_slots(tool: Tool, goal: str, lessons: Lessons, rng: random.Random) -> 
     slots = []
     for parameter, role in zip(tool.parameters, roles(tool.parameters), strict=True):
         offered = alternatives(goal, parameter)
+        if suggested == f"{parameter.name} left out":
+            continue
+        option = _option(parameter, suggested)
+        wanted = parameter.required or suggested == f"{parameter.name} given"
         failed = len(lessons.refused[parameter.name]) > 1 and not lessons.accepted[parameter.name]
-        if offered is not None:
+        if option is not None:
+            value = Value(str(option).replace("_", " "), (option,))
+        elif offered is not None:
             value = rng.choice(find(offered[0], parameter)).value
-        elif parameter.required or rng.random() < (_REFUSED if failed else _OPTIONAL):
+        elif wanted or rng.random() < (_REFUSED if failed else _OPTIONAL):
             value = expressible_value(parameter, scene, lessons)
         elif pattern("descriptions", "today").search(parameter.description):
             value = Value("today", ("today",))
@@ -110,3 +135,11 @@ def _draw_slots(tool: Tool, goal: str, lessons: Lessons, rng: random.Random) -> 
         if value.said:
             slots.append(Slot(parameter, value, role))
     return slots
+
+
+def _option(parameter: Parameter, suggested: str) -> Any:
+    """Return the listed value of a parameter that is suggested; None: it is not one of its own."""
+    name, _, written = suggested.partition(" = ")
+    if name != parameter.name:
+        return None
+    return next((one for one in parameter.options if json.dumps(one) == written), None)

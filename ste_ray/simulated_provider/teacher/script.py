@@ -81,7 +81,8 @@ def _imagine(conversation: Conversation, rng: random.Random) -> str:
         return INTRODUCTION
     tool = conversation.tools[-1]
     here = [(item.request, True) for item in conversation.rounds]
-    return imagine(tool, [*conversation.remembered, *here], learn(conversation, tool), rng)
+    tried, lessons = [*conversation.remembered, *here], learn(conversation, tool)
+    return imagine(tool, tried, lessons, rng, conversation.suggested)
 
 
 def _random(messages: Sequence[dict[str, Any]], seed: int) -> random.Random:
