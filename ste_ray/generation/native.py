@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ste_ray.chat_tokens.native.chat import NativeChat
+from ste_ray.chat_tokens.native.giving import chat_with_tools
 from ste_ray.chat_tokens.served_toolkens.chat_template import without_toolkens
 from ste_ray.core.effects import AskModel, ModelReply, OfferedTool, Sampling, ToolChoice
 from ste_ray.core.inferring.answering import calls_again, calls_of, final_answer_of, placed
@@ -37,14 +38,16 @@ from ste_ray.generation.prompting import Prompt
 def native_chat(tokenizer: Any, setting: Setting) -> NativeChat:
     """Return what writes prompts of a native setting.
 
+    A chat template that knows no tools is replaced, in place, by the one that native training would
+    give the model, so that a base model and what is trained of it read the same prompts.
+
     Raises:
-        ToolTemplateError: the model's chat template knows no tools, or how it writes calls cannot
-            be told.
+        ToolTemplateError: how the model's chat template writes calls, or turns, cannot be told.
     """
     # Toolkens are another form than that of the base, which is asked for.
     tokenizer.chat_template = without_toolkens(tokenizer.chat_template)
     try:
-        return NativeChat(tokenizer, name_of=safe_name)
+        return chat_with_tools(tokenizer, safe_name)[0]
     except ToolTemplateError as error:
         raise type(error)(
             f"setting {setting.name!r}: {error}; or ask the model by text, such as"

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ste_ray.chat_tokens.native.chat import NativeChat
-from ste_ray.chat_tokens.native.own_template import template_with_tools
-from ste_ray.chat_tokens.native.template_tools import named_template
 from ste_ray.core.preparing.native_rows import CALL_ID, native_row
 from ste_ray.core.preparing.offering import ToolChoice, asked_row
 from ste_ray.core.prompts import PromptSet, offered_tool
@@ -20,38 +18,12 @@ from ste_ray.core.replies.chat_form import chat_tool
 from ste_ray.core.replies.conversation import assistant_message, result_message
 from ste_ray.core.texts.safe_names import SafeNames
 from ste_ray.core.tool_specs import ToolSpec
-from ste_ray.errors import ConfigError, NoToolsError, ToolTemplateError
+from ste_ray.errors import ConfigError, ToolTemplateError
 from ste_ray.training.chat_format import ChatFormat
 
 
 class UnwritableRowError(ValueError):
     """A row that cannot be written in the native form; the message says why."""
-
-
-def give_tools(tokenizer: Any) -> bool:
-    """Let a tokenizer's chat template write tools and calls, in place, and servers read them.
-
-    A template that knows no tools is replaced by one that keeps its turns, and one that does not
-    show those that it is given by one that does. ``response_template``, by which transformers reads
-    replies, is set where there is none and one can be made.
-
-    Returns:
-        Whether the template was replaced.
-
-    Raises:
-        ToolTemplateError: how the template writes calls, or turns, cannot be told.
-    """
-    replaced = False
-    try:
-        chat = NativeChat(tokenizer)
-    except NoToolsError:
-        tokenizer.chat_template = template_with_tools(tokenizer)
-        chat, replaced = NativeChat(tokenizer), True
-    if chat.facts.template != named_template(tokenizer):
-        tokenizer.chat_template, replaced = chat.facts.template, True
-    if getattr(tokenizer, "response_template", None) is None:
-        tokenizer.response_template = chat.response_template()
-    return replaced
 
 
 class NativeForm:

@@ -18,13 +18,13 @@ import torch
 from tokenizers import AddedToken
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from ste_ray.chat_tokens.native.giving import give_tools
 from ste_ray.chat_tokens.served_toolkens.chat_template import without_toolkens
 from ste_ray.core.template_options import with_options
 from ste_ray.core.texts.nearest import did_you_mean, listed
 from ste_ray.core.toolkens import TOOLKENS_FILE, toolken
 from ste_ray.errors import ConfigError, TrainingError
 from ste_ray.training.config import TrainConfig
-from ste_ray.training.native_form import give_tools
 from ste_ray.training.tokenizer import load_tokenizer
 
 _NO_WORD = re.compile(r"[\W_]+")

@@ -10,12 +10,12 @@ from pathlib import Path
 from native_runs import Plan, ste_ray
 from tables import Row
 
+from ste_ray.chat_tokens.native.giving import give_tools
 from ste_ray.core import layout
 from ste_ray.core.records import Episode, Trial
 from ste_ray.core.replies.verdicts import parse_yes_no
 from ste_ray.store.artifacts import open_store
 from ste_ray.store.tables import read_records
-from ste_ray.training.native_form import give_tools
 from ste_ray.training.tokenizer import load_tokenizer
 
 _TOOLS = ("add_date", "roman_encode", "unit_convert", "number_to_words")

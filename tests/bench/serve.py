@@ -26,6 +26,7 @@ import torch
 from tables import Row, exit_code, print_machine, print_rows
 from transformers.utils import logging
 
+from ste_ray.chat_tokens.native.giving import give_tools
 from ste_ray.core.inferring.answering import dialog_of
 from ste_ray.core.inferring.settings import PromptMaterial, Query, Setting, prompt_contents
 from ste_ray.core.prompts import offered_tool
@@ -38,7 +39,6 @@ from ste_ray.generation.prompting import Prompt
 from ste_ray.llm.local_server import running_local_model
 from ste_ray.resources import resource_folder
 from ste_ray.tools.spec.files import read_tool_files
-from ste_ray.training.native_form import give_tools
 from ste_ray.training.tokenizer import load_tokenizer
 
 SETTING = Setting("tuned", "native")

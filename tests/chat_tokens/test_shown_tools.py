@@ -9,6 +9,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from ste_ray.chat_tokens.native.chat import NativeChat
+from ste_ray.chat_tokens.native.giving import give_tools
 from ste_ray.chat_tokens.native.own_template import template_with_tools
 from ste_ray.chat_tokens.native.template_tools import tools_of
 from ste_ray.chat_tokens.rendering import render
@@ -17,7 +18,6 @@ from ste_ray.core.native_calls.reading import read_reply
 from ste_ray.core.records import Message, MessageCall
 from ste_ray.core.replies.chat_form import chat_tool
 from ste_ray.errors import NoToolsError, ToolTemplateError
-from ste_ray.training.native_form import give_tools
 from tests.byte_models import byte_tokenizer
 from tests.native_templates import DESCRIBED, ENDED, GATED, NO_TOOLS, OTHER_NAMES, TOLD
 

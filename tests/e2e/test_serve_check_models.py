@@ -13,6 +13,7 @@ import torch
 from tokenizers import AddedToken
 
 from ste_ray.chat_tokens.native.chat import NativeChat
+from ste_ray.chat_tokens.native.giving import give_tools
 from ste_ray.cli.main import main
 from ste_ray.config import Config
 from ste_ray.core import layout
@@ -34,7 +35,6 @@ from ste_ray.stages.infer.queries import load_queries
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import read_records, write_records
 from ste_ray.training.export import serve_toolkens
-from ste_ray.training.native_form import give_tools
 from tests.byte_models import Row, answer_row, byte_llama, byte_tokenizer, learn_by_heart
 from tests.checked_run import REQUESTS, TOOLS, Call, candidates, make_checked_run, specs
 from tests.native_templates import HERMES, NO_TOOLS

@@ -201,27 +201,28 @@ def test_the_template_of_a_base_is_read_before_the_run_begins(hub: FakeHub, tmp_
     check(run, stages, "train.model.base=some/tiny", native, "infer.settings=[tuned/native]")
 
     told = refused(
-        run, stages, "train.model.base=some/tiny", "infer.settings=[base/native]", by=NoToolsError
+        run,
+        stages,
+        "train.model.base=some/silent",
+        "infer.settings=[base/native]",
+        by=ToolTemplateError,
     )
     assert "setting 'base/native'" in told
-    refused(
-        run, stages, "train.model.base=some/tiny", "infer.settings=[tuned/native]", by=NoToolsError
-    )
-    told = refused(run, stages, "infer.settings=[base/native]", by=NoToolsError)
-    assert "setting 'base/native'" in told  # of a model that is built here
     both = "infer.settings=[base/native, tuned/native]"
     check(run, stages, "train.model.base=some/tools", native, both)
     check(run, stages, "train.model.base=some/tools", both)
+    check(run, stages, "train.model.base=some/tiny", both)  # given a template that knows tools
+    check(run, stages, both)  # of a model that is built here
 
 
 def test_further_models_of_the_hub_are_looked_at_too(hub: FakeHub, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    check(run, ("infer",), "infer.models={mine: some/tools}", "infer.settings=[mine/native]")
+    for known in ("some/tools", "some/tiny"):
+        check(run, ("infer",), f"infer.models={{mine: {known}}}", "infer.settings=[mine/native]")
     for name, prompt, by, complaint in (
         ("some/none", "plain", ConfigError, "infer.models.mine='some/none' is no folder here"),
         ("some/pickled", "plain", ConfigError, "holds no weights in safetensors"),
         ("some/data", "plain", ConfigError, "holds neither config.json nor"),
-        ("some/tiny", "native", NoToolsError, "setting 'mine/native': the"),
         ("some/silent", "native", ToolTemplateError, "setting 'mine/native': the"),
     ):
         settings = f"infer.settings=[mine/{prompt}]"

@@ -6,6 +6,7 @@ import json
 
 from tokenizers import AddedToken
 
+from ste_ray.chat_tokens.native.giving import give_tools
 from ste_ray.core import layout
 from ste_ray.core.preparing.formatting import (
     absent_tool_row,
@@ -20,7 +21,7 @@ from ste_ray.retrieval.offering import ToolOffers
 from ste_ray.stages.base import load_prompts
 from ste_ray.stages.train.inputs import lay_out
 from ste_ray.stages.train.shards import write_shards_here
-from ste_ray.training.native_form import NativeForm, give_tools
+from ste_ray.training.native_form import NativeForm
 from tests.training.conftest import small_tokenizer
 from tests.training.training_runs import prepared
 

@@ -9,6 +9,7 @@ import pytest
 from ray import cloudpickle
 
 from ste_ray.chat_tokens.native.chat import NativeChat
+from ste_ray.chat_tokens.native.giving import give_tools
 from ste_ray.core.native_calls.reading import read_reply
 from ste_ray.core.preparing.formatting import native_dialog
 from ste_ray.core.preparing.native_rows import native_row
@@ -20,7 +21,7 @@ from ste_ray.core.texts.safe_names import safe_name
 from ste_ray.errors import ConfigError, StageInputError, ToolTemplateError
 from ste_ray.store.tables import to_table
 from ste_ray.training.examples import ROW_COLUMNS, RowTokenizer
-from ste_ray.training.native_form import NativeForm, give_tools
+from ste_ray.training.native_form import NativeForm
 from ste_ray.training.shards import make_shard
 from tests.native_templates import (
     BARE,

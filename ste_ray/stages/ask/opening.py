@@ -208,7 +208,8 @@ def _assistant(
     from ste_ray.stages.infer.needs import check_model, check_native
 
     check_model(store, setting, config)
-    check_native(store, setting, config)
+    if told := check_native(store, setting, config):
+        say(f"ask: {told}")
     if setting.name == "tuned/toolken" and not has_toolkens(store):  # told before it is loaded
         raise StageInputError(
             f"the model of setting {setting.name!r} has no toolken of any tool, since it was"

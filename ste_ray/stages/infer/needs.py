@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from ste_ray.chat_tokens.served_toolkens.chat_template import without_toolkens
 from ste_ray.config import Config
 from ste_ray.core import layout
 from ste_ray.core.inferring.settings import RUN_MODELS, Setting
@@ -45,20 +46,31 @@ def check_model(store: RunStore, setting: Setting, config: Config) -> None:
     _check_positions(found, config)
 
 
-def check_native(store: RunStore, setting: Setting, config: Config) -> None:
+def check_native(store: RunStore, setting: Setting, config: Config) -> str:
     """Check before any actor starts that the model of a setting calls natively, if it has to.
+
+    Returns:
+        What is to be told of its chat template; empty: nothing.
 
     Raises:
         ConfigError: calls are required and nothing binds the model to them.
-        ToolTemplateError: its chat template knows no tools, or cannot be read.
+        ToolTemplateError: how its chat template writes calls, or turns, cannot be told.
         StageInputError: there is no tokenizer.
         TemporaryError: the hub cannot be reached.
     """
     if setting.is_endpoint or not setting.is_native:
-        return
+        return ""
     check_tool_choice(setting, config.infer.tool_choice, config.infer.constrained)
     with tokenizer_folder(store, setting.model, config) as folder:
-        native_chat(load_tokenizer(folder, loading_of(config)), setting)
+        tokenizer = load_tokenizer(folder, loading_of(config))
+    own = without_toolkens(tokenizer.chat_template)
+    native_chat(tokenizer, setting)
+    if tokenizer.chat_template == own:
+        return ""
+    return (
+        f"{setting.name}: the model's chat template shows no tools; it is asked with the template"
+        " that train.format=native would give it"
+    )
 
 
 def _check_own_model(store: RunStore, setting: Setting, config: Config) -> None:

@@ -65,7 +65,8 @@ def run(context: StageContext) -> dict[str, Any]:
     check_repeats(asked, config.repeats, config.temperature)
     for setting in asked:
         check_model(store, setting, context.config)
-        check_native(store, setting, context.config)
+        if told := check_native(store, setting, context.config):
+            context.notes.append(told)
     queries, material = load_queries(context, asked)
     everything = all_that_is_asked(context, asked, queries, material)
     settings = list(everything.queries)
