@@ -161,7 +161,10 @@ def test_what_cannot_be_trained_natively_is_refused_before_rows_are_made(tmp_pat
     base = {"base": str(save_base(tmp_path / "deaf", tokenizer))}
     with pytest.raises(ConfigError, match="does not write what a tool returned, so final answers"):
         native_job(tmp_path / "b", rows, model=base, max_tokens=256)
-    for run in ("a", "b"):
+    mended = rows[0].model_copy(update={"kind": "mended_call"})  # calls alone, but after an error
+    with pytest.raises(ConfigError, match="corrections cannot be trained"):
+        native_job(tmp_path / "c", [mended, rows[2]], model=base, max_tokens=256)
+    for run in ("a", "b", "c"):
         assert not list((tmp_path / run / "train").glob("shards/*"))
 
 

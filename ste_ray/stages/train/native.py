@@ -43,17 +43,19 @@ def native_form(context: StageContext, tokenizer: Any, tools: Collection[str]) -
     choice = ToolOffers(encoder, list(specs.values()), config.tools_per_row, context.config.seed)
     form = NativeForm(tokenizer, specs, choice, context.prompts)
     form.check()
-    if not form.writes_results and _has_answers(context.store):
+    if not form.writes_results and _has_results(context.store):
         raise ConfigError(
             "the chat template of the base model does not write what a tool returned, so final"
-            " answers cannot be trained; give its tokenizer one that does, prepare with"
-            " prepare.tool_responses=false in another run, or set train.format=toolken"
+            " answers and corrections cannot be trained; give its tokenizer one that does, prepare"
+            " with prepare.tool_responses=false and prepare.trajectories=last_call in another run,"
+            " or set train.format=toolken"
         )
     return form
 
 
-def _has_answers(store: RunStore) -> bool:
-    wanted = pads.field("kind") == "final_answer"
+def _has_results(store: RunStore) -> bool:
+    """Whether there are rows in whose dialog a tool has returned something."""
+    wanted = pads.field("kind").isin(["final_answer", "mended_call", "mended_answer"])
     for part in parquet_parts(store, rows_folder(store)):
         with reading(store, part):
             rows = pads.dataset(store.path(part), filesystem=store.filesystem, format="parquet")
