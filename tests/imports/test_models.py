@@ -51,16 +51,16 @@ def imported(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
-@pytest.mark.parametrize("quantised", [False, True])
-def test_the_folder_gives_the_logits_of_the_weights_in_the_file(tmp_path, kind, quantised):
-    packed = save_gguf(tmp_path / "tiny.gguf", kind, quantised)
+@pytest.mark.parametrize("stored", ["F32", "F16", "BF16", "Q8_0", "Q5_0", "Q4_1", "Q4_0"])
+def test_the_folder_gives_the_logits_of_the_weights_in_the_file(tmp_path, kind, stored):
+    packed = save_gguf(tmp_path / "tiny.gguf", kind, stored)
     found = import_model(str(packed.path), str(tmp_path / "model"), "float32", quiet)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
     ids = torch.arange(3, 43).reshape(2, 20)
     with torch.no_grad():
         torch.testing.assert_close(model(ids).logits, packed.model(ids).logits, rtol=0, atol=1e-6)
     assert found.parameters == sum(one.numel() for one in packed.model.parameters())
-    assert found.stored_types == ("Q8_0, F32" if quantised else "F32")
+    assert found.stored_types == ("F32" if stored == "F32" else f"{stored}, F32")
     assert found.architecture == {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}[kind]
 
 
