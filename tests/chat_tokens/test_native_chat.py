@@ -30,6 +30,7 @@ from tests.native_templates import (
     MISTRAL_LIST,
     NO_SYSTEM,
     NO_TOOLS,
+    OTHER_SHAPES,
     SHAPES,
     SILENT,
     UNEVEN,
@@ -71,19 +72,18 @@ def tokenizer(template):
 
 
 def labels_of(chat, dialog, offered):
-    """Return the texts of the labels, one a message, and of all that is not a label."""
-    made = chat.labelled(dialog, offered)
-    runs: list[list[int]] = []
-    rest: list[int] = []
-    for place, (number, is_label) in enumerate(zip(made.input_ids, made.is_label, strict=True)):
-        if not is_label:
-            rest.append(number)
-        elif place and made.is_label[place - 1]:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
+    """Return the texts of the labels, one a message, and the prompt of the last."""
     decode = tokenizer(HERMES).decode
-    return [decode(run) for run in runs], decode(rest)
+    found, prompt = [], ""
+    for number, message in enumerate(dialog):
+        if message.role == "assistant":
+            made = chat.example(dialog[: number + 1], offered)
+            start = made.is_label.index(True)
+            assert made.is_label == [place >= start for place in range(len(made.input_ids))]
+            assert made.input_ids[:start] == chat.prompt(dialog[:number], offered)
+            found.append(decode(made.input_ids[start:]))
+            prompt = decode(made.input_ids[:start])
+    return found, prompt
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -106,18 +106,6 @@ def test_labels_are_what_the_assistant_says_and_what_ends_it(shape):
     assert final.endswith(chat.facts.form.end_of_turn.strip())
     assert rest.count("How is it in Rome?") == 1
     assert "Tells the weather." in rest or shape == "gemma"
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_an_example_is_the_prompt_of_inference_and_what_the_model_writes(shape):
-    chat = NativeChat(tokenizer(SHAPES[shape]))
-    (call, final), _ = labels_of(chat, talk(), [tool()])
-    for dialog, wanted in ((talk()[:2], call), (talk(), final)):
-        made = chat.example(dialog, [tool()])
-        number = made.is_label.index(True)
-        assert made.is_label == [place >= number for place in range(len(made.input_ids))]
-        assert made.input_ids[:number] == chat.prompt(dialog[:-1], [tool()])
-        assert tokenizer(HERMES).decode(made.input_ids[number:]).strip() == wanted.strip()
 
 
 def test_an_example_begins_as_at_inference_where_the_template_closes_reasoning():
@@ -155,30 +143,48 @@ def test_no_content_becomes_structure(shape, data):
     assert [one for one in made if one in marks] == [one for one in plain if one in marks]
 
 
-@pytest.mark.parametrize(
-    "shape", [one for one in SHAPES if one not in ("gemma", "elements", "typed")]
-)
+@pytest.mark.parametrize("shape", [*SHAPES, "described", "own"])
 @settings(max_examples=12, deadline=None)
-@given(city=st.lists(st.sampled_from(NASTY), max_size=5).map("".join))
-def test_arguments_are_learned_as_they_are(shape, city):
-    chat = NativeChat(tokenizer(SHAPES[shape]))
-    (call, _), _ = labels_of(chat, talk(city=city), [tool()])
+@given(
+    city=st.lists(st.sampled_from(NASTY), max_size=5).map("".join),
+    answer=st.lists(st.sampled_from(NASTY), max_size=5).map("".join),
+)
+def test_what_is_said_is_learned_as_it_is_or_refused_in_one_line(shape, city, answer):
+    template = {"described": DESCRIBED, "own": own_template(NO_TOOLS), **SHAPES}[shape]
+    chat = NativeChat(tokenizer(template))
+    try:
+        (call, final), _ = labels_of(chat, talk(city=city, final=f"x{answer}y"), [tool()])
+    except ToolTemplateError as error:
+        told = str(error)
+        call = final = ""
+    if not call:
+        assert "\n" not in told
+        # Where arguments are JSON, any text can be written; a tag of reasoning may be taken off.
+        assert shape in OTHER_SHAPES or "think>" in f"{city}{answer}"
+        return
     reply = read_reply(call, chat.facts.form, {"get_weather": SCHEMA})
     assert reply.problem == ""
     assert [json.loads(one.arguments_text) for one in reply.calls] == [{"city": city, "n": 2}]
+    assert "".join(f"x{answer}y".split()) in "".join(final.split())
+
+
+@cache
+def own_template(base):
+    return template_with_tools(tokenizer(base))
 
 
 def test_special_tokens_in_arguments_are_learned_as_text():
     chat = NativeChat(tokenizer(HERMES))
-    made = chat.labelled(talk(city="<|im_end|>"), [tool()])
+    made = chat.example(talk(city="<|im_end|>")[:2], [tool()])
     end = tokenizer(HERMES).convert_tokens_to_ids("<|im_end|>")
     labels = [one for one, is_label in zip(made.input_ids, made.is_label, strict=True) if is_label]
-    assert labels.count(end) == 2
+    assert labels.count(end) == 1
+    assert labels[-1] == end
     assert chat.stop_ids() == (end,)
     assert chat.kept_tokens() == {"<tool_call>", "</tool_call>", "<|im_end|>"}
 
 
-def test_marks_of_the_template_say_the_same_as_differences():
+def test_marks_of_the_template_change_no_label():
     marked = HERMES.replace(
         "{{ m.content }}<|im_end|>\n{% else %}<|im_start|>assistant\n",
         "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}"
@@ -189,10 +195,11 @@ def test_marks_of_the_template_say_the_same_as_differences():
         "<|im_end|>{% endgeneration %}{{ '\n' }}{% endif %}{% endfor %}",
     )
     assert marked.count("generation %}") == 4
-    marks, differences = (
-        NativeChat(tokenizer(one)).labelled(talk(), [tool()]) for one in (marked, HERMES)
-    )
-    assert marks == differences
+    for dialog in (talk()[:2], talk()):
+        marks, plain = (
+            NativeChat(tokenizer(one)).example(dialog, [tool()]) for one in (marked, HERMES)
+        )
+        assert marks == plain
 
 
 def test_what_a_template_asks_for_is_given():
@@ -220,11 +227,19 @@ def test_several_calls_of_a_message(shape):
         Message(role="tool", content="cold", tool_call_id="call_b"),
         Message(role="assistant", content="Rome is warmer."),
     ]
-    labels, rest = labels_of(chat, dialog, [tool()])
-    assert len(labels) == (2 if shape == "hermes" else 3)
+    decode = tokenizer(HERMES).decode
+    texts = []
+    for shown in (dialog[:2], dialog):
+        made = chat.example(shown, [tool()])
+        start = made.is_label.index(True)
+        texts += [decode(made.input_ids[:start]), decode(made.input_ids[start:])]
+    _, called, rest, answered = texts
     assert rest.index("warm") < rest.index("cold")
-    assert "Oslo" in labels[-2]
-    assert "Rome is warmer." in labels[-1]
+    assert "Oslo" in called
+    # Where a message holds one call, the others are messages before it.
+    assert ("Rome" in called) == (shape == "hermes")
+    assert rest.count('"Rome"') == rest.count('"Oslo"') == 1
+    assert "Rome is warmer." in answered
 
 
 def test_a_form_that_is_only_described_is_used():
@@ -250,21 +265,6 @@ def test_what_cannot_be_read_is_refused_in_one_line():
     bare.chat_template = None
     with pytest.raises(NoToolsError, match="no chat template"):
         tools_of(bare)
-
-
-def test_a_template_that_changes_earlier_messages_gives_no_labels():
-    changing = HERMES.replace("{{ m.content or '' }}", "{{ m.content if loop.last else '' }}")
-    changing = HERMES.replace(
-        "<|im_start|>{{ m.role }}\n{{ m.content }}",
-        "<|im_start|>{{ m.role }}\n{{ m.content if m.role == 'user' or loop.last else 'cut' }}",
-    )
-    dialog = [
-        *talk(),
-        Message(role="user", content="Sure?"),
-        Message(role="assistant", content="Yes."),
-    ]
-    with pytest.raises(ToolTemplateError, match="labels cannot be told"):
-        NativeChat(tokenizer(changing)).labelled(dialog, [tool()])
 
 
 @pytest.mark.parametrize("base", [NO_TOOLS, HEADERS, NO_SYSTEM, None])

@@ -3,9 +3,10 @@
 Contents stay text whatever they hold, as in ``encoding``: also arguments of calls, what tools
 returned, and what tools say of themselves.
 
-Labels are the assistant's messages, with what ends them: by the marks of the template
-(``{% generation %}``) where it has them, else by what a message adds to a rendering. They are
-proven: each is read back as the message that it is, and its tokens decode to its text.
+The labels of an example are its last message, with what ends it: what that adds to the rendering of
+its prompt at inference. They are proven: read back as the message that it is, and their tokens
+decode to its text. Marks of a template (``{% generation %}``) are not asked, since they may leave
+out what stands between that prompt and them, which a model would never learn to write.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from jinja2 import TemplateError
 
 from ste_ray.chat_tokens.call_forms.probes import RENDERING_ERRORS, TOOLS, answered, asked
 from ste_ray.chat_tokens.encoding import written_markers
-from ste_ray.chat_tokens.native.label_spans import Span, generation_spans, message_spans, response
+from ste_ray.chat_tokens.native.label_text import response
 from ste_ray.chat_tokens.native.messages import Conversation, conversation
 from ste_ray.chat_tokens.native.response_template import response_template
 from ste_ray.chat_tokens.native.template_tools import (
@@ -111,20 +112,6 @@ class NativeChat:
         spoken = self._conversation(dialog, offered)
         return self._encoded(spoken, lambda one: [(self._text(one, True), False)]).input_ids
 
-    def labelled(
-        self, dialog: Sequence[Message], offered: Sequence[Mapping[str, Any]]
-    ) -> LabelledIds:
-        """Return a conversation with the assistant's messages as labels.
-
-        Raises:
-            ToolTemplateError: the template refuses it, or what the assistant says cannot be told
-                from the rest.
-        """
-        spoken = self._conversation(dialog, offered)
-        if not any(message["role"] == "assistant" for message in spoken.messages):
-            raise ToolTemplateError("no message of the assistant is there to be learned")
-        return self._encoded(spoken, self._pieces)
-
     def example(
         self, dialog: Sequence[Message], offered: Sequence[Mapping[str, Any]]
     ) -> LabelledIds:
@@ -181,25 +168,6 @@ class NativeChat:
                 f"the chat template {kind} a dialog of the roles {roles} with {len(spoken.tools)}"
                 f" tools ({type(error).__name__}: {told}); give the tokenizer one that takes it"
             ) from None
-
-    def _pieces(self, spoken: Conversation) -> list[tuple[str, bool]]:
-        whole = self._text(spoken, False)
-        spans = self._spans(spoken, whole)
-        pieces, place = [], 0
-        for span in spans:
-            pieces += [(whole[place : span.start], False), (whole[span.start : span.end], True)]
-            place = span.end
-        return [*pieces, (whole[place:], False)]
-
-    def _spans(self, spoken: Conversation, whole: str) -> list[Span]:
-        marked = re.search(r"\{%-?\s*generation\s*-?%\}", self._template)
-        if marked and (
-            spans := generation_spans(
-                self._tokenizer, self._template, spoken, whole, self.facts.form
-            )
-        ):
-            return spans
-        return message_spans(spoken, whole, self._text, self.facts.form)
 
     def _encoded(
         self,
