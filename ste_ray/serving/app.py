@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -19,13 +19,14 @@ from ste_ray.process.web_app import http_address, serve_app
 from ste_ray.serving.answering import Answer
 from ste_ray.serving.decoding import Decoder
 from ste_ray.serving.model import ServedModel
-from ste_ray.serving.preparing import Preparation, Prepared
+from ste_ray.serving.preparing import Preparation, Prepared, Received
 from ste_ray.serving.requests import RequestError
 from ste_ray.serving.wire import Reply, error_body, event
 
 _MAX_BODY_BYTES = 16 * 2**20
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _SSE = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+_Made = TypeVar("_Made")
 _OURS = "the server failed at this request, which is no fault of yours; its log says why"
 
 
@@ -66,13 +67,23 @@ class ModelServer:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         self._num_requests += 1
         try:
-            return await self._answered(request, await self._prepared(request))
+            received = await self._before(self._received(request))
+            try:
+                prepared = await self._before(self._preparation.prepare(received))
+                return await self._answered(request, prepared)
+            except ConnectionError:
+                raise
+            except Exception as error:
+                return self._refused(request, error, received.headers)
         finally:
             self._num_requests -= 1
 
-    async def _prepared(self, request: web.Request) -> Prepared:
+    async def _received(self, request: web.Request) -> Received:
+        return await self._preparation.read(await request.read())
+
+    async def _before(self, work: Awaitable[_Made]) -> _Made:
         try:
-            return await self._preparation.prepare(await request.read())
+            return await work
         except (asyncio.CancelledError, ConnectionError):
             self._log("serve: a client went away before its reply began")
             raise
@@ -141,8 +152,13 @@ class ModelServer:
         except ConnectionError:  # whom should it be told?
             raise
         except Exception as error:
-            told = self._told(_of_http(request, error))
-            return web.json_response(_body_of(told), status=told.status)
+            return self._refused(request, error, {})
+
+    def _refused(
+        self, request: web.Request, error: Exception, headers: Mapping[str, str]
+    ) -> web.Response:
+        told = self._told(_of_http(request, error))
+        return web.json_response(_body_of(told), status=told.status, headers=headers)
 
     def _told(self, error: Exception) -> RequestError:
         """Return what a client is told of an error, and log it."""

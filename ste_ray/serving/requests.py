@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -27,7 +27,7 @@ from pydantic import (
 from ste_ray.core.texts.cutting import ellipsed
 
 _SHOWN_CHARS = 120
-_NAME = r"^[a-zA-Z0-9_.-]{1,128}$"
+_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 _MAX_DEPTH = 100  # of JSON; a few functions call each other at each level, and a thousand may
 _TOO_DEEP = f"it is nested more than {_MAX_DEPTH} deep"
 _MAX_TOKENS = 2**31 - 1
@@ -102,14 +102,14 @@ class ChatMessage(BaseModel):
 
     @property
     def text(self) -> str:
-        """Its content as one text."""
+        """Its content as one text; parts are joined as vLLM and the chat templates join them."""
         if isinstance(self.content, list):
             return "\n".join(part.text for part in self.content)
         return self.content or ""
 
 
 class _Function(_Part):
-    name: str = Field(pattern=_NAME)
+    name: str
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
@@ -245,8 +245,12 @@ class ChatRequest(BaseModel):
         return []
 
 
-def read_request(body: bytes) -> ChatRequest:
+def read_request(body: bytes, known: Collection[str] = ()) -> ChatRequest:
     """Return the request in the body of one.
+
+    Args:
+        body: as it was sent.
+        known: names of tools that may be offered although other APIs would not take them.
 
     Raises:
         RequestError: it is no JSON, or a field cannot be honoured.
@@ -263,7 +267,7 @@ def read_request(body: bytes) -> ChatRequest:
         request = ChatRequest.model_validate(given)
     except ValidationError as error:
         raise _told(error) from None
-    _check_tools(request)
+    _check_tools(request, known)
     return request
 
 
@@ -301,8 +305,16 @@ def _is_deeper(value: Any, depth: int) -> bool:
     return True
 
 
-def _check_tools(request: ChatRequest) -> None:
+def _check_tools(request: ChatRequest, known: Collection[str]) -> None:
     names = [one.function.name for one in request.tools or ()]
+    for at, name in enumerate(names):
+        if name not in known and not _NAME.fullmatch(name):
+            param = f"tools.{at}.function.name"
+            raise RequestError(
+                f"{param}={_shown(name)}: give 1 to 128 letters, digits, _, . and -; only tools"
+                " that the model has learned may have other names",
+                param,
+            )
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise RequestError(f"tools: {twice!r} is offered twice; offer each tool once", "tools")

@@ -149,6 +149,39 @@ def test_the_system_message_of_a_client_stands_behind_the_line():
     )
 
 
+@pytest.mark.parametrize("template", [CHATML, NO_SYSTEM, INST_TEMPLATE])
+@pytest.mark.parametrize("role", ["system", "user", "assistant", "tool"])
+def test_parts_of_a_content_are_lines_as_vllm_joins_them(template, role):
+    tokenizer = served(template)
+    parts = [{"type": "text", "text": "one"}, "two", {"type": "text", "text": ""}]
+
+    def asked(content):
+        said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        said = [{"role": role, "content": content}, *said, {"role": "user", "content": "c"}]
+        return ids(tokenizer, said[1:] if role == "assistant" else said, offered("add", "new"))
+
+    assert asked(parts) == asked("one\ntwo\n")
+
+
+def test_the_line_and_the_tools_stand_before_the_first_that_a_user_says():
+    """Where the base knows no system message, and the conversation begins with an answer."""
+    tokenizer = served(NO_SYSTEM)
+    said = [
+        {"role": "assistant", "content": "Welcome."},
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "hi"},
+        {"role": "user", "content": "there"},
+    ]
+    shown = tokenizer.decode(ids(tokenizer, said, offered("add", "new")))
+    assert "assistant\nFinal Answer: Welcome.<|im_end|>" in shown
+    begun = shown.partition("user\n")[2]
+    assert begun.startswith(f"{LINE}\n\nTool: new\n")
+    assert "\n\nBe kind.\n\nhi<|im_end|>" in begun
+    assert shown.count(LINE) == 1
+    with pytest.raises(TemplateError, match="without a message of a user"):
+        ids(tokenizer, said[:2], offered("new"))
+
+
 def test_a_later_round_has_the_toolkens_of_its_own():
     tokenizer = served()
     first = tokenizer.chat_template

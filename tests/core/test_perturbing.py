@@ -190,7 +190,8 @@ def test_a_lookalike_is_another_tool_with_the_same_beginning() -> None:
     assert names == {"trip_history", "trip_settings", "trip_status"}
     assert lookalike(tool(), {"trip_history": 1, "trip_settings": 1}, 1).name == "trip_status"
     taken = dict.fromkeys(names)
-    assert lookalike(tool(), taken, 1).name not in names
+    assert lookalike(tool(), taken, 1).name == "trip_history_2"
+    assert lookalike(tool(), {*taken, "trip_history_2"}, 1).name == "trip_history_3"
     places = Counter(with_lookalike(["a", "b"], "x", str(key), 0).index("x") for key in range(300))
     assert min(places[place] for place in range(3)) > 60
 
@@ -239,3 +240,12 @@ def test_a_change_that_no_counted_request_was_asked_with_has_no_figures() -> Non
     }
     (found,) = perturbed_figures(groups, seed=0)
     assert (found.perturbation, found.correct.n) == ("rename_parameters", 2)
+
+
+def test_no_parameter_gets_the_name_of_another_one() -> None:
+    others = ["city_value", "input_city", "cityParam", "the_city", "city_renamed"]
+    properties = {name: {"type": "string"} for name in ["city", *others]}
+    spec = tool().changed(parameters={"type": "object", "properties": properties})
+    names = renamed_parameters(spec, 1)
+    assert names["city"] == "city_renamed_2"
+    assert len({*names, *names.values()}) == 2 * len(properties)

@@ -83,6 +83,38 @@ def test_a_tool_that_was_not_learned_is_described_or_refused(model):
     assert asked(model, ask).headers[UNKNOWN_HEADER] == "new"
 
 
+def test_a_learned_tool_may_be_offered_by_its_true_name(model):
+    async def ask(client):
+        plain = await reply(client, REQUEST, tools=[tool(LEARNED)])
+        with pytest.raises(
+            openai.BadRequestError, match="only tools that the model has learned"
+        ) as c:
+            await reply(client, REQUEST, tools=[tool(LEARNED), tool("new: one")])
+        return plain, c.value
+
+    plain, refused = asked(model, ask)
+    assert call_of(plain) == (LEARNED, ARGUMENTS)
+    assert refused.param == "tools.1.function.name"
+
+
+def test_errors_tell_what_changed_of_the_tools_too(model):
+    async def ask(client):
+        errors = []
+        for fields in (
+            {"messages": [{"role": "user", "content": REQUEST * 1000}]},
+            {"tool_choice": "required", "max_tokens": 1},
+            {"chat_template_kwargs": {"unknown_tools": "refuse"}},
+        ):
+            said = {"model": "mine", "messages": [{"role": "user", "content": REQUEST}]}
+            extra = {"extra_body": said | {"tools": [tool("new")]} | fields}
+            with pytest.raises(openai.APIStatusError) as caught:
+                await client.chat.completions.create(model="mine", messages=[], **extra)
+            errors.append(caught.value.response.headers.get(UNKNOWN_HEADER))
+        return errors
+
+    assert asked(model, ask) == ["new"] * 3
+
+
 def test_only_what_is_offered_is_called_by_its_toolken(model):
     def banned(*tools):
         found = model.asked(request(GREETING, tools=list(tools))).config.suppress_tokens

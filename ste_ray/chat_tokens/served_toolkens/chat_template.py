@@ -3,7 +3,8 @@ r"""The chat template of a model with toolkens: requests that have ``tools`` bec
 A prelude before the base's own template rewrites ``messages``: the system line of tool mode, past
 calls as ``Action: <tool_x>``, results as observations, answers behind ``Final Answer:``. Tools that
 have a toolken are not described, for the model has learned them. Without tools, and without calls
-in the conversation, the prelude changes nothing.
+in the conversation, the prelude changes nothing. Where the base knows no system message, its text
+stands before what the user says first, or what the first tool returns.
 
 Servers tokenize the rendered text, so contents that look like tokens of the tokenizer would become
 them. In tool mode they get a visible backslash, ``<|im_end|>`` → ``<\|im_end|>``, as this project
@@ -34,7 +35,8 @@ _TEMPLATE = r"""
 {%- set unknown_tools = unknown_tools | default('describe') -%}
 {%- set toolken_names = NAMES -%}
 {%- set toolken_line = SYSTEM -%}
-{%- set toolken_state = namespace(on=false, system='', messages=[], results=false) -%}
+{%- set toolken_state = namespace(on=false, system='', messages=[], results=false,
+ told=not INSIDE) -%}
 {%- if tools -%}{%- set toolken_state.on = true -%}{%- endif -%}
 {%- for one in messages -%}
 {%- if one.role == 'tool' or one.tool_calls -%}{%- set toolken_state.on = true -%}{%- endif -%}
@@ -42,7 +44,9 @@ _TEMPLATE = r"""
 {%- macro toolken_plain(content) -%}
 {%- if content is string -%}{{ content }}
 {%- elif content -%}
-{%- for one in content -%}{{ one if one is string else one.text | default('') }}{%- endfor -%}
+{%- for one in content -%}
+{{- ('' if loop.first else '\n') + (one if one is string else one.text | default('', true)) -}}
+{%- endfor -%}
 {%- endif -%}
 {%- endmacro -%}
 {%- macro toolken_escaped(content) -%}
@@ -108,8 +112,9 @@ _TEMPLATE = r"""
 {%- if before and one.role == 'tool' -%}
 {%- set said = toolken_state.messages[-1].content + '\n' + said -%}
 {%- set toolken_state.messages = toolken_state.messages[:-1] -%}
-{%- elif INSIDE and toolken_state.messages | length == 0 -%}
+{%- elif not toolken_state.told -%}
 {%- set said = toolken_state.system + '\n\n' + said -%}
+{%- set toolken_state.told = true -%}
 {%- endif -%}
 {%- set toolken_state.messages = toolken_state.messages + [{'role': 'user', 'content': said}] -%}
 {%- elif one.role == 'assistant' -%}
@@ -119,6 +124,9 @@ _TEMPLATE = r"""
  + [{'role': 'assistant', 'content': said}] -%}
 {%- endif -%}
 {%- endfor -%}
+{%- if not toolken_state.told -%}
+{{- raise_exception('tools and system message have no place without a message of a user') -}}
+{%- endif -%}
 {%- set messages = toolken_state.messages -%}
 {%- set tools = none -%}
 {%- endif -%}

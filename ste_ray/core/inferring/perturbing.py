@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, count
 from typing import Any, Literal, get_args
 
 from ste_ray.core.inferring.paraphrase_rules import paraphrased
@@ -98,8 +99,9 @@ def renamed_parameters(spec: ToolSpec, seed: int) -> dict[str, str]:
             "_".join(["the", *words]),
         ]
         first = draw_number(f"{spec.name} {name}", seed, "rename") % len(forms)
-        free = (one for one in forms[first:] + forms[:first] if one not in properties)
-        names[name] = next((one for one in free if one not in names.values()), f"{name}_renamed")
+        taken = {*properties, *names.values()}
+        last = f"{name}_renamed"
+        names[name] = _first_free([*forms[first:], *forms[:first], last], last, taken)
     return names
 
 
@@ -135,11 +137,17 @@ def lookalike(spec: ToolSpec, taken: Mapping[str, Any], seed: int) -> ToolSpec:
     kinds = list(_LOOKALIKES)
     first = draw_number(spec.name, seed, "lookalike") % len(kinds)
     names = {f"{spec.name}_{kind}": kind for kind in kinds[first:] + kinds[:first]}
-    name = next((one for one in names if one not in taken), f"{spec.name}_history_2")
+    name = _first_free(names, f"{spec.name}_history", taken)
     told = _LOOKALIKES[names.get(name, "history")]
     return spec.changed(
         name=name, description=told.format(name=spec.name), parameters=_LOOKALIKE_SCHEMA
     )
+
+
+def _first_free(names: Iterable[str], base: str, taken: Container[str]) -> str:
+    """Return the first name that is free; where none is, ``base`` with a number."""
+    numbered = (f"{base}_{number}" for number in count(2))
+    return next(name for name in chain(names, numbered) if name not in taken)
 
 
 def with_lookalike(names: Sequence[str], further: str, key: str, seed: int) -> tuple[str, ...]:
