@@ -264,11 +264,13 @@ def references(value: Any) -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_a_cluster_is_guarded(overlay: str) -> None:
-    documents = render(f"overlays/{overlay}")
-    (cluster,) = of_kind(documents, "RayCluster")
-    spec = cluster["spec"]
+@pytest.mark.parametrize("folder", [*(f"overlays/{name}" for name in OVERLAYS), SERVE])
+def test_a_cluster_is_guarded(folder: str) -> None:
+    documents = render(folder)
+    (spec,) = [
+        *(one["spec"] for one in of_kind(documents, "RayCluster")),
+        *(one["spec"]["rayClusterConfig"] for one in of_kind(documents, "RayService")),
+    ]
     assert spec["authOptions"] == {"mode": "token", "secretName": "ste-ray-token"}
     assert spec["enableInTreeAutoscaling"] is True
     assert spec["autoscalerOptions"]["version"] == "v2"
@@ -294,7 +296,7 @@ def test_a_cluster_is_guarded(overlay: str) -> None:
     assert wanted.pop("ray.io/node-type") == "head"  # KubeRay's label
     assert wanted.items() <= labels.items()
     monitors = of_kind(documents, "PodMonitor")
-    if overlay != "local":
+    if folder != "overlays/local":
         (endpoint,) = monitors[0]["spec"]["podMetricsEndpoints"]
         head = spec["headGroupSpec"]["template"]["spec"]["containers"][0]
         assert endpoint["port"] in [port["name"] for port in head["ports"]]

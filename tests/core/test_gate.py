@@ -162,6 +162,7 @@ def test_requests_of_a_tool_that_change_together_raise_no_alarm_over_all_tools()
 def test_a_loss_of_ten_points_is_found_in_300_requests() -> None:
     """30 tools of 10 requests, 6 of 10 greedy: of the others the answers are drawn anew."""
     assert rate(200, failed, lost=0.1) >= 0.9
+    assert 0.65 <= rate(200, failed, lost=0.1, greedy=0.0) <= 0.85
     assert rate(100, failed, lost=0.1, same_requests=False, tools=20, per_tool=(15, 25)) >= 0.7
     assert 0.55 <= rate(200, failed, lost=0.1, same_requests=False) <= 0.8
 
