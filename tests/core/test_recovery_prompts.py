@@ -95,6 +95,14 @@ def test_a_correction_offers_the_tools_that_its_example_does() -> None:
     assert offers == {("e", "add")}
 
 
+@pytest.mark.parametrize("name", ["tuned/toolken", "base/icl", "base/native"])
+def test_a_request_that_needs_no_call_has_no_tool_and_is_asked_all_the_same(name: str) -> None:
+    general = an_example(tool="", query="Hello.", arguments_json="{}", failed_calls=())
+    dialog = asked_in(name, general)
+    assert dialog[-1].role == "user"
+    assert "Hello." in dialog[-1].content
+
+
 @given(query=NASTY, arguments=ARGUMENTS, failed=st.lists(FAILED, max_size=2), observation=NASTY)
 def test_what_is_trained_is_what_is_asked(
     query: str, arguments: str, failed: list[FailedCall], observation: str

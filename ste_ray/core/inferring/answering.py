@@ -195,7 +195,7 @@ def dialog_of(
         return query.dialog
     if setting.prompt == "toolken":
         dialog = toolken_dialog(asked.query, material.prompts)
-        return (*dialog, *failed_turns(failed, toolken(asked.tool)))
+        return (*dialog, *failed_turns(failed, asked.tool, toolken))
     examples = contents.demonstrations
     ordered = examples[::-1] if material.nearest_last else examples
     if setting.is_native:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from ste_ray.core.prompts import PromptSet, describe_tools
@@ -88,7 +88,7 @@ def example_dialog(
         return (*toolken_dialog(example.query, prompts), *_answer_alone(example))
     call = call_text(toolken(example.tool), example.arguments_json)
     shown = example.failed_calls if example.split == "test" else ()
-    asked = (*toolken_dialog(example.query, prompts), *failed_turns(shown, toolken(example.tool)))
+    asked = (*toolken_dialog(example.query, prompts), *failed_turns(shown, example.tool, toolken))
     dialog = (*asked, Message(role="assistant", content=call))
     if not tool_responses:
         return dialog
@@ -105,18 +105,21 @@ def observation_message(observation: str) -> Message:
     return Message(role="user", content=f"Observation: {escape_toolkens(observation)}")
 
 
-def failed_turns(failed: Sequence[FailedCall], name: str) -> tuple[Message, ...]:
+def failed_turns(
+    failed: Sequence[FailedCall], tool: str, written: Callable[[str], str] = str
+) -> tuple[Message, ...]:
     """Return calls that failed, each with what came back, as they follow a request.
 
     Args:
         failed: the calls, in their order.
-        name: that of the tool as calls have it: its toolken, or its own name.
+        tool: the name of their tool; a request that needs no call has none.
+        written: how calls have it: ``toolken``, or as it is.
     """
     return tuple(
         message
         for one in failed
         for message in (
-            Message(role="assistant", content=call_text(name, one.arguments_json)),
+            Message(role="assistant", content=call_text(written(tool), one.arguments_json)),
             observation_message(one.observation),
         )
     )
@@ -149,7 +152,7 @@ def training_rows(example: Example, prompts: PromptSet, tool_responses: bool) ->
     dialog = example_dialog(example, prompts, tool_responses)
     rows = _rows_of(example, "tool_call", "final_answer", dialog[:2], dialog[2:])
     if example.failed_calls:
-        asked = (*dialog[:2], *failed_turns(example.failed_calls, toolken(example.tool)))
+        asked = (*dialog[:2], *failed_turns(example.failed_calls, example.tool, toolken))
         rows += _rows_of(example, "mended_call", "mended_answer", asked, dialog[2:])
     return rows
 
