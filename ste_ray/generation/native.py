@@ -160,7 +160,7 @@ class NativeCalling:
                 "final_answer": final_answer_of(text),
                 "final_error": completion.error
                 or _error_of(reply, text, completion)
-                or calls_again(text, found.oddities),
+                or calls_again(text, found.oddities, prediction.known_tools),
                 "final_cut": completion.cut,
                 "final_reasoning": reasoning["reasoning"],
                 "final_completion_tokens": completion.num_tokens,

@@ -196,7 +196,8 @@ class Predictor:
             predictions[place] = before.model_copy(
                 update={
                     "final_answer": final_answer_of(completion.text),
-                    "final_error": completion.error or calls_again(completion.text, ()),
+                    "final_error": completion.error
+                    or calls_again(completion.text, (), before.known_tools),
                     "final_cut": completion.cut,
                     "final_reasoning": completion.reasoning,
                     "final_completion_tokens": completion.num_tokens,

@@ -47,6 +47,8 @@ def prediction(observation: str, answer: str, **fields: Any) -> Prediction:
         (DISTANCE, "From NAP to BOS in 2 nights.", "unanswered"),
         (DISTANCE, "", "missing"),
         (DISTANCE, 'Action: t\nAction Input: {"distance": 6114.37}', "missing"),
+        (DISTANCE, "It is 6114.37 km.\nAction: t", "missing"),
+        (DISTANCE, "It is 6114.37 km.\nAction: take the train", "supported"),
         ('{"date": "1977-11-18"}', "On November 18, 1977.", "supported"),
         ('{"date": "1977-11-18"}', "On November 19, 1977.", "unsupported"),
         ('{"time": "14:30"}', "At 2:30 pm.", "supported"),

@@ -168,6 +168,8 @@ def test_a_call_is_executed_and_answered():
         (ModelReply(text="<tool_call>…", oddities=(Oddity(kind="call_in_text"),)), False),
         (ModelReply(text="", calls=(call(),), oddities=(Oddity(kind="uncalled_for"),)), False),
         (ModelReply(text='Action: t 1\nAction Input: {"a": 2}'), False),
+        (ModelReply(text="Final Answer: It is red.\nAction: t 2"), False),
+        (ModelReply(text="Final Answer: It is red.\nAction: leave the building"), True),
     ],
 )
 def test_a_call_in_the_place_of_the_answer_is_no_answer(reply, is_answer):

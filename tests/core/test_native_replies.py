@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ste_ray.core.effects import AskModel, ModelReply, OfferedTool, Sampling
 from ste_ray.core.records import Message, MessageCall
 from ste_ray.core.replies.native import distinct, settled
-from ste_ray.core.replies.written_calls import call_in_text
+from ste_ray.core.replies.written_calls import call_in_text, marks_call
 from ste_ray.core.texts.safe_names import safe_name
 
 NAME = "get weather"
@@ -58,6 +58,20 @@ def question(**fields):
         f"Sure!\nresult = {NAMES[1]}(\n    a=3,\n)\nprint(result)",
         f"Sure!\n[{NAMES[1]}(a=3), {NAMES[1]}(a=4)]",
         f"I look.\n{NAMES[1]}(a='Ro",
+        f"{NAMES[1]}(a=3), {NAMES[1]}(a=4)",
+        f"{NAMES[1]}(a=3); {NAMES[1]}(a=4)  # both",
+        f"`{NAMES[1]}(a=3)`",
+        f"> {NAMES[1]}(a=3)",
+        "<tool_call>get_weather\n<arg_key>a</arg_key>",
+        "I look.\n<tool_call> get_weather",
+        "<function>get_weather</function>",
+        "> <tool_call> get_weather",
+        "I look it up<function=get_weather>{}",
+        "[TOOL_CALLS]get_weather[ARGS]{}",
+        "[TOOL_CALLS] [get_weather(a=3)]",
+        "Sure: <tool> {",
+        f'Such: {{"name": "{NAME}", "arguments": {{"a": …}}}}.',
+        f'{{"name": "{NAME}", "arguments": {{"a": …}}}} in JSON.',
     ],
 )
 def test_calls_in_texts_are_noticed(text):
@@ -89,10 +103,44 @@ def test_calls_in_texts_are_noticed(text):
         f'{{"name": "{NAME}", "description": "Tells it.", "parameters": {{}}}}',
         "my_get_weather_(a=3)",
         "{" * 99,
+        f"{NAMES[1]}(a=3) gave 3 degrees.",
+        f"{NAMES[1]}(16) = 4.",
+        f"`{NAMES[1]}(16)` is 4.",
+        f"{NAMES[1].upper()}(km)",
+        f"{NAMES[1].capitalize()}(km): 12.3",
+        f"x = {NAMES[1]}(16) = 4",
+        f"{NAMES[1]}(16), {NAMES[1]}(25): 4 and 5.",
+        f"[{NAMES[1]}(16), {NAMES[1]}(25)] are 4 and 5.",
+        f"[{NAMES[1]}(16)](https://acme.com) is 4.",
+        "The field has the type List<Tool>",
+        "It is a Map<Function>\nand a List<ToolCall>.",
+        "Put it inside a <function> element.",
+        "The <tool_call> element holds it.",
+        "[Tool calls](https://acme.com/x) tell it.",
+        "See [tool calls][1].",
+        f'Such a call looks like {{"name": "{NAME}", "arguments": …}} in JSON.',
     ],
 )
 def test_answers_are_no_calls(text):
     assert not call_in_text(text, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        (f"Action: {NAME}", True),
+        (f"It is 3.\n**Action:** `{NAME}`\nI look again.", True),
+        ("Action: other\nAction Input: {}", True),
+        ('Action Input: {"a": 1}', True),
+        ("The alert is red.\nAction: leave the building", False),
+        ("Action: leave the building\nAction: call the police", False),
+        (f"Action: {NAME} says that it rains", False),
+        ("Action:", False),
+        ("", False),
+    ],
+)
+def test_an_answer_calls_by_a_known_tool_or_an_input(text, calls):
+    assert marks_call(text, (NAME,)) is calls
 
 
 def test_names_are_the_tools_true_ones_again():
@@ -163,6 +211,10 @@ def test_what_is_odd_about_a_reply_shows_from_its_request():
         "x = ",
         "```json\n{",
         "(" * 9,
+        f"\n[{NAMES[1]}(1), ",
+        "<tool> is, ",
+        f'{{"name": "{NAME}", "arguments": …}} a ',
+        f'{{"name": "{NAME}", "arguments": [',
     ],
 )
 def test_hostile_texts_take_linear_time(text):

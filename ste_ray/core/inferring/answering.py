@@ -39,10 +39,10 @@ from ste_ray.core.replies.conversation import (
     no_answer,
     result_message,
 )
-from ste_ray.core.replies.markers import CALL_LABELS, find_markers
 from ste_ray.core.replies.native import with_own_ids
 from ste_ray.core.replies.parsing import FinalAnswer, ToolCall, parse_action
 from ste_ray.core.replies.stop_texts import OBSERVATION_STOP, cut_at_stop
+from ste_ray.core.replies.written_calls import marks_call
 from ste_ray.core.toolkens import toolken, unescape_toolkens
 
 
@@ -150,7 +150,8 @@ def conclude_flow(asked: AskedQuery, result: ToolResult, sampling: Sampling) -> 
             "observation": result.text,
             "observation_status": result.status,
             "final_answer": final_answer_of(reply.text),
-            "final_error": _problem_of(reply, sampling) or calls_again(reply.text, reply.oddities),
+            "final_error": _problem_of(reply, sampling)
+            or calls_again(reply.text, reply.oddities, prediction.known_tools),
             "final_cut": reply.finish_reason == "length",
             "final_reasoning": reply.reasoning,
             "final_prompt_tokens": reply.prompt_tokens,
@@ -232,15 +233,16 @@ def final_answer_of(text: str) -> str:
     return unescape_toolkens(found.text if isinstance(found, FinalAnswer) else text.strip())
 
 
-def calls_again(text: str, oddities: Iterable[Oddity]) -> str:
+def calls_again(text: str, oddities: Iterable[Oddity], names: Collection[str]) -> str:
     """Return why a reply that was to answer, and call nothing, is no answer; empty: it may be one.
 
     Args:
         text: of the reply.
         oddities: of the reply alone.
+        names: of the tools that the model knows.
     """
     odd = {one.kind for one in oddities}
-    marked = any(one.label in CALL_LABELS for one in find_markers(final_answer_of(text)))
+    marked = marks_call(final_answer_of(text), names)
     only_calls = "uncalled_for" in odd and not text.strip()
     if marked or only_calls or not odd.isdisjoint(("call_in_text", "unreadable_call")):
         return "the model calls again where it was to answer"

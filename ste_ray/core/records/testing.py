@@ -74,6 +74,11 @@ class Prediction(Record):
     failed_calls: tuple[FailedCall, ...] = ()
 
     @property
+    def known_tools(self) -> frozenset[str]:
+        """Names of the tools that the prompt showed, and of the right one."""
+        return frozenset(name for name in (self.tool, *self.candidates) if name)
+
+    @property
     def needs_call(self) -> bool:
         """Whether a call is right; False: the right answer is no call."""
         return bool(self.tool)

@@ -48,7 +48,9 @@ class AnswerCase:
     @property
     def by_rules(self) -> str:
         """What the rules say of the answer."""
-        return decide_answer(self.query, self.arguments_json, self.observation, self.answer)
+        return decide_answer(
+            self.query, self.arguments_json, self.observation, self.answer, tools=(self.tool,)
+        )
 
 
 class PlantedAnswer(NamedTuple):

@@ -18,7 +18,7 @@ from pydantic_core import from_json
 
 from ste_ray.core.preparing.values import find_value, stands_in
 from ste_ray.core.records import Prediction, Record, Score
-from ste_ray.core.replies.markers import CALL_LABELS, find_markers
+from ste_ray.core.replies.written_calls import marks_call
 from ste_ray.core.scoring.answer_numbers import (
     dotted_in,
     numbers_in,
@@ -91,11 +91,17 @@ def score_answer(prediction: Prediction, arguments_json: str) -> AnswerOutcome |
     if prediction.final_error:
         return "missing"
     return decide_answer(
-        prediction.query, arguments_json, prediction.observation, prediction.final_answer
+        prediction.query,
+        arguments_json,
+        prediction.observation,
+        prediction.final_answer,
+        tools=prediction.known_tools,
     )
 
 
-def decide_answer(query: str, arguments_json: str, returned: str, answer: str) -> AnswerOutcome:
+def decide_answer(
+    query: str, arguments_json: str, returned: str, answer: str, *, tools: Collection[str]
+) -> AnswerOutcome:
     """Decide what an answer is worth by the values in it.
 
     Args:
@@ -103,9 +109,9 @@ def decide_answer(query: str, arguments_json: str, returned: str, answer: str) -
         arguments_json: of the call that was executed.
         returned: by the tool.
         answer: as the model wrote it.
+        tools: that the model knows by name.
     """
-    calls = any(marker.label in CALL_LABELS for marker in find_markers(answer))
-    if calls or not answer.strip():
+    if not answer.strip() or marks_call(answer, tools):
         return "missing"
     observation = _read(returned)
     given = f"{query}\n{arguments_json}"

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 from ste_ray.core.inferring.reading import read_prediction
 from ste_ray.core.records import Prediction, Score, canonical_json
-from ste_ray.core.replies.markers import find_markers
+from ste_ray.core.replies.markers import CALL_LABELS, find_markers
 from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure
 from ste_ray.core.scoring.asking import ScorerVerdict
 from ste_ray.core.scoring.comparing import compare_arguments
@@ -28,7 +28,6 @@ from ste_ray.errors import StageInputError
 ASKED = "asks back"  # the detail of a reply that holds a question, where an argument is missing
 REPEATED = "repeats a call that failed"  # the detail of such a call, where one was shown
 _NO_CALL = frozenset({"empty", "no_action", "empty_answer"})
-_CALL_LABELS = ("action", "actioninput")
 
 
 def score_prediction(prediction: Prediction, spec_by_name: Mapping[str, ToolSpec]) -> Score:
@@ -125,7 +124,7 @@ def _begins_a_call(prediction: Prediction) -> bool:
     """Whether a text without a call has the mark of one: an action without a name or a tool."""
     if prediction.native:
         return False
-    return any(marker.label in _CALL_LABELS for marker in find_markers(prediction.output_text))
+    return any(marker.label in CALL_LABELS for marker in find_markers(prediction.output_text))
 
 
 def undecided_pair(prediction: Prediction, score: Score) -> Pair | None:
