@@ -262,7 +262,7 @@ def test_what_does_not_fit_is_left_out_and_counted() -> None:
     [
         ('<tool_call>\n{"name": "say", "arguments": {"text": "a"', "unreadable_call", True),
         ('{"name": "say", "arguments": {"text": "a"}}<|im_end|>', "call_in_text", True),
-        (written("hermes", ONE, ONE), "several_calls", False),
+        (written("hermes", ONE, ("add up", {"a": 6})), "several_calls", False),
         (written("hermes", ("none such", {})), "unknown_tool", False),
         (written("hermes", ONE).replace("5", "5,"), "unreadable_call", True),
         ("<|im_end|>", "empty", False),
