@@ -102,3 +102,10 @@ def called(status: str, n: int = 1) -> Turn:
             "observation_status": status,
         }
     )
+
+
+def in_replies(*turns: Turn) -> tuple[Turn, ...]:
+    """The turns, each in a reply of its own."""
+    return tuple(
+        one.model_copy(update={"reply_index": 3 + 2 * place}) for place, one in enumerate(turns)
+    )

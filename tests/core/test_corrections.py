@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from flow_examples import called, trial
+from flow_examples import called, in_replies, trial
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,14 +33,14 @@ NO_OBJECT = called("rejected", 7).model_copy(update={"arguments_json": "[1]"})
 
 def mended(*turns: Turn, **fields: object) -> list[str]:
     """The arguments of the failed calls that the call of a trial's example mended."""
-    one = trial(turns=turns, **fields)
+    one = trial(turns=in_replies(*turns), **fields)
     right = select_call(one)
     assert isinstance(right, Turn)
     return [failed.arguments_json for failed in failed_before(one, right)]
 
 
 def test_the_failed_call_is_kept_with_what_came_back() -> None:
-    one = trial(turns=(called("error", 1), called("ok", 2)))
+    one = trial(turns=in_replies(called("error", 1), called("ok", 2)))
     assert failed_before(one, one.turns[1]) == (
         FailedCall(arguments_json='{"n":1}', observation="seen 1"),
     )
@@ -69,6 +69,29 @@ def test_the_failed_call_is_kept_with_what_came_back() -> None:
 )
 def test_what_was_mended(turns: list[Turn], found: list[str]) -> None:
     assert mended(*turns) == found
+
+
+@pytest.mark.parametrize(
+    ("replies", "found"),
+    [
+        ((3, 3), []),  # side by side: the right call was written before the error was seen
+        ((3, 5), ['{"n":1}']),
+        ((3, 5, 5), ['{"n":1}']),
+        ((3, 3, 3), []),
+        ((3, 3, 5), ['{"n":1}', '{"n":2}']),
+    ],
+)
+def test_calls_of_one_reply_mend_nothing_of_each_other(
+    replies: tuple[int, ...], found: list[str]
+) -> None:
+    *failed, last = replies
+    turns = [
+        called("error", n).model_copy(update={"reply_index": one})
+        for n, one in enumerate(failed, 1)
+    ]
+    right = called("ok", 9).model_copy(update={"reply_index": last})
+    one = trial(turns=(*turns, right))
+    assert [call.arguments_json for call in failed_before(one, right)] == found
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from flow_examples import PROMPTS, SPEC, called, trial
+from flow_examples import PROMPTS, SPEC, called, in_replies, trial
 
 from ste_ray.config import load_config
 from ste_ray.core import layout
@@ -33,7 +33,7 @@ def asked(tool: str, number: int, *failed: int, status: str = "error") -> Trial:
         trial_id=f"{tool}-{number}",
         tool=tool,
         query=f"{tool} number {number * 7919} of {number} and {'abcdefgh'[number % 8] * 9}?",
-        turns=tuple(one.model_copy(update={"tool": tool}) for one in turns),
+        turns=tuple(one.model_copy(update={"tool": tool}) for one in in_replies(*turns)),
     )
 
 

@@ -24,9 +24,11 @@ _UNSOLVED = frozenset({"no", "unparsable"})
 def failed_before(trial: Trial, right: Turn) -> tuple[FailedCall, ...]:
     """Return the failed calls that ``right`` mended, in their order; none: it mended nothing.
 
-    Those are the calls of the tool since the last one that worked. What cannot be written as a call
-    (a reply without one, an unknown tool, arguments that are no object) is passed over, and so is a
-    call with the arguments of the right one: that was no mistake, the service was out of order.
+    Those are the calls of the tool since the last one that worked, in replies before that of the
+    right one: calls that one reply makes side by side know nothing of each other's errors. What
+    cannot be written as a call (a reply without one, an unknown tool, arguments that are no object)
+    is passed over, and so is a call with the arguments of the right one: that was no mistake, the
+    service was out of order.
 
     Args:
         trial: it counts only where the explorer found its request solved, or was not asked.
@@ -40,6 +42,8 @@ def failed_before(trial: Trial, right: Turn) -> tuple[FailedCall, ...]:
             continue
         if turn.observation_status == "ok":
             found.clear()  # what worked mended what was before it
+        elif turn.reply_index >= right.reply_index:
+            continue  # of the same reply: the right call was written before this error was seen
         elif turn.observation_status in _FAILED and _differs(turn, right):
             failed = FailedCall(arguments_json=turn.arguments_json, observation=turn.observation)
             found.setdefault(turn.arguments_json, failed)
