@@ -13,6 +13,7 @@ import torch
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
 
+from ste_ray.chat_tokens.native.giving import give_tools
 from ste_ray.chat_tokens.native.template_tools import tools_of
 from ste_ray.core.effects import ToolResult
 from ste_ray.core.inferring.reading import read_prediction
@@ -24,7 +25,7 @@ from ste_ray.core.records import Example, Prediction
 from ste_ray.core.replies.parsing import FinalAnswer, ParseFailure, ToolCall
 from ste_ray.core.texts.safe_names import safe_name
 from ste_ray.core.tool_specs import ToolSpec
-from ste_ray.errors import ConfigError, NoToolsError, ToolTemplateError
+from ste_ray.errors import ConfigError, ToolTemplateError
 from ste_ray.generation.closing_tokens import ClosingTokens
 from ste_ray.generation.decode import Decoding
 from ste_ray.generation.key_values import key_value_layout
@@ -347,16 +348,21 @@ def test_a_call_that_stands_bare_in_other_text_is_no_answer(write: Any, before: 
         assert found.kind == "call_in_text"
 
 
-@pytest.mark.parametrize(
-    ("template", "error"), [(NO_TOOLS, NoToolsError), (SILENT, ToolTemplateError)]
-)
-def test_a_template_that_cannot_call_is_refused(template: str, error: type[Exception]) -> None:
-    with pytest.raises(error) as told:
-        predictor(made("hermes", template))
+def test_a_template_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(ToolTemplateError) as told:
+        predictor(made("hermes", SILENT))
     message = str(told.value)
     assert message.startswith("setting 'base/native': the chat template")
     assert "base/retrieved" in message
     assert "\n" not in message
+
+
+def test_a_template_that_knows_no_tools_gives_way_to_the_one_of_training() -> None:
+    model, trained = made("hermes", NO_TOOLS), made("hermes", NO_TOOLS).tokenizer
+    (prompt,) = predictor(model).prompts([query()])
+    assert '"name": "say"' in model.tokenizer.decode(prompt.token_ids)
+    give_tools(trained)
+    assert model.tokenizer.chat_template == trained.chat_template
 
 
 def test_calls_are_required_only_of_models_that_are_bound_to_them() -> None:

@@ -22,7 +22,7 @@ from ste_ray.stages.retrieve import stage as retrieve
 from ste_ray.stages.running import find_own_error
 from ste_ray.store.artifacts import RunStore
 from ste_ray.store.tables import read_records, write_records
-from tests.native_templates import HERMES
+from tests.native_templates import SILENT
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -230,11 +230,17 @@ def test_a_local_model_answers_natively_if_its_template_can(run: Run) -> None:
     retrieve.run(run.context)
     section = {"constrained": True, "tool_choice": "required", "max_new_tokens": 140}
     context = run.configured(infer={"settings": ("base/native",), **section})
+    template = f"{layout.BASE_MODEL}/chat_template.jinja"
+    own = run.store.read_bytes(template)
+    run.store.write_bytes(template, SILENT.encode())
     with pytest.raises(ToolTemplateError, match=r"'base/native': the .* or ask the model by text"):
         infer.run(context)
     assert not run.store.list("infer")
-    run.store.write_bytes(f"{layout.BASE_MODEL}/chat_template.jinja", HERMES.encode())
+    run.store.write_bytes(template, own)  # knows no tools, so that one is taken that does
     infer.run(context)
+    assert any(
+        "base/native: the model's chat template shows no tools" in one for one in context.notes
+    )
     found = predictions(run.store)
     assert len(found) == 37
     assert {(one.native, len(one.calls), one.oddities) for one in found} == {(True, 1, ())}
