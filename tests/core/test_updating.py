@@ -12,7 +12,7 @@ from ste_ray.core.exploring.memory import MemoryEntry
 from ste_ray.core.preparing.mixing import replay_quotas
 from ste_ray.core.records import Episode, Example, Score, Trial, Turn
 from ste_ray.core.tool_specs import ToolSpec
-from ste_ray.core.updating.carrying import Carried, absent_test, is_absent_source
+from ste_ray.core.updating.carrying import Carried, absent_test, is_absent_source, unclaimed
 from ste_ray.core.updating.groups import ToolGroups, group_tools
 from ste_ray.core.updating.remembering import remembered
 from ste_ray.core.updating.replay import RowKey, replayed, share_of_steps
@@ -288,3 +288,10 @@ def test_an_update_without_tests_of_a_group_has_no_figures_of_it():
     assert (found.kept, found.transfer, found.absent, found.restraint) == (None,) * 4
     assert found.forgetting is None
     assert found.learned is not None
+
+
+def test_a_request_of_a_tool_that_is_there_asks_for_none_that_is_gone():
+    sources = [example(query=one) for one in ("Rain in Rome?", "rain in  ROME", "3 + 4", "3 - 4")]
+    left = unclaimed(sources, iter(["Rain in Rome.", "3 + 4"]))
+    assert [one.query for one in left] == ["3 - 4"]
+    assert unclaimed(sources, []) == sources

@@ -7,8 +7,10 @@ teach to say so. If the tool comes back, they are left out again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ste_ray.core.preparing.selecting import normalise
 from ste_ray.core.records import Example, text_fingerprint
 from ste_ray.core.updating.groups import ToolGroups
 
@@ -60,6 +62,17 @@ def is_absent_source(example: Example) -> bool:
     Paraphrases would say the same many times, and requests of other kinds say less.
     """
     return example.needs_call and example.origin == "explored" and example.kind == "explicit"
+
+
+def unclaimed(sources: Iterable[Example], queries: Iterable[str]) -> list[Example]:
+    """Return the requests of removed tools that are none of a tool that there is.
+
+    Args:
+        sources: requests of removed tools.
+        queries: of the tools that there are, of all splits.
+    """
+    claimed = {normalise(query) for query in queries}
+    return [one for one in sources if normalise(one.query) not in claimed]
 
 
 def absent_test(example: Example, near_tool: str) -> Example:

@@ -9,7 +9,7 @@ from ste_ray.core import layout
 from ste_ray.core.preparing.formatting import absent_tool_row
 from ste_ray.core.records import Example, TrainRow
 from ste_ray.core.tool_specs import ToolSpec
-from ste_ray.core.updating.carrying import absent_test, is_absent_source
+from ste_ray.core.updating.carrying import absent_test, is_absent_source, unclaimed
 from ste_ray.retrieval.likest import likest_tools
 from ste_ray.stages.base import StageContext, read_specs
 from ste_ray.stages.update.planning import Update
@@ -27,7 +27,13 @@ def write_absent(context: StageContext, update: Update, number: int) -> Counter[
     if not removed:
         return Counter()
     near = _nearest(context, update)
-    sources = list(_sources(update))
+    found = list(_sources(update))
+    made = iter_records(context.store, layout.EXAMPLES, Example)
+    sources = unclaimed(found, (one.query for one in made if one.tool))
+    if dropped := len(found) - len(sources):
+        context.notes.append(
+            f"{dropped} requests of removed tools are requests of other tools too, and left out"
+        )
     tests = [absent_test(one, near[one.tool]) for one in sources if one.split == "test"]
     rows = [
         absent_tool_row(one.query, one.tool, one.split, context.prompts)
