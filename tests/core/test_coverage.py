@@ -175,6 +175,22 @@ def test_values_are_told_apart_where_the_schema_lists_none():
     assert len(one | other) == 3
 
 
+def test_items_of_lists_are_values_too():
+    texts = {"type": "array", "items": {"type": "string"}}
+    coverage = Coverage({"type": "object", "properties": {"tags": texts}})
+    one, other = (coverage.of_call({"tags": tags}).values for tags in (["a"], ["a", "b"]))
+    assert one < other
+    assert (len(one), len(other)) == (1, 2)
+    assert coverage.of_call({"tags": []}).values == coverage.of_call({}).values == frozenset()
+
+
+def test_a_bound_that_no_float_holds_is_a_bound():
+    assert names({"x": {"type": "integer", "maximum": 10**400}}, required=("x",)) == {
+        "x given",
+        f"x at its greatest, {10**400}",
+    }
+
+
 def test_a_huge_schema_is_known_up_to_a_bound():
     assert len(names({"x": {"enum": list(range(5000))}})) == MAX_BRANCHES
 

@@ -261,7 +261,8 @@ def _bounds(part: Part, path: Path) -> Iterator[Branch]:
 
 def _numbers(part: Part, keyword: str) -> list[Any]:
     found = [one for one in part.all_of(keyword) if is_of_type(one, "number")]
-    return [one for one in found if math.isfinite(one)]
+    # An integer beyond what a float holds is finite too.
+    return [one for one in found if isinstance(one, int) or math.isfinite(one)]
 
 
 def _lengths(part: Part, path: Path) -> Iterator[Branch]:

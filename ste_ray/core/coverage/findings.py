@@ -77,10 +77,9 @@ class Coverage:
         """Return what a call with these arguments visits; nothing if they are no object."""
         if not isinstance(arguments, dict):
             return Visits()
-        found: dict[Path, list[Any]] = {}
-        for branch in self._schema.branches:
-            if branch.path not in found:
-                found[branch.path] = values_at(arguments, branch.path)
+        # Single items of lists have values of interest, though no branch stands there.
+        places = {branch.path for branch in self._schema.branches} | set(self._schema.free)
+        found: dict[Path, list[Any]] = {path: values_at(arguments, path) for path in places}
         taken = {
             branch.name
             for branch in self._schema.branches
@@ -89,7 +88,7 @@ class Coverage:
         values = {
             f"{name}={text_fingerprint(canonical_json(value))[:8]}"
             for path, name in zip(self._schema.free, self.free, strict=True)
-            for value in found.get(path, ())
+            for value in found[path]
             if value is not ABSENT and not isinstance(value, dict | list)
         }
         return Visits(frozenset(taken), frozenset(values))
