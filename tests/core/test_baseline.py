@@ -106,9 +106,19 @@ def test_a_request_is_known_by_what_is_asked_and_right() -> None:
         "arguments_json": "{}",
         "accepted_json": "{}",
         "dialog": "d",
+        "failed": "[1]",
     }
     for field, value in changes.items():
         assert request_ids([one._replace(**{field: value})])["e1"] != identity
+
+
+def test_a_test_of_recovery_leaves_the_identity_of_the_explicit_one_alone() -> None:
+    explicit = Request("e5", "add", "2 + 2?", '{"a":2}', "")
+    (identity,) = request_ids([explicit]).values()
+    for key in ("e1", "e9"):  # before it, and behind it
+        found = request_ids([explicit, explicit._replace(example_id=key, failed="[1]")])
+        assert found["e5"] == identity
+        assert found[key] not in (identity, f"{identity}-1")
 
 
 def test_what_is_asked_twice_is_told_apart_whatever_its_order() -> None:

@@ -180,6 +180,7 @@ class Request(NamedTuple):
     arguments_json: str
     accepted_json: str
     dialog: str = ""  # digest of the messages it was asked with, where the test set brought them
+    failed: str = ""  # the calls that failed before it, as JSON, in a test of recovery
 
 
 def request_ids(requests: Iterable[Request]) -> dict[str, str]:
@@ -190,7 +191,8 @@ def request_ids(requests: Iterable[Request]) -> dict[str, str]:
     seen: dict[str, int] = {}
     found = {}
     for one in sorted(requests):
-        content = text_fingerprint(*one[1:])
+        # Not where nothing failed before: such requests were known by the rest at first.
+        content = text_fingerprint(*(one[1:] if one.failed else one[1:-1]))
         number = seen[content] = seen.get(content, -1) + 1
         found[one.example_id] = f"{content}-{number}" if number else content
     return found

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ste_ray.core import layout
-from ste_ray.core.records import Prediction, Score, TestDialog, fingerprint
+from ste_ray.core.records import Prediction, Score, TestDialog, canonical_json, fingerprint
 from ste_ray.core.scoring.baseline import (
     Answered,
     Baseline,
@@ -27,7 +27,7 @@ from ste_ray.store.some_columns import iter_columns
 from ste_ray.store.tables import iter_records, parquet_files
 
 _OF_SCORES = ("example_id", "setting", "tool", "outcome", "decided_by", "kind", "near_tool")
-_OF_PREDICTIONS = ("example_id", "query", "arguments_json", "accepted_json")
+_OF_PREDICTIONS = ("example_id", "query", "arguments_json", "accepted_json", "failed_calls")
 
 
 def is_evaluated(store: RunStore) -> bool:
@@ -74,7 +74,10 @@ def read_outcomes(store: RunStore) -> Baseline:
                     f"{store.address('evaluate')!r} and evaluate anew"
                 )
             tool = score["tool"]
-            requests[setting].append(Request(key, tool, **prediction, dialog=dialogs.get(key, "")))
+            history = prediction.pop("failed_calls")
+            failed = canonical_json(list(history)) if history else ""
+            request = Request(key, tool, **prediction, dialog=dialogs.get(key, ""), failed=failed)
+            requests[setting].append(request)
             near = "" if tool else score["near_tool"]
             scored[setting][key] = Answered(tool, score["outcome"], score["kind"], near)
             by_judge[setting] += score["decided_by"] == "judge"
