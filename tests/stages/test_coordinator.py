@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from collections.abc import Iterable
 
 import pytest
 
 from ste_ray.core import layout
+from ste_ray.core.coverage.findings import Findings
+from ste_ray.core.coverage.planning import Rules
 from ste_ray.core.effects import AskModel, ModelReply, Sampling
 from ste_ray.core.records import Episode, Message
+from ste_ray.core.tool_specs import ToolSpec
 from ste_ray.runtime import segments
 from ste_ray.runtime.journal import SegmentJournal, compact
 from ste_ray.stages.explore.coordinator import Coordinator, packed
@@ -233,3 +238,58 @@ def test_what_is_to_be_printed_is_told_once_whoever_asks_how_far_it_is(store):
     assert list(news.shown) == messages
     assert (news.shown_left_out, news.said) == (3, ("slow",))
     assert asyncio.run(made.news()) == News()
+
+
+def test_no_round_is_decided_while_what_a_lost_explorer_left_is_read(store, monkeypatch):
+    tools = ("t1", "t2")
+    texts = {
+        name: ToolSpec(
+            name=name,
+            description="d",
+            parameters={"type": "object", "properties": {"x": {"type": "boolean"}}},
+            executor={"kind": "python", "target": "m:f"},
+        ).model_dump_json()
+        for name in tools
+    }
+    made = Coordinator(
+        store,
+        1,
+        {name: packed(text.encode()) for name, text in texts.items()},
+        episodes_per_tool=2,
+        num_explorers=2,
+        lease_seconds=30,
+        clock=Clock(),
+        rules=Rules(episodes=2, trials=1, patience=1),
+    )
+    reading, go = threading.Event(), threading.Event()
+    read = made._read_endings
+
+    def slowly(paths: Iterable[str]) -> None:
+        reading.set()
+        assert go.wait(10)
+        read(paths)
+
+    def found(tool: str) -> Findings:
+        return Findings(tool=tool, number=0, trials=1, failed=0, visited=("x given",))
+
+    async def play() -> list[str]:
+        await made.recover()
+        (first,) = tools_of(await made.exchange("a", Report(room=1)))
+        (second,) = tools_of(await made.exchange("b", Report(room=1)))
+        await asyncio.to_thread(Writer(store, "a").store_episode, first, 0)
+        monkeypatch.setattr(made, "_read_endings", slowly)
+        lost = asyncio.create_task(made.lost("a"))
+        await asyncio.to_thread(reading.wait, 10)
+        report = Report(room=5, stored=((second, 0),), findings=(found(second),))
+        asked = asyncio.create_task(made.exchange("b", report))
+        await asyncio.sleep(0.1)
+        go.set()
+        lent = tools_of(await asked)
+        await lost
+        for other in ("b", "c"):
+            lent += tools_of(await made.exchange(other, Report(room=5)))
+        return lent
+
+    lent = asyncio.run(play())
+    assert lent
+    assert len(lent) == len(set(lent))

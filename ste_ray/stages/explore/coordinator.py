@@ -165,10 +165,12 @@ class Coordinator:
                 return
             self._fenced.add(explorer)
             held = self._explorers.pop(explorer, None)
-            await asyncio.to_thread(self._fence, explorer, held.tools if held else set())
-            # In front: others may be waiting for nothing but these.
-            left = held.tools - self._done - self._stopped.keys() if held else set()
-            self._waiting.extendleft(sorted(left, reverse=True))
+            async with self._deciding:  # a round goes by all that it left, and lends none twice
+                await asyncio.to_thread(self._fence, explorer, held.tools if held else set())
+                # In front: others may be waiting for nothing but these.
+                left = held.tools - self._done - self._stopped.keys() if held else set()
+                self._waiting.extendleft(sorted(left, reverse=True))
+            await self._go_on()
 
     async def status(self) -> Status:
         """Take silent explorers for lost, and say how far the exploration is."""
@@ -213,6 +215,8 @@ class Coordinator:
 
     async def _go_on(self) -> None:
         """Begin the next round of an adaptive plan, once all before it are settled."""
+        if self._plan.over:
+            return
         async with self._deciding:
             while self._is_settled() and not self._plan.over:
                 further = await self._plan.go_on(self._stopped.keys())
